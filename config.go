@@ -1,0 +1,248 @@
+package epi
+
+import (
+	"fmt"
+	"log/slog"
+	"math"
+	"runtime"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/poll"
+)
+
+// A Driver names how an engine performs I/O.
+type Driver string
+
+// The drivers.
+const (
+	// DriverAuto is the best one that the system has.
+	DriverAuto Driver = ""
+	// DriverSelect stands on select(2): at most 1,024 descriptors, and each
+	// wait costs time for all of them.
+	DriverSelect Driver = "select"
+	// DriverPoll stands on poll(2): each wait costs time for every descriptor.
+	DriverPoll Driver = "poll"
+	// DriverEpoll stands on epoll(7): a wait costs time for what is ready.
+	DriverEpoll Driver = "epoll"
+)
+
+// A Trigger says how a readiness driver asks for events.
+type Trigger string
+
+// The triggers. Workers always use one-shot: it keeps a connection in one
+// worker's hands.
+const (
+	// TriggerAuto is edge on epoll and level elsewhere.
+	TriggerAuto Trigger = ""
+	// TriggerLevel reports for as long as a condition holds.
+	TriggerLevel Trigger = "level"
+	// TriggerEdge reports changes; epoll only. No call is needed to start or
+	// stop waiting for room to write.
+	TriggerEdge Trigger = "edge"
+	// TriggerOneShot reports once and is armed again after each turn: level
+	// used like edge.
+	TriggerOneShot Trigger = "oneshot"
+)
+
+// A WaitPolicy says what a loop does when it has nothing to do. The zero value
+// is Block.
+type WaitPolicy struct {
+	spin  time.Duration // look again for so long before sleeping
+	sleep time.Duration // sleep at most so long; 0: until there is work
+}
+
+// spinForever is the spin of a policy that never sleeps.
+const spinForever = math.MaxInt64
+
+// Block sleeps until there is something to do. This suits a chat server.
+func Block() WaitPolicy { return WaitPolicy{} }
+
+// WaitEvery sleeps at most d at a time. This suits a game, which goes on
+// without input.
+func WaitEvery(d time.Duration) WaitPolicy { return WaitPolicy{sleep: d} }
+
+// Spin never sleeps: each loop keeps a CPU busy and answers soonest.
+func Spin() WaitPolicy { return WaitPolicy{spin: spinForever} }
+
+// SpinFor keeps looking for d after the last event, then sleeps like Block.
+func SpinFor(d time.Duration) WaitPolicy { return WaitPolicy{spin: d} }
+
+// String returns the policy as the --wait flag spells it.
+func (w WaitPolicy) String() string {
+	switch {
+	case w.spin == spinForever:
+		return "spin"
+	case w.spin > 0:
+		return "spin:" + w.spin.String()
+	case w.sleep > 0:
+		return w.sleep.String()
+	}
+	return "block"
+}
+
+// Defaults of the Engine's fields.
+const (
+	defaultReadBudget   = 256 << 10
+	defaultHighWater    = 256 << 10
+	defaultLowWater     = 64 << 10
+	defaultMaxQueued    = 16 << 20
+	defaultMaxUnread    = 1 << 20
+	defaultAcceptBudget = 64
+	defaultTaskBudget   = 1024
+	defaultMaxTasks     = 1 << 20
+	defaultMaxEvents    = 256
+	defaultLinger       = 5 * time.Second
+	defaultDrainTimeout = 10 * time.Second
+)
+
+// config is the Engine's fields with the defaults filled in, fixed when the
+// engine is first used.
+type config struct {
+	loops, workers            int
+	backend                   poll.Backend
+	trigger                   driver.Trigger
+	reason                    string // why this driver was chosen
+	wait                      WaitPolicy
+	lockThread, reusePort     bool
+	closeOnFull               bool
+	maxConns                  int
+	readBudget                int
+	highWater, lowWater       int
+	maxQueued, maxUnread      int
+	acceptBudget, taskBudget  int
+	maxTasks, maxEvents       int
+	idleTimeout, writeTimeout time.Duration
+	linger, drainTimeout      time.Duration
+	log                       *slog.Logger
+}
+
+// resolve checks the fields and fills in the defaults.
+func (e *Engine) resolve() (*config, error) {
+	c := &config{
+		wait:        e.Wait,
+		lockThread:  e.LockOSThread,
+		reusePort:   e.ReusePort,
+		closeOnFull: e.CloseOnFull,
+		log:         e.Logger,
+	}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	// Of MaxQueued, HighWater and LowWater, those not given follow the others.
+	highWater := e.HighWater
+	if highWater == 0 {
+		highWater = max(defaultHighWater, e.LowWater)
+		if e.MaxQueued > 0 {
+			highWater = min(highWater, e.MaxQueued)
+		}
+	}
+	lowWater := min(defaultLowWater, highWater/2)
+	maxQueued := max(defaultMaxQueued, highWater)
+	for _, f := range []struct {
+		name     string
+		value    int
+		fallback int
+		to       *int
+	}{
+		{"Loops", e.Loops, runtime.GOMAXPROCS(0), &c.loops},
+		{"Workers", e.Workers, 0, &c.workers},
+		{"MaxConns", e.MaxConns, openFilesLimit(), &c.maxConns},
+		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
+		{"HighWater", e.HighWater, highWater, &c.highWater},
+		{"LowWater", e.LowWater, lowWater, &c.lowWater},
+		{"MaxQueued", e.MaxQueued, maxQueued, &c.maxQueued},
+		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.maxUnread},
+		{"AcceptBudget", e.AcceptBudget, defaultAcceptBudget, &c.acceptBudget},
+		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
+		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},
+		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
+		}
+		*f.to = f.value
+		if f.value == 0 {
+			*f.to = f.fallback
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		value    time.Duration
+		fallback time.Duration
+		to       *time.Duration
+	}{
+		{"IdleTimeout", e.IdleTimeout, 0, &c.idleTimeout},
+		{"WriteTimeout", e.WriteTimeout, 0, &c.writeTimeout},
+		{"Linger", e.Linger, defaultLinger, &c.linger},
+		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
+		{"Wait", min(e.Wait.spin, e.Wait.sleep), 0, new(time.Duration)},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("epi: Engine.%s is %v: it cannot be negative; 0 chooses the default", f.name, f.value)
+		}
+		*f.to = f.value
+		if f.value == 0 {
+			*f.to = f.fallback
+		}
+	}
+	if c.lowWater > c.highWater {
+		return nil, fmt.Errorf("epi: Engine.LowWater is %d, above HighWater, which is %d", c.lowWater, c.highWater)
+	}
+	if c.highWater > c.maxQueued {
+		return nil, fmt.Errorf("epi: Engine.HighWater is %d, above MaxQueued, which is %d", c.highWater, c.maxQueued)
+	}
+	return c, c.choose(e.Driver, e.Trigger)
+}
+
+// choose picks the poller and the trigger.
+func (c *config) choose(d Driver, t Trigger) error {
+	switch d {
+	case DriverAuto:
+		c.backend, c.reason = poll.BackendEpoll, "the best that this system has"
+	case DriverSelect, DriverPoll, DriverEpoll:
+		c.backend, c.reason = poll.Backend(d), "as asked for"
+	default:
+		return fmt.Errorf("epi: unknown driver %q: choose select, poll or epoll", d)
+	}
+	switch t {
+	case TriggerAuto:
+		c.trigger = driver.Level
+		if c.backend == poll.BackendEpoll {
+			c.trigger = driver.Edge
+		}
+	case TriggerLevel:
+		c.trigger = driver.Level
+	case TriggerEdge:
+		if c.backend != poll.BackendEpoll {
+			return fmt.Errorf("epi: the %s driver cannot be edge triggered: only epoll reports edges", d)
+		}
+		c.trigger = driver.Edge
+	case TriggerOneShot:
+		c.trigger = driver.OneShot
+	default:
+		return fmt.Errorf("epi: unknown trigger %q: choose level, edge or oneshot", t)
+	}
+	if c.workers > 0 {
+		c.trigger = driver.OneShot
+	}
+	return nil
+}
+
+// driverName is the driver and its trigger as the --driver flag spells them.
+func (c *config) driverName() string {
+	if c.backend != poll.BackendEpoll {
+		return string(c.backend)
+	}
+	return "epoll-" + c.trigger.String()
+}
+
+// openFilesLimit is the soft limit of open files, which bounds the connections.
+func openFilesLimit() int {
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		return math.MaxInt32
+	}
+	return int(min(limit.Cur, math.MaxInt32))
+}

@@ -1,0 +1,320 @@
+package epi
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/epinet/epi/internal/buffer"
+	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/wheel"
+)
+
+// A Conn is one stream connection, accepted by a Listener or made by
+// Engine.Dial.
+//
+// Unread, Discard and Read belong to the handler's callbacks. All other methods
+// may be called from any goroutine, also inside callbacks, and never block.
+type Conn struct {
+	// What its holder alone touches: the loop, or the worker whose turn it is.
+	sock      driver.Socket
+	loop      *Loop
+	handler   Handler
+	unread    []byte        // what the handler may read now
+	inbox     *buffer.Inbox // what it left unread; nil when nothing
+	sending   *buffer.Queue // what the driver is sending; nil when nothing
+	endCause  error         // how receiving ended, until the handler was told
+	receiving bool          // the driver was asked for bytes
+	pending   bool          // a send is under way
+
+	origin *origin        // where the connection comes from
+	peer   netip.AddrPort // guarded by mu while opening, then fixed; zero for Unix sockets
+
+	// Moments on the clock of the loops, for the timeouts.
+	active  atomic.Int64 // the last byte was received or sent
+	stalled atomic.Int64 // a send has been waiting since; 0 when none is
+	expires atomic.Int64 // closing ends by force; 0 while open
+
+	state atomic.Uint32 // of stateBits; set under mu
+
+	mu     sync.Mutex
+	todo   todoBits      // guarded by mu; what the next turn is for
+	queued int           // guarded by mu; bytes in queue and sending
+	queue  *buffer.Queue // guarded by mu; what waits behind sending; nil when nothing
+	cause  error         // guarded by mu; the first reason to close
+	timer  *wheel.Timer  // guarded by mu, what it points to by loop.mu; nil until a deadline is needed
+}
+
+// stateBits are the state of a connection:
+//
+//	            ┌── readEnded ──┐
+//	opening → open              ├→ draining → finished → shut
+//	            └── writeEnded ─┘      └ aborting ┘
+//
+// opening, open and draining are delivered to; aborting throws away. Every
+// change is made by one function: establish, endReading, endWriting, end,
+// conclude, shut.
+type stateBits = uint32
+
+const (
+	opening    stateBits = 1 << iota // not connected, or the handler is not made yet
+	paused                           // by Pause
+	congested                        // the queue rose above HighWater and is not yet at LowWater
+	readEnded                        // nothing more will be received
+	closeWrite                       // CloseWrite: the end of the stream follows the queue
+	writeEnded                       // nothing more can be sent
+	broken                           // sending failed
+	draining                         // closing, after what is queued was delivered
+	aborting                         // closing at once
+	resetting                        // with aborting: by RST
+	finished                         // the loop closes it in this turn
+	shut                             // the descriptor is gone
+	scheduled                        // a turn is waiting or under way
+	ending     = draining | aborting | finished | shut
+	unwritable = ending | closeWrite | writeEnded
+)
+
+// todoBits say what a turn is for.
+type todoBits uint8
+
+const (
+	doOpen  todoBits = 1 << iota // make the handler and call OnOpen
+	doRead                       // workers: pull what has arrived
+	doWrite                      // workers: a pending send has ended
+	doOffer                      // Resume: offer what is unread
+	doCheck                      // look at the state and the queue
+	doClose                      // call OnClose
+)
+
+// An origin is what all connections of one listener, or one dialled
+// connection, have in common.
+type origin struct {
+	unix    bool
+	handler func(*Conn) Handler
+	local   net.Addr // the listener's address; nil for Dial
+	remote  net.Addr // a Unix socket's name, for Dial
+	dialing *dialing // of the loop; while Dial is under way
+}
+
+func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
+	c := &Conn{loop: l, origin: from, peer: peer}
+	c.sock.Stream = (*stream)(c)
+	c.sock.Handle = h
+	c.state.Store(opening)
+	return c
+}
+
+// Loop returns the loop that serves the connection.
+func (c *Conn) Loop() *Loop { return c.loop }
+
+// RemoteAddr returns the peer's address, also after the connection was closed.
+func (c *Conn) RemoteAddr() net.Addr {
+	if !c.origin.unix {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return net.TCPAddrFromAddrPort(c.peer)
+	}
+	if c.origin.remote != nil {
+		return c.origin.remote
+	}
+	return &net.UnixAddr{Net: "unix"} // a client's socket has no name
+}
+
+// LocalAddr returns the address of this end. When the connection is closed or
+// not yet open it is that of the listener, or nil for a dialled one.
+func (c *Conn) LocalAddr() net.Addr {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&(opening|shut) != 0 {
+		return c.origin.local
+	}
+	return c.loop.drv.LocalAddr(&c.sock)
+}
+
+// Unread returns the bytes that have arrived and were not consumed. They are
+// valid until the callback returns or Discard or Read is called. Callbacks only.
+func (c *Conn) Unread() []byte { return c.unread }
+
+// Discard consumes the first n unread bytes, or all when there are fewer, and
+// returns how many it consumed. Callbacks only.
+func (c *Conn) Discard(n int) int {
+	n = max(0, min(n, len(c.unread)))
+	c.unread = c.unread[n:]
+	return n
+}
+
+// Read consumes unread bytes into p, as io.Reader. It never blocks: when there
+// are none it returns ErrNoData, or io.EOF when the peer has ended the stream.
+// Callbacks only.
+func (c *Conn) Read(p []byte) (int, error) {
+	if len(p) == 0 {
+		return 0, nil
+	}
+	n := copy(p, c.unread)
+	c.unread = c.unread[n:]
+	if n > 0 {
+		return n, nil
+	}
+	if c.state.Load()&readEnded != 0 {
+		return 0, io.EOF
+	}
+	return 0, ErrNoData
+}
+
+// Write queues a copy of p and returns at once. What is queued in one turn of
+// the loop leaves together. It takes all of p or nothing; the errors are
+// ErrClosed and ErrQueueFull. Every byte taken reaches the peer, or OnClose
+// says why not.
+func (c *Conn) Write(p []byte) (int, error) {
+	c.mu.Lock()
+	if err := c.reserve(len(p)); err != nil {
+		c.release()
+		return 0, err
+	}
+	if len(p) > 0 {
+		c.outbox().Write(&c.loop.pool, p)
+	}
+	c.release()
+	return len(p), nil
+}
+
+// Send is Write without the copy: bufs, not the slice of them, belong to the
+// connection and must never change again. One encoded message may be given to
+// any number of connections. It takes all or nothing.
+func (c *Conn) Send(bufs ...[]byte) error {
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	c.mu.Lock()
+	defer c.release()
+	if err := c.reserve(size); err != nil {
+		return err
+	}
+	if size > 0 {
+		c.outbox().Append(bufs...)
+	}
+	return nil
+}
+
+// reserve asks for room for n bytes in the queue. The caller holds mu.
+func (c *Conn) reserve(n int) error {
+	if c.state.Load()&unwritable != 0 {
+		return ErrClosed
+	}
+	if c.queued+n > c.loop.cfg.maxQueued {
+		c.loop.count.queueFull.Add(1)
+		if c.loop.cfg.closeOnFull {
+			c.endLocked(aborting|resetting, ErrQueueFull)
+		}
+		return ErrQueueFull
+	}
+	c.queued += n
+	if c.queued > c.loop.cfg.highWater {
+		c.set(congested)
+	}
+	c.todo |= doCheck
+	return nil
+}
+
+// outbox returns the queue for writes. The caller holds mu.
+func (c *Conn) outbox() *buffer.Queue {
+	if c.queue == nil {
+		c.queue = c.loop.pool.Queue()
+	}
+	return c.queue
+}
+
+// release unlocks mu and sees to it that what is to do gets a turn.
+func (c *Conn) release() {
+	wanted := c.todo != 0 && c.state.Load()&scheduled == 0
+	if wanted {
+		c.set(scheduled)
+	}
+	c.mu.Unlock()
+	if wanted {
+		c.loop.enqueue(c)
+	}
+}
+
+// set and unset change the state. The caller holds mu.
+func (c *Conn) set(bits stateBits)   { c.state.Store(c.state.Load() | bits) }
+func (c *Conn) unset(bits stateBits) { c.state.Store(c.state.Load() &^ bits) }
+
+// request asks for a turn.
+func (c *Conn) request(todo todoBits) {
+	c.mu.Lock()
+	c.todo |= todo
+	c.release()
+}
+
+// Queued returns the number of bytes that were written and not yet given to
+// the kernel.
+func (c *Conn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
+
+// Pause stops reading: OnData and OnEOF are not called until Resume. Called
+// outside a callback, one that is under way may still end.
+func (c *Conn) Pause() {
+	c.mu.Lock()
+	c.set(paused)
+	c.todo |= doCheck
+	c.release()
+}
+
+// Resume goes on reading. Bytes left unread before are offered again.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	c.unset(paused)
+	c.todo |= doOffer
+	c.release()
+}
+
+// Close delivers what is queued and closes the connection, for which it allows
+// Engine.Linger without progress. The handler hears nothing more but OnClose.
+// It returns ErrClosed when the connection is closed or closing already.
+func (c *Conn) Close() error { return c.end(draining, nil) }
+
+// Abort closes the connection at once: what is queued is thrown away and the
+// peer sees a reset. The cause told to OnClose is ErrAborted.
+func (c *Conn) Abort() error { return c.end(aborting|resetting, ErrAborted) }
+
+// CloseWrite delivers what is queued, then shuts down the writing half: the
+// peer sees the end of the stream and can go on sending. Doing it again
+// changes nothing. When both halves have ended, the connection is closed.
+func (c *Conn) CloseWrite() error {
+	c.mu.Lock()
+	defer c.release()
+	if c.state.Load()&ending != 0 {
+		return ErrClosed
+	}
+	c.set(closeWrite)
+	c.todo |= doCheck
+	return nil
+}
+
+// end begins to close the connection: how is draining or aborting. A
+// connection that drains can still be aborted.
+func (c *Conn) end(how stateBits, cause error) error {
+	c.mu.Lock()
+	defer c.release()
+	return c.endLocked(how, cause)
+}
+
+func (c *Conn) endLocked(how stateBits, cause error) error {
+	st := c.state.Load()
+	if st&(aborting|finished|shut) != 0 || st&draining != 0 && how&aborting == 0 {
+		return ErrClosed
+	}
+	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 {
+		c.cause = cause // an orderly end does not tell why bytes are thrown away
+	}
+	c.set(how)
+	c.todo |= doCheck
+	return nil
+}

@@ -1,0 +1,321 @@
+package epi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi/internal/driver"
+)
+
+// An Engine serves connections on a fixed number of loops. The zero value
+// works: set the fields before the first call of a method and not afterwards.
+// Of every number and duration, 0 chooses the default.
+//
+// The first Listen, Dial or Loop opens the descriptors that the loops need;
+// they are freed when Run returns, so every engine should be Run.
+type Engine struct {
+	// Loops is the number of event loops, each with one goroutine. Default:
+	// one per CPU that the process may use (GOMAXPROCS).
+	Loops int
+	// Workers, when positive, is the number of goroutines that run the
+	// handlers instead of the loops, so that these may block. Each connection
+	// is with one worker at a time. Default: 0, callbacks on the loop.
+	Workers int
+	// Driver is how I/O is done. Default: the best that the system has.
+	Driver Driver
+	// Trigger is how the poller is asked. Default: edge on epoll, else level.
+	// Workers always use one-shot.
+	Trigger Trigger
+	// Wait is what loops do without work. Default: Block.
+	Wait WaitPolicy
+	// LockOSThread ties each loop to an operating-system thread of its own:
+	// less switching for loops, more for other goroutines. Default: false.
+	LockOSThread bool
+	// ReusePort gives each loop a listening socket of its own (SO_REUSEPORT),
+	// over which the kernel spreads connections. It also lets another process
+	// of the same user listen on the same port. Default: one socket for all
+	// loops, of which one is woken for each connection.
+	ReusePort bool
+
+	// MaxConns bounds the open connections; more are accepted and closed at
+	// once (Stats.Shed). Default: the limit of open files.
+	MaxConns int
+	// ReadBudget bounds the bytes read from one connection in one turn; the
+	// rest waits for the next. Default: 256 KiB.
+	ReadBudget int
+	// HighWater is the number of queued bytes above which a connection is not
+	// read from until its queue has fallen to LowWater. Default: 256 KiB.
+	HighWater int
+	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
+	LowWater int
+	// MaxQueued bounds the queued bytes of one connection: a write that would
+	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB.
+	MaxQueued int
+	// CloseOnFull resets a connection whose queue is full, with that cause,
+	// besides failing the write. Default: false.
+	CloseOnFull bool
+	// MaxUnread bounds the bytes that a handler leaves unread; more close the
+	// connection with ErrUnreadFull. Default: 1 MiB.
+	MaxUnread int
+	// AcceptBudget bounds the connections that one loop accepts from one
+	// listener in one turn. Default: 64.
+	AcceptBudget int
+	// MaxEvents bounds the events of one wait. Default: 256.
+	MaxEvents int
+	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
+	TaskBudget int
+	// MaxTasks bounds the tasks that wait for one loop; Loop.Do refuses more
+	// with ErrTooManyTasks. Default: 1,048,576.
+	MaxTasks int
+
+	// IdleTimeout closes a connection (ErrIdle) on which nothing was received
+	// or sent for so long. Default: none.
+	IdleTimeout time.Duration
+	// WriteTimeout resets a connection (ErrWriteStalled) whose peer has taken
+	// none of the queued bytes for so long. Default: none.
+	WriteTimeout time.Duration
+	// Linger bounds how long Close tries to deliver what is queued while the
+	// peer takes nothing of it. Default: 5 s.
+	Linger time.Duration
+	// DrainTimeout bounds how long Run waits for connections to close once its
+	// context has ended. Default: 10 s.
+	DrainTimeout time.Duration
+
+	// Logger hears of panics in callbacks, of connections refused for lack of
+	// resources and of faults of the system. Default: slog.Default().
+	Logger *slog.Logger
+
+	once     sync.Once
+	startErr error
+	cfg      *config
+	loops    []*Loop
+	workers  *workerPool // nil when callbacks run on the loops
+	reserve  *driver.Reserve
+	context  context.Context // ends when the engine begins to drain
+	cancel   context.CancelFunc
+
+	conns     atomic.Int64 // open connections, for MaxConns
+	undrained atomic.Int64 // connections that did not drain in time
+	stopping  atomic.Bool
+
+	mu        sync.Mutex
+	phase     phase       // guarded by mu
+	listeners []*Listener // guarded by mu
+}
+
+// A phase of an Engine's life.
+type phase uint8
+
+const (
+	fresh phase = iota
+	running
+	over
+)
+
+const (
+	// maxQueue is no bound: the engine's own tasks are few.
+	maxQueue = math.MaxInt
+	// abortGrace is how long Run waits, after it has aborted what did not
+	// drain, for callbacks to return.
+	abortGrace = time.Second
+)
+
+// start makes the loops, once.
+func (e *Engine) start() error {
+	e.once.Do(func() { e.startErr = e.makeLoops() })
+	return e.startErr
+}
+
+func (e *Engine) makeLoops() error {
+	cfg, err := e.resolve()
+	if err != nil {
+		return err
+	}
+	e.cfg = cfg
+	e.reserve = driver.NewReserve()
+	e.context, e.cancel = context.WithCancel(context.Background())
+	if cfg.workers > 0 {
+		e.workers = newWorkerPool()
+	}
+	for id := range cfg.loops {
+		l, err := newLoop(e, id)
+		if err != nil {
+			e.free()
+			return fmt.Errorf("epi: make loop %d of %d: %w", id+1, cfg.loops, err)
+		}
+		e.loops = append(e.loops, l)
+	}
+	return nil
+}
+
+// free gives back what makeLoops opened.
+func (e *Engine) free() {
+	for _, l := range e.loops {
+		if err := l.drv.Release(); err != nil {
+			e.cfg.log.Error("freeing a loop failed", "loop", l.id, "error", err)
+		}
+	}
+	e.reserve.Close()
+	e.cancel()
+}
+
+// Run serves until ctx ends, then drains: listeners close, every connection is
+// closed after what is queued for it was delivered, and Run returns when all
+// OnClose calls have returned. After Engine.DrainTimeout it resets what is
+// left and returns an error that wraps ErrDrainTimeout. An engine runs once.
+func (e *Engine) Run(ctx context.Context) error {
+	if err := e.start(); err != nil {
+		return err
+	}
+	if err := e.advance(running); err != nil {
+		return err
+	}
+	if e.workers != nil {
+		e.workers.start(e.cfg.workers)
+	}
+	failed := make(chan error, len(e.loops))
+	var loops sync.WaitGroup
+	for _, l := range e.loops {
+		loops.Go(func() {
+			if err := l.run(); err != nil {
+				failed <- err
+			}
+		})
+	}
+	ended := make(chan struct{})
+	go func() { loops.Wait(); close(ended) }()
+
+	var err error
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	return errors.Join(err, e.drain(ended))
+}
+
+// advance moves on to the next phase.
+func (e *Engine) advance(to phase) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	switch {
+	case to == running && e.phase == running:
+		return ErrRunning
+	case to == running && e.phase == over:
+		return ErrShutdown
+	}
+	e.phase = to
+	return nil
+}
+
+// drain ends the engine. ended is closed when all loops have.
+func (e *Engine) drain(ended <-chan struct{}) error {
+	e.stopping.Store(true)
+	e.mu.Lock()
+	e.phase = over
+	listeners := slices.Clone(e.listeners)
+	e.mu.Unlock()
+	e.cancel()
+	for _, ln := range listeners {
+		_ = ln.Close()
+	}
+	e.tell((*Loop).drain)
+
+	deadline := time.NewTimer(e.cfg.drainTimeout)
+	defer deadline.Stop()
+	select {
+	case <-ended:
+	case <-deadline.C:
+		e.tell((*Loop).abort)
+		if !waitFor(ended, abortGrace) {
+			return fmt.Errorf("epi: %w: callbacks have not returned after %v", ErrDrainTimeout, e.cfg.drainTimeout+abortGrace)
+		}
+	}
+	if e.workers != nil {
+		e.workers.stop()
+		e.workers.done.Wait()
+	}
+	e.free()
+	if n := e.undrained.Load(); n > 0 {
+		return fmt.Errorf("epi: %w: %d connections were reset after %v", ErrDrainTimeout, n, e.cfg.drainTimeout)
+	}
+	return nil
+}
+
+// tell posts a step of the shutdown to all loops; those that have ended need none.
+func (e *Engine) tell(step func(*Loop)) {
+	for _, l := range e.loops {
+		_ = l.post(func() { step(l) }, maxQueue)
+	}
+}
+
+func waitFor(ended <-chan struct{}, d time.Duration) bool {
+	select {
+	case <-ended:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}
+
+// Loop returns loop i of Engine.Loops, counted from 0, for tasks and timers
+// that belong to no connection.
+func (e *Engine) Loop(i int) (*Loop, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	if i < 0 || i >= len(e.loops) {
+		return nil, fmt.Errorf("epi: there is no loop %d: the engine has loops 0 to %d", i, len(e.loops)-1)
+	}
+	return e.loops[i], nil
+}
+
+// enter admits a connection, unless there are MaxConns.
+func (e *Engine) enter() bool {
+	if e.conns.Add(1) <= int64(e.cfg.maxConns) {
+		return true
+	}
+	e.conns.Add(-1)
+	return false
+}
+
+// leave ends what enter began.
+func (e *Engine) leave() { e.conns.Add(-1) }
+
+// leastLoop returns the loop with the fewest connections.
+func (e *Engine) leastLoop() *Loop {
+	return slices.MinFunc(e.loops, func(a, b *Loop) int {
+		return int(a.live.Load() - b.live.Load())
+	})
+}
+
+// addListener makes ln known and lets the loops watch it.
+func (e *Engine) addListener(ln *Listener) error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.phase == over {
+		ln.closeHandles()
+		return ErrShutdown
+	}
+	e.listeners = append(e.listeners, ln)
+	for _, a := range ln.acceptors {
+		if err := a.loop.post(a.begin, maxQueue); err != nil {
+			return err // cannot be: a loop ends only when the engine is over
+		}
+	}
+	return nil
+}
+
+func (e *Engine) removeListener(ln *Listener) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if i := slices.Index(e.listeners, ln); i >= 0 {
+		e.listeners = slices.Delete(e.listeners, i, i+1)
+	}
+}

@@ -1,0 +1,57 @@
+package epi
+
+import (
+	"errors"
+	"fmt"
+)
+
+// Errors, to be tested with errors.Is. Those of the operating system
+// (syscall.ECONNRESET, syscall.EMFILE, …) come through wrapped.
+var (
+	// ErrClosed: the connection is closed, or its writing half is, or it is
+	// about to be: Close or CloseWrite was called.
+	ErrClosed = errors.New("connection is closed")
+	// ErrQueueFull: the peer reads too slowly and Engine.MaxQueued bytes wait
+	// for it already. Nothing of the refused write was taken.
+	ErrQueueFull = errors.New("write queue is full")
+	// ErrUnreadFull: the handler left more than Engine.MaxUnread bytes unread.
+	ErrUnreadFull = errors.New("too many unread bytes")
+	// ErrNoData: Read found nothing to read; OnData will tell when there is.
+	ErrNoData = errors.New("no unread bytes")
+	// ErrIdle: nothing was sent or received for Engine.IdleTimeout.
+	ErrIdle = errors.New("connection was idle for too long")
+	// ErrWriteStalled: the peer took no bytes for Engine.WriteTimeout.
+	ErrWriteStalled = errors.New("peer stopped reading")
+	// ErrLinger: after Close the peer did not take what was queued within
+	// Engine.Linger.
+	ErrLinger = errors.New("peer did not take the queued bytes in time")
+	// ErrAborted: Abort was called.
+	ErrAborted = errors.New("connection was aborted")
+	// ErrNoHandler: the function given to Listen returned nil.
+	ErrNoHandler = errors.New("no handler")
+	// ErrTooManyConns: Engine.MaxConns connections are open.
+	ErrTooManyConns = errors.New("too many connections")
+	// ErrTooManyTasks: Engine.MaxTasks tasks wait for the loop already.
+	ErrTooManyTasks = errors.New("too many tasks wait for the loop")
+	// ErrShutdown: the engine is draining or has ended.
+	ErrShutdown = errors.New("engine is shut down")
+	// ErrRunning: Run was called twice.
+	ErrRunning = errors.New("engine is running already")
+	// ErrDrainTimeout: Run ended before every connection was drained.
+	ErrDrainTimeout = errors.New("drain timed out")
+)
+
+// A PanicError is the cause with which a connection is closed whose callback
+// panicked.
+type PanicError struct {
+	Value any    // what was given to panic
+	Stack []byte // of the goroutine, as text
+}
+
+func (e *PanicError) Error() string { return fmt.Sprintf("callback panicked: %v", e.Value) }
+
+// Unwrap returns the panic's value where that is an error.
+func (e *PanicError) Unwrap() error {
+	err, _ := e.Value.(error)
+	return err
+}

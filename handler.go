@@ -1,0 +1,43 @@
+package epi
+
+// A Handler is told what happens to one connection; its value holds that
+// connection's state. Its methods are never called at the same time and never
+// inside a call of this package, so they need no locks for state of their own.
+//
+// With callbacks on the loop (the default) a method must not block: it holds up
+// all connections of its loop. With Engine.Workers it may.
+//
+// A handler may also be an [OpenHandler], an [EOFHandler] or a [DrainHandler].
+type Handler interface {
+	// OnData is called when bytes have arrived. Conn.Unread, Conn.Read and
+	// Conn.Discard give access to them. What is left unread is offered again,
+	// together with what follows it, when more arrives. An error closes the
+	// connection with that cause, after what is queued was delivered.
+	OnData(c *Conn) error
+
+	// OnClose is the last call, made exactly once. err is nil after Close,
+	// io.EOF when the peer ended the connection in order, and otherwise the
+	// reason why bytes may not have reached the peer, or why the connection
+	// was closed.
+	OnClose(c *Conn, err error)
+}
+
+// An OpenHandler also wants to know when its connection is established. It is
+// the first call. An error closes the connection with that cause.
+type OpenHandler interface {
+	OnOpen(c *Conn) error
+}
+
+// An EOFHandler also wants to know when the peer has shut down its writing
+// half. It is called once, after the last OnData; writing goes on until Close
+// or CloseWrite. Without it, the connection is closed at the end of the peer's
+// bytes, after everything queued was delivered.
+type EOFHandler interface {
+	OnEOF(c *Conn) error
+}
+
+// A DrainHandler also wants to know when the write queue, having been above
+// Engine.HighWater, has fallen to Engine.LowWater.
+type DrainHandler interface {
+	OnDrain(c *Conn)
+}

@@ -1,0 +1,137 @@
+// Package buffer holds the byte buffers of the engine: a pool of them, the
+// queue of bytes on their way out, and the inbox of bytes not yet consumed.
+// An idle connection holds none of these.
+package buffer
+
+import (
+	"math/bits"
+	"sync"
+)
+
+const (
+	minShift = 9  // 512 bytes: one short message and its header
+	maxShift = 16 // 64 KiB: one read
+	classes  = maxShift - minShift + 1
+
+	// MaxPooled is the capacity of the largest buffer that a Pool keeps.
+	MaxPooled = 1 << maxShift
+
+	// retainBytes bounds what a Pool keeps for reuse, so that a burst does not
+	// hold its memory for ever.
+	retainBytes = 4 << 20
+	// retainObjects bounds how many queues and inboxes a Pool keeps.
+	retainObjects = 4096
+)
+
+// A Pool recycles buffers whose capacities are powers of two between 512 bytes
+// and MaxPooled. The zero value is ready. All methods may be called from any
+// goroutine. Unlike a sync.Pool it keeps what it has across garbage
+// collections and under the race detector, up to a fixed number of bytes.
+type Pool struct {
+	mu       sync.Mutex
+	free     [classes][][]byte // guarded by mu
+	retained int               // guarded by mu; bytes in free
+	queues   []*Queue          // guarded by mu
+	inboxes  []*Inbox          // guarded by mu
+}
+
+// Get returns a buffer of length 0 and a capacity of at least n bytes. More
+// than MaxPooled bytes are allocated as they are and not kept by Put.
+func (p *Pool) Get(n int) []byte {
+	if n > MaxPooled {
+		return make([]byte, 0, n)
+	}
+	class := classOf(n)
+	p.mu.Lock()
+	list := p.free[class]
+	if len(list) == 0 {
+		p.mu.Unlock()
+		return make([]byte, 0, 1<<(class+minShift))
+	}
+	buf := list[len(list)-1]
+	list[len(list)-1] = nil
+	p.free[class] = list[:len(list)-1]
+	p.retained -= cap(buf)
+	p.mu.Unlock()
+	return buf
+}
+
+// Put gives back a buffer of Get. The caller must not touch it afterwards.
+func (p *Pool) Put(buf []byte) {
+	size := cap(buf)
+	if size < 1<<minShift || size > MaxPooled || size&(size-1) != 0 {
+		return
+	}
+	class := classOf(size)
+	p.mu.Lock()
+	if p.retained+size <= retainBytes {
+		p.free[class] = append(p.free[class], buf[:0])
+		p.retained += size
+	}
+	p.mu.Unlock()
+}
+
+// classOf returns the smallest class whose buffers hold n bytes.
+func classOf(n int) int {
+	if n <= 1<<minShift {
+		return 0
+	}
+	return bits.Len(uint(n-1)) - minShift
+}
+
+// Queue returns an empty Queue; give it back with PutQueue.
+func (p *Pool) Queue() *Queue {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if q := pop(&p.queues); q != nil {
+		return q
+	}
+	return &Queue{}
+}
+
+// PutQueue releases what q holds and keeps q for reuse.
+func (p *Pool) PutQueue(q *Queue) {
+	q.reset(p)
+	p.mu.Lock()
+	p.queues = push(p.queues, q)
+	p.mu.Unlock()
+}
+
+// Inbox returns an Inbox that holds a copy of data; give it back with PutInbox.
+func (p *Pool) Inbox(data []byte) *Inbox {
+	p.mu.Lock()
+	in := pop(&p.inboxes)
+	p.mu.Unlock()
+	if in == nil {
+		in = &Inbox{}
+	}
+	in.Append(p, data)
+	return in
+}
+
+// PutInbox releases what in holds and keeps in for reuse.
+func (p *Pool) PutInbox(in *Inbox) {
+	p.Put(in.base)
+	*in = Inbox{}
+	p.mu.Lock()
+	p.inboxes = push(p.inboxes, in)
+	p.mu.Unlock()
+}
+
+func pop[T any](list *[]*T) *T {
+	last := len(*list) - 1
+	if last < 0 {
+		return nil
+	}
+	v := (*list)[last]
+	(*list)[last] = nil
+	*list = (*list)[:last]
+	return v
+}
+
+func push[T any](list []*T, v *T) []*T {
+	if len(list) >= retainObjects {
+		return list
+	}
+	return append(list, v)
+}

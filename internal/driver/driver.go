@@ -1,0 +1,214 @@
+// Package driver is how one loop performs I/O. The engine speaks to a Driver
+// in completion style: it says what it wants (accept, connect, receive, send,
+// close) and hears what became of it. A readiness driver does the read or
+// write itself when the poller says that it can; a completion driver lets the
+// kernel do it. The engine cannot tell them apart.
+package driver
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/internal/sock"
+	"github.com/epinet/epi/poll"
+)
+
+// A Handle is an open connection or listening socket: the descriptor, or the
+// number that a driver without descriptors gives it. It belongs to whoever
+// holds it and is given on by Accepted and Open; drivers of the same kind
+// understand each other's.
+type Handle int32
+
+// NoHandle marks a Socket that is not open.
+const NoHandle Handle = -1
+
+// A Socket is what a driver keeps of one connection. It is embedded in the
+// engine's connection, so that one allocation holds both. Between Open (or
+// Connect) and Closed it belongs to its holder: the loop, or, with lending,
+// the one worker that took it.
+type Socket struct {
+	Stream Stream // hears the completions; set before Open, never changed
+	Handle Handle
+	flags  flags     // of the driver
+	want   poll.Mask // what the engine waits for
+	armed  poll.Mask // what the poller is asked for
+	token  slab.Token
+
+	connecting bool // Connect is under way; the loop's, also with lending
+}
+
+// A Listening is what a driver keeps of one listening socket on one loop. It
+// belongs to the loop.
+type Listening struct {
+	Acceptor  Acceptor // hears the completions; set before Listen, never changed
+	Handle    Handle
+	Exclusive bool // other loops listen on the same socket
+	token     slab.Token
+	watched   bool
+	accepting bool
+}
+
+// Watched reports whether Listen succeeded and Unlisten was not yet called.
+func (l *Listening) Watched() bool { return l.watched }
+
+// A Stream hears what became of the operations of one connection. Its methods
+// are called by Dispatch on the loop, or by Pull in the goroutine that calls
+// it, never inside another method of the driver.
+type Stream interface {
+	// Connected ends Connect. After an error the socket is as if never opened.
+	Connected(err error)
+
+	// Received hands over bytes that arrived, in order. They are the driver's
+	// and gone when the method returns. It is called only while receiving.
+	Received(p []byte)
+
+	// ReceiveEnded follows the last Received: with io.EOF when the peer has
+	// shut down its writing half, else with the error that broke the
+	// connection. Receiving is then off for good.
+	ReceiveEnded(err error)
+
+	// Sent ends a pending Send: n bytes more were taken. With n = 0 and no
+	// error there is room again. The engine sends the rest by a new Send.
+	Sent(n int, err error)
+
+	// Ready says, with lending only, that Pull will make progress (read) or
+	// that a pending Send has ended (write). The holder of the socket follows
+	// it up; the driver does not look at the socket again before Give.
+	Ready(read, write bool)
+
+	// Closed is the last call: the driver has forgotten the socket.
+	Closed()
+}
+
+// An Acceptor hears the completions of a listening socket, on the loop.
+type Acceptor interface {
+	// Accepted hands over a new connection, to be opened on any loop or given
+	// to Discard, or the error that accepting met. An accept error ends
+	// nothing: connections that wait are reported again.
+	Accepted(h Handle, peer netip.AddrPort, err error)
+}
+
+// A Driver performs the I/O of one loop.
+//
+// A loop calls Wait and then Dispatch, over and over. The methods from Listen
+// to Close are for the loop alone, those from Receive to Give for the holder
+// of the socket, Bind, Discard and Wake for any goroutine.
+//
+// The driver reports nothing more of a socket after Close but Closed, and the
+// handle's number is not used again before that. Events that reach the driver
+// after a socket is gone are counted and dropped: a token's slot carries a
+// generation.
+type Driver interface {
+	// Wait sleeps until there are completions, at most for timeout (poll.Poller
+	// gives its meaning), and returns how many events there are. It does not
+	// sleep while completions are left over.
+	Wait(timeout time.Duration) (int, error)
+	// Dispatch reports the completions of the last Wait.
+	Dispatch()
+
+	// Listen begins to report connections of the listening socket.
+	Listen(l *Listening) error
+	// Accept stops accepting for a while, or goes on.
+	Accept(l *Listening, on bool) error
+	// Unlisten ends accepting on this loop. It does not close the handle.
+	Unlisten(l *Listening)
+	// Shed accepts one connection and closes it, for lack of descriptors.
+	Shed(l *Listening) error
+
+	// Open takes over the connection s.Handle and begins to receive. On error
+	// the caller keeps the handle.
+	Open(s *Socket) error
+	// Connect begins to connect to addr and sets s.Handle; Connected follows.
+	// On error there is nothing to close. ErrBusy asks to try again later.
+	Connect(s *Socket, addr net.Addr) error
+	// Close ends the connection: with reset by RST and throwing away what is
+	// unsent, else in order. Closed follows.
+	Close(s *Socket, reset bool)
+
+	// Receive turns receiving on or off. Nothing that arrives meanwhile is lost.
+	Receive(s *Socket, on bool)
+	// Send offers bytes to the kernel, which takes the first n. When it does
+	// not take all, pending is true and Sent (or Ready) follows; until then
+	// the bytes must not change and no other Send may be made.
+	Send(s *Socket, bufs [][]byte) (n int, pending bool, err error)
+	// CloseWrite shuts down the writing half.
+	CloseWrite(s *Socket) error
+	// Delivered reports whether the peer's host has all that was sent and the
+	// end of the stream.
+	Delivered(s *Socket) bool
+	// LocalAddr returns the address of this end.
+	LocalAddr(s *Socket) net.Addr
+
+	// Take notes, with lending, that the holder follows up a Ready(read, write).
+	Take(s *Socket, read, write bool)
+	// Pull reports what has arrived through Received and ReceiveEnded, within
+	// the read budget. buf is room for the bytes.
+	Pull(s *Socket, buf []byte)
+	// Give returns the socket to the loop's watch: Ready may come from now on.
+	// A socket that cannot be watched is Ready at once.
+	Give(s *Socket)
+
+	// Bind makes a socket that listens on addr, and returns the address that it
+	// got. With reusePort several sockets may listen on one port.
+	Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error)
+	// Discard closes a socket that is not open in any driver: one of Bind, or
+	// one that was accepted.
+	Discard(h Handle)
+	// Wake makes Wait return, now or the next time.
+	Wake() error
+
+	// Sockets calls visit for every open connection. Loop only.
+	Sockets(visit func(Stream))
+	// Counters returns the driver's counters, which may be read at any time.
+	Counters() *Counters
+	// Release frees the driver. Nothing may be open any more.
+	Release() error
+}
+
+// Counters count the work of a driver: system calls and what came of them.
+type Counters struct {
+	Waits    atomic.Uint64 // system calls that waited or looked for events
+	Events   atomic.Uint64 // events they brought
+	Reads    atomic.Uint64 // system calls that read
+	Writes   atomic.Uint64 // system calls that wrote
+	Controls atomic.Uint64 // changes of what the poller watches
+	Stale    atomic.Uint64 // events dropped because their socket was gone
+}
+
+// ErrBusy: the peer's backlog is full and the connect must be tried again.
+var ErrBusy = errors.New("the peer's backlog is full")
+
+// Config is what a driver is made of.
+type Config struct {
+	Backend      poll.Backend
+	Trigger      Trigger
+	Lend         bool // report Ready instead of Received and let workers pull
+	ReadBudget   int  // bytes read per socket and turn
+	AcceptBudget int  // connections accepted per listening socket and turn
+	MaxEvents    int  // events per wait
+	Reserve      *Reserve
+}
+
+// A Reserve is a descriptor that is given up to accept, and close, one
+// connection more when descriptors are used up. All loops share it.
+type Reserve = sock.Reserve
+
+// NewReserve opens the reserve.
+func NewReserve() *Reserve { return sock.NewReserve() }
+
+// A Trigger says how a readiness driver asks its poller.
+type Trigger uint8
+
+// The triggers.
+const (
+	Level   Trigger = iota // report for as long as the condition holds
+	Edge                   // report changes, and read until EAGAIN
+	OneShot                // report once, read until EAGAIN, arm again: level used like edge
+)
+
+// String returns the trigger's name.
+func (t Trigger) String() string { return [...]string{"level", "edge", "oneshot"}[t] }

@@ -1,0 +1,559 @@
+package driver
+
+import (
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/internal/sock"
+	"github.com/epinet/epi/poll"
+)
+
+// flags of a Socket, for its holder alone.
+type flags uint16
+
+const (
+	registered flags = 1 << iota // the poller knows the handle
+	receiving                    // the engine wants bytes
+	sending                      // a Send is pending
+	mayRead                      // edge: unread bytes may wait, of which no event will tell
+	drain                        // edge: read until EAGAIN, a short read does not say that all was read
+	listed                       // in the driver's list of sockets to look after
+	closed                       // Close was called
+)
+
+const (
+	// readSize is the size of one read: large enough that bulk data costs few
+	// calls, small enough that the raw system call does not hold up the
+	// garbage collector.
+	readSize = 64 << 10
+
+	// hasInput are the conditions under which a read makes progress.
+	hasInput = poll.Readable | poll.ReadHangUp | poll.Priority | poll.Error | poll.HangUp
+	// hasRoom are those under which a write makes progress, if only to fail.
+	hasRoom = poll.Writable | poll.Error | poll.HangUp
+
+	// edgeInterest is registered once and never changed. Urgent data and
+	// hang-up are in it because both make a short read that is not the end.
+	edgeInterest = poll.Readable | poll.Writable | poll.ReadHangUp | poll.Priority
+
+	// listenerBit marks the tokens of listening sockets.
+	listenerBit = slab.FreeBit
+)
+
+// readiness is a Driver over a poller. With edge the registration never
+// changes and the driver remembers what it has not read yet; with level and
+// one-shot the interest follows what the engine wants, at the start of Wait,
+// so that wishes that cancel each other out within one turn cost no call.
+type readiness struct {
+	cfg       Config
+	poller    poll.Poller
+	mode      poll.Mode
+	edge      bool
+	sockets   slab.Slab[*Socket]
+	listeners slab.Slab[*Listening]
+	events    []poll.Event
+	ready     int          // events[:ready] wait for Dispatch
+	todo      []slab.Token // sockets whose interest changed or that may be read on
+	spare     []slab.Token // the other half of todo's double buffer
+	gone      []*Socket    // closed, of which Closed is not yet reported
+	broken    []broken     // no longer watched, of which that is not yet reported
+	buf       []byte
+	counters  Counters
+}
+
+// broken is a connection that the poller refuses to watch.
+type broken struct {
+	token slab.Token
+	err   error
+}
+
+// New makes a readiness driver.
+func New(cfg Config) (Driver, error) {
+	mode, err := modeOf(cfg)
+	if err != nil {
+		return nil, err
+	}
+	poller, err := poll.New(cfg.Backend)
+	if err != nil {
+		return nil, err
+	}
+	return &readiness{
+		cfg:    cfg,
+		poller: poller,
+		mode:   mode,
+		edge:   mode == poll.Edge,
+		events: make([]poll.Event, cfg.MaxEvents),
+		buf:    make([]byte, readSize),
+	}, nil
+}
+
+func modeOf(cfg Config) (poll.Mode, error) {
+	switch {
+	case cfg.Lend:
+		return poll.OneShot, nil
+	case cfg.Trigger == Level:
+		return poll.Level, nil
+	case cfg.Trigger == OneShot:
+		return poll.OneShot, nil
+	case cfg.Backend == poll.BackendEpoll:
+		return poll.Edge, nil
+	}
+	return 0, errors.New("only epoll reports edges: choose the level or one-shot trigger for " + string(cfg.Backend))
+}
+
+func (d *readiness) Wait(timeout time.Duration) (int, error) {
+	d.settle()
+	if d.leftOver() > 0 {
+		timeout = 0
+	}
+	d.counters.Waits.Add(1)
+	n, err := d.poller.Wait(d.events, timeout)
+	if err != nil {
+		return 0, err
+	}
+	d.ready = n
+	d.counters.Events.Add(uint64(n))
+	return n + d.leftOver(), nil
+}
+
+// leftOver counts the completions that need no event.
+func (d *readiness) leftOver() int { return len(d.todo) + len(d.gone) + len(d.broken) }
+
+// settle brings the poller's interest up to date for the sockets on the list
+// and keeps on it those that may be read on.
+func (d *readiness) settle() {
+	if len(d.todo) == 0 {
+		return
+	}
+	list := d.todo
+	d.todo, d.spare = d.spare[:0], list
+	for _, token := range list {
+		s, ok := d.sockets.Get(token)
+		if !ok {
+			continue
+		}
+		s.flags &^= listed
+		switch {
+		case !d.edge:
+			d.arm(s)
+		case s.flags&(mayRead|receiving) == mayRead|receiving:
+			d.list(s)
+		}
+	}
+}
+
+// list puts s on the list that settle and Dispatch go through, once.
+func (d *readiness) list(s *Socket) {
+	if d.cfg.Lend || s.flags&listed != 0 {
+		return // with lending Give arms the socket
+	}
+	s.flags |= listed
+	d.todo = append(d.todo, s.token)
+}
+
+func (d *readiness) Dispatch() {
+	d.readOn()
+	for _, ev := range d.events[:d.ready] {
+		d.dispatch(ev)
+	}
+	d.ready = 0
+	d.reportBroken()
+	d.reportClosed()
+}
+
+// readOn continues, with edge, where earlier turns left bytes unread. Those
+// that spend their budget again are on the list for the next turn.
+func (d *readiness) readOn() {
+	if len(d.todo) == 0 {
+		return
+	}
+	list := d.todo
+	d.todo, d.spare = d.spare[:0], list
+	for _, token := range list {
+		if s, ok := d.sockets.Get(token); ok {
+			s.flags &^= listed
+			d.receive(s, d.buf)
+		}
+	}
+}
+
+func (d *readiness) reportBroken() {
+	for _, b := range d.broken {
+		if s, ok := d.sockets.Get(b.token); ok {
+			d.Receive(s, false)
+			s.Stream.ReceiveEnded(b.err)
+		}
+	}
+	d.broken = d.broken[:0]
+}
+
+func (d *readiness) reportClosed() {
+	for i, s := range d.gone {
+		d.gone[i] = nil
+		s.Stream.Closed()
+	}
+	d.gone = d.gone[:0]
+}
+
+func (d *readiness) dispatch(ev poll.Event) {
+	token := slab.Token(ev.Token)
+	if token&listenerBit != 0 {
+		if l, ok := d.listeners.Get(token &^ listenerBit); ok {
+			d.accept(l)
+			return
+		}
+		d.counters.Stale.Add(1)
+		return
+	}
+	s, ok := d.sockets.Get(token)
+	if !ok {
+		d.counters.Stale.Add(1)
+		return
+	}
+	if s.connecting {
+		d.connected(s, ev.Ready)
+		return
+	}
+	if d.cfg.Lend {
+		// The holder may be at work: only what never changes is looked at.
+		s.Stream.Ready(ev.Ready&hasInput != 0, ev.Ready&hasRoom != 0)
+		return
+	}
+	if d.mode == poll.OneShot {
+		s.armed = 0
+		d.list(s)
+	}
+	d.progress(s, ev.Ready)
+}
+
+// progress does for one connection what its readiness allows.
+func (d *readiness) progress(s *Socket, ready poll.Mask) {
+	if ready&hasInput != 0 {
+		s.flags |= mayRead
+		if ready&^(poll.Readable|poll.Writable) != 0 {
+			s.flags |= drain
+		}
+	}
+	if ready&hasRoom != 0 && s.flags&sending != 0 {
+		s.flags &^= sending
+		d.change(s, s.want&^poll.Writable)
+		s.Stream.Sent(0, nil)
+	}
+	if s.flags&(receiving|closed) == receiving {
+		d.receive(s, d.buf)
+	}
+	if d.mode == poll.Level && ready&(poll.Error|poll.HangUp) != 0 && s.want == 0 {
+		// These cannot be masked out, and nobody wants to hear them now.
+		d.remove(s)
+	}
+}
+
+// receive reads and reports until there is nothing left, the budget is spent
+// or the engine has had enough. A short read ends it without another call that
+// would only say EAGAIN: more bytes make a new event (epoll(7)).
+func (d *readiness) receive(s *Socket, buf []byte) {
+	budget := d.cfg.ReadBudget
+	for s.flags&(receiving|mayRead|closed) == receiving|mayRead {
+		if budget <= 0 {
+			d.list(s)
+			return
+		}
+		room := buf[:min(len(buf), budget)]
+		d.counters.Reads.Add(1)
+		n, err := sock.Read(int(s.Handle), room)
+		if err != nil {
+			d.readFailed(s, err)
+			return
+		}
+		budget -= n
+		if n < len(room) && s.flags&drain == 0 {
+			s.flags &^= mayRead
+		}
+		s.Stream.Received(room[:n])
+	}
+}
+
+func (d *readiness) readFailed(s *Socket, err error) {
+	s.flags &^= mayRead | drain
+	if err == unix.EAGAIN {
+		return
+	}
+	d.Receive(s, false)
+	if err != io.EOF {
+		err = os.NewSyscallError("read", err)
+	}
+	s.Stream.ReceiveEnded(err)
+}
+
+// change notes what the engine wants of the poller.
+func (d *readiness) change(s *Socket, want poll.Mask) {
+	s.want = want
+	if !d.edge && want != s.armed {
+		d.list(s)
+	}
+}
+
+// arm makes the poller's interest what the engine wants.
+func (d *readiness) arm(s *Socket) {
+	if s.want == s.armed || s.flags&closed != 0 {
+		return
+	}
+	if s.want == 0 && d.mode == poll.OneShot {
+		return // it fires once more at most
+	}
+	if err := d.watch(s, s.want); err != nil {
+		d.broken = append(d.broken, broken{s.token, err})
+	}
+}
+
+// watch registers s for interest, or changes its registration.
+func (d *readiness) watch(s *Socket, interest poll.Mask) error {
+	d.counters.Controls.Add(1)
+	s.armed = interest
+	if s.flags&registered != 0 {
+		return d.poller.Modify(int(s.Handle), uint64(s.token), interest, d.mode)
+	}
+	s.flags |= registered
+	return d.poller.Add(int(s.Handle), uint64(s.token), interest, d.mode)
+}
+
+func (d *readiness) remove(s *Socket) {
+	if s.flags&registered == 0 {
+		return
+	}
+	s.flags &^= registered
+	s.armed = 0
+	d.counters.Controls.Add(1)
+	// It fails only for a handle that is not registered, which is the aim.
+	_ = d.poller.Remove(int(s.Handle))
+}
+
+func (d *readiness) Open(s *Socket) error {
+	s.flags = receiving
+	s.want = poll.Readable
+	interest := s.want
+	if d.edge {
+		interest = edgeInterest
+	}
+	return d.adopt(s, interest)
+}
+
+func (d *readiness) adopt(s *Socket, interest poll.Mask) error {
+	s.token = d.sockets.Insert(s)
+	if err := d.watch(s, interest); err != nil {
+		d.sockets.Remove(s.token)
+		return err
+	}
+	return nil
+}
+
+func (d *readiness) Connect(s *Socket, addr net.Addr) error {
+	fd, err := sock.Connect(addr)
+	if errors.Is(err, unix.EAGAIN) {
+		return ErrBusy
+	}
+	if err != nil && err != unix.EINPROGRESS {
+		return err
+	}
+	s.Handle = Handle(fd)
+	s.flags, s.armed, s.connecting = 0, 0, true
+	s.want = poll.Writable
+	interest := s.want
+	if d.edge {
+		interest = edgeInterest
+	}
+	if err := d.adopt(s, interest); err != nil {
+		sock.Close(fd, false)
+		s.Handle = NoHandle
+		return err
+	}
+	return nil
+}
+
+// connected learns how Connect ended.
+func (d *readiness) connected(s *Socket, ready poll.Mask) {
+	s.connecting = false
+	if err := sock.ConnectError(int(s.Handle)); err != nil {
+		d.forget(s, false)
+		s.Stream.Connected(os.NewSyscallError("connect", err))
+		return
+	}
+	if d.mode == poll.OneShot {
+		s.armed = 0
+	}
+	s.flags |= receiving
+	d.change(s, poll.Readable)
+	if d.edge && ready&hasInput != 0 {
+		// The first bytes came with this very event.
+		s.flags |= mayRead | drain
+		d.list(s)
+	}
+	s.Stream.Connected(nil)
+}
+
+func (d *readiness) Close(s *Socket, reset bool) {
+	d.forget(s, reset)
+	d.gone = append(d.gone, s)
+}
+
+// forget ends the registration before it closes the descriptor, in this order,
+// because a poller other than epoll does not notice the close.
+func (d *readiness) forget(s *Socket, reset bool) {
+	if d.cfg.Backend != poll.BackendEpoll {
+		d.remove(s)
+	}
+	s.flags = closed
+	d.sockets.Remove(s.token)
+	sock.Close(int(s.Handle), reset)
+	s.Handle = NoHandle
+}
+
+func (d *readiness) Receive(s *Socket, on bool) {
+	if !on {
+		s.flags &^= receiving
+		d.change(s, s.want&^poll.Readable)
+		return
+	}
+	s.flags |= receiving
+	d.change(s, s.want|poll.Readable)
+	if d.edge && s.flags&mayRead != 0 {
+		d.list(s)
+	}
+}
+
+func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err error) {
+	total := 0
+	for _, b := range bufs {
+		total += len(b)
+	}
+	d.counters.Writes.Add(1)
+	n, err = sock.Write(int(s.Handle), bufs)
+	if err == unix.EAGAIN {
+		n, err = 0, nil
+	}
+	if err != nil {
+		return 0, false, os.NewSyscallError("write", err)
+	}
+	if n == total {
+		return n, false, nil
+	}
+	s.flags |= sending
+	d.change(s, s.want|poll.Writable)
+	return n, true, nil
+}
+
+func (d *readiness) CloseWrite(s *Socket) error { return sock.CloseWrite(int(s.Handle)) }
+func (d *readiness) Delivered(s *Socket) bool   { return sock.Delivered(int(s.Handle)) }
+func (d *readiness) LocalAddr(s *Socket) net.Addr {
+	return sock.LocalAddr(int(s.Handle))
+}
+
+func (d *readiness) Take(s *Socket, read, write bool) {
+	s.armed = 0
+	if read {
+		s.flags |= mayRead
+	}
+	if write {
+		s.flags &^= sending
+		s.want &^= poll.Writable
+	}
+}
+
+func (d *readiness) Pull(s *Socket, buf []byte) { d.receive(s, buf) }
+
+func (d *readiness) Give(s *Socket) {
+	if s.want == 0 || s.want == s.armed || s.flags&closed != 0 {
+		return
+	}
+	if err := d.watch(s, s.want); err != nil {
+		s.Stream.Ready(true, true)
+	}
+}
+
+func (d *readiness) Listen(l *Listening) error {
+	l.token = d.listeners.Insert(l)
+	if err := d.Accept(l, true); err != nil {
+		d.listeners.Remove(l.token)
+		return err
+	}
+	l.watched = true
+	return nil
+}
+
+// Accept adds and removes the registration, because an exclusive one cannot be
+// modified (epoll_ctl(2)). Listening sockets are always level triggered: what
+// the budget leaves over is reported again.
+func (d *readiness) Accept(l *Listening, on bool) error {
+	if on == l.accepting {
+		return nil
+	}
+	d.counters.Controls.Add(1)
+	if !on {
+		l.accepting = false
+		return d.poller.Remove(int(l.Handle))
+	}
+	mode := poll.Level
+	if l.Exclusive && d.cfg.Backend == poll.BackendEpoll {
+		mode = poll.Exclusive
+	}
+	if err := d.poller.Add(int(l.Handle), uint64(l.token|listenerBit), poll.Readable, mode); err != nil {
+		return err
+	}
+	l.accepting = true
+	return nil
+}
+
+func (d *readiness) accept(l *Listening) {
+	for range d.cfg.AcceptBudget {
+		if !l.accepting {
+			return
+		}
+		fd, peer, err := sock.Accept(int(l.Handle))
+		switch err {
+		case unix.EAGAIN:
+			return
+		case unix.ECONNABORTED:
+			continue // its client has gone again
+		case nil:
+			l.Acceptor.Accepted(Handle(fd), peer, nil)
+		default:
+			l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", err))
+			return
+		}
+	}
+}
+
+func (d *readiness) Unlisten(l *Listening) {
+	// Removing fails only where nothing is registered, which is the aim.
+	_ = d.Accept(l, false)
+	d.listeners.Remove(l.token)
+	l.watched = false
+}
+
+func (d *readiness) Shed(l *Listening) error { return d.cfg.Reserve.Shed(int(l.Handle)) }
+func (d *readiness) Discard(h Handle)        { sock.Close(int(h), false) }
+
+func (d *readiness) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
+	fd, err := sock.Listen(network, addr, reusePort)
+	if err != nil {
+		return NoHandle, nil, err
+	}
+	return Handle(fd), sock.LocalAddr(fd), nil
+}
+
+func (d *readiness) Wake() error         { return d.poller.Wake() }
+func (d *readiness) Counters() *Counters { return &d.counters }
+func (d *readiness) Release() error      { return d.poller.Close() }
+
+func (d *readiness) Sockets(visit func(Stream)) {
+	for _, s := range d.sockets.All() {
+		visit(s.Stream)
+	}
+}

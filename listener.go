@@ -1,0 +1,324 @@
+package epi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/internal/driver"
+)
+
+// acceptPause is how long a loop stops accepting after the system refused it
+// something (no descriptors, no memory): the time for others to give back.
+const acceptPause = 50 * time.Millisecond
+
+// A Listener accepts connections for an Engine.
+type Listener struct {
+	engine *Engine
+	origin *origin
+	text   string   // the address as given
+	addr   net.Addr // the address as bound
+
+	acceptors []*acceptor
+	handles   []driver.Handle
+	open      atomic.Int32 // acceptors that still use a handle
+	once      sync.Once
+}
+
+// An acceptor is a listener's part on one loop.
+type acceptor struct {
+	listener *Listener
+	loop     *Loop
+	sock     driver.Listening // of the loop
+	refused  bool             // of the loop; the last accept failed, and the log says so
+	removed  bool             // of the loop
+}
+
+// Listen accepts connections on address: tcp://host:port, tcp4://, tcp6:// or
+// unix:///path. Without a host it listens on all addresses, with port 0 on one
+// that is free. For each connection, handler returns what will be told of it;
+// it is called as Handler's methods are and returning nil refuses the
+// connection.
+//
+// Listen may be called before and during Run. The port is bound when it
+// returns.
+func (e *Engine) Listen(address string, handler func(*Conn) Handler) (*Listener, error) {
+	if handler == nil {
+		return nil, fmt.Errorf("epi: listen %s: no handler function was given", address)
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	ln, err := e.listen(address, handler)
+	if err != nil {
+		return nil, fmt.Errorf("epi: listen %s: %w", address, err)
+	}
+	return ln, nil
+}
+
+func (e *Engine) listen(text string, handler func(*Conn) Handler) (*Listener, error) {
+	where, err := parseAddress(text)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := where.listenAddr(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	ln := &Listener{engine: e, text: text}
+	if err := ln.bind(where.network, addr); err != nil {
+		ln.closeHandles()
+		return nil, explain(err, where)
+	}
+	ln.origin = &origin{unix: where.network == "unix", handler: handler, local: ln.addr}
+	for i, l := range e.loops {
+		a := &acceptor{listener: ln, loop: l}
+		a.sock.Acceptor = (*acceptance)(a)
+		a.sock.Handle = ln.handles[min(i, len(ln.handles)-1)]
+		a.sock.Exclusive = len(e.loops) > len(ln.handles)
+		ln.acceptors = append(ln.acceptors, a)
+	}
+	ln.open.Store(int32(len(ln.acceptors)))
+	return ln, e.addListener(ln)
+}
+
+// bind makes one listening socket for all loops, or one for each.
+func (ln *Listener) bind(network string, addr net.Addr) error {
+	count := 1
+	reuse := ln.engine.cfg.reusePort && network != "unix"
+	if reuse {
+		count = len(ln.engine.loops)
+	}
+	for range count {
+		h, bound, err := ln.engine.loops[0].drv.Bind(network, addr, reuse)
+		if err != nil {
+			return err
+		}
+		ln.handles = append(ln.handles, h)
+		ln.addr = bound
+		addr = samePort(addr, bound)
+	}
+	return nil
+}
+
+// samePort returns addr with the port that was chosen for the first socket.
+func samePort(addr, bound net.Addr) net.Addr {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return addr
+	}
+	same := *tcp
+	same.Port = bound.(*net.TCPAddr).Port
+	return &same
+}
+
+// explain adds to a refusal what can be done about it.
+func explain(err error, where address) error {
+	switch {
+	case errors.Is(err, syscall.EADDRINUSE) && where.network == "unix":
+		return explainPath(err, where.path)
+	case errors.Is(err, syscall.EADDRINUSE):
+		return fmt.Errorf("%w: another server has the port; stop it or choose another port", err)
+	case errors.Is(err, syscall.EACCES) && where.network == "unix":
+		return fmt.Errorf("%w: choose a directory that you may write to", err)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("%w: ports below 1024 need the right to bind them; choose a higher one", err)
+	case errors.Is(err, syscall.EADDRNOTAVAIL):
+		return fmt.Errorf("%w: this machine does not have the address", err)
+	case errors.Is(err, syscall.ENOENT):
+		return fmt.Errorf("%w: the directory does not exist; make it first", err)
+	}
+	return err
+}
+
+func explainPath(err error, path string) error {
+	info, statErr := os.Lstat(path)
+	if statErr == nil && info.Mode()&os.ModeSocket == 0 {
+		return fmt.Errorf("%w: the file is there already and is not a socket; choose another path", err)
+	}
+	c, dialErr := net.Dial("unix", path)
+	if errors.Is(dialErr, syscall.ECONNREFUSED) {
+		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, path)
+	}
+	if dialErr == nil {
+		_ = c.Close()
+	}
+	return fmt.Errorf("%w: another server listens there; stop it or choose another path", err)
+}
+
+// Addr returns the address that the listener is bound to.
+func (ln *Listener) Addr() net.Addr { return ln.addr }
+
+// String returns the address with its scheme, as a client needs it.
+func (ln *Listener) String() string {
+	scheme, _, _ := strings.Cut(ln.text, "://")
+	return scheme + "://" + ln.addr.String()
+}
+
+// Close stops accepting. Connections stay open; clients that wait to be
+// accepted are reset. It may be called from any goroutine and more than once.
+func (ln *Listener) Close() error {
+	ln.once.Do(func() {
+		ln.engine.removeListener(ln)
+		for _, a := range ln.acceptors {
+			if a.loop.post(a.remove, maxQueue) != nil {
+				a.release() // the loop has ended
+			}
+		}
+	})
+	return nil
+}
+
+// begin watches the listening socket. It runs on the loop.
+func (a *acceptor) begin() {
+	if a.removed {
+		return
+	}
+	if err := a.loop.drv.Listen(&a.sock); err != nil {
+		a.loop.cfg.log.Error("a loop cannot accept connections", "listener", a.listener.String(), "loop", a.loop.id, "error", err)
+		return
+	}
+	a.loop.listening++
+}
+
+// remove stops watching it. It runs on the loop.
+func (a *acceptor) remove() {
+	a.removed = true
+	if a.sock.Watched() {
+		a.loop.drv.Unlisten(&a.sock)
+		a.loop.listening--
+	}
+	a.release()
+}
+
+// release closes the sockets when no loop uses them any more.
+func (a *acceptor) release() {
+	if a.listener.open.Add(-1) == 0 {
+		a.listener.closeHandles()
+	}
+}
+
+func (ln *Listener) closeHandles() {
+	for _, h := range ln.handles {
+		ln.engine.loops[0].drv.Discard(h)
+	}
+	if unix, ok := ln.addr.(*net.UnixAddr); ok && !strings.HasPrefix(unix.Name, "@") {
+		if err := os.Remove(unix.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			ln.engine.cfg.log.Warn("the socket file stays behind", "path", unix.Name, "error", err)
+		}
+	}
+}
+
+// acceptance is how the driver sees an acceptor.
+type acceptance acceptor
+
+func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
+	a := (*acceptor)(s)
+	if err != nil {
+		a.pause(err)
+		return
+	}
+	a.refused = false
+	l := a.loop.share()
+	if !l.engine.enter() {
+		a.loop.drv.Discard(h)
+		a.loop.count.shed.Add(1)
+		return
+	}
+	a.loop.count.accepted.Add(1)
+	l.live.Add(1)
+	c := newConn(l, a.listener.origin, h, peer)
+	if l == a.loop {
+		l.adopt(c)
+		return
+	}
+	// The loop cannot have ended: the new connection is alive on it.
+	_ = l.post(func() { l.adopt(c) }, maxQueue)
+}
+
+// imbalance is how many connections more than the emptiest loop a loop may
+// have before it gives new ones away.
+const imbalance = 8
+
+// share returns the loop that a new connection should live on.
+func (l *Loop) share() *Loop {
+	if len(l.engine.loops) == 1 || l.cfg.reusePort {
+		return l // with reusePort the kernel has chosen
+	}
+	if least := l.engine.leastLoop(); l.live.Load() > least.live.Load()+imbalance {
+		return least
+	}
+	return l
+}
+
+// adopt opens an accepted connection.
+func (l *Loop) adopt(c *Conn) {
+	if err := l.drv.Open(&c.sock); err != nil {
+		l.cfg.log.Warn("connection refused: it cannot be watched", "peer", c.RemoteAddr(), "error", err)
+		l.count.shed.Add(1)
+		l.drv.Discard(c.sock.Handle)
+		l.engine.leave()
+		l.retire()
+		return
+	}
+	c.receiving = true
+	if l.draining {
+		_ = c.end(draining, ErrShutdown)
+	}
+	c.request(doOpen)
+}
+
+// pause answers an accept that failed. Without descriptors, clients that wait
+// are accepted by means of the reserve and closed, so that they learn of it.
+func (a *acceptor) pause(err error) {
+	l := a.loop
+	if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+		if a.shed() == 0 {
+			return // nobody was waiting
+		}
+		err = fmt.Errorf("%w: raise the limit of open files (ulimit -n) or set MaxConns below it", err)
+	}
+	l.count.acceptErrors.Add(1)
+	if !a.refused {
+		a.refused = true
+		l.cfg.log.Warn("accepting pauses", "listener", a.listener.String(), "error", err)
+	}
+	if err := l.drv.Accept(&a.sock, false); err != nil {
+		l.cfg.log.Error("accepting cannot be paused", "listener", a.listener.String(), "error", err)
+		return
+	}
+	l.After(acceptPause, a.resume)
+}
+
+// shed closes waiting connections and returns their number.
+func (a *acceptor) shed() int {
+	for n := range a.loop.cfg.acceptBudget {
+		if err := a.loop.drv.Shed(&a.sock); err != nil {
+			if errors.Is(err, syscall.EAGAIN) {
+				return n
+			}
+			return max(n, 1) // the reserve is spent: somebody may be waiting
+		}
+		a.loop.count.shed.Add(1)
+	}
+	return a.loop.cfg.acceptBudget
+}
+
+func (a *acceptor) resume() {
+	if a.removed {
+		return
+	}
+	if err := a.loop.drv.Accept(&a.sock, true); err != nil {
+		a.loop.cfg.log.Warn("accepting stays paused", "listener", a.listener.String(), "error", err)
+		a.loop.After(acceptPause, a.resume)
+	}
+}

@@ -1,0 +1,455 @@
+package epi
+
+import (
+	"fmt"
+	"math"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi/internal/buffer"
+	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/wheel"
+)
+
+// A Loop serves a share of an engine's connections from one goroutine.
+type Loop struct {
+	engine *Engine
+	cfg    *config
+	id     int
+	drv    driver.Driver
+	hands  hands // of the loop goroutine
+	pool   buffer.Pool
+	count  counters
+
+	// live counts connections from their acceptance or Dial to the end of
+	// OnClose. The loop does not end before it is 0.
+	live atomic.Int64
+	// work says which of the queues below have something in them, so that a
+	// phase without work takes no lock. Set under mu.
+	work atomic.Uint32
+	// nextTimer is the earliest deadline, math.MaxInt64 when there is none.
+	// Set under mu.
+	nextTimer atomic.Int64
+
+	mu        sync.Mutex
+	tasks     []func()    // guarded by mu; tasks[:firstTask] were taken
+	firstTask int         // guarded by mu
+	dirty     []*Conn     // guarded by mu; connections whose turn it is
+	finished  []*Conn     // guarded by mu; connections to be closed
+	wheel     wheel.Wheel // guarded by mu
+	asleep    bool        // guarded by mu; somebody must wake the loop
+	stopped   bool        // guarded by mu; the loop takes no more tasks
+
+	// Of the loop goroutine.
+	batch         []func() // tasks of this turn
+	spareDirty    []*Conn
+	spareFinished []*Conn
+	listening     int   // listening sockets that this loop watches
+	draining      bool  // the engine is shutting down
+	quietSince    int64 // when the loop last ran out of work; 0 while it has some
+}
+
+// bits of Loop.work.
+const (
+	hasTasks uint32 = 1 << iota
+	hasDirty
+	hasFinished
+)
+
+// hands are what one goroutine needs to move bytes.
+type hands struct {
+	buf []byte   // workers: room for one read
+	vec [][]byte // the buffers of one send
+}
+
+// maxVector is how many buffers leave in one system call at most.
+const maxVector = 64
+
+// epoch is the moment from which all loops count time.
+var epoch = time.Now()
+
+// clock returns the monotonic time in nanoseconds since epoch.
+func clock() int64 { return int64(time.Since(epoch)) }
+
+func newLoop(e *Engine, id int) (*Loop, error) {
+	drv, err := driver.New(driver.Config{
+		Backend:      e.cfg.backend,
+		Trigger:      e.cfg.trigger,
+		Lend:         e.cfg.workers > 0,
+		ReadBudget:   e.cfg.readBudget,
+		AcceptBudget: e.cfg.acceptBudget,
+		MaxEvents:    e.cfg.maxEvents,
+		Reserve:      e.reserve,
+	})
+	if err != nil {
+		return nil, err
+	}
+	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv}
+	l.hands.vec = make([][]byte, 0, maxVector)
+	l.nextTimer.Store(math.MaxInt64)
+	l.wheel.Advance(clock())
+	return l, nil
+}
+
+// run is the loop: its phases, in order, until the engine has shut down and
+// everything is closed.
+func (l *Loop) run() error {
+	if l.cfg.lockThread {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+	}
+	for {
+		if err := l.wait(); err != nil {
+			return fmt.Errorf("epi: loop %d: %w", l.id, err)
+		}
+		l.drv.Dispatch()
+		l.runTasks()
+		l.runTimers()
+		l.serveDirty()
+		l.closeFinished()
+		l.count.turns.Add(1)
+		if l.ended() {
+			return nil
+		}
+	}
+}
+
+// wait looks for events, which is a cheap call, and sleeps only when there are
+// none and no other work either.
+func (l *Loop) wait() error {
+	n, err := l.drv.Wait(0)
+	if err != nil || n > 0 || l.work.Load() != 0 {
+		l.quietSince = 0
+		return err
+	}
+	if l.keepSpinning() {
+		runtime.Gosched()
+		return nil
+	}
+	return l.sleep()
+}
+
+func (l *Loop) keepSpinning() bool {
+	spin := l.cfg.wait.spin
+	if spin == 0 || spin == spinForever {
+		return spin != 0
+	}
+	now := clock()
+	if l.quietSince == 0 {
+		l.quietSince = now
+	}
+	return now-l.quietSince < int64(spin)
+}
+
+// sleep waits for events, tasks or the next timer. Whoever gives the loop work
+// from now on finds it asleep and wakes it.
+func (l *Loop) sleep() error {
+	l.mu.Lock()
+	if l.work.Load() != 0 {
+		l.mu.Unlock()
+		return nil
+	}
+	l.asleep = true
+	timeout := l.untilTimer()
+	l.mu.Unlock()
+
+	l.count.sleeps.Add(1)
+	_, err := l.drv.Wait(timeout)
+
+	l.mu.Lock()
+	l.asleep = false
+	l.mu.Unlock()
+	return err
+}
+
+// untilTimer returns how long the loop may sleep. The caller holds mu.
+func (l *Loop) untilTimer() time.Duration {
+	timeout := time.Duration(-1)
+	if l.cfg.wait.sleep > 0 {
+		timeout = l.cfg.wait.sleep
+	}
+	next := l.nextTimer.Load()
+	if next == math.MaxInt64 {
+		return timeout
+	}
+	left := max(0, time.Duration(next-clock()))
+	if timeout < 0 || left < timeout {
+		return left
+	}
+	return timeout
+}
+
+// give marks work and reports whether the loop must be woken. The caller holds
+// mu and calls wake after releasing it.
+func (l *Loop) give(bit uint32) (sleeping bool) {
+	l.work.Or(bit)
+	sleeping = l.asleep
+	l.asleep = false
+	return sleeping
+}
+
+func (l *Loop) wake() {
+	l.count.wakes.Add(1)
+	if err := l.drv.Wake(); err != nil {
+		l.cfg.log.Error("waking a loop failed", "loop", l.id, "error", err)
+	}
+}
+
+// Do runs fn on the loop's goroutine, soon and after the tasks given before by
+// the same caller. It may be called from any goroutine and never runs fn
+// itself. Tasks given before Engine.Run wait for it. The errors are ErrShutdown
+// and ErrTooManyTasks.
+func (l *Loop) Do(fn func()) error { return l.post(fn, l.cfg.maxTasks) }
+
+// post is Do with another bound; the engine's own tasks have none, because
+// there are no more of them than connections and listeners.
+func (l *Loop) post(fn func(), bound int) error {
+	l.mu.Lock()
+	if l.stopped {
+		l.mu.Unlock()
+		return ErrShutdown
+	}
+	if len(l.tasks)-l.firstTask >= bound {
+		l.mu.Unlock()
+		l.count.tasksRefused.Add(1)
+		return fmt.Errorf("%w: %d", ErrTooManyTasks, bound)
+	}
+	l.tasks = append(l.tasks, fn)
+	sleeping := l.give(hasTasks)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+	return nil
+}
+
+// runTasks runs what was posted before the phase began, at most the budget.
+func (l *Loop) runTasks() {
+	if l.work.Load()&hasTasks == 0 {
+		return
+	}
+	l.mu.Lock()
+	count := min(len(l.tasks)-l.firstTask, l.cfg.taskBudget)
+	waiting := l.tasks[l.firstTask:][:count]
+	batch := append(l.batch[:0], waiting...)
+	clear(waiting)
+	l.firstTask += count
+	l.compactTasks()
+	l.mu.Unlock()
+	for i, fn := range batch {
+		batch[i] = nil
+		l.guard("task", fn)
+	}
+	l.batch = batch
+	l.count.tasks.Add(uint64(count))
+}
+
+// compactTasks frees the room of tasks that were taken, so that the queue does
+// not grow while it is never empty. The caller holds mu.
+func (l *Loop) compactTasks() {
+	left := len(l.tasks) - l.firstTask
+	if left == 0 {
+		l.work.And(^hasTasks)
+	}
+	if left > l.firstTask {
+		return
+	}
+	copy(l.tasks, l.tasks[l.firstTask:])
+	clear(l.tasks[left:])
+	l.tasks = l.tasks[:left]
+	l.firstTask = 0
+}
+
+// guard runs a task or timer; its panic ends nothing but itself.
+func (l *Loop) guard(what string, fn func()) {
+	defer func() {
+		if v := recover(); v != nil {
+			l.panicked(what, v)
+		}
+	}()
+	fn()
+}
+
+func (l *Loop) panicked(what string, v any) *PanicError {
+	l.count.panics.Add(1)
+	stack := debug.Stack()
+	l.cfg.log.Error("callback panicked", "in", what, "loop", l.id, "value", v, "stack", string(stack))
+	return &PanicError{Value: v, Stack: stack}
+}
+
+// runTimers runs the timers that were due when the phase began.
+func (l *Loop) runTimers() {
+	next := l.nextTimer.Load()
+	if next == math.MaxInt64 {
+		return
+	}
+	now := clock()
+	if next > now {
+		return
+	}
+	l.mu.Lock()
+	l.wheel.Advance(now)
+	for t := l.wheel.Expire(); t != nil; t = l.wheel.Expire() {
+		owner := t.Owner.(expirer)
+		l.mu.Unlock()
+		owner.expire(now)
+		l.count.timers.Add(1)
+		l.mu.Lock()
+	}
+	l.noteTimer()
+	l.mu.Unlock()
+}
+
+// An expirer is what a timer in the wheel belongs to.
+type expirer interface{ expire(now int64) }
+
+// noteTimer publishes the earliest deadline. The caller holds mu.
+func (l *Loop) noteTimer() {
+	next, ok := l.wheel.Next()
+	if !ok {
+		next = math.MaxInt64
+	}
+	l.nextTimer.Store(next)
+}
+
+// schedule puts t into the wheel, unless it is there for an earlier time.
+func (l *Loop) schedule(t *wheel.Timer, when int64) {
+	l.mu.Lock()
+	if t.Scheduled() && t.When() <= when {
+		l.mu.Unlock()
+		return
+	}
+	l.wheel.Remove(t)
+	l.wheel.Add(t, when)
+	sleeping := l.sooner(when)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+}
+
+// sooner publishes a new deadline and reports whether the loop must be woken
+// for it. The caller holds mu.
+func (l *Loop) sooner(when int64) (sleeping bool) {
+	if when >= l.nextTimer.Load() {
+		return false
+	}
+	l.nextTimer.Store(when)
+	sleeping = l.asleep
+	l.asleep = false
+	return sleeping
+}
+
+// unschedule takes t out of the wheel and reports whether it was in it. The
+// next deadline is not looked for: at worst the loop wakes once for nothing.
+func (l *Loop) unschedule(t *wheel.Timer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if !l.wheel.Remove(t) {
+		return false
+	}
+	if l.wheel.Len() == 0 {
+		l.nextTimer.Store(math.MaxInt64)
+	}
+	return true
+}
+
+// enqueue gives c a turn: on the loop in the next flush phase, or by a worker.
+func (l *Loop) enqueue(c *Conn) {
+	if l.engine.workers != nil {
+		l.engine.workers.push(c)
+		return
+	}
+	l.mu.Lock()
+	l.dirty = append(l.dirty, c)
+	sleeping := l.give(hasDirty)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+}
+
+// serveDirty is the flush phase: each connection that has something to send,
+// or any other thing to do, gets its turn.
+func (l *Loop) serveDirty() {
+	if l.work.Load()&hasDirty == 0 {
+		return
+	}
+	l.mu.Lock()
+	batch := l.dirty
+	l.dirty = l.spareDirty[:0]
+	l.work.And(^hasDirty)
+	l.mu.Unlock()
+	for i, c := range batch {
+		batch[i] = nil
+		c.turn(&l.hands)
+	}
+	l.spareDirty = batch[:0]
+}
+
+// finish puts c on the list of those to be closed. The caller does not touch
+// c any more.
+func (l *Loop) finish(c *Conn) {
+	l.mu.Lock()
+	l.finished = append(l.finished, c)
+	sleeping := l.give(hasFinished)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+}
+
+// closeFinished is the last phase, the only one that closes descriptors: no
+// event that was reported before can meet a number that is used again.
+func (l *Loop) closeFinished() {
+	if l.work.Load()&hasFinished == 0 {
+		return
+	}
+	l.mu.Lock()
+	batch := l.finished
+	l.finished = l.spareFinished[:0]
+	l.work.And(^hasFinished)
+	l.mu.Unlock()
+	for i, c := range batch {
+		batch[i] = nil
+		c.shut()
+	}
+	l.spareFinished = batch[:0]
+}
+
+// drain closes every connection in order. New ones are closed as they come.
+func (l *Loop) drain() {
+	l.draining = true
+	l.drv.Sockets(func(s driver.Stream) { _ = connOf(s).end(draining, ErrShutdown) })
+}
+
+// abort ends what drain did not within its time.
+func (l *Loop) abort() {
+	l.drv.Sockets(func(s driver.Stream) {
+		l.engine.undrained.Add(1)
+		_ = connOf(s).end(aborting|resetting, ErrShutdown)
+	})
+}
+
+// ended reports whether the loop may stop, and lets nothing in from then on.
+func (l *Loop) ended() bool {
+	if !l.draining || l.live.Load() > 0 || l.listening > 0 {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.stopped = l.work.Load() == 0
+	return l.stopped
+}
+
+// retire ends the account of a connection whose OnClose has returned.
+func (l *Loop) retire() {
+	if l.live.Add(-1) == 0 && l.engine.stopping.Load() {
+		// The loop may be asleep and has nothing else to wait for. It cannot
+		// be stopped: this connection kept it alive.
+		_ = l.post(func() {}, math.MaxInt)
+	}
+}

@@ -1,0 +1,132 @@
+package epi
+
+import "sync/atomic"
+
+// counters are what one loop counts besides its driver. They are added to by
+// whoever does the work and may be read at any time.
+type counters struct {
+	turns        atomic.Uint64
+	sleeps       atomic.Uint64
+	wakes        atomic.Uint64
+	tasks        atomic.Uint64
+	tasksRefused atomic.Uint64
+	timers       atomic.Uint64
+	panics       atomic.Uint64
+	accepted     atomic.Uint64
+	acceptErrors atomic.Uint64
+	shed         atomic.Uint64
+	closed       atomic.Uint64
+	bytesIn      atomic.Uint64
+	bytesOut     atomic.Uint64
+	queueFull    atomic.Uint64
+	stalls       atomic.Uint64
+}
+
+// LoopStats are the counters of one loop, since its start, or of all loops
+// added up.
+type LoopStats struct {
+	Conns        int64  // connections now, from acceptance or Dial to the end of OnClose
+	Turns        uint64 // iterations of the loop
+	Sleeps       uint64 // times that it slept
+	Wakes        uint64 // times that another goroutine had to wake it
+	Waits        uint64 // system calls that waited or looked for events
+	Events       uint64 // events they brought
+	Reads        uint64 // system calls that read
+	Writes       uint64 // system calls that wrote
+	Controls     uint64 // system calls that changed what the poller watches
+	Stale        uint64 // events dropped because their connection was gone
+	BytesIn      uint64 // bytes received
+	BytesOut     uint64 // bytes that the kernel took
+	Accepted     uint64 // connections accepted by this loop
+	Closed       uint64 // connections closed
+	Shed         uint64 // connections accepted and closed at once: MaxConns, or no descriptors
+	AcceptErrors uint64 // pauses of accepting
+	QueueFull    uint64 // writes refused: MaxQueued
+	Stalls       uint64 // connections reset: WriteTimeout
+	Tasks        uint64 // tasks run
+	TasksRefused uint64 // tasks refused: MaxTasks
+	Timers       uint64 // timers run
+	Panics       uint64 // panics in callbacks
+}
+
+// Stats are the counters of an Engine at one moment.
+type Stats struct {
+	LoopStats // of all loops added up
+
+	Driver  string      // such as epoll-edge
+	Reason  string      // why this driver
+	Workers int         // goroutines that run handlers; 0: callbacks on the loops
+	Waiting int         // connections that wait for a worker
+	Loops   []LoopStats // one for each loop
+}
+
+// Stats returns the engine's counters. It may be called from any goroutine and
+// at any time; counters read at one moment need not fit together exactly.
+func (e *Engine) Stats() Stats {
+	if e.start() != nil {
+		return Stats{}
+	}
+	s := Stats{Driver: e.cfg.driverName(), Reason: e.cfg.reason, Workers: e.cfg.workers}
+	if e.workers != nil {
+		s.Waiting = e.workers.waiting()
+	}
+	for _, l := range e.loops {
+		ls := l.stats()
+		s.Loops = append(s.Loops, ls)
+		s.LoopStats.add(ls)
+	}
+	return s
+}
+
+func (l *Loop) stats() LoopStats {
+	d := l.drv.Counters()
+	return LoopStats{
+		Conns:        l.live.Load(),
+		Turns:        l.count.turns.Load(),
+		Sleeps:       l.count.sleeps.Load(),
+		Wakes:        l.count.wakes.Load(),
+		Waits:        d.Waits.Load(),
+		Events:       d.Events.Load(),
+		Reads:        d.Reads.Load(),
+		Writes:       d.Writes.Load(),
+		Controls:     d.Controls.Load(),
+		Stale:        d.Stale.Load(),
+		BytesIn:      l.count.bytesIn.Load(),
+		BytesOut:     l.count.bytesOut.Load(),
+		Accepted:     l.count.accepted.Load(),
+		Closed:       l.count.closed.Load(),
+		Shed:         l.count.shed.Load(),
+		AcceptErrors: l.count.acceptErrors.Load(),
+		QueueFull:    l.count.queueFull.Load(),
+		Stalls:       l.count.stalls.Load(),
+		Tasks:        l.count.tasks.Load(),
+		TasksRefused: l.count.tasksRefused.Load(),
+		Timers:       l.count.timers.Load(),
+		Panics:       l.count.panics.Load(),
+	}
+}
+
+func (s *LoopStats) add(o LoopStats) {
+	s.Conns += o.Conns
+	s.Turns += o.Turns
+	s.Sleeps += o.Sleeps
+	s.Wakes += o.Wakes
+	s.Waits += o.Waits
+	s.Events += o.Events
+	s.Reads += o.Reads
+	s.Writes += o.Writes
+	s.Controls += o.Controls
+	s.Stale += o.Stale
+	s.BytesIn += o.BytesIn
+	s.BytesOut += o.BytesOut
+	s.Accepted += o.Accepted
+	s.Closed += o.Closed
+	s.Shed += o.Shed
+	s.AcceptErrors += o.AcceptErrors
+	s.QueueFull += o.QueueFull
+	s.Stalls += o.Stalls
+	s.Tasks += o.Tasks
+	s.TasksRefused += o.TasksRefused
+	s.Timers += o.Timers
+	s.Panics += o.Panics
+}

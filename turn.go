@@ -1,0 +1,592 @@
+package epi
+
+import (
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/epinet/epi/internal/buffer"
+	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/wheel"
+)
+
+const (
+	// maxSend bounds one send, so that the raw system call does not hold up
+	// the garbage collector for long.
+	maxSend = 256 << 10
+	// sendBudget bounds what one connection sends in one turn.
+	sendBudget = 1 << 20
+	// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
+	// between the questions whether a closed connection's peer has everything.
+	firstDeliveryCheck = time.Millisecond
+	lastDeliveryCheck  = 64 * time.Millisecond
+)
+
+// turn is a visit of the connection's holder: everything that is to do for it
+// is done, in order. The holder is the loop in its flush phase, or a worker.
+func (c *Conn) turn(h *hands) {
+	c.mu.Lock()
+	todo := c.todo
+	c.todo = 0
+	c.mu.Unlock()
+
+	if todo&doClose != 0 {
+		c.tellClosed()
+		return
+	}
+	if todo&doOpen != 0 {
+		c.open()
+	}
+	if todo&(doRead|doWrite) != 0 {
+		c.followUp(todo, h)
+	}
+	if todo&doOffer != 0 {
+		c.offerAgain()
+	}
+	c.flush(h)
+	if c.over() {
+		c.conclude()
+		return
+	}
+	c.adjustReceiving()
+	c.giveBack()
+}
+
+// followUp does what a lent socket became ready for.
+func (c *Conn) followUp(todo todoBits, h *hands) {
+	c.loop.drv.Take(&c.sock, todo&doRead != 0, todo&doWrite != 0)
+	if todo&doWrite != 0 {
+		c.pending = false
+	}
+	if todo&doRead != 0 && c.receiving {
+		c.loop.drv.Pull(&c.sock, h.buf)
+	}
+}
+
+// giveBack ends the turn. What has come up meanwhile gets another, behind
+// everybody else's.
+func (c *Conn) giveBack() {
+	if c.loop.cfg.workers > 0 && c.state.Load()&opening == 0 {
+		c.loop.drv.Give(&c.sock)
+	}
+	c.mu.Lock()
+	c.unset(scheduled)
+	c.release()
+}
+
+// open makes the handler of an accepted connection and tells it.
+func (c *Conn) open() {
+	if c.handler == nil && !c.makeHandler() {
+		return
+	}
+	c.establish()
+	if h, ok := c.handler.(OpenHandler); ok {
+		c.call("OnOpen", func() error { return h.OnOpen(c) })
+	}
+}
+
+func (c *Conn) makeHandler() bool {
+	c.call("handler function", func() error {
+		if c.handler = c.origin.handler(c); c.handler == nil {
+			return ErrNoHandler
+		}
+		return nil
+	})
+	return c.handler != nil
+}
+
+// establish is the arrow from opening to open.
+func (c *Conn) establish() {
+	c.touch()
+	c.mu.Lock()
+	c.unset(opening)
+	c.mu.Unlock()
+	if d := c.loop.cfg.idleTimeout; d > 0 {
+		c.wakeAt(clock() + int64(d))
+	}
+}
+
+// call runs a callback. Its error, or its panic, closes the connection.
+func (c *Conn) call(name string, callback func() error) {
+	defer func() {
+		if v := recover(); v != nil {
+			_ = c.end(draining, c.loop.panicked(name, v))
+		}
+	}()
+	if err := callback(); err != nil {
+		_ = c.end(draining, err)
+	}
+}
+
+// offer lets the handler read what is in c.unread and keeps what it leaves.
+func (c *Conn) offer() {
+	c.callOnData()
+	if n := len(c.unread); n > c.loop.cfg.maxUnread {
+		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread))
+	}
+	c.keepUnread()
+	c.adjustReceiving()
+}
+
+// callOnData is call without a closure, for the hot path.
+func (c *Conn) callOnData() {
+	defer c.recoverOnData()
+	if err := c.handler.OnData(c); err != nil {
+		_ = c.end(draining, err)
+	}
+}
+
+func (c *Conn) recoverOnData() {
+	if v := recover(); v != nil {
+		_ = c.end(draining, c.loop.panicked("OnData", v))
+	}
+}
+
+// keepUnread moves what the handler left out of the driver's buffer.
+func (c *Conn) keepUnread() {
+	switch {
+	case len(c.unread) == 0:
+		c.dropInbox()
+	case c.inbox != nil:
+		c.inbox.Keep(len(c.unread))
+	default:
+		c.inbox = c.loop.pool.Inbox(c.unread)
+	}
+	c.unread = nil
+}
+
+func (c *Conn) dropInbox() {
+	c.unread = nil
+	if c.inbox != nil {
+		c.loop.pool.PutInbox(c.inbox)
+		c.inbox = nil
+	}
+}
+
+// offerAgain is Resume's part: unread bytes and an end not yet told are
+// offered, if the connection is not paused again.
+func (c *Conn) offerAgain() {
+	if c.state.Load()&(opening|paused|ending) != 0 {
+		return
+	}
+	if c.inbox != nil {
+		c.unread = c.inbox.Bytes()
+		c.offer()
+	}
+	c.tellEnd()
+}
+
+// adjustReceiving asks the driver for bytes or stops asking, as the state
+// demands. A connection that is closing reads on, and throws away, so that a
+// peer in the middle of sending can finish and read what was queued for it.
+func (c *Conn) adjustReceiving() {
+	st := c.state.Load()
+	want := st&(opening|readEnded|aborting|finished|shut) == 0 &&
+		(st&draining != 0 || st&(paused|congested) == 0)
+	if want != c.receiving {
+		c.receiving = want
+		c.loop.drv.Receive(&c.sock, want)
+	}
+}
+
+// touch notes that bytes have moved.
+func (c *Conn) touch() {
+	if c.loop.cfg.idleTimeout > 0 {
+		c.active.Store(clock())
+	}
+}
+
+// flush gives the driver what is queued, as long as it takes it.
+func (c *Conn) flush(h *hands) {
+	if c.state.Load()&(opening|aborting|broken|shut) != 0 {
+		return
+	}
+	for budget := sendBudget; !c.pending && c.nextQueue(); {
+		if budget <= 0 {
+			c.request(doCheck)
+			return
+		}
+		bufs := c.sending.Buffers(h.vec, maxSend)
+		n, pending, err := c.loop.drv.Send(&c.sock, bufs)
+		clear(bufs)
+		if err != nil {
+			c.sendFailed(err)
+			return
+		}
+		c.pending = pending
+		budget -= n
+		c.sent(n)
+	}
+}
+
+// nextQueue makes what was queued the queue to send and reports whether there
+// is anything.
+func (c *Conn) nextQueue() bool {
+	if c.sending != nil {
+		return true
+	}
+	c.mu.Lock()
+	c.sending, c.queue = c.queue, nil
+	c.mu.Unlock()
+	return c.sending != nil
+}
+
+// sent accounts for n bytes that the driver took.
+func (c *Conn) sent(n int) {
+	c.noteStall(n)
+	c.sending.Discard(&c.loop.pool, n)
+	if c.sending.Len() == 0 {
+		c.loop.pool.PutQueue(c.sending)
+		c.sending = nil
+	}
+	if n == 0 {
+		return
+	}
+	c.touch()
+	c.loop.count.bytesOut.Add(uint64(n))
+	c.mu.Lock()
+	c.queued -= n
+	drained := c.state.Load()&congested != 0 && c.queued <= c.loop.cfg.lowWater
+	if drained {
+		c.unset(congested)
+	}
+	c.mu.Unlock()
+	if drained {
+		c.tellDrained()
+	}
+}
+
+func (c *Conn) tellDrained() {
+	h, ok := c.handler.(DrainHandler)
+	if !ok || c.state.Load()&ending != 0 {
+		return
+	}
+	c.call("OnDrain", func() error { h.OnDrain(c); return nil })
+}
+
+// noteStall keeps the moment since which the peer has taken nothing.
+func (c *Conn) noteStall(n int) {
+	if d := c.loop.cfg.linger; n > 0 && c.expires.Load() != 0 {
+		c.expires.Store(clock() + int64(d))
+	}
+	d := c.loop.cfg.writeTimeout
+	if d == 0 {
+		return
+	}
+	if !c.pending {
+		c.stalled.Store(0)
+		return
+	}
+	if n > 0 || c.stalled.Load() == 0 {
+		now := clock()
+		c.stalled.Store(now)
+		c.wakeAt(now + int64(d))
+	}
+}
+
+// sendFailed ends writing. The connection lives on until what the peer sent
+// before was offered: reading will meet the end soon.
+func (c *Conn) sendFailed(err error) {
+	c.endWriting(broken)
+	c.mu.Lock()
+	if c.cause == nil || c.cause == io.EOF {
+		c.cause = err
+	}
+	c.unset(congested)
+	over := c.state.Load()&(readEnded|draining) != 0
+	c.mu.Unlock()
+	if over {
+		_ = c.end(aborting, err)
+	}
+}
+
+// endWriting is the arrow to write-closed.
+func (c *Conn) endWriting(how stateBits) {
+	c.pending = false
+	c.stalled.Store(0)
+	c.mu.Lock()
+	c.set(writeEnded | how)
+	c.dropQueues()
+	c.mu.Unlock()
+}
+
+// dropQueues throws away what is queued. The caller holds mu.
+func (c *Conn) dropQueues() {
+	for _, q := range []**buffer.Queue{&c.queue, &c.sending} {
+		if *q != nil {
+			c.loop.pool.PutQueue(*q)
+			*q = nil
+		}
+	}
+	c.queued = 0
+}
+
+// endReading is the arrow to read-closed.
+func (c *Conn) endReading(cause error) {
+	c.receiving = false
+	c.endCause = cause
+	c.mu.Lock()
+	c.set(readEnded)
+	c.todo |= doCheck
+	c.release()
+}
+
+// tellEnd tells the handler how receiving ended, unless it has paused.
+func (c *Conn) tellEnd() {
+	cause := c.endCause
+	if cause == nil || c.state.Load()&(paused|ending) != 0 {
+		return
+	}
+	c.endCause = nil
+	if cause != io.EOF || c.state.Load()&broken != 0 {
+		_ = c.end(aborting, cause)
+		return
+	}
+	h, ok := c.handler.(EOFHandler)
+	if !ok {
+		_ = c.end(draining, io.EOF)
+		return
+	}
+	if c.inbox != nil {
+		c.unread = c.inbox.Bytes()
+	}
+	c.call("OnEOF", func() error { return h.OnEOF(c) })
+	c.keepUnread()
+}
+
+// over decides whether the connection is at its end, and does what is still
+// needed to get there.
+func (c *Conn) over() bool {
+	c.mu.Lock()
+	st := c.state.Load()
+	empty := c.queued == 0
+	c.mu.Unlock()
+	switch {
+	case st&aborting != 0:
+		return true
+	case st&opening != 0:
+		return st&draining != 0 && c.givenUp(empty)
+	case st&draining != 0:
+		return c.drained(st, empty)
+	case st&closeWrite != 0 && empty && st&writeEnded == 0:
+		c.shutdown()
+	}
+	return c.state.Load()&(readEnded|writeEnded) == readEnded|writeEnded && c.endCause == nil
+}
+
+// drained reports whether a closing connection's peer has got everything.
+// Until then the time is limited.
+func (c *Conn) drained(st stateBits, empty bool) bool {
+	if empty && st&readEnded != 0 {
+		return true
+	}
+	if empty && st&writeEnded == 0 {
+		c.shutdown()
+	}
+	if empty && c.loop.drv.Delivered(&c.sock) {
+		return true
+	}
+	c.limitClosing()
+	return false
+}
+
+// givenUp reports whether a connection that is closed before it is open has
+// nothing to wait for.
+func (c *Conn) givenUp(empty bool) bool {
+	if empty || c.handler == nil {
+		return true
+	}
+	c.limitClosing()
+	return false
+}
+
+// limitClosing starts the time after which closing ends by force.
+func (c *Conn) limitClosing() {
+	if c.expires.Load() == 0 {
+		now := clock()
+		c.expires.Store(now + int64(c.loop.cfg.linger))
+		c.wakeAt(now + int64(firstDeliveryCheck))
+	}
+}
+
+// shutdown sends the end of the stream behind everything else.
+func (c *Conn) shutdown() {
+	if err := c.loop.drv.CloseWrite(&c.sock); err != nil {
+		c.sendFailed(err)
+		return
+	}
+	c.endWriting(0)
+}
+
+// conclude is the arrow to finished: the turn is the last but one, and the
+// loop closes the socket. The connection stays scheduled until then.
+func (c *Conn) conclude() {
+	c.dropInbox()
+	c.mu.Lock()
+	c.set(finished)
+	c.mu.Unlock()
+	c.loop.finish(c)
+}
+
+// shut closes the socket, in the last phase of the loop's turn.
+func (c *Conn) shut() {
+	c.mu.Lock()
+	c.set(shut)
+	st := c.state.Load()
+	timer := c.timer
+	c.mu.Unlock()
+	if timer != nil {
+		c.loop.unschedule(timer)
+	}
+	if c.sock.Handle == driver.NoHandle {
+		c.closed()
+		return
+	}
+	c.loop.drv.Close(&c.sock, st&resetting != 0)
+}
+
+// closed is heard when the driver has forgotten the socket: the descriptor is
+// free for another connection.
+func (c *Conn) closed() {
+	c.loop.engine.leave()
+	if d := c.origin.dialing; d != nil {
+		d.end()
+	}
+	c.mu.Lock()
+	c.dropQueues()
+	c.todo = doClose
+	c.mu.Unlock()
+	c.loop.enqueue(c)
+}
+
+func (c *Conn) tellClosed() {
+	c.loop.count.closed.Add(1)
+	c.mu.Lock()
+	cause := c.cause
+	c.mu.Unlock()
+	if c.handler != nil {
+		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
+	}
+	c.loop.retire()
+}
+
+// wakeAt asks for expire at the given time or earlier.
+func (c *Conn) wakeAt(when int64) {
+	c.mu.Lock()
+	if c.timer == nil {
+		c.timer = &wheel.Timer{Owner: c}
+	}
+	timer := c.timer
+	c.mu.Unlock()
+	c.loop.schedule(timer, when)
+}
+
+// expire looks which of the connection's deadlines have passed. It is run by
+// the loop, also while a worker holds the connection.
+func (c *Conn) expire(now int64) {
+	st := c.state.Load()
+	if st&(finished|shut) != 0 {
+		return
+	}
+	next := int64(maxTime)
+	if st&draining != 0 {
+		next = min(next, c.expireClosing(now))
+	}
+	if d := c.loop.cfg.idleTimeout; d > 0 && st&ending == 0 {
+		due := c.active.Load() + int64(d)
+		if due <= now {
+			_ = c.end(draining, ErrIdle)
+			return
+		}
+		next = min(next, due)
+	}
+	if since := c.stalled.Load(); since != 0 {
+		due := since + int64(c.loop.cfg.writeTimeout)
+		if due <= now {
+			c.loop.count.stalls.Add(1)
+			_ = c.end(aborting|resetting, ErrWriteStalled)
+			return
+		}
+		next = min(next, due)
+	}
+	if next != maxTime {
+		c.wakeAt(next)
+	}
+}
+
+// expireClosing asks again whether the peer has everything, or gives up.
+func (c *Conn) expireClosing(now int64) (next int64) {
+	limit := c.expires.Load()
+	if limit == 0 {
+		return maxTime
+	}
+	if limit <= now {
+		_ = c.end(aborting|resetting, ErrLinger)
+		return maxTime
+	}
+	c.request(doCheck)
+	begun := limit - int64(c.loop.cfg.linger)
+	pause := max(int64(firstDeliveryCheck), min(now-begun, int64(lastDeliveryCheck)))
+	return min(limit, now+pause)
+}
+
+// stream is how the driver sees a Conn, which has no public methods for it.
+type stream Conn
+
+func connOf(s driver.Stream) *Conn { return (*Conn)(s.(*stream)) }
+
+func (s *stream) Received(p []byte) {
+	c := (*Conn)(s)
+	c.loop.count.bytesIn.Add(uint64(len(p)))
+	c.touch()
+	st := c.state.Load()
+	if st&ending != 0 {
+		return // Close throws away what comes after it
+	}
+	if c.inbox != nil {
+		c.inbox.Append(&c.loop.pool, p)
+		p = c.inbox.Bytes()
+	}
+	c.unread = p
+	if st&paused != 0 {
+		c.keepUnread()
+		c.adjustReceiving()
+		return
+	}
+	c.offer()
+}
+
+func (s *stream) ReceiveEnded(cause error) {
+	c := (*Conn)(s)
+	c.endReading(cause)
+	c.tellEnd()
+}
+
+func (s *stream) Sent(n int, err error) {
+	c := (*Conn)(s)
+	c.pending = false
+	if err != nil {
+		c.sendFailed(err)
+		return
+	}
+	if n > 0 {
+		c.sent(n)
+	}
+	c.request(doCheck)
+}
+
+func (s *stream) Ready(read, write bool) {
+	var todo todoBits
+	if read {
+		todo |= doRead
+	}
+	if write {
+		todo |= doWrite
+	}
+	(*Conn)(s).request(todo)
+}
+
+func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }
+
+func (s *stream) Closed() { (*Conn)(s).closed() }
+

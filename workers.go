@@ -1,0 +1,102 @@
+package epi
+
+import "sync"
+
+// A workerPool is the workers of an engine and the queue of connections that
+// wait for one. A connection is in the queue at most once, so the queue is
+// bounded by Engine.MaxConns: a burst lengthens it and blocks nobody.
+type workerPool struct {
+	mu     sync.Mutex
+	wanted sync.Cond // signalled when there is a connection for an idle worker
+	queue  []*Conn   // guarded by mu; a ring of length 2^n
+	head   int       // guarded by mu; the first connection
+	count  int       // guarded by mu; connections in the ring
+	idle   int       // guarded by mu; workers that wait
+	ended  bool      // guarded by mu
+	done   sync.WaitGroup
+}
+
+func newWorkerPool() *workerPool {
+	p := &workerPool{queue: make([]*Conn, 64)}
+	p.wanted.L = &p.mu
+	return p
+}
+
+// start starts n workers.
+func (p *workerPool) start(n int) {
+	for range n {
+		p.done.Go(p.work)
+	}
+}
+
+// work is one worker: it takes a connection that is ready, serves it, which
+// may block, and gives it back to its loop.
+func (p *workerPool) work() {
+	h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
+	for {
+		c := p.pop()
+		if c == nil {
+			return
+		}
+		c.turn(h)
+	}
+}
+
+// workerRead is the size of a worker's reads.
+const workerRead = 64 << 10
+
+func (p *workerPool) push(c *Conn) {
+	p.mu.Lock()
+	if p.count == len(p.queue) {
+		p.grow()
+	}
+	p.queue[(p.head+p.count)&(len(p.queue)-1)] = c
+	p.count++
+	wake := p.idle > 0
+	p.mu.Unlock()
+	if wake {
+		p.wanted.Signal()
+	}
+}
+
+// grow doubles the ring. The caller holds mu.
+func (p *workerPool) grow() {
+	bigger := make([]*Conn, 2*len(p.queue))
+	n := copy(bigger, p.queue[p.head:])
+	copy(bigger[n:], p.queue[:p.head])
+	p.queue, p.head = bigger, 0
+}
+
+// pop waits for a connection. It returns nil when the pool has ended.
+func (p *workerPool) pop() *Conn {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for p.count == 0 {
+		if p.ended {
+			return nil
+		}
+		p.idle++
+		p.wanted.Wait()
+		p.idle--
+	}
+	c := p.queue[p.head]
+	p.queue[p.head] = nil
+	p.head = (p.head + 1) & (len(p.queue) - 1)
+	p.count--
+	return c
+}
+
+// waiting returns the number of connections that wait for a worker.
+func (p *workerPool) waiting() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.count
+}
+
+// stop lets the workers finish what is queued and end.
+func (p *workerPool) stop() {
+	p.mu.Lock()
+	p.ended = true
+	p.mu.Unlock()
+	p.wanted.Broadcast()
+}
