@@ -211,33 +211,42 @@ func TestP09_ModifyRacesWait(t *testing.T) {
 			f := newEventFD(t, 1)
 			must(t, p.Add(f.fd, 0, poll.Readable, row.mode))
 
-			var asked atomic.Uint64
-			defer asked.Store(rounds) // ends the other goroutine also if a round fails
+			ask := make(chan uint64, 1)
 			changed := make(chan error, 1)
-			go func() { changed <- modifyWhenAsked(p, f.fd, row.mode, &asked, rounds) }()
-			for round := range uint64(rounds) {
-				if got := next(t, p, 1)[0]; got != (poll.Event{Token: round, Ready: poll.Readable}) {
-					t.Fatalf("round %d: event %v", round, got)
+			go func() { changed <- modifyWhenAsked(p, f.fd, row.mode, ask) }()
+			func() {
+				defer close(ask)
+				for round := range uint64(rounds) {
+					if got := next(t, p, 1)[0]; got != (poll.Event{Token: round, Ready: poll.Readable}) {
+						t.Fatalf("round %d: event %v", round, got)
+					}
+					ask <- round + 1
 				}
-				asked.Store(round + 1)
-			}
+			}()
 			must(t, receive(t, changed))
 		})
 	}
 }
 
-// modifyWhenAsked spins, as a channel would give the waiter time to fall asleep
-// and so leave the race out.
-func modifyWhenAsked(p poll.Poller, fd int, mode poll.Mode, asked *atomic.Uint64, rounds uint64) error {
-	for token := uint64(1); token <= rounds; token++ {
-		for asked.Load() < token {
+// modifyWhenAsked spins for a while before it blocks: to be woken takes so long
+// that the waiter would be asleep by then, and the race left out.
+func modifyWhenAsked(p poll.Poller, fd int, mode poll.Mode, ask <-chan uint64) error {
+	const spins = 100
+	for {
+		for range spins {
+			if len(ask) > 0 {
+				break
+			}
 			runtime.Gosched()
+		}
+		token, ok := <-ask
+		if !ok {
+			return nil
 		}
 		if err := p.Modify(fd, token, poll.Readable, mode); err != nil {
 			return err
 		}
 	}
-	return nil
 }
 
 // test:       write to all ten ─────────────► collect ten distinct tokens, repeat

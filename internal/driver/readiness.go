@@ -403,12 +403,11 @@ func (d *readiness) Close(s *Socket, reset bool) {
 	d.gone = append(d.gone, s)
 }
 
-// forget ends the registration before it closes the descriptor, in this order,
-// because a poller other than epoll does not notice the close.
+// forget ends the registration before it closes the descriptor. Pollers other
+// than epoll do not notice the close, and epoll only that of the last duplicate,
+// of which a process that is just being started has one.
 func (d *readiness) forget(s *Socket, reset bool) {
-	if d.cfg.Backend != poll.BackendEpoll {
-		d.remove(s)
-	}
+	d.remove(s)
 	s.flags = closed
 	d.sockets.Remove(s.token)
 	sock.Close(int(s.Handle), reset)

@@ -1,0 +1,93 @@
+package epi_test
+
+import (
+	"os"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/epinet/epi"
+
+// layers are the packages from the bottom to the top, as docs/architecture.md
+// draws them. A package may import those of lower layers only.
+var layers = [][]string{
+	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame"},
+	{"internal/driver"},
+	{""},
+	{"internal/epitest"},
+	{"cmd/epi"},
+}
+
+// TestImportsPointOneWay compares the imports of every package, those of its
+// tests left out, with the layers.
+func TestImportsPointOneWay(t *testing.T) {
+	for name, imports := range packages(t) {
+		layer := layerOf(name)
+		if layer < 0 {
+			t.Errorf("package %q is in no layer: add it here and in docs/architecture.md", name)
+			continue
+		}
+		for _, imported := range imports {
+			if layerOf(imported) >= layer {
+				t.Errorf("%q (layer %d) imports %q (layer %d): imports must point down", name, layer, imported, layerOf(imported))
+			}
+		}
+	}
+}
+
+func TestPackagesAreNamedForWhatTheyHold(t *testing.T) {
+	for name := range packages(t) {
+		if slices.Contains([]string{"util", "utils", "common", "base", "helpers", "misc"}, path.Base(name)) {
+			t.Errorf("package %q has a name that says nothing", name)
+		}
+	}
+}
+
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range packages(t) {
+		if !strings.Contains(string(page), "`"+name+"`") && name != "" {
+			t.Errorf("docs/architecture.md does not name `%s`", name)
+		}
+	}
+}
+
+// packages returns this module's packages with those of the module that they import.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	imports := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		var ours []string
+		for _, imported := range fields[1:] {
+			if name, ok := local(imported); ok {
+				ours = append(ours, name)
+			}
+		}
+		name, _ := local(fields[0])
+		imports[name] = ours
+	}
+	return imports
+}
+
+// local returns the path of a package within the module.
+func local(importPath string) (string, bool) {
+	if importPath == module {
+		return "", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+func layerOf(name string) int {
+	return slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, name) })
+}

@@ -1,0 +1,48 @@
+package cli
+
+import (
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi"
+)
+
+const echoHelp = `Serve echo: every byte comes back in order. A client that half-closes gets
+everything it sent, then the end of the stream.
+
+SIGINT or SIGTERM drains: no more connections are accepted, and the program
+ends when the clients have everything. A second signal aborts.
+
+Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
+
+const echoExample = `  epi echo
+  epi echo --listen tcp://:7000 --listen unix:///tmp/echo.sock --stats 1s
+  printf 'hello\n' | nc -N 127.0.0.1 7000`
+
+func echoCommand() *cobra.Command {
+	var s server
+	cmd := &cobra.Command{
+		Use:     "echo",
+		Short:   "Serve echo: every byte comes back",
+		Long:    echoHelp,
+		Example: echoExample,
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return s.serve(cmd.OutOrStdout(), cmd.ErrOrStderr(), func(*epi.Conn) epi.Handler { return echo{} })
+		},
+	}
+	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
+	return cmd
+}
+
+// echo writes what it reads. Without OnEOF, the engine closes the connection
+// after a half-close, when everything was delivered. The queue never fills up:
+// the engine stops reading at its high watermark.
+type echo struct{}
+
+func (echo) OnData(c *epi.Conn) error {
+	n, err := c.Write(c.Unread())
+	c.Discard(n)
+	return err
+}
+
+func (echo) OnClose(*epi.Conn, error) {}

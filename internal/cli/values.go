@@ -1,0 +1,141 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/epinet/epi"
+)
+
+// A value is a flag whose text is checked when the command line is read. It is
+// a pflag.Value.
+type value[T any] struct {
+	to    *T
+	text  string // as given; first the default, for the help
+	parse func(text string) (T, error)
+}
+
+func (v *value[T]) Set(text string) error {
+	got, err := v.parse(text)
+	if err != nil {
+		return err
+	}
+	*v.to, v.text = got, text
+	return nil
+}
+
+func (v *value[T]) String() string { return v.text }
+
+// Type is what the help shows where a flag's description has no name for it.
+func (v *value[T]) Type() string { return "value" }
+
+// maxCount is far above what any count of this program can be good for, and
+// leaves room to compute with.
+const maxCount = math.MaxInt32
+
+// count is a number that cannot be negative.
+func count(to *int) *value[int] {
+	return &value[int]{to: to, parse: func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 0 || n > maxCount {
+			return 0, fmt.Errorf("write a whole number from 0 to %d", maxCount)
+		}
+		return n, nil
+	}}
+}
+
+// timeout is a duration of which 0 means none.
+func timeout(to *time.Duration) *value[time.Duration] {
+	return &value[time.Duration]{to: to, parse: func(text string) (time.Duration, error) {
+		d, err := time.ParseDuration(text)
+		if err != nil || d < 0 {
+			return 0, errors.New("write a duration such as 500ms, 30s or 5m; 0 for none")
+		}
+		return d, nil
+	}}
+}
+
+// limit is a duration that is always there.
+func limit(to *time.Duration) *value[time.Duration] {
+	return &value[time.Duration]{to: to, parse: func(text string) (time.Duration, error) {
+		d, err := time.ParseDuration(text)
+		if err != nil || d <= 0 {
+			return 0, errors.New("write a duration above 0 such as 500ms, 30s or 5m")
+		}
+		return d, nil
+	}}
+}
+
+// A way is how I/O is done: the engine's driver and its trigger.
+type way struct {
+	driver  epi.Driver
+	trigger epi.Trigger
+}
+
+var ways = map[string]way{
+	"auto":          {epi.DriverAuto, epi.TriggerAuto},
+	"select":        {epi.DriverSelect, epi.TriggerAuto},
+	"poll":          {epi.DriverPoll, epi.TriggerAuto},
+	"epoll":         {epi.DriverEpoll, epi.TriggerAuto},
+	"epoll-level":   {epi.DriverEpoll, epi.TriggerLevel},
+	"epoll-edge":    {epi.DriverEpoll, epi.TriggerEdge},
+	"epoll-oneshot": {epi.DriverEpoll, epi.TriggerOneShot},
+}
+
+// wayNames are the keys of ways, in the order of the help.
+const wayNames = "auto, select, poll, epoll or epoll-{level,edge,oneshot}"
+
+func wayValue(to *way) *value[way] {
+	return &value[way]{to: to, text: "auto", parse: func(text string) (way, error) {
+		w, ok := ways[text]
+		if !ok {
+			return way{}, errors.New("write " + wayNames)
+		}
+		return w, nil
+	}}
+}
+
+func waitValue(to *epi.WaitPolicy) *value[epi.WaitPolicy] {
+	return &value[epi.WaitPolicy]{to: to, text: "block", parse: parseWait}
+}
+
+// parseWait is the inverse of WaitPolicy.String.
+func parseWait(text string) (epi.WaitPolicy, error) {
+	switch text {
+	case "block":
+		return epi.Block(), nil
+	case "spin":
+		return epi.Spin(), nil
+	}
+	period, spin := strings.CutPrefix(text, "spin:")
+	d, err := time.ParseDuration(period)
+	if err != nil || d <= 0 {
+		return epi.WaitPolicy{}, errors.New("write block, spin, spin:DURATION or DURATION, with a duration above 0 such as 50us or 100ms")
+	}
+	if spin {
+		return epi.SpinFor(d), nil
+	}
+	return epi.WaitEvery(d), nil
+}
+
+func levelValue(to *slog.Level) *value[slog.Level] {
+	levels := map[string]slog.Level{
+		"debug": slog.LevelDebug,
+		"info":  slog.LevelInfo,
+		"warn":  slog.LevelWarn,
+		"error": slog.LevelError,
+	}
+	*to = slog.LevelWarn
+	return &value[slog.Level]{to: to, text: "warn", parse: func(text string) (slog.Level, error) {
+		level, ok := levels[text]
+		if !ok {
+			return 0, errors.New("write debug, info, warn or error")
+		}
+		return level, nil
+	}}
+}

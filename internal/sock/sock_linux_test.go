@@ -1,0 +1,262 @@
+package sock
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// pair returns two connected non-blocking stream sockets.
+func pair(t *testing.T) (a, b int) {
+	t.Helper()
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { Close(fds[0], false); Close(fds[1], false) })
+	return fds[0], fds[1]
+}
+
+func TestReadTellsEmptyFromEnd(t *testing.T) {
+	a, b := pair(t)
+	buf := make([]byte, 8)
+	if _, err := Read(a, buf); err != unix.EAGAIN {
+		t.Errorf("reading an empty socket: %v, want EAGAIN", err)
+	}
+	if err := CloseWrite(b); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := Read(a, buf); err != io.EOF {
+		t.Errorf("reading past the end: %v, want io.EOF", err)
+	}
+}
+
+func TestWriteGathers(t *testing.T) {
+	for _, count := range []int{1, 2, maxVectors, maxVectors + 1} {
+		a, b := pair(t)
+		var bufs [][]byte
+		for i := range count {
+			bufs = append(bufs, bytes.Repeat([]byte{byte(i)}, i+1))
+		}
+		n, err := Write(a, bufs)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := bytes.Join(bufs[:min(count, maxVectors)], nil)
+		got := make([]byte, len(want)+1)
+		m, err := Read(b, got)
+		if n != len(want) || m != n || err != nil || !bytes.Equal(got[:m], want) {
+			t.Errorf("%d buffers: wrote %d, read %d (%v), want %d bytes", count, n, m, err, len(want))
+		}
+	}
+}
+
+func TestWriteToClosedPeerIsEPIPE(t *testing.T) {
+	for _, bufs := range [][][]byte{{[]byte("x")}, {[]byte("x"), []byte("y")}} {
+		fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		Close(fds[1], false)
+		if _, err := Write(fds[0], bufs); err != unix.EPIPE {
+			t.Errorf("writing %d buffers: %v, want EPIPE", len(bufs), err)
+		}
+		Close(fds[0], false)
+	}
+}
+
+func TestListenAcceptConnect(t *testing.T) {
+	for _, addr := range []net.Addr{
+		&net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)},
+		&net.TCPAddr{IP: net.IPv6loopback},
+		&net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"},
+	} {
+		ln, err := Listen(addr.Network(), addr, false)
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+			t.Logf("this machine has no %v", addr)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		bound := LocalAddr(ln)
+		c, err := Connect(bound)
+		if err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		waitReadable(t, ln)
+		s, peer, err := Accept(ln)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if tcp, ok := LocalAddr(c).(*net.TCPAddr); ok && tcp.AddrPort() != peer {
+			t.Errorf("accept says that the peer is %v, it is %v", peer, tcp)
+		}
+		if _, _, err := Accept(ln); err != unix.EAGAIN {
+			t.Errorf("a second accept: %v, want EAGAIN", err)
+		}
+		for _, fd := range []int{c, s, ln} {
+			Close(fd, false)
+		}
+	}
+}
+
+func waitReadable(t *testing.T, fd int) {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		_, err := unix.Poll(fds, 60_000)
+		if err == unix.EINTR {
+			continue
+		}
+		if err != nil || fds[0].Revents == 0 {
+			t.Fatalf("the descriptor did not become readable: %v", err)
+		}
+		return
+	}
+}
+
+func TestListenWildcardTakesBothFamilies(t *testing.T) {
+	for network, want := range map[string]string{"tcp": "[::]", "tcp4": "0.0.0.0", "tcp6": "[::]"} {
+		fd, err := Listen(network, &net.TCPAddr{}, false)
+		if errors.Is(err, unix.EAFNOSUPPORT) {
+			t.Logf("this machine has no IPv6, so no %s", network)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		host, _, _ := net.SplitHostPort(LocalAddr(fd).String())
+		if got := (&net.TCPAddr{IP: net.ParseIP(host)}).String(); got != want+":0" {
+			t.Errorf("%s listens on %s, want %s", network, host, want)
+		}
+		Close(fd, false)
+	}
+}
+
+// TestDelivered: what the peer's host has acknowledged is delivered, whether
+// or not the peer has read it; what does not fit into its buffers is not.
+func TestDelivered(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = ln.Close() }()
+	fd, err := Connect(ln.Addr())
+	if err != nil && err != unix.EINPROGRESS {
+		t.Fatal(err)
+	}
+	defer Close(fd, false)
+	peer, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !Delivered(fd) {
+		t.Error("nothing was sent, and yet something is undelivered")
+	}
+	for err == nil {
+		_, err = Write(fd, [][]byte{make([]byte, 1<<16)})
+	}
+	if err != unix.EAGAIN || Delivered(fd) {
+		t.Errorf("the socket is full (%v) and counts as delivered", err)
+	}
+	if _, err := io.CopyN(io.Discard, peer, 1); err != nil {
+		t.Fatal(err)
+	}
+	_ = peer.Close()
+}
+
+func TestConnectErrorIsTold(t *testing.T) {
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	addr := ln.Addr()
+	_ = ln.Close()
+	fd, err := Connect(addr)
+	if err == unix.EINPROGRESS {
+		waitReadable(t, fd)
+		err = ConnectError(fd)
+		Close(fd, false)
+	}
+	if !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("connecting to a closed port: %v, want ECONNREFUSED", err)
+	}
+}
+
+// TestReserveSheds: with all descriptors used up, the reserve lets one client
+// after the other be accepted and closed.
+func TestReserveSheds(t *testing.T) {
+	ln, err := Listen("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(ln, false)
+	var clients []net.Conn
+	for range 3 {
+		c, err := net.Dial("tcp", LocalAddr(ln).String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = c.Close() }()
+		clients = append(clients, c)
+	}
+	r := NewReserve()
+	defer r.Close()
+	defer useUpDescriptors(t)()
+
+	if _, _, err := Accept(ln); err != unix.EMFILE {
+		t.Fatalf("accept without descriptors: %v, want EMFILE", err)
+	}
+	for range clients {
+		if err := r.Shed(ln); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := r.Shed(ln); err != unix.EAGAIN {
+		t.Errorf("nobody waits: %v, want EAGAIN", err)
+	}
+	for _, c := range clients {
+		if _, err := c.Read(make([]byte, 1)); err == nil {
+			t.Error("a client that was shed reads something")
+		}
+	}
+}
+
+// useUpDescriptors lowers the limit to what is open and returns what undoes it.
+func useUpDescriptors(t *testing.T) (undo func()) {
+	t.Helper()
+	var old unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+		t.Fatal(err)
+	}
+	next, err := unix.Dup(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = unix.Close(next)
+	// The kernel looks at the number of a new descriptor, not at how many are open.
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(next), Max: old.Max}); err != nil {
+		t.Fatal(err)
+	}
+	return func() {
+		if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &old); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestBacklogFollowsTheSystem(t *testing.T) {
+	if _, err := os.Stat("/proc/sys/net/core/somaxconn"); err != nil {
+		t.Skip("no /proc/sys here")
+	}
+	if backlog() < 1 {
+		t.Errorf("the backlog is %d", backlog())
+	}
+}
