@@ -153,7 +153,6 @@ func (c *Conn) connected(err error) {
 	if !d.end() {
 		return // ctx ended first, and fail has its turn
 	}
-	c.receiving = true
 	c.request(doOpen)
 }
 

@@ -20,7 +20,7 @@ func (s *session) OnData(c *epi.Conn) error {
 
 func (s *session) OnClose(c *epi.Conn, err error) { fmt.Println("left:", err) }
 
-// The echo server of the README, with a client.
+// The echo server of the README, and a client.
 func Example() {
 	var e epi.Engine
 	ln, err := e.Listen("tcp://127.0.0.1:0", func(*epi.Conn) epi.Handler { return &session{} })
@@ -42,7 +42,7 @@ func Example() {
 
 	cancel()
 	fmt.Println("run:", <-done)
-	// Output:
+	// Unordered output:
 	// hello
 	// left: EOF
 	// run: <nil>

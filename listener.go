@@ -263,14 +263,17 @@ func (l *Loop) share() *Loop {
 // adopt opens an accepted connection.
 func (l *Loop) adopt(c *Conn) {
 	if err := l.drv.Open(&c.sock); err != nil {
-		l.cfg.log.Warn("connection refused: it cannot be watched", "peer", c.RemoteAddr(), "error", err)
+		if !l.refusing {
+			l.cfg.log.Warn("connections are refused: they cannot be watched", "loop", l.id, "error", err)
+		}
+		l.refusing = true
 		l.count.shed.Add(1)
 		l.drv.Discard(c.sock.Handle)
 		l.engine.leave()
 		l.retire()
 		return
 	}
-	c.receiving = true
+	l.refusing = false
 	if l.draining {
 		_ = c.end(draining, ErrShutdown)
 	}

@@ -49,6 +49,7 @@ type Loop struct {
 	spareFinished []*Conn
 	listening     int   // listening sockets that this loop watches
 	draining      bool  // the engine is shutting down
+	refusing      bool  // the driver could not open the last connection, and the log says so
 	quietSince    int64 // when the loop last ran out of work; 0 while it has some
 }
 

@@ -74,8 +74,10 @@ func (c *Conn) giveBack() {
 	c.release()
 }
 
-// open makes the handler of an accepted connection and tells it.
+// open makes the handler of an accepted connection and tells it. The driver has
+// been receiving since the socket was opened.
 func (c *Conn) open() {
+	c.receiving = true
 	if c.handler == nil && !c.makeHandler() {
 		return
 	}
@@ -360,6 +362,9 @@ func (c *Conn) over() bool {
 	c.mu.Lock()
 	st := c.state.Load()
 	empty := c.queued == 0
+	if c.pending || c.sending == nil && c.queue == nil {
+		c.todo &^= doCheck // this turn has seen to it, or Sent will
+	}
 	c.mu.Unlock()
 	switch {
 	case st&aborting != 0:

@@ -194,8 +194,7 @@ func netAddr(sa unix.Sockaddr) net.Addr {
 	return nil
 }
 
-// sockaddr translates an address. only6 is set for an IPv6 address that must
-// not take IPv4 connections too.
+// sockaddr translates an address.
 func sockaddr(addr net.Addr) (family int, sa unix.Sockaddr, err error) {
 	switch addr := addr.(type) {
 	case *net.UnixAddr:
@@ -262,8 +261,7 @@ func listen(network string, addr net.Addr, reusePort bool) (int, error) {
 	return fd, nil
 }
 
-// setListenOptions sets what accepted connections inherit, too: TCP_NODELAY,
-// because the engine gathers small writes itself.
+// setListenOptions sets what accepted connections inherit, too.
 func setListenOptions(fd, family int, network string, reusePort bool) error {
 	if family == unix.AF_UNIX {
 		return nil
@@ -271,8 +269,8 @@ func setListenOptions(fd, family int, network string, reusePort bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
+	if err := setStreamOptions(fd); err != nil {
+		return err
 	}
 	if reusePort {
 		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
@@ -287,6 +285,19 @@ func setListenOptions(fd, family int, network string, reusePort bool) error {
 		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
 			return os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
+	}
+	return nil
+}
+
+// setStreamOptions sets TCP_NODELAY, because the engine gathers small writes
+// itself, and SO_KEEPALIVE at the system's intervals, so that the connection of
+// a peer that has vanished ends some day.
+func setStreamOptions(fd int) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
+	}
+	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
+		return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
 	}
 	return nil
 }
@@ -316,9 +327,9 @@ func Connect(addr net.Addr) (fd int, err error) {
 		return -1, os.NewSyscallError("socket", err)
 	}
 	if family != unix.AF_UNIX {
-		if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
+		if err := setStreamOptions(fd); err != nil {
 			_ = unix.Close(fd)
-			return -1, os.NewSyscallError("setsockopt TCP_NODELAY", err)
+			return -1, err
 		}
 	}
 	err = unix.Connect(fd, sa)
