@@ -29,6 +29,9 @@ type Conn struct {
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
 
+	todo  todoBits      // guarded by mu; what the next turn is for
+	state atomic.Uint32 // of stateBits; set under mu, read by anybody
+
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while opening, then fixed; zero for Unix sockets
 
@@ -37,10 +40,7 @@ type Conn struct {
 	stalled atomic.Int64 // a send has been waiting since; 0 when none is
 	expires atomic.Int64 // closing ends by force; 0 while open
 
-	state atomic.Uint32 // of stateBits; set under mu
-
 	mu     sync.Mutex
-	todo   todoBits      // guarded by mu; what the next turn is for
 	queued int           // guarded by mu; bytes in queue and sending
 	queue  *buffer.Queue // guarded by mu; what waits behind sending; nil when nothing
 	cause  error         // guarded by mu; the first reason to close

@@ -31,14 +31,13 @@ const NoHandle Handle = -1
 // Connect) and Closed it belongs to its holder: the loop, or, with lending,
 // the one worker that took it.
 type Socket struct {
-	Stream Stream // hears the completions; set before Open, never changed
-	Handle Handle
-	flags  flags     // of the driver
-	want   poll.Mask // what the engine waits for
-	armed  poll.Mask // what the poller is asked for
-	token  slab.Token
-
-	connecting bool // Connect is under way; the loop's, also with lending
+	Stream     Stream // hears the completions; set before Open, never changed
+	token      slab.Token
+	Handle     Handle
+	flags      flags     // of the driver
+	want       poll.Mask // what the engine waits for
+	armed      poll.Mask // what the poller is asked for
+	connecting bool      // Connect is under way; the loop's, also with lending
 }
 
 // A Listening is what a driver keeps of one listening socket on one loop. It

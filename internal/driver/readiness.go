@@ -16,7 +16,7 @@ import (
 )
 
 // flags of a Socket, for its holder alone.
-type flags uint16
+type flags uint8
 
 const (
 	registered flags = 1 << iota // the poller knows the handle
