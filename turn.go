@@ -594,4 +594,3 @@ func (s *stream) Ready(read, write bool) {
 func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }
 
 func (s *stream) Closed() { (*Conn)(s).closed() }
-
