@@ -125,7 +125,8 @@ type Driver interface {
 	// On error there is nothing to close. ErrBusy asks to try again later.
 	Connect(s *Socket, addr net.Addr) error
 	// Close ends the connection: with reset by RST and throwing away what is
-	// unsent, else in order. Closed follows.
+	// unsent, else in order, for which it throws away what has arrived, since
+	// closing with unread input resets the connection. Closed follows.
 	Close(s *Socket, reset bool)
 
 	// Receive turns receiving on or off. Nothing that arrives meanwhile is lost.

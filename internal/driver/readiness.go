@@ -1,6 +1,7 @@
 package driver
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -25,6 +26,7 @@ const (
 	mayRead                      // edge: unread bytes may wait, of which no event will tell
 	drain                        // edge: read until EAGAIN, a short read does not say that all was read
 	listed                       // in the driver's list of sockets to look after
+	ended                        // there is nothing more to read
 	closed                       // Close was called
 )
 
@@ -285,6 +287,7 @@ func (d *readiness) readFailed(s *Socket, err error) {
 	if err == unix.EAGAIN {
 		return
 	}
+	s.flags |= ended
 	d.Receive(s, false)
 	if err != io.EOF {
 		err = os.NewSyscallError("read", err)
@@ -398,7 +401,16 @@ func (d *readiness) connected(s *Socket, ready poll.Mask) {
 	s.Stream.Connected(nil)
 }
 
+// discardReads bounds how much unread input Close throws away.
+const discardReads = 4
+
 func (d *readiness) Close(s *Socket, reset bool) {
+	for i := 0; !reset && s.flags&ended == 0 && i < discardReads; i++ {
+		d.counters.Reads.Add(1)
+		if _, err := sock.Read(int(s.Handle), d.buf); err != nil {
+			break
+		}
+	}
 	d.forget(s, reset)
 	d.gone = append(d.gone, s)
 }
@@ -448,7 +460,15 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	return n, true, nil
 }
 
-func (d *readiness) CloseWrite(s *Socket) error { return sock.CloseWrite(int(s.Handle)) }
+func (d *readiness) CloseWrite(s *Socket) error {
+	err := sock.CloseWrite(int(s.Handle))
+	if err == unix.ENOTCONN {
+		// The peer has reset the connection, which only the pending error says.
+		err = cmp.Or(sock.ConnectError(int(s.Handle)), err)
+	}
+	return os.NewSyscallError("shutdown", err)
+}
+
 func (d *readiness) Delivered(s *Socket) bool   { return sock.Delivered(int(s.Handle)) }
 func (d *readiness) LocalAddr(s *Socket) net.Addr {
 	return sock.LocalAddr(int(s.Handle))
