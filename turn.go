@@ -82,7 +82,7 @@ func (c *Conn) open() {
 		return
 	}
 	c.establish()
-	if h, ok := c.handler.(OpenHandler); ok {
+	if h, ok := c.handler.(OpenHandler); ok && c.state.Load()&ending == 0 {
 		c.call("OnOpen", func() error { return h.OnOpen(c) })
 	}
 }
@@ -382,6 +382,11 @@ func (c *Conn) over() bool {
 // drained reports whether a closing connection's peer has got everything.
 // Until then the time is limited.
 func (c *Conn) drained(st stateBits, empty bool) bool {
+	if c.endCause != nil && c.endCause != io.EOF {
+		// The connection broke, perhaps with bytes that the kernel had taken.
+		_ = c.end(aborting, c.endCause)
+		return true
+	}
 	if empty && st&readEnded != 0 {
 		return true
 	}

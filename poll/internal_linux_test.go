@@ -233,3 +233,43 @@ func TestP10_FindOfAReusedNumberIsDropped(t *testing.T) {
 		})
 	}
 }
+
+// wakingCall is a poll(2) during which somebody calls Wake.
+type wakingCall struct {
+	scanCall
+	wake  func() error
+	calls int
+}
+
+func (c *wakingCall) do(timeout time.Duration) (int, error) {
+	c.calls++
+	if err := c.wake(); err != nil {
+		return 0, err
+	}
+	return c.scanCall.do(timeout)
+}
+
+// waiter: lock, copy, unlock ─► call ─► lock, report ─► one call has answered it
+// test:                     Wake ──►
+func TestP16_WakeDuringTheCallIsAnsweredByIt(t *testing.T) {
+	for _, kind := range []scanKind{selectCall, pollCall} {
+		t.Run(string(kind.backend), func(t *testing.T) {
+			call := &wakingCall{scanCall: kind.newCall()}
+			kind.newCall = func() scanCall { return call }
+			s, err := newScanner(kind)
+			if err != nil {
+				t.Fatal(err)
+			}
+			call.wake = s.Wake
+			defer s.Close()
+			for want := 1; want <= 3; want++ {
+				if n, err := s.Wait(make([]Event, 1), -1); n != 0 || err != nil {
+					t.Fatalf("%d events, %v", n, err)
+				}
+				if call.calls != want || s.woken {
+					t.Fatalf("%d calls after %d waits, a Wake is left: %v", call.calls, want, s.woken)
+				}
+			}
+		})
+	}
+}

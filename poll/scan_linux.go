@@ -315,10 +315,11 @@ func (s *scanner) reportSpan(w *waiter, events []Event, lo, hi int) int {
 }
 
 // claim makes an event of what the system call found, unless the registration
-// it was found for is gone, or another waiter took its one shot.
+// it was found for is gone, or another waiter took its one shot. What is ready
+// but not registered is the waiter's own kick.
 func (s *scanner) claim(w *waiter, fd int, ready Mask) (Event, bool) {
 	r := s.find(fd)
-	if r == nil || !r.armed || r.since > w.version || fd == int(w.kick) {
+	if r == nil || r.since > w.version {
 		return Event{}, false
 	}
 	ready &= r.interest | Error | HangUp

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"strconv"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,8 +41,8 @@ func (r room) check(maxConns int) error {
 		maxConns, r.conns(), r.of, r.limit, r.open, remedy)
 }
 
-// measureRoom looks at the limit of open files and, as every one of them could
-// be a connection, at the descriptors open now.
+// measureRoom looks at the limit of the driver and at the descriptors that are
+// open now, which cannot be connections.
 func measureRoom(driver string) (room, error) {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
@@ -51,22 +52,35 @@ func measureRoom(driver string) (room, error) {
 	if driver == string(epi.DriverSelect) && r.limit > unix.FD_SETSIZE {
 		r.limit, r.of = unix.FD_SETSIZE, ofSelect
 	}
-	open, err := openFiles()
+	open, err := openBelow(r.limit)
 	r.open = open
 	return r, err
 }
 
-// openFiles counts the descriptors of this process. Where /proc is missing it
-// is 0: the room is then a little too large.
-func openFiles() (int, error) {
-	entries, err := os.ReadDir("/proc/self/fd")
+// openBelow counts the descriptors of this process whose numbers are below
+// limit; inherited ones above it leave the room as it is. Where /proc is
+// missing it is 0: the room is then told a little too large.
+func openBelow(limit int) (int, error) {
+	dir, err := os.Open("/proc/self/fd")
 	if errors.Is(err, os.ErrNotExist) {
 		return 0, nil
 	}
 	if err != nil {
 		return 0, fmt.Errorf("count the open files: %w", err)
 	}
-	return len(entries) - 1, nil // ReadDir had one open
+	defer dir.Close()
+	names, err := dir.Readdirnames(-1)
+	if err != nil {
+		return 0, fmt.Errorf("count the open files: %w", err)
+	}
+	n := 0
+	for _, name := range names {
+		fd, err := strconv.Atoi(name)
+		if err == nil && fd < limit && fd != int(dir.Fd()) {
+			n++
+		}
+	}
+	return n, nil
 }
 
 // raiseOpenFiles raises the soft limit of open files to the hard one. The Go

@@ -469,7 +469,7 @@ func (d *readiness) CloseWrite(s *Socket) error {
 	return os.NewSyscallError("shutdown", err)
 }
 
-func (d *readiness) Delivered(s *Socket) bool   { return sock.Delivered(int(s.Handle)) }
+func (d *readiness) Delivered(s *Socket) bool { return sock.Delivered(int(s.Handle)) }
 func (d *readiness) LocalAddr(s *Socket) net.Addr {
 	return sock.LocalAddr(int(s.Handle))
 }

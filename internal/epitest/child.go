@@ -6,7 +6,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -25,7 +27,12 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 		goleak.VerifyTestMain(m)
 		return
 	}
-	if err := roles[name](os.Args[1:]); err != nil {
+	role, ok := roles[name]
+	if !ok {
+		fmt.Fprintf(os.Stderr, "there is no role %q\n", name)
+		os.Exit(1)
+	}
+	if err := role(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, name+":", err)
 		os.Exit(1)
 	}
@@ -36,15 +43,25 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 type Child struct {
 	Process *os.Process
 
-	t   *testing.T
-	in  io.WriteCloser
-	out *bufio.Reader
+	t      *testing.T
+	in     io.WriteCloser
+	out    *bufio.Reader
+	end    func() error // once
+	killed bool
 }
 
 // StartChild starts a role. It is ended with the test, when its input ends.
 func StartChild(t *testing.T, role string, args ...string) *Child {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], args...)
+	return StartChildUnder(t, nil, role, args...)
+}
+
+// StartChildUnder is StartChild by means of another command, such as strace
+// with its flags. Process is then that command's.
+func StartChildUnder(t *testing.T, command []string, role string, args ...string) *Child {
+	t.Helper()
+	line := append(append(slices.Clone(command), os.Args[0]), args...)
+	cmd := exec.Command(line[0], line[1:]...)
 	cmd.Env = append(os.Environ(), childVariable+"="+role)
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
@@ -58,13 +75,35 @@ func StartChild(t *testing.T, role string, args ...string) *Child {
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
+	c := &Child{Process: cmd.Process, t: t, in: in, out: bufio.NewReader(out)}
+	c.end = sync.OnceValue(func() error {
 		_ = in.Close()
-		if err := cmd.Wait(); err != nil {
+		return cmd.Wait()
+	})
+	t.Cleanup(func() {
+		if err := c.end(); err != nil && !c.killed {
 			t.Errorf("child %s: %v", role, err)
 		}
 	})
-	return &Child{Process: cmd.Process, t: t, in: in, out: bufio.NewReader(out)}
+	return c
+}
+
+// End ends the child before the test's end, and waits until it has ended.
+func (c *Child) End() {
+	c.t.Helper()
+	if err := c.end(); err != nil {
+		c.t.Fatalf("the child: %v", err)
+	}
+}
+
+// Kill ends the child by SIGKILL, and waits until it has ended.
+func (c *Child) Kill() {
+	c.t.Helper()
+	c.killed = true
+	if err := c.Process.Kill(); err != nil {
+		c.t.Fatal(err)
+	}
+	_ = c.end()
 }
 
 // Say sends a line.
