@@ -17,7 +17,7 @@ var layers = [][]string{
 	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame"},
 	{"internal/driver"},
 	{""},
-	{"internal/epitest"},
+	{"internal/epitest", "internal/cli"},
 	{"cmd/epi"},
 }
 

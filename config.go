@@ -82,6 +82,18 @@ func (w WaitPolicy) String() string {
 	return "block"
 }
 
+// A Choice is yes, no, or left to the engine.
+type Choice uint8
+
+// The choices.
+const (
+	Auto Choice = iota
+	Yes
+	No
+)
+
+func (c Choice) or(auto bool) bool { return c == Yes || c == Auto && auto }
+
 // Defaults of the Engine's fields.
 const (
 	defaultReadBudget   = 256 << 10
@@ -122,7 +134,7 @@ type config struct {
 func (e *Engine) resolve() (*config, error) {
 	c := &config{
 		wait:        e.Wait,
-		lockThread:  e.LockOSThread,
+		lockThread:  e.LockOSThread.or(e.Workers == 0 && e.Wait.spin == 0),
 		reusePort:   e.ReusePort,
 		closeOnFull: e.CloseOnFull,
 		log:         e.Logger,

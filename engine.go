@@ -36,8 +36,9 @@ type Engine struct {
 	// Wait is what loops do without work. Default: Block.
 	Wait WaitPolicy
 	// LockOSThread ties each loop to an operating-system thread of its own:
-	// less switching for loops, more for other goroutines. Default: false.
-	LockOSThread bool
+	// less switching for the loops, more for other goroutines. Default: yes
+	// while the loops run the callbacks and do not spin.
+	LockOSThread Choice
 	// ReusePort gives each loop a listening socket of its own (SO_REUSEPORT),
 	// over which the kernel spreads connections. It also lets another process
 	// of the same user listen on the same port. Default: one socket for all

@@ -83,12 +83,20 @@ func openBelow(limit int) (int, error) {
 	return n, nil
 }
 
+// fewestOpenFiles is what a server needs for itself, with some to spare: the
+// standard streams, two descriptors for each loop, the listeners, the reserve,
+// and those of the Go runtime, which ends the program when it cannot have them.
+const fewestOpenFiles = 32
+
 // raiseOpenFiles raises the soft limit of open files to the hard one. The Go
 // runtime does so too, but only in a process that was not told otherwise.
 func raiseOpenFiles() error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
 		return fmt.Errorf("ask for the limit of open files: %w", err)
+	}
+	if files.Max < fewestOpenFiles {
+		return fmt.Errorf("the limit of open files is %d, too low for a server; raise it with ulimit -n, to %d or more", files.Max, fewestOpenFiles)
 	}
 	if files.Cur >= files.Max {
 		return nil

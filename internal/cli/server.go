@@ -42,7 +42,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(limit(&e.Linger), "linger", "`duration` without progress that a closing connection is allowed (default 5s)")
 	flags.Var(limit(&e.DrainTimeout), "drain-timeout", "`duration` after which draining gives up (default 10s)")
 	flags.BoolVar(&e.ReusePort, "reuse-port", false, "a listening socket for each loop (SO_REUSEPORT)")
-	flags.BoolVar(&e.LockOSThread, "lock-os-thread", false, "an operating-system thread for each loop")
+	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
 	flags.BoolVar(&s.json, "json", false, "print JSON objects, one per line")
 	flags.Var(levelValue(&s.logLevel), "log-level", "`level` of the log on stderr: debug, info, warn or error")
@@ -50,12 +50,12 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 
 // serve runs the engine until it is told to end by signals.
 func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Handler) error {
+	if err := raiseOpenFiles(); err != nil {
+		return failure{err}
+	}
 	out := newReport(stdout, s.json)
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
-	if err := raiseOpenFiles(); err != nil {
-		s.engine.Logger.Warn("serving with fewer connections", "error", err)
-	}
 	signals := make(chan os.Signal, 2) // one to drain, one to abort
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	defer signal.Stop(signals)

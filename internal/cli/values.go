@@ -100,6 +100,17 @@ func wayValue(to *way) *value[way] {
 	}}
 }
 
+func choiceValue(to *epi.Choice) *value[epi.Choice] {
+	choices := map[string]epi.Choice{"auto": epi.Auto, "yes": epi.Yes, "no": epi.No}
+	return &value[epi.Choice]{to: to, text: "auto", parse: func(text string) (epi.Choice, error) {
+		choice, ok := choices[text]
+		if !ok {
+			return 0, errors.New("write auto, yes or no")
+		}
+		return choice, nil
+	}}
+}
+
 func waitValue(to *epi.WaitPolicy) *value[epi.WaitPolicy] {
 	return &value[epi.WaitPolicy]{to: to, text: "block", parse: parseWait}
 }
