@@ -17,6 +17,9 @@ var layers = [][]string{
 	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame"},
 	{"internal/driver"},
 	{""},
+	{"lab/load", "lab"},
+	{"lab/compare"},
+	{"lab/report"},
 	{"internal/epitest", "internal/cli"},
 	{"cmd/epi"},
 }

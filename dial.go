@@ -18,6 +18,7 @@ const connectAgain = 5 * time.Millisecond
 // A dialing is a connection on its way to be open.
 type dialing struct {
 	conn  *Conn
+	from  netip.Addr // where to dial from; the zero Addr leaves it to the system
 	to    address
 	addrs []net.Addr // to be tried, in this order
 	err   error      // of the attempt before
@@ -35,23 +36,34 @@ type dialing struct {
 // takes effect when Run begins. Its own errors are for what can be told
 // beforehand: a bad address, ErrTooManyConns, ErrShutdown.
 func (e *Engine) Dial(ctx context.Context, address string, handler Handler) (*Conn, error) {
+	return e.DialFrom(ctx, netip.Addr{}, address, handler)
+}
+
+// DialFrom is Dial from the address local of this machine, which the zero Addr
+// leaves to the system. The system chooses the port when it knows the peer, so
+// each local address has all ephemeral ports for each peer: who needs more
+// connections to one peer than there are ports dials from several addresses.
+func (e *Engine) DialFrom(ctx context.Context, local netip.Addr, address string, handler Handler) (*Conn, error) {
 	if err := e.start(); err != nil {
 		return nil, err
 	}
-	c, err := e.dial(ctx, address, handler)
+	c, err := e.dial(ctx, local, address, handler)
 	if err != nil {
 		return nil, fmt.Errorf("epi: dial %s: %w", address, err)
 	}
 	return c, nil
 }
 
-func (e *Engine) dial(ctx context.Context, text string, handler Handler) (*Conn, error) {
+func (e *Engine) dial(ctx context.Context, local netip.Addr, text string, handler Handler) (*Conn, error) {
 	if handler == nil {
 		return nil, ErrNoHandler
 	}
 	to, err := parseAddress(text)
 	if err != nil {
 		return nil, err
+	}
+	if to.network == "unix" && local.IsValid() {
+		return nil, fmt.Errorf("a Unix socket cannot be dialled from %s: dial from the zero Addr", local)
 	}
 	addr, ok, err := to.literal()
 	if err != nil {
@@ -68,7 +80,7 @@ func (e *Engine) dial(ctx context.Context, text string, handler Handler) (*Conn,
 	if from.unix {
 		from.remote = addr
 	}
-	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), to: to, ctx: ctx}
+	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: local, to: to, ctx: ctx}
 	d.conn.handler = handler
 	l.live.Add(1)
 	if err := d.begin(addr, ok); err != nil {
@@ -114,7 +126,7 @@ func (d *dialing) connect() {
 		}
 		addr := d.addrs[0]
 		d.setPeer(addr)
-		err := c.loop.drv.Connect(&c.sock, addr)
+		err := c.loop.drv.Connect(&c.sock, d.from, addr)
 		if err == nil {
 			return
 		}

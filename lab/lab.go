@@ -70,6 +70,7 @@ type Point struct {
 	Min     float64   `json:"min"`
 	Max     float64   `json:"max"`
 	Samples []float64 `json:"samples,omitempty"`
+	Absent  string    `json:"absent,omitempty"` // why it could not be measured; the numbers mean nothing then
 }
 
 // NewPoint makes a point of at least one sample.

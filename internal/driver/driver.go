@@ -121,9 +121,10 @@ type Driver interface {
 	// Open takes over the connection s.Handle and begins to receive. On error
 	// the caller keeps the handle.
 	Open(s *Socket) error
-	// Connect begins to connect to addr and sets s.Handle; Connected follows.
-	// On error there is nothing to close. ErrBusy asks to try again later.
-	Connect(s *Socket, addr net.Addr) error
+	// Connect begins to connect to addr, from the address local unless that is
+	// the zero Addr, and sets s.Handle; Connected follows. On error there is
+	// nothing to close. ErrBusy asks to try again later.
+	Connect(s *Socket, local netip.Addr, addr net.Addr) error
 	// Close ends the connection: with reset by RST and throwing away what is
 	// unsent, else in order, for which it throws away what has arrived, since
 	// closing with unread input resets the connection. Closed follows.

@@ -357,8 +357,8 @@ func (d *readiness) adopt(s *Socket, interest poll.Mask) error {
 	return nil
 }
 
-func (d *readiness) Connect(s *Socket, addr net.Addr) error {
-	fd, err := sock.Connect(addr)
+func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
+	fd, err := sock.Connect(local, addr)
 	if errors.Is(err, unix.EAGAIN) {
 		return ErrBusy
 	}

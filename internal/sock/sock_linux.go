@@ -314,10 +314,11 @@ var backlog = sync.OnceValue(func() int {
 	return unix.SOMAXCONN
 })
 
-// Connect begins to connect a new socket and returns it at once. err is nil
-// when it is connected already and unix.EINPROGRESS while that is under way
-// (fd is valid in both cases).
-func Connect(addr net.Addr) (fd int, err error) {
+// Connect begins to connect a new socket, bound to the address local unless
+// that is the zero Addr, and returns it at once. err is nil when it is connected
+// already and unix.EINPROGRESS while that is under way (fd is valid in both
+// cases).
+func Connect(local netip.Addr, addr net.Addr) (fd int, err error) {
 	family, sa, err := sockaddr(addr)
 	if err != nil {
 		return -1, err
@@ -332,6 +333,12 @@ func Connect(addr net.Addr) (fd int, err error) {
 			return -1, err
 		}
 	}
+	if local.IsValid() {
+		if err := bindAddress(fd, local); err != nil {
+			_ = unix.Close(fd)
+			return -1, err
+		}
+	}
 	err = unix.Connect(fd, sa)
 	if err == nil || err == unix.EINPROGRESS {
 		return fd, err
@@ -341,6 +348,23 @@ func Connect(addr net.Addr) (fd int, err error) {
 	}
 	_ = unix.Close(fd)
 	return -1, os.NewSyscallError("connect", err)
+}
+
+// bindAddress binds fd to an address and leaves the port to connect(2), which
+// knows the peer: without IP_BIND_ADDRESS_NO_PORT (ip(7)) bind would take a port
+// that no other socket of the address has, whomever it is connected to.
+func bindAddress(fd int, local netip.Addr) error {
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1); err != nil {
+		return os.NewSyscallError("setsockopt IP_BIND_ADDRESS_NO_PORT", err)
+	}
+	_, sa, err := sockaddr(net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0)))
+	if err != nil {
+		return err
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		return fmt.Errorf("bind %s: %w", local, err)
+	}
+	return nil
 }
 
 // A Reserve is a descriptor kept for the moment when there are no others: it

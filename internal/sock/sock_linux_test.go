@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"testing"
@@ -86,7 +87,7 @@ func TestListenAcceptConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		bound := LocalAddr(ln)
-		c, err := Connect(bound)
+		c, err := Connect(netip.Addr{}, bound)
 		if err != nil && err != unix.EINPROGRESS {
 			t.Fatal(err)
 		}
@@ -103,6 +104,58 @@ func TestListenAcceptConnect(t *testing.T) {
 		}
 		for _, fd := range []int{c, s, ln} {
 			Close(fd, false)
+		}
+	}
+}
+
+func TestConnectFromAddress(t *testing.T) {
+	for _, c := range []struct{ listen, local string }{
+		{"127.0.0.1", "127.0.0.2"},
+		{"127.0.0.1", "::ffff:127.0.0.3"},
+		{"::1", "::1"},
+	} {
+		ln, err := Listen("tcp", &net.TCPAddr{IP: net.ParseIP(c.listen)}, false)
+		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
+			t.Logf("this machine has no %s", c.listen)
+			continue
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		local := netip.MustParseAddr(c.local)
+		fd, err := Connect(local, LocalAddr(ln))
+		if err != nil && err != unix.EINPROGRESS {
+			t.Fatal(err)
+		}
+		if got := LocalAddr(fd).(*net.TCPAddr).AddrPort(); got.Addr() != local.Unmap() || got.Port() == 0 {
+			t.Errorf("connected from %v, want a port of %v", got, local)
+		}
+		Close(fd, true)
+		Close(ln, false)
+	}
+}
+
+// The port stays open until connect, so that connections to different peers can
+// share it.
+func TestBindAddressTakesNoPort(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(fd, false)
+	if err := bindAddress(fd, netip.MustParseAddr("127.0.0.2")); err != nil {
+		t.Fatal(err)
+	}
+	if got := LocalAddr(fd).String(); got != "127.0.0.2:0" {
+		t.Errorf("bound to %s, want 127.0.0.2:0", got)
+	}
+}
+
+func TestConnectFromForeignAddressIsTold(t *testing.T) {
+	for local, want := range map[string]error{"192.0.2.1": unix.EADDRNOTAVAIL, "::1": unix.EAFNOSUPPORT} {
+		_, err := Connect(netip.MustParseAddr(local), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
+		if !errors.Is(err, want) {
+			t.Errorf("from %s: %v, want %v", local, err, want)
 		}
 	}
 }
@@ -148,7 +201,7 @@ func TestDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	fd, err := Connect(ln.Addr())
+	fd, err := Connect(netip.Addr{}, ln.Addr())
 	if err != nil && err != unix.EINPROGRESS {
 		t.Fatal(err)
 	}
@@ -179,7 +232,7 @@ func TestConnectErrorIsTold(t *testing.T) {
 	}
 	addr := ln.Addr()
 	_ = ln.Close()
-	fd, err := Connect(addr)
+	fd, err := Connect(netip.Addr{}, addr)
 	if err == unix.EINPROGRESS {
 		waitReadable(t, fd)
 		err = ConnectError(fd)

@@ -1,0 +1,131 @@
+package bench
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"net"
+	"os/exec"
+	"runtime"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A process is a running server.
+type process struct {
+	cmd    *exec.Cmd
+	errors *tail
+	died   bool // it ended before it was told to
+}
+
+// startServer starts s on a free port, pinned to cpu (not if it is negative),
+// and waits until it listens. The process ends with ctx.
+func startServer(ctx context.Context, s Server, cpu int) (*process, string, error) {
+	address, err := freeAddress()
+	if err != nil {
+		return nil, "", err
+	}
+	argv := s.command(address)
+	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), errors: &tail{}}
+	p.cmd.Stderr = p.errors
+	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	out, err := p.cmd.StdoutPipe()
+	if err != nil {
+		return nil, "", err
+	}
+	if err := startPinned(p.cmd, cpu); err != nil {
+		return nil, "", fmt.Errorf("start %s: %w", s.Name, err)
+	}
+	lines := bufio.NewScanner(out)
+	for lines.Scan() {
+		if strings.HasPrefix(lines.Text(), "listening") {
+			go drain(lines)
+			return p, address, nil
+		}
+	}
+	return nil, "", fmt.Errorf("%s did not start: %s", s.Name, p.end())
+}
+
+// drain reads what the server still says, so that it cannot block on it.
+func drain(lines *bufio.Scanner) {
+	for lines.Scan() {
+	}
+}
+
+// startPinned starts cmd so that all its threads run on one CPU: a new process
+// has the affinity of the thread that makes it.
+func startPinned(cmd *exec.Cmd, cpu int) error {
+	if cpu < 0 {
+		return cmd.Start()
+	}
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var old, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &old); err != nil {
+		return fmt.Errorf("ask for the CPU affinity: %w", err)
+	}
+	one.Set(cpu)
+	if err := unix.SchedSetaffinity(0, &one); err != nil {
+		return fmt.Errorf("pin to CPU %d: %w", cpu, err)
+	}
+	defer func() { _ = unix.SchedSetaffinity(0, &old) }() // it was allowed before
+	return cmd.Start()
+}
+
+// end ends the server and returns what it said last.
+func (p *process) end() string {
+	_ = p.cmd.Process.Kill() // it may have ended by itself
+	err := p.cmd.Wait()
+	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
+	p.died = ok && !(status.Signaled() && status.Signal() == syscall.SIGKILL)
+	if text := p.errors.last(); text != "" {
+		return text
+	}
+	return fmt.Sprint(err)
+}
+
+func (p *process) pid() int { return p.cmd.Process.Pid }
+
+// freeAddress returns an address on which nobody listens now.
+func freeAddress() (string, error) {
+	ln, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer ln.Close()
+	return ln.Addr().String(), nil
+}
+
+// A tail keeps the end of what is written to it.
+type tail struct{ text []byte }
+
+const tailSize = 4 << 10
+
+func (t *tail) Write(p []byte) (int, error) {
+	t.text = append(t.text, p...)
+	t.text = t.text[max(0, len(t.text)-tailSize):]
+	return len(p), nil
+}
+
+func (t *tail) last() string {
+	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
+	return lines[len(lines)-1]
+}
+
+// twoCPUs returns a CPU for the server and another for the client, or -1 twice
+// when there is only one.
+func twoCPUs() (server, client int) {
+	var set unix.CPUSet
+	if unix.SchedGetaffinity(0, &set) != nil || set.Count() < 2 {
+		return -1, -1
+	}
+	var found []int
+	for cpu := 0; len(found) < 2; cpu++ {
+		if set.IsSet(cpu) {
+			found = append(found, cpu)
+		}
+	}
+	return found[0], found[1]
+}

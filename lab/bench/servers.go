@@ -1,0 +1,128 @@
+package bench
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+)
+
+// A Server is one contestant: an echo server that runs as a process of its own.
+type Server struct {
+	Name   string
+	Absent string // why it cannot run here, with the remedy; empty when it can
+
+	argv []string // addressMark stands for IPv4:PORT
+}
+
+const addressMark = "ADDRESS"
+
+// Reference is the server that the others are compared with.
+const Reference = "C epoll"
+
+// command returns the server's command line for an address.
+func (s Server) command(address string) []string {
+	argv := make([]string, len(s.argv))
+	for i, arg := range s.argv {
+		argv[i] = strings.ReplaceAll(arg, addressMark, address)
+	}
+	return argv
+}
+
+// epiModes are the drivers and models of epi that take part.
+var epiModes = []struct {
+	name  string
+	flags []string
+}{
+	{"epi epoll-edge", []string{"--driver", "epoll-edge"}},
+	{"epi epoll-level", []string{"--driver", "epoll-level"}},
+	{"epi epoll-oneshot", []string{"--driver", "epoll-oneshot"}},
+	{"epi workers", []string{"--driver", "epoll", "--workers", "2"}},
+	{"epi poll", []string{"--driver", "poll"}},
+	{"epi select", []string{"--driver", "select"}},
+}
+
+// A build makes the programs of the peers.
+type build struct {
+	sources string // lab/peers
+	out     string // where the programs go
+}
+
+// Servers builds the peers found in the directory sources into out and returns
+// all contestants, with those that are absent. self is the epi binary.
+func Servers(ctx context.Context, self, sources, out string) []Server {
+	b := build{sources, out}
+	list := []Server{
+		b.c(ctx, Reference, "epoll", "", ""),
+		b.c(ctx, "libuv", "uv", "-luv", "libuv1-dev"),
+		b.c(ctx, "libevent", "event", "-levent", "libevent-dev"),
+	}
+	for _, m := range epiModes {
+		argv := append([]string{self, "echo", "--listen", "tcp://" + addressMark, "--loops", "1"}, m.flags...)
+		list = append(list, Server{Name: m.name, argv: argv})
+	}
+	return append(list,
+		b.golang(ctx, "Go net", "net"),
+		b.golang(ctx, "netpoll", "netpoll"),
+	)
+}
+
+// golang builds a program of the module lab/peers.
+func (b build) golang(ctx context.Context, name, dir string) Server {
+	program := filepath.Join(b.out, dir)
+	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./"+dir)
+	cmd.Dir = b.sources
+	return b.result(name, program, cmd, "it needs the Go tool chain and its module "+dir)
+}
+
+// c builds a C program with the system's compiler.
+func (b build) c(ctx context.Context, name, source, library, pkg string) Server {
+	program := filepath.Join(b.out, source)
+	args := []string{"-O2", "-o", program, filepath.Join(b.sources, "c", source+".c")}
+	if library != "" {
+		args = append(args, library)
+	}
+	remedy := "apt-get install gcc libc6-dev"
+	if pkg != "" {
+		remedy = "apt-get install gcc " + pkg
+	}
+	return b.result(name, program, exec.CommandContext(ctx, "gcc", args...), remedy)
+}
+
+func (b build) result(name, program string, cmd *exec.Cmd, remedy string) Server {
+	text, err := cmd.CombinedOutput()
+	if err == nil {
+		return Server{Name: name, argv: []string{program, addressMark}}
+	}
+	why := firstLine(string(text))
+	if errors.Is(err, exec.ErrNotFound) || why == "" {
+		why = err.Error()
+	}
+	return Server{Name: name, Absent: fmt.Sprintf("%s (%s)", remedy, why)}
+}
+
+func firstLine(text string) string {
+	line, _, _ := strings.Cut(strings.TrimSpace(text), "\n")
+	return line
+}
+
+// FindSources returns the directory of the peers' sources, looked for from the
+// working directory upwards.
+func FindSources() (string, error) {
+	dir, err := os.Getwd()
+	if err != nil {
+		return "", err
+	}
+	for start := dir; ; dir = filepath.Dir(dir) {
+		sources := filepath.Join(dir, "lab", "peers")
+		if _, err := os.Stat(filepath.Join(sources, "go.mod")); err == nil {
+			return sources, nil
+		}
+		if dir == filepath.Dir(dir) {
+			return "", fmt.Errorf("the peers' sources are not at or above %s: run in a clone of epi or name them with --sources", start)
+		}
+	}
+}

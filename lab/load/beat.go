@@ -1,0 +1,100 @@
+package load
+
+import (
+	"math"
+	"time"
+
+	"github.com/epinet/epi"
+)
+
+// A beat makes the messages of an open loop due at a constant rate and gives
+// them to the sessions that have room, in turn.
+type beat struct {
+	interval float64 // between messages, in nanoseconds; 0 while there is no beat
+	start    int64   // when the first was due
+	sent     uint64
+	timer    *epi.Timer
+	queue    ring[*session] // sessions with room
+}
+
+// shortestTick is the period of the timer where messages are due more often:
+// it then sends several at once. Answers let messages go, too, so that at such
+// rates few wait for the timer.
+const shortestTick = 20 * time.Microsecond
+
+func (b *beat) begin(l *lane, start int64) {
+	alive := 0
+	for _, s := range l.sessions {
+		if !s.gone {
+			b.ready(s)
+			alive++
+		}
+	}
+	if alive == 0 {
+		return
+	}
+	sharpenTimers()
+	total := max(1, l.gen.alive.Load()) // the rate goes where the sessions are
+	b.interval = 1e9 * float64(total) / (l.gen.share.Rate * float64(alive))
+	b.start = start
+	// A tick comes a little after the moment at which messages fall due.
+	tick := math.Ceil(float64(shortestTick)/b.interval) * b.interval
+	b.timer = l.loop.Every(time.Duration(max(1, math.Round(tick))), epi.Skip, func() {
+		b.play(l, l.gen.clock())
+		l.check()
+	})
+}
+
+// due returns when message number k is due.
+func (b *beat) due(k uint64) int64 { return b.start + int64(float64(k)*b.interval) }
+
+// ready puts s into the queue if it has room.
+func (b *beat) ready(s *session) {
+	if !s.queued && !s.gone && s.flights.n < s.lane.depth {
+		s.queued = true
+		b.queue.push(s)
+	}
+}
+
+// play sends what is due, as long as there are sessions with room.
+func (b *beat) play(l *lane, now int64) {
+	if b.interval == 0 {
+		return
+	}
+	for b.queue.n > 0 {
+		due := b.due(b.sent)
+		if due > now || due >= l.to {
+			return
+		}
+		s := b.queue.pop()
+		s.queued = false
+		if s.gone {
+			continue
+		}
+		b.sent++
+		if l.measured(due) {
+			l.tally.Late.Record(now - due)
+		}
+		l.launch(s, due)
+		l.flush(s)
+		b.ready(s)
+	}
+}
+
+// owed returns how many messages were due before the end and not sent.
+func (b *beat) owed(l *lane) uint64 {
+	if b.interval == 0 {
+		return 0
+	}
+	k := b.sent
+	if total := math.Ceil(float64(l.to-b.start) / b.interval); total > float64(k) {
+		k = uint64(total)
+	}
+	return k - b.sent
+}
+
+func (b *beat) end() {
+	if b.timer != nil {
+		b.timer.Stop()
+	}
+}

@@ -1,0 +1,69 @@
+package load
+
+import (
+	"context"
+	"strings"
+	"testing"
+)
+
+func TestResolve(t *testing.T) {
+	for _, c := range []struct {
+		target string
+		want   endpoint
+	}{
+		{"tcp://127.0.0.1:7000", endpoint{"tcp://127.0.0.1:7000", true, true, true}},
+		{"tcp4://127.9.9.9:1", endpoint{"tcp4://127.9.9.9:1", true, true, true}},
+		{"tcp://localhost:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
+		{"tcp://:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
+		{"tcp://0.0.0.0:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
+		{"tcp6://[::1]:80", endpoint{"tcp6://[::1]:80", false, true, true}},
+		{"tcp6://:80", endpoint{"tcp6://[::1]:80", false, true, true}},
+		{"tcp://[::ffff:127.0.0.1]:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
+		{"tcp://192.0.2.1:80", endpoint{"tcp://192.0.2.1:80", false, true, false}},
+		{"unix:///tmp/x", endpoint{"unix:///tmp/x", false, false, true}},
+	} {
+		got, err := resolve(context.Background(), c.target)
+		if err != nil || got != c.want {
+			t.Errorf("%s: %+v, %v; want %+v", c.target, got, err, c.want)
+		}
+	}
+}
+
+func TestConfigsThatCannotBe(t *testing.T) {
+	good := []string{"tcp://127.0.0.1:7000"}
+	large, err := ParseSizes("8MiB")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		config Config
+		word   string
+	}{
+		{Config{}, "no target"},
+		{Config{Targets: []string{"127.0.0.1:7000"}}, "no scheme"},
+		{Config{Targets: []string{"udp://127.0.0.1:7000"}}, "unknown scheme"},
+		{Config{Targets: []string{"tcp://127.0.0.1"}}, "missing port"},
+		{Config{Targets: []string{"tcp://127.0.0.1:0"}}, "from 1 to 65535"},
+		{Config{Targets: []string{"tcp://127.0.0.1:x"}}, "from 1 to 65535"},
+		{Config{Targets: []string{"tcp4://[::1]:7000"}}, "family"},
+		{Config{Targets: []string{"unix://"}}, "no path"},
+		{Config{Targets: []string{good[0], "tcp://192.0.2.1:7000"}}, "--allow-remote"},
+		{Config{Targets: good, Conns: -1}, "negative"},
+		{Config{Targets: good, Depth: -1}, "negative"},
+		{Config{Targets: good, Duration: -1}, "negative"},
+		{Config{Targets: good, Conns: 5, Active: 6}, "at most 5"},
+		{Config{Targets: good, Rate: -1}, "above 0"},
+		{Config{Targets: good, Rate: 1e10}, "at most 1e+09"},
+		{Config{Targets: good, Sizes: large, Depth: 9}, "at most 8"},
+		{Config{Targets: good, Sizes: large, Depth: 8, Conns: 65}, "at most 64"},
+	} {
+		err := c.config.Check(context.Background())
+		if err == nil || !strings.Contains(err.Error(), c.word) || strings.Contains(err.Error(), "\n") {
+			t.Errorf("%+v: %v, want a line with %q", c.config, err, c.word)
+		}
+	}
+	remote := Config{Targets: []string{"tcp://192.0.2.1:7000"}, AllowRemote: true}
+	if err := remote.Check(context.Background()); err != nil {
+		t.Errorf("--allow-remote: %v", err)
+	}
+}

@@ -1,0 +1,46 @@
+/* What the C servers share: the listening socket and the fatal error. */
+#ifndef LISTEN_H
+#define LISTEN_H
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+
+enum { BUFFER_SIZE = 64 << 10 };
+
+static inline void die(const char *what)
+{
+	perror(what);
+	exit(1);
+}
+
+/* parse_address reads IPv4:PORT, the only argument of every server. */
+static inline struct sockaddr_in parse_address(int argc, char **argv)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	char *colon = argc == 2 ? strrchr(argv[1], ':') : NULL;
+	if (colon == NULL) {
+		fprintf(stderr, "usage: %s IPv4:PORT\n", argv[0]);
+		exit(2);
+	}
+	addr.sin_port = htons(atoi(colon + 1));
+	*colon = '\0';
+	if (inet_pton(AF_INET, argv[1], &addr.sin_addr) != 1) {
+		fprintf(stderr, "%s is not an IPv4 address\n", argv[1]);
+		exit(2);
+	}
+	return addr;
+}
+
+/* say_listening tells the laboratory that clients may come. */
+static inline void say_listening(void)
+{
+	puts("listening");
+	fflush(stdout);
+}
+
+#endif
