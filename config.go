@@ -236,8 +236,9 @@ func (c *config) choose(d Driver, t Trigger) error {
 	default:
 		return fmt.Errorf("epi: unknown trigger %q: choose level, edge or oneshot", t)
 	}
-	if c.workers > 0 {
+	if c.workers > 0 && c.trigger != driver.OneShot {
 		c.trigger = driver.OneShot
+		c.reason += "; workers need one-shot"
 	}
 	return nil
 }

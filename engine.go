@@ -140,6 +140,7 @@ func (e *Engine) makeLoops() error {
 		return err
 	}
 	e.cfg = cfg
+	startRuntimePoller()
 	e.reserve = driver.NewReserve()
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
@@ -155,6 +156,11 @@ func (e *Engine) makeLoops() error {
 	}
 	return nil
 }
+
+// startRuntimePoller lets the Go runtime open the descriptors of its own poller,
+// which it does for the first timer. When it gets to that with no descriptor
+// left, it ends the program.
+func startRuntimePoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 
 // free gives back what makeLoops opened.
 func (e *Engine) free() {
