@@ -37,11 +37,11 @@ func (c *Conn) turn(h *hands) {
 	if todo&doOpen != 0 {
 		c.open()
 	}
+	if todo&doOffer != 0 {
+		c.offerAgain() // before what has arrived since, and above all before the end
+	}
 	if todo&(doRead|doWrite) != 0 {
 		c.followUp(todo, h)
-	}
-	if todo&doOffer != 0 {
-		c.offerAgain()
 	}
 	c.flush(h)
 	if c.over() {
@@ -336,7 +336,7 @@ func (c *Conn) endReading(cause error) {
 // tellEnd tells the handler how receiving ended, unless it has paused.
 func (c *Conn) tellEnd() {
 	cause := c.endCause
-	if cause == nil || c.state.Load()&(paused|ending) != 0 {
+	if cause == nil || c.state.Load()&(paused|ending) != 0 || c.offerDue() {
 		return
 	}
 	c.endCause = nil
@@ -354,6 +354,14 @@ func (c *Conn) tellEnd() {
 	}
 	c.call("OnEOF", func() error { return h.OnEOF(c) })
 	c.keepUnread()
+}
+
+// offerDue reports whether Resume was called and has not had its turn, which
+// offers unread bytes and then tells the end.
+func (c *Conn) offerDue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.todo&doOffer != 0
 }
 
 // over decides whether the connection is at its end, and does what is still

@@ -117,6 +117,9 @@ type Driver interface {
 	Unlisten(l *Listening)
 	// Shed accepts one connection and closes it, for lack of descriptors.
 	Shed(l *Listening) error
+	// Reclaim closes an accepted connection if the reserve that Shed needs is
+	// spent, to have it back, and reports whether it did.
+	Reclaim(h Handle) bool
 
 	// Open takes over the connection s.Handle and begins to receive. On error
 	// the caller keeps the handle.

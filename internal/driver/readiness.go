@@ -557,6 +557,7 @@ func (d *readiness) Unlisten(l *Listening) {
 }
 
 func (d *readiness) Shed(l *Listening) error { return d.cfg.Reserve.Shed(int(l.Handle)) }
+func (d *readiness) Reclaim(h Handle) bool   { return d.cfg.Reserve.Reclaim(int(h)) }
 func (d *readiness) Discard(h Handle)        { sock.Close(int(h), false) }
 
 func (d *readiness) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {

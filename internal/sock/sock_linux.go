@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -189,6 +190,9 @@ func netAddr(sa unix.Sockaddr) net.Addr {
 		}
 		return addr
 	case *unix.SockaddrUnix:
+		if sa.Name == "@" {
+			sa.Name = "" // how package unix reads the NUL of a socket without a name
+		}
 		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
 	}
 	return nil
@@ -347,8 +351,9 @@ func Connect(addr net.Addr) (fd int, err error) {
 // is given up to accept one connection more, which is then closed at once, so
 // that its client hears of it instead of waiting in the backlog.
 type Reserve struct {
-	mu sync.Mutex
-	fd int // guarded by mu; -1 when the reserve is spent
+	mu    sync.Mutex
+	fd    int         // guarded by mu; -1 when the reserve is spent
+	spent atomic.Bool // fd is -1; set under mu
 }
 
 // NewReserve opens the descriptor.
@@ -368,6 +373,7 @@ func (r *Reserve) refill() {
 		fd = -1
 	}
 	r.fd = fd
+	r.spent.Store(fd < 0)
 }
 
 // Shed accepts one connection of the listening socket fd and closes it. It
@@ -380,6 +386,7 @@ func (r *Reserve) Shed(fd int) error {
 	if r.fd < 0 {
 		return unix.EMFILE
 	}
+	r.spent.Store(true) // before anybody can take the descriptor
 	_ = unix.Close(r.fd)
 	r.fd = -1
 	conn, _, err := Accept(fd)
@@ -388,6 +395,24 @@ func (r *Reserve) Shed(fd int) error {
 	}
 	r.refill()
 	return err
+}
+
+// Reclaim closes the accepted connection conn if the reserve is spent, to have
+// it back, and reports whether it did. Another loop's accept can take the
+// descriptor that Shed gives up; without a reserve nobody could be shed until
+// some connection ends.
+func (r *Reserve) Reclaim(conn int) bool {
+	if !r.spent.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fd >= 0 {
+		return false
+	}
+	_ = unix.Close(conn)
+	r.refill()
+	return true
 }
 
 // Close gives the descriptor back.
