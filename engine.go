@@ -241,18 +241,24 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 	case <-deadline.C:
 		e.tell((*Loop).abort)
 		if !waitFor(ended, abortGrace) {
+			go func() { <-ended; e.finish() }() // when the callbacks return after all
 			return fmt.Errorf("epi: %w: callbacks have not returned after %v", ErrDrainTimeout, e.cfg.drainTimeout+abortGrace)
 		}
 	}
+	e.finish()
+	if n := e.undrained.Load(); n > 0 {
+		return fmt.Errorf("epi: %w: %d connections were reset after %v", ErrDrainTimeout, n, e.cfg.drainTimeout)
+	}
+	return nil
+}
+
+// finish ends the workers, and frees the loops, which have ended.
+func (e *Engine) finish() {
 	if e.workers != nil {
 		e.workers.stop()
 		e.workers.done.Wait()
 	}
 	e.free()
-	if n := e.undrained.Load(); n > 0 {
-		return fmt.Errorf("epi: %w: %d connections were reset after %v", ErrDrainTimeout, n, e.cfg.drainTimeout)
-	}
-	return nil
 }
 
 // tell posts a step of the shutdown to all loops; those that have ended need none.

@@ -143,6 +143,9 @@ type Driver interface {
 	// Delivered reports whether the peer's host has all that was sent and the
 	// end of the stream.
 	Delivered(s *Socket) bool
+	// Unacked returns how many bytes were sent that the peer's host has not
+	// acknowledged, or for a Unix socket that the peer has not read.
+	Unacked(s *Socket) int
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
 

@@ -470,6 +470,7 @@ func (d *readiness) CloseWrite(s *Socket) error {
 }
 
 func (d *readiness) Delivered(s *Socket) bool { return sock.Delivered(int(s.Handle)) }
+func (d *readiness) Unacked(s *Socket) int    { return sock.Unacked(int(s.Handle)) }
 func (d *readiness) LocalAddr(s *Socket) net.Addr {
 	return sock.LocalAddr(int(s.Handle))
 }

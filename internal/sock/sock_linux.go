@@ -147,15 +147,22 @@ func Close(fd int, reset bool) {
 }
 
 // Delivered reports whether the peer's kernel has acknowledged everything that
-// was written, the end of the stream included (SIOCOUTQ, tcp(7)). For a Unix
-// socket what is written is in the peer's queue already.
+// was written, the end of the stream included. For a Unix socket what is
+// written is in the peer's queue already.
 func Delivered(fd int) bool {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || domain == unix.AF_UNIX {
-		return true
-	}
+	return err != nil || domain == unix.AF_UNIX || Unacked(fd) == 0
+}
+
+// Unacked returns how much of what was written the peer's kernel has not
+// acknowledged; for a Unix socket, how much the peer has not read (SIOCOUTQ,
+// tcp(7), unix(7)). It is 0 for a socket that has failed.
+func Unacked(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
-	return err != nil || n == 0
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ConnectError returns how a connect that was under way ended (connect(2), EINPROGRESS).
