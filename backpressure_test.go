@@ -138,7 +138,7 @@ func TestW06_NoDrainBelowHighWater(t *testing.T) {
 // TestW07_StalledReaders counts the turns of a second in which clients do not
 // read, in every way that is known to make an engine spin.
 func TestW07_StalledReaders(t *testing.T) {
-	const mostTurns = 20 // in a second; of these up to 16 look after the closed one
+	const mostTurns = 20 // in a second; of these up to 16 are for the closed one, with workers
 	reply := func(c *epi.Conn) error {
 		c.Discard(len(c.Unread()))
 		return c.Send(make([]byte, eightMiB))
@@ -177,9 +177,9 @@ func TestW07_StalledReaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			row.client(t, client)
-			epitest.Settled(t, row.name, func() uint64 { st := e.Stats(); return st.BytesIn<<32 + st.BytesOut })
+			epitest.Settled(t, row.name, func() uint64 { return bytesMoved(e) })
 		}
-		if n := epitest.TurnsPerSecond(e); n >= mostTurns {
+		if n := turnsAtRest(t, e); n >= mostTurns {
 			t.Errorf("the loops made %.0f turns in a second without work", n)
 		}
 		if n := e.Stats().Conns; n != int64(len(rows)) {
@@ -191,6 +191,25 @@ func TestW07_StalledReaders(t *testing.T) {
 			epitest.RoundTrip(t, other, "served")
 		}
 	})
+}
+
+// turnsAtRest returns the turns of a second in which no bytes move. The kernel
+// finds a little more room in full buffers now and then, which is work.
+func turnsAtRest(t *testing.T, e *epi.Engine) float64 {
+	t.Helper()
+	for range 20 {
+		before := bytesMoved(e)
+		if turns := epitest.TurnsPerSecond(e); bytesMoved(e) == before {
+			return turns
+		}
+	}
+	t.Fatal("bytes of clients that do not read keep moving")
+	return 0
+}
+
+func bytesMoved(e *epi.Engine) uint64 {
+	st := e.Stats()
+	return st.BytesIn + st.BytesOut
 }
 
 func TestW09_QueueFull(t *testing.T) {

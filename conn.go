@@ -29,14 +29,14 @@ type Conn struct {
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
 
+	todo  todoBits      // guarded by mu; what the next turn is for
+	state atomic.Uint32 // of stateBits; set under mu, read by anybody
+
 	// Also the holder's: moments on the clock of the loops, for the timeouts.
 	active  int64 // the last byte was received or sent
 	stalled int64 // a send has been waiting since; 0 when none is
 	expires int64 // closing ends by force; 0 while open
 	unacked int   // what the peer had not acknowledged when its progress was last looked at
-
-	todo  todoBits      // guarded by mu; what the next turn is for
-	state atomic.Uint32 // of stateBits; set under mu, read by anybody
 
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while opening, then fixed; zero for Unix sockets

@@ -19,7 +19,7 @@ const (
 	// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
 	// between the questions whether a closed connection's peer has everything.
 	firstDeliveryCheck = time.Millisecond
-	lastDeliveryCheck  = 64 * time.Millisecond
+	lastDeliveryCheck  = 128 * time.Millisecond
 )
 
 // turn is a visit of the connection's holder: everything that is to do for it
