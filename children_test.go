@@ -122,9 +122,9 @@ func (s *serverChild) dial(mode int) net.Conn {
 // clientsRole is many clients of an echo server. It answers each of its
 // commands when that is done:
 //
-//	connect address number source   connect from 127.0.0.source, with an echo on each
-//	echo                            send on all, then expect the echo on all
-//	close                           close all
+//	connect address number source batch   connect from 127.0.0.source, with an echo on each, batch at a time
+//	echo                                  send on all, then expect the echo on all
+//	close                                 close all
 func clientsRole([]string) error {
 	var all []epitest.RawClient
 	for in := bufio.NewScanner(os.Stdin); in.Scan(); {
@@ -149,9 +149,9 @@ func clientsRole([]string) error {
 
 func connectAll(command string) ([]epitest.RawClient, error) {
 	var address string
-	var number int
+	var number, batch int
 	var source byte
-	if _, err := fmt.Sscanf(command, "connect %s %d %d", &address, &number, &source); err != nil {
+	if _, err := fmt.Sscanf(command, "connect %s %d %d %d", &address, &number, &source, &batch); err != nil {
 		return nil, err
 	}
 	to, err := net.ResolveTCPAddr("tcp4", address)
@@ -159,7 +159,6 @@ func connectAll(command string) ([]epitest.RawClient, error) {
 		return nil, err
 	}
 	// The echo shows that a batch is accepted before the next fills the backlog.
-	const batch = 32
 	all := make([]epitest.RawClient, number)
 	for i := range all {
 		if all[i], err = epitest.DialRaw(to, source); err != nil {
@@ -198,8 +197,9 @@ type crowd struct{ child *epitest.Child }
 
 func startCrowd(t *testing.T) crowd { return crowd{epitest.StartChild(t, "clients")} }
 
-func (c crowd) connect(address string, number, source int) {
-	c.command("connect %s %d %d", address, number, source)
+// connect has a batch of requests in flight.
+func (c crowd) connect(address string, number, source, batch int) {
+	c.command("connect %s %d %d %d", address, number, source, batch)
 }
 func (c crowd) echo()  { c.command("echo") }
 func (c crowd) close() { c.command("close") }

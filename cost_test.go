@@ -265,12 +265,12 @@ func TestCost_IdleConnection(t *testing.T) {
 		shared := &epitest.Funcs{Data: epitest.Echo}
 		e := m.Engine()
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return shared })
-		clients.connect(s.Addr(), 100, 1) // what a first connection and its echo leave behind
+		clients.connect(s.Addr(), 100, 1, 1) // what a first connection and its echo leave behind
 		clients.close()
 		epitest.WaitUntil(t, "all have left", func() bool { return e.Stats().Conns == 0 })
 		heap, goroutines := epitest.HeapInUse(), runtime.NumGoroutine()
 
-		clients.connect(s.Addr(), number, 2)
+		clients.connect(s.Addr(), number, 2, 1)
 		settled(t, e)
 		if n := runtime.NumGoroutine(); n > goroutines {
 			t.Errorf("%d goroutines more for %d connections", n-goroutines, number)
