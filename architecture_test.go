@@ -14,11 +14,11 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame"},
+	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "lab/proc"},
 	{"internal/driver"},
 	{""},
-	{"lab/load", "lab"},
-	{"lab/compare"},
+	{"lab", "lab/load"},
+	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
 	{"internal/epitest", "internal/cli"},
 	{"cmd/epi"},

@@ -236,8 +236,12 @@ func (c *config) choose(d Driver, t Trigger) error {
 	default:
 		return fmt.Errorf("epi: unknown trigger %q: choose level, edge or oneshot", t)
 	}
-	if c.workers > 0 {
-		c.trigger = driver.OneShot
+	if c.workers == 0 {
+		return nil
+	}
+	c.trigger = driver.OneShot
+	if t == TriggerLevel || t == TriggerEdge {
+		c.reason = "workers need one-shot"
 	}
 	return nil
 }

@@ -32,13 +32,14 @@ type Conn struct {
 	todo  todoBits      // guarded by mu; what the next turn is for
 	state atomic.Uint32 // of stateBits; set under mu, read by anybody
 
+	// Also the holder's: moments on the clock of the loops, for the timeouts.
+	active  int64 // the last byte was received or sent
+	stalled int64 // a send has been waiting since; 0 when none is
+	expires int64 // closing ends by force; 0 while open
+	unacked int   // what the peer had not acknowledged when its progress was last looked at
+
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while opening, then fixed; zero for Unix sockets
-
-	// Moments on the clock of the loops, for the timeouts.
-	active  atomic.Int64 // the last byte was received or sent
-	stalled atomic.Int64 // a send has been waiting since; 0 when none is
-	expires atomic.Int64 // closing ends by force; 0 while open
 
 	mu     sync.Mutex
 	queued int           // guarded by mu; bytes in queue and sending
@@ -85,6 +86,7 @@ const (
 	doWrite                      // workers: a pending send has ended
 	doOffer                      // Resume: offer what is unread
 	doCheck                      // look at the state and the queue
+	doTime                       // look at the deadlines
 	doClose                      // call OnClose
 )
 

@@ -100,12 +100,16 @@ func (d *dialing) begin(addr net.Addr, known bool) error {
 		d.addrs = []net.Addr{addr}
 		return l.post(d.connect, maxQueue)
 	}
+	// A loop that takes a task has not ended, and it will not end from now on:
+	// this connection is alive on it.
+	if err := l.post(func() {}, maxQueue); err != nil {
+		return err
+	}
 	go func() {
 		ctx, cancel := context.WithCancel(d.ctx)
 		defer cancel()
 		defer context.AfterFunc(l.engine.context, cancel)()
 		d.addrs, d.err = d.to.lookup(ctx)
-		// The loop cannot have ended: this connection is alive on it.
 		_ = l.post(d.connect, maxQueue)
 	}()
 	return nil
@@ -119,6 +123,9 @@ func (d *dialing) connect() {
 	}
 	if c.loop.draining {
 		_ = c.end(draining, ErrShutdown)
+	}
+	if c.loop.aborted && c.state.Load()&(aborting|finished|shut) == 0 {
+		c.loop.abortConn(c)
 	}
 	for len(d.addrs) > 0 {
 		if c.state.Load()&(aborting|finished|shut) != 0 {

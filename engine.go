@@ -140,6 +140,7 @@ func (e *Engine) makeLoops() error {
 		return err
 	}
 	e.cfg = cfg
+	startRuntimePoller()
 	e.reserve = driver.NewReserve()
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
@@ -155,6 +156,11 @@ func (e *Engine) makeLoops() error {
 	}
 	return nil
 }
+
+// startRuntimePoller lets the Go runtime open the descriptors of its own poller,
+// which it does for the first timer. When it gets to that with no descriptor
+// left, it ends the program.
+func startRuntimePoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 
 // free gives back what makeLoops opened.
 func (e *Engine) free() {
@@ -235,18 +241,24 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 	case <-deadline.C:
 		e.tell((*Loop).abort)
 		if !waitFor(ended, abortGrace) {
+			go func() { <-ended; e.finish() }() // when the callbacks return after all
 			return fmt.Errorf("epi: %w: callbacks have not returned after %v", ErrDrainTimeout, e.cfg.drainTimeout+abortGrace)
 		}
 	}
+	e.finish()
+	if n := e.undrained.Load(); n > 0 {
+		return fmt.Errorf("epi: %w: %d connections were reset after %v", ErrDrainTimeout, n, e.cfg.drainTimeout)
+	}
+	return nil
+}
+
+// finish ends the workers, and frees the loops, which have ended.
+func (e *Engine) finish() {
 	if e.workers != nil {
 		e.workers.stop()
 		e.workers.done.Wait()
 	}
 	e.free()
-	if n := e.undrained.Load(); n > 0 {
-		return fmt.Errorf("epi: %w: %d connections were reset after %v", ErrDrainTimeout, n, e.cfg.drainTimeout)
-	}
-	return nil
 }
 
 // tell posts a step of the shutdown to all loops; those that have ended need none.

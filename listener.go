@@ -228,6 +228,10 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		return
 	}
 	a.refused = false
+	if a.loop.drv.Reclaim(h) {
+		a.loop.count.shed.Add(1)
+		return
+	}
 	l := a.loop.share()
 	if !l.engine.enter() {
 		a.loop.drv.Discard(h)

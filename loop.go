@@ -49,6 +49,7 @@ type Loop struct {
 	spareFinished []*Conn
 	listening     int   // listening sockets that this loop watches
 	draining      bool  // the engine is shutting down
+	aborted       bool  // and its drain timeout is over
 	refusing      bool  // the driver could not open the last connection, and the log says so
 	quietSince    int64 // when the loop last ran out of work; 0 while it has some
 }
@@ -427,12 +428,16 @@ func (l *Loop) drain() {
 	l.drv.Sockets(func(s driver.Stream) { _ = connOf(s).end(draining, ErrShutdown) })
 }
 
-// abort ends what drain did not within its time.
+// abort ends what drain did not within its time. A Dial that has no socket at
+// this moment, because it is to try again, finds out by itself.
 func (l *Loop) abort() {
-	l.drv.Sockets(func(s driver.Stream) {
-		l.engine.undrained.Add(1)
-		_ = connOf(s).end(aborting|resetting, ErrShutdown)
-	})
+	l.aborted = true
+	l.drv.Sockets(func(s driver.Stream) { l.abortConn(connOf(s)) })
+}
+
+func (l *Loop) abortConn(c *Conn) {
+	l.engine.undrained.Add(1)
+	_ = c.end(aborting|resetting, ErrShutdown)
 }
 
 // ended reports whether the loop may stop, and lets nothing in from then on.

@@ -19,7 +19,7 @@ const (
 	// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
 	// between the questions whether a closed connection's peer has everything.
 	firstDeliveryCheck = time.Millisecond
-	lastDeliveryCheck  = 64 * time.Millisecond
+	lastDeliveryCheck  = 128 * time.Millisecond
 )
 
 // turn is a visit of the connection's holder: everything that is to do for it
@@ -37,11 +37,14 @@ func (c *Conn) turn(h *hands) {
 	if todo&doOpen != 0 {
 		c.open()
 	}
+	if todo&doOffer != 0 {
+		c.offerAgain() // before what has arrived since, and above all before the end
+	}
 	if todo&(doRead|doWrite) != 0 {
 		c.followUp(todo, h)
 	}
-	if todo&doOffer != 0 {
-		c.offerAgain()
+	if todo&doTime != 0 {
+		c.checkTime()
 	}
 	c.flush(h)
 	if c.over() {
@@ -194,7 +197,7 @@ func (c *Conn) adjustReceiving() {
 // touch notes that bytes have moved.
 func (c *Conn) touch() {
 	if c.loop.cfg.idleTimeout > 0 {
-		c.active.Store(clock())
+		c.active = clock()
 	}
 }
 
@@ -268,22 +271,33 @@ func (c *Conn) tellDrained() {
 
 // noteStall keeps the moment since which the peer has taken nothing.
 func (c *Conn) noteStall(n int) {
-	if d := c.loop.cfg.linger; n > 0 && c.expires.Load() != 0 {
-		c.expires.Store(clock() + int64(d))
+	if n > 0 && c.expires != 0 {
+		c.expires = clock() + int64(c.loop.cfg.linger)
+		c.progressed()
 	}
 	d := c.loop.cfg.writeTimeout
 	if d == 0 {
 		return
 	}
 	if !c.pending {
-		c.stalled.Store(0)
+		c.stalled = 0
 		return
 	}
-	if n > 0 || c.stalled.Load() == 0 {
-		now := clock()
-		c.stalled.Store(now)
-		c.wakeAt(now + int64(d))
+	if n > 0 || c.stalled == 0 {
+		c.stalled = clock()
+		c.progressed()
+		c.wakeAt(c.stalled + int64(d))
 	}
+}
+
+// progressed reports whether the peer's host has acknowledged anything since
+// it was last called. There need be no room for new bytes yet: the system tells
+// of that only when much of its buffer is free, for which a slow peer may need
+// longer than any timeout.
+func (c *Conn) progressed() bool {
+	before := c.unacked
+	c.unacked = c.loop.drv.Unacked(&c.sock)
+	return c.unacked < before
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent
@@ -305,7 +319,7 @@ func (c *Conn) sendFailed(err error) {
 // endWriting is the arrow to write-closed.
 func (c *Conn) endWriting(how stateBits) {
 	c.pending = false
-	c.stalled.Store(0)
+	c.stalled = 0
 	c.mu.Lock()
 	c.set(writeEnded | how)
 	c.dropQueues()
@@ -336,7 +350,7 @@ func (c *Conn) endReading(cause error) {
 // tellEnd tells the handler how receiving ended, unless it has paused.
 func (c *Conn) tellEnd() {
 	cause := c.endCause
-	if cause == nil || c.state.Load()&(paused|ending) != 0 {
+	if cause == nil || c.state.Load()&(paused|ending) != 0 || c.offerDue() {
 		return
 	}
 	c.endCause = nil
@@ -354,6 +368,14 @@ func (c *Conn) tellEnd() {
 	}
 	c.call("OnEOF", func() error { return h.OnEOF(c) })
 	c.keepUnread()
+}
+
+// offerDue reports whether Resume was called and has not had its turn, which
+// offers unread bytes and then tells the end.
+func (c *Conn) offerDue() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.todo&doOffer != 0
 }
 
 // over decides whether the connection is at its end, and does what is still
@@ -412,11 +434,15 @@ func (c *Conn) givenUp(empty bool) bool {
 
 // limitClosing starts the time after which closing ends by force.
 func (c *Conn) limitClosing() {
-	if c.expires.Load() == 0 {
-		now := clock()
-		c.expires.Store(now + int64(c.loop.cfg.linger))
-		c.wakeAt(now + int64(firstDeliveryCheck))
+	if c.expires != 0 {
+		return
 	}
+	now := clock()
+	c.expires = now + int64(c.loop.cfg.linger)
+	if c.state.Load()&opening == 0 {
+		c.progressed()
+	}
+	c.wakeAt(now + int64(firstDeliveryCheck))
 }
 
 // shutdown sends the end of the stream behind everything else.
@@ -491,53 +517,67 @@ func (c *Conn) wakeAt(when int64) {
 	c.loop.schedule(timer, when)
 }
 
-// expire looks which of the connection's deadlines have passed. It is run by
-// the loop, also while a worker holds the connection.
-func (c *Conn) expire(now int64) {
-	st := c.state.Load()
-	if st&(finished|shut) != 0 {
-		return
-	}
+// expire is run by the loop when a deadline has come. The holder looks which.
+func (c *Conn) expire(int64) { c.request(doTime) }
+
+// checkTime looks which deadlines have passed and asks for the next.
+func (c *Conn) checkTime() {
 	next := int64(maxTime)
-	if st&draining != 0 {
-		next = min(next, c.expireClosing(now))
-	}
-	if d := c.loop.cfg.idleTimeout; d > 0 && st&ending == 0 {
-		due := c.active.Load() + int64(d)
-		if due <= now {
-			_ = c.end(draining, ErrIdle)
-			return
-		}
-		next = min(next, due)
-	}
-	if since := c.stalled.Load(); since != 0 {
-		due := since + int64(c.loop.cfg.writeTimeout)
-		if due <= now {
-			c.loop.count.stalls.Add(1)
-			_ = c.end(aborting|resetting, ErrWriteStalled)
-			return
-		}
-		next = min(next, due)
+	for _, check := range [...]func(*Conn, int64) int64{(*Conn).checkClosing, (*Conn).checkIdle, (*Conn).checkStall} {
+		next = min(next, check(c, clock()))
 	}
 	if next != maxTime {
 		c.wakeAt(next)
 	}
 }
 
-// expireClosing asks again whether the peer has everything, or gives up.
-func (c *Conn) expireClosing(now int64) (next int64) {
-	limit := c.expires.Load()
-	if limit == 0 {
+// checkClosing asks for another look whether the peer has everything, or gives
+// up. Each check returns the next moment at which it wants to be made.
+func (c *Conn) checkClosing(now int64) (next int64) {
+	if c.expires == 0 {
 		return maxTime
 	}
-	if limit <= now {
+	linger := int64(c.loop.cfg.linger)
+	if c.expires <= now && c.state.Load()&opening == 0 && c.progressed() {
+		c.expires = now + linger
+	}
+	if c.expires <= now {
 		_ = c.end(aborting|resetting, ErrLinger)
 		return maxTime
 	}
-	c.request(doCheck)
-	begun := limit - int64(c.loop.cfg.linger)
+	begun := c.expires - linger
 	pause := max(int64(firstDeliveryCheck), min(now-begun, int64(lastDeliveryCheck)))
-	return min(limit, now+pause)
+	return min(c.expires, now+pause)
+}
+
+func (c *Conn) checkIdle(now int64) (next int64) {
+	d := c.loop.cfg.idleTimeout
+	if d == 0 || c.state.Load()&(opening|ending) != 0 {
+		return maxTime
+	}
+	due := deadline(c.active, d)
+	if due > now {
+		return due
+	}
+	_ = c.end(draining, ErrIdle)
+	return maxTime
+}
+
+func (c *Conn) checkStall(now int64) (next int64) {
+	if c.stalled == 0 {
+		return maxTime
+	}
+	d := c.loop.cfg.writeTimeout
+	if deadline(c.stalled, d) <= now && c.progressed() {
+		c.stalled = now
+	}
+	due := deadline(c.stalled, d)
+	if due > now {
+		return due
+	}
+	c.loop.count.stalls.Add(1)
+	_ = c.end(aborting|resetting, ErrWriteStalled)
+	return maxTime
 }
 
 // stream is how the driver sees a Conn, which has no public methods for it.

@@ -54,10 +54,11 @@ type scanner struct {
 	waiters []*waiter
 }
 
+// A registration is 24 bytes.
 type registration struct {
-	fd       int
 	token    uint64
 	since    uint64 // version from which on a copy speaks of this registration
+	fd       int32
 	interest Mask
 	mode     Mode
 	armed    bool // false once a OneShot was reported, until Modify
@@ -99,7 +100,7 @@ func (s *scanner) add(fd int, token uint64, interest Mask, mode Mode) error {
 		s.place = append(s.place, 0)
 	}
 	s.table = append(s.table, registration{
-		fd: fd, token: token, since: s.version + 1, interest: interest, mode: mode, armed: true,
+		fd: int32(fd), token: token, since: s.version + 1, interest: interest, mode: mode, armed: true,
 	})
 	s.place[fd] = int32(len(s.table))
 	return s.changed()
@@ -283,7 +284,7 @@ func (s *scanner) refresh(w *waiter) {
 	w.call.add(int(w.kick), Readable)
 	for i := range s.table {
 		if r := &s.table[i]; r.armed {
-			w.call.add(r.fd, r.interest)
+			w.call.add(int(r.fd), r.interest)
 		}
 	}
 }

@@ -155,3 +155,15 @@ func TestDrainText(t *testing.T) {
 		t.Errorf("stdout %q, stderr %q", stdout, stderr)
 	}
 }
+
+// Signals that come twice, as some programs send them, abort nothing when there
+// is nothing to abort.
+func TestSignalTwiceWithoutConnections(t *testing.T) {
+	p := start(t, "echo", "--listen", "tcp://127.0.0.1:0")
+	p.line("connections ")
+	p.signal(syscall.SIGTERM)
+	_ = p.cmd.Process.Signal(syscall.SIGINT) // it may have ended
+	if _, stderr := p.end(exitDone); stderr != "" {
+		t.Errorf("stderr %q", stderr)
+	}
+}

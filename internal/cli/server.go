@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -20,19 +21,20 @@ import (
 // A server is what the commands that serve have in common: their flags and
 // their life, which is listen, tell, run, drain.
 type server struct {
-	engine   epi.Engine
-	listen   []string
-	way      way
-	stats    time.Duration
-	json     bool
-	logLevel slog.Level
+	engine    epi.Engine
+	listeners []*epi.Listener
+	listen    []string
+	way       way
+	stats     time.Duration
+	json      bool
+	logLevel  slog.Level
 }
 
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "`address` tcp://host:port, tcp4://, tcp6:// or unix:///path; repeatable")
-	flags.Var(wayValue(&s.way), "driver", "`name`: "+wayNames)
+	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6:// or unix:///path; repeatable")
+	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
 	flags.Var(waitValue(&e.Wait), "wait", "`policy` of idle loops: block, spin, spin:DURATION or DURATION")
@@ -58,15 +60,15 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
 	signals := make(chan os.Signal, 2) // one to drain, one to abort
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
-	defer signal.Stop(signals)
 
 	begun, err := s.open(handler)
 	if err != nil {
 		s.discard()
+		signal.Stop(signals)
 		return err
 	}
 	out.tell(begun)
-	return s.run(out, signals)
+	return s.run(out, signals) // signals stay caught: a late one does not change the exit code
 }
 
 // open listens and finds out what there is to tell at the start.
@@ -77,6 +79,7 @@ func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 		if err != nil {
 			return startEvent{}, listenError(err)
 		}
+		s.listeners = append(s.listeners, ln)
 		addresses = append(addresses, ln.String())
 	}
 	stats := s.engine.Stats()
@@ -113,8 +116,7 @@ func (s *server) discard() {
 	_ = s.engine.Run(ended) // it has told its error before
 }
 
-// run serves and drains at the first signal. The second ends it at once: the
-// connections break when the process ends.
+// run serves and drains at the first signal. The second aborts.
 func (s *server) run(out *report, signals <-chan os.Signal) error {
 	ctx, drain := context.WithCancel(context.Background())
 	defer drain()
@@ -132,18 +134,47 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 			out.tellLive(newStats(last, now))
 			last = now
 		case <-signals:
-			now := measure(&s.engine)
 			if ctx.Err() != nil {
-				out.tell(newTotals(first, now))
-				return failure{fmt.Errorf("aborted: %s cut off", plural(now.stats.Conns, "connection"))}
+				err := s.abort(result)
+				out.tell(newTotals(first, measure(&s.engine)))
+				return err
 			}
-			if now.stats.Conns > 0 {
+			if now := measure(&s.engine); now.stats.Conns > 0 {
 				out.tell(newDraining(now))
 			}
 			drain()
 		case err := <-result:
 			out.tell(newTotals(first, measure(&s.engine)))
 			return runError(err)
+		}
+	}
+}
+
+// lastMoment is far more than an engine without connections needs to end.
+const lastMoment = time.Second
+
+// abort gives up draining. The connections break when the process ends. When
+// none are left there is nothing to give up, only a moment to wait: timeout(1)
+// and its like send each signal twice.
+func (s *server) abort(result <-chan error) error {
+	left := s.engine.Stats().Conns
+	if left == 0 {
+		select {
+		case err := <-result:
+			return runError(err)
+		case <-time.After(lastMoment):
+		}
+	}
+	s.removeSocketFiles()
+	return failure{fmt.Errorf("aborted: %s cut off", plural(left, "connection"))}
+}
+
+// removeSocketFiles does what the loops may not have come to.
+func (s *server) removeSocketFiles() {
+	for _, ln := range s.listeners {
+		addr, ok := ln.Addr().(*net.UnixAddr)
+		if ok && !strings.HasPrefix(addr.Name, "@") { // those with @ are no files
+			_ = os.Remove(addr.Name)
 		}
 	}
 }

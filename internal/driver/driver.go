@@ -117,6 +117,9 @@ type Driver interface {
 	Unlisten(l *Listening)
 	// Shed accepts one connection and closes it, for lack of descriptors.
 	Shed(l *Listening) error
+	// Reclaim closes an accepted connection if the reserve that Shed needs is
+	// spent, to have it back, and reports whether it did.
+	Reclaim(h Handle) bool
 
 	// Open takes over the connection s.Handle and begins to receive. On error
 	// the caller keeps the handle.
@@ -141,6 +144,9 @@ type Driver interface {
 	// Delivered reports whether the peer's host has all that was sent and the
 	// end of the stream.
 	Delivered(s *Socket) bool
+	// Unacked returns how many bytes were sent that the peer's host has not
+	// acknowledged, or for a Unix socket that the peer has not read.
+	Unacked(s *Socket) int
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
 

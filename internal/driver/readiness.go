@@ -470,6 +470,7 @@ func (d *readiness) CloseWrite(s *Socket) error {
 }
 
 func (d *readiness) Delivered(s *Socket) bool { return sock.Delivered(int(s.Handle)) }
+func (d *readiness) Unacked(s *Socket) int    { return sock.Unacked(int(s.Handle)) }
 func (d *readiness) LocalAddr(s *Socket) net.Addr {
 	return sock.LocalAddr(int(s.Handle))
 }
@@ -557,6 +558,7 @@ func (d *readiness) Unlisten(l *Listening) {
 }
 
 func (d *readiness) Shed(l *Listening) error { return d.cfg.Reserve.Shed(int(l.Handle)) }
+func (d *readiness) Reclaim(h Handle) bool   { return d.cfg.Reserve.Reclaim(int(h)) }
 func (d *readiness) Discard(h Handle)        { sock.Close(int(h), false) }
 
 func (d *readiness) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {

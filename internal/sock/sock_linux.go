@@ -17,6 +17,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -146,15 +147,22 @@ func Close(fd int, reset bool) {
 }
 
 // Delivered reports whether the peer's kernel has acknowledged everything that
-// was written, the end of the stream included (SIOCOUTQ, tcp(7)). For a Unix
-// socket what is written is in the peer's queue already.
+// was written, the end of the stream included. For a Unix socket what is
+// written is in the peer's queue already.
 func Delivered(fd int) bool {
 	domain, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
-	if err != nil || domain == unix.AF_UNIX {
-		return true
-	}
+	return err != nil || domain == unix.AF_UNIX || Unacked(fd) == 0
+}
+
+// Unacked returns how much of what was written the peer's kernel has not
+// acknowledged; for a Unix socket, how much the peer has not read (SIOCOUTQ,
+// tcp(7), unix(7)). It is 0 for a socket that has failed.
+func Unacked(fd int) int {
 	n, err := unix.IoctlGetInt(fd, unix.SIOCOUTQ)
-	return err != nil || n == 0
+	if err != nil {
+		return 0
+	}
+	return n
 }
 
 // ConnectError returns how a connect that was under way ended (connect(2), EINPROGRESS).
@@ -189,6 +197,9 @@ func netAddr(sa unix.Sockaddr) net.Addr {
 		}
 		return addr
 	case *unix.SockaddrUnix:
+		if sa.Name == "@" {
+			sa.Name = "" // how package unix reads the NUL of a socket without a name
+		}
 		return &net.UnixAddr{Name: sa.Name, Net: "unix"}
 	}
 	return nil
@@ -371,8 +382,9 @@ func bindAddress(fd int, local netip.Addr) error {
 // is given up to accept one connection more, which is then closed at once, so
 // that its client hears of it instead of waiting in the backlog.
 type Reserve struct {
-	mu sync.Mutex
-	fd int // guarded by mu; -1 when the reserve is spent
+	mu    sync.Mutex
+	fd    int         // guarded by mu; -1 when the reserve is spent
+	spent atomic.Bool // fd is -1; set under mu
 }
 
 // NewReserve opens the descriptor.
@@ -392,6 +404,7 @@ func (r *Reserve) refill() {
 		fd = -1
 	}
 	r.fd = fd
+	r.spent.Store(fd < 0)
 }
 
 // Shed accepts one connection of the listening socket fd and closes it. It
@@ -404,6 +417,7 @@ func (r *Reserve) Shed(fd int) error {
 	if r.fd < 0 {
 		return unix.EMFILE
 	}
+	r.spent.Store(true) // before anybody can take the descriptor
 	_ = unix.Close(r.fd)
 	r.fd = -1
 	conn, _, err := Accept(fd)
@@ -412,6 +426,24 @@ func (r *Reserve) Shed(fd int) error {
 	}
 	r.refill()
 	return err
+}
+
+// Reclaim closes the accepted connection conn if the reserve is spent, to have
+// it back, and reports whether it did. Another loop's accept can take the
+// descriptor that Shed gives up; without a reserve nobody could be shed until
+// some connection ends.
+func (r *Reserve) Reclaim(conn int) bool {
+	if !r.spent.Load() {
+		return false
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.fd >= 0 {
+		return false
+	}
+	_ = unix.Close(conn)
+	r.refill()
+	return true
 }
 
 // Close gives the descriptor back.

@@ -68,10 +68,15 @@ type bench struct {
 	Config
 	servers              []Server
 	serverCPU, clientCPU int
-	samples              map[string]map[string][]*load.Report // by workload, by server
-	failures             map[string]string                    // by server: why it takes no further part
+	samples              samples
+	failures             map[string]string // by server: why it takes no further part
 	result               *lab.Result
 }
+
+// samples are the reports by workload and by server.
+type samples map[string]map[string][]*load.Report
+
+func newSamples() samples { return samples{} }
 
 // Check says what is wrong with the names in c.
 func (c Config) Check() error {
@@ -94,7 +99,7 @@ func workloadNames() []string {
 // Run compares the servers. When ctx ends, the result is what was measured so
 // far, marked as partial.
 func Run(ctx context.Context, c Config) (*lab.Result, error) {
-	b := &bench{Config: c.withDefaults(), samples: map[string]map[string][]*load.Report{}, failures: map[string]string{}}
+	b := &bench{Config: c.withDefaults(), samples: newSamples(), failures: map[string]string{}}
 	b.result = &lab.Result{Title: "Echo servers side by side", Started: time.Now(), Machine: lab.ThisMachine()}
 	out, err := os.MkdirTemp("", "epi-peers-")
 	if err != nil {

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -30,6 +31,7 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 	argv := s.command(address)
 	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), errors: &tail{}}
 	p.cmd.Stderr = p.errors
+	p.cmd.WaitDelay = time.Second // a child of its own may hold the pipe
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

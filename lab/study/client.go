@@ -127,6 +127,11 @@ func (p *process) load(args loadArgs) (any, error) {
 	defer poller.Close()
 	for i, fd := range p.conns[:args.Conns] {
 		l.callers = append(l.callers, caller{fd: fd})
+		if args.Buffer > 0 {
+			if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, args.Buffer); err != nil {
+				return nil, fmt.Errorf("set SO_RCVBUF to %d: %w", args.Buffer, err)
+			}
+		}
 		if err := poller.Add(fd, uint64(i), poll.Readable|poll.Writable, poll.Edge); err != nil {
 			return nil, err
 		}

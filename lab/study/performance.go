@@ -20,7 +20,7 @@ func (c contestant) name(lookups bool) string {
 // them poll finds more in one scan, which then costs less for each; a linear
 // lookup costs the same for each event.
 func (s shape) inFlight(conns int, progress bool) int {
-	const few, many = 20, 2 // a twentieth, one half
+	const few, many = 20, 10 // a twentieth, a tenth
 	if progress {
 		return max(1, conns/many)
 	}
@@ -113,8 +113,8 @@ func (b *bench) publishRace(shape shape, conns int, progress bool, elapsed, cost
 	name, what := "performance", "echoes whatever it reads"
 	finding := "epoll far ahead; edge a little ahead of level."
 	if progress {
-		name, what = "performance_2", fmt.Sprintf("finds the connection's record (%d bytes), collects", recordSize)
-		what += " the whole message in it, then sends as much back"
+		name, what = "performance_2", fmt.Sprintf("finds the connection's record, which has a place for %d bytes, collects", pendingSize)
+		what += " the whole message, then sends as much back"
 		finding = "epoll loses: for each ready event the program looks the connection's record up by a linear scan."
 	}
 	of := fmt.Sprintf("%d connections, %d bytes", conns, shape.bytes)

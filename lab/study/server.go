@@ -258,20 +258,20 @@ func (p *process) acceptAll(kind backend, result *acceptResult) error {
 	}
 }
 
-// A record is the state of one connection.
+// A record is the state of one connection. It has a place for pending data, as
+// programs have it that collect whole messages: a linear scan passes over those
+// of all the records before the right one.
 type record struct {
 	fd       int
 	received int         // bytes of a request that is not complete
 	owed     int         // bytes of replies that are not sent
 	full     bool        // the socket has no room: it is watched for that
 	held     atomic.Bool // a worker has it
-	_        [recordSize - 32]byte
+	pending  [pendingSize]byte
 }
 
-// recordSize is about what the state of a connection has in a real server, with
-// the peer's address, times, counters and queues; epi's own has 224 bytes. A
-// linear scan visits that many bytes for each record, not only a descriptor.
-const recordSize = 256
+// pendingSize is the first bytes of a request that a record keeps.
+const pendingSize = 1024
 
 // A service is what the server programs do for a ready connection: they answer
 // requests of one size with replies of one size.
@@ -297,6 +297,7 @@ type serveArgs struct {
 	Reply   int    // bytes
 	Whole   bool   // reply to complete requests; else echo whatever arrives
 	Step    int    // bytes between two marks; 0: none
+	Buffer  int    // bytes that a socket takes to send; 0: what the system allows
 }
 
 // A mark is how long it took to get so many bytes.
@@ -322,6 +323,12 @@ func (p *process) serve(args serveArgs) (any, error) {
 	s := &service{serveArgs: args, in: make([]byte, readSize), out: make([]byte, writeSize), records: make([]record, args.Conns)}
 	for i, fd := range p.conns[:args.Conns] {
 		s.records[i].fd = fd
+		if args.Buffer == 0 {
+			continue
+		}
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, args.Buffer); err != nil {
+			return nil, fmt.Errorf("set SO_SNDBUF to %d: %w", args.Buffer, err)
+		}
 	}
 	run, err := p.program(s)
 	if err != nil {
@@ -353,7 +360,7 @@ func (s *service) turn(r *record, drain bool) error {
 			return lost(r, err)
 		}
 		s.count(n)
-		s.owe(r, n)
+		s.owe(r, s.in[:n])
 		if !drain || n < len(s.in) {
 			break
 		}
@@ -361,13 +368,14 @@ func (s *service) turn(r *record, drain bool) error {
 	return s.send(r)
 }
 
-// owe notes what n bytes received oblige to.
-func (s *service) owe(r *record, n int) {
+// owe notes what the bytes received oblige to.
+func (s *service) owe(r *record, in []byte) {
 	if !s.Whole {
-		r.owed += n
+		r.owed += len(in)
 		return
 	}
-	r.received += n
+	copy(r.pending[min(r.received, pendingSize):], in)
+	r.received += len(in)
 	r.owed += r.received / s.Request * s.Reply
 	r.received %= s.Request
 }

@@ -97,7 +97,7 @@ func (s *service) worker(poller poll.Poller, queue <-chan int, handle func()) er
 		if err != nil && err != unix.EAGAIN {
 			return lost(r, err)
 		}
-		s.owe(r, n)
+		s.owe(r, in[:n])
 		for r.owed > 0 {
 			handle()
 			n, err := sock.Write(r.fd, [][]byte{out[:min(len(out), r.owed)]})

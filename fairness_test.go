@@ -1,0 +1,200 @@
+package epi_test
+
+import (
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"testing"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+// TestF01_FloodGetsItsShare holds up the loop (or the only worker) in the
+// OnData of a flooding connection until a hundred others have sent. What is
+// measured is not time but the flood's bytes that go before them.
+//
+//	flood    ████ held ████ more and more and more
+//	others            each sends "?"
+//	served   flood ≤ budget, some others, flood ≤ budget, … the last other
+func TestF01_FloodGetsItsShare(t *testing.T) {
+	const others, budget = 100, 64 << 10
+	rows := []struct {
+		name      string
+		maxEvents int
+		rounds    int // turns that the others need at most
+	}{
+		{"all in one wait", 0, 1},
+		{"sixteen in one wait", 16, (others+1)/16 + 1},
+	}
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		for _, row := range rows {
+			e := m.Engine()
+			e.Loops, e.Workers = 1, min(m.Workers, 1)
+			e.ReadBudget, e.MaxEvents = budget, row.maxEvents
+			flood := &flood{held: make(chan struct{}), free: make(chan struct{})}
+			next := make(chan epi.Handler, 1)
+			s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return <-next })
+			var clients []net.Conn
+			for range others {
+				next <- &epitest.Funcs{Data: flood.other}
+				clients = append(clients, s.Dial())
+			}
+			for _, c := range clients {
+				epitest.RoundTrip(t, c, "opened")
+			}
+			flood.begun.Store(true)
+			next <- &epitest.Funcs{Data: flood.data}
+			flooder := s.Dial()
+			var writer sync.WaitGroup
+			writer.Go(func() {
+				for chunk := make([]byte, 256<<10); ; {
+					if _, err := flooder.Write(chunk); err != nil {
+						return // closed at the end of the test
+					}
+				}
+			})
+			epitest.Receive(t, flood.held)
+			for _, c := range clients {
+				say(t, c, "?")
+			}
+			for _, c := range clients {
+				epitest.AwaitArrival(t, c)
+			}
+			if m.Workers > 0 {
+				// The loop is free to see them while the worker is held.
+				epitest.WaitUntil(t, "all wait for the worker", func() bool { return e.Stats().Waiting == others })
+			}
+			close(flood.free)
+			for _, c := range clients {
+				epitest.Expect(t, c, "?")
+			}
+			_ = flooder.Close()
+			writer.Wait()
+
+			// The turn that was held, one that may have begun, and the rounds.
+			if limit := int64(budget * (row.rounds + 2)); flood.before.Load() > limit {
+				t.Errorf("%s: %d bytes of the flood went before the last of the others, want at most %d",
+					row.name, flood.before.Load(), limit)
+			}
+			if err := s.Stop(); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// A flood counts its bytes until all others were served.
+type flood struct {
+	held, free chan struct{}
+	begun      atomic.Bool
+	started    bool         // of the flood's handler
+	bytes      atomic.Int64 // received since it was set free
+	before     atomic.Int64 // of these, received before the last of the others
+}
+
+func (f *flood) data(c *epi.Conn) error {
+	if !f.started {
+		f.started = true
+		close(f.held)
+		<-f.free
+	}
+	f.bytes.Add(int64(len(c.Unread())))
+	c.Discard(len(c.Unread()))
+	return nil
+}
+
+func (f *flood) other(c *epi.Conn) error {
+	if f.begun.Load() {
+		f.before.Store(f.bytes.Load())
+	}
+	return epitest.Echo(c)
+}
+
+// TestF01_OthersAreServed lets a hundred connections echo, round after round,
+// while one sends without end and another receives without end.
+func TestF01_OthersAreServed(t *testing.T) {
+	const others, rounds = 100, 3
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		e := m.Engine()
+		next := make(chan epi.Handler, 1)
+		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return <-next })
+		next <- &epitest.Funcs{}
+		sink := s.Dial()
+		next <- &epitest.Funcs{Open: pour, Drain: func(c *epi.Conn) { _ = pour(c) }}
+		source := s.Dial()
+		var floods sync.WaitGroup
+		floods.Go(func() {
+			for chunk := make([]byte, 256<<10); ; {
+				if _, err := sink.Write(chunk); err != nil {
+					return // closed at the end of the test
+				}
+			}
+		})
+		floods.Go(func() { _, _ = io.Copy(io.Discard, source) })
+		epitest.WaitUntil(t, "both floods flow", func() bool {
+			st := e.Stats()
+			return st.BytesIn > eightMiB && st.BytesOut > eightMiB
+		})
+		var clients []net.Conn
+		for range others {
+			next <- &epitest.Funcs{Data: epitest.Echo}
+			clients = append(clients, s.Dial())
+		}
+		for range rounds {
+			for _, c := range clients {
+				say(t, c, "served")
+			}
+			for _, c := range clients {
+				epitest.Expect(t, c, "served")
+			}
+		}
+		_ = sink.Close()
+		_ = source.Close()
+		floods.Wait()
+	})
+}
+
+// TestF01_SendingHasABudget pours into a socket whose buffers take several MiB
+// and looks how many of them leave in one turn of the loop. With workers a turn
+// of the loop is no turn of the connection: only that all leaves is looked at.
+func TestF01_SendingHasABudget(t *testing.T) {
+	const perTurn = 1<<20 + 256<<10 // the budget, and the last call of those that began within it
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		e := m.Engine()
+		e.Loops = 1
+		var turn, before uint64 // the turn that OnDrain sees, and BytesOut at its first call
+		var most atomic.Uint64
+		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
+			return &epitest.Funcs{Open: pour, Drain: func(c *epi.Conn) {
+				st := e.Stats()
+				if st.Turns != turn {
+					turn, before = st.Turns, st.BytesOut
+				}
+				most.Store(max(most.Load(), st.BytesOut-before))
+				_ = pour(c)
+			}}
+		})
+		client := s.Dial()
+		if _, err := io.CopyN(io.Discard, client, 2*eightMiB); err != nil {
+			t.Fatal(err)
+		}
+		if n := most.Load(); m.Workers == 0 && n > perTurn {
+			t.Errorf("%d bytes left in one turn, want at most %d", n, perTurn)
+		}
+	})
+}
+
+// pour writes until the queue is above the high watermark.
+func pour(c *epi.Conn) error {
+	for err := error(nil); err == nil && c.Queued() <= 256<<10; {
+		err = c.Send(poured)
+	}
+	return nil // when the connection is closing there is nothing to pour
+}
+
+var poured = make([]byte, 64<<10)

@@ -1,0 +1,116 @@
+package epitest
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"syscall"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// UnixPath returns a path for a socket, short enough for sun_path whatever the
+// test is called.
+func UnixPath(t *testing.T) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "epi")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(dir) })
+	return filepath.Join(dir, "s")
+}
+
+// EachNetwork runs a test for every mode over TCP and over Unix sockets.
+// address is where to listen.
+func EachNetwork(t *testing.T, test func(t *testing.T, m Mode, address string)) {
+	t.Helper()
+	Each(t, func(t *testing.T, m Mode) {
+		t.Run("tcp", func(t *testing.T) { test(t, m, "tcp://127.0.0.1:0") })
+		t.Run("unix", func(t *testing.T) { test(t, m, "unix://"+UnixPath(t)) })
+	})
+}
+
+// AwaitArrival waits until everything that c has written, and the end of its
+// stream if it was shut down, is in the peer's kernel.
+func AwaitArrival(t *testing.T, c net.Conn) {
+	t.Helper()
+	if _, ok := c.(*net.TCPConn); !ok {
+		return // a Unix socket writes into the peer's queue
+	}
+	WaitUntil(t, "the peer's host acknowledges all", func() bool {
+		left := -1
+		control(t, c.(syscall.Conn), func(fd int) { left, _ = unix.IoctlGetInt(fd, unix.SIOCOUTQ) })
+		return left == 0
+	})
+}
+
+// PeerDescriptor returns the descriptor of the other end of c, a TCP client,
+// which must be in this process.
+func PeerDescriptor(t *testing.T, c net.Conn) int {
+	t.Helper()
+	client := c.LocalAddr().(*net.TCPAddr).Port
+	entries, err := os.ReadDir("/proc/self/fd")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		fd, _ := strconv.Atoi(e.Name())
+		peer, err := unix.Getpeername(fd)
+		if sa, ok := peer.(*unix.SockaddrInet4); err == nil && ok && sa.Port == client {
+			return fd
+		}
+	}
+	t.Fatalf("no descriptor of this process is connected to %v", c.LocalAddr())
+	return -1
+}
+
+// FullListener returns a listener of package net, on network tcp or unix,
+// whose backlog is full: who connects to address waits until Accept was
+// called.
+func FullListener(t *testing.T, network string) (ln net.Listener, address string) {
+	t.Helper()
+	where := "127.0.0.1:0"
+	if network == "unix" {
+		where = UnixPath(t)
+	}
+	ln, err := net.Listen(network, where)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	// Another listen(2) makes the backlog shorter. One connection fits into 0.
+	control(t, ln.(syscall.Conn), func(fd int) { err = unix.Listen(fd, 0) })
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, err := net.Dial(network, ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = first.Close() })
+	return ln, network + "://" + ln.Addr().String()
+}
+
+func control(t *testing.T, c syscall.Conn, f func(fd int)) {
+	t.Helper()
+	raw, err := c.SyscallConn()
+	if err == nil {
+		err = raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// SayUrgent sends one byte out of band (MSG_OOB).
+func SayUrgent(t *testing.T, c net.Conn, b byte) {
+	t.Helper()
+	var err error
+	control(t, c.(syscall.Conn), func(fd int) { err = unix.Sendto(fd, []byte{b}, unix.MSG_OOB|unix.MSG_NOSIGNAL, nil) })
+	if err != nil {
+		t.Fatal(err)
+	}
+}

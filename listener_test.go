@@ -1,0 +1,188 @@
+package epi_test
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+// The listener closes with twenty clients in its backlog.
+//
+//	clients:  20 connect, into the backlog
+//	loop:     (held......................) accepts AcceptBudget, 1; then the removal, a task
+//	test:     ............. Listener.Close  the first is served, the other 19 are reset
+func TestR05_ListenerClosedWhileClientsWait(t *testing.T) {
+	const waiting, budget = 20, 1
+	before := epitest.UsageNow(t)
+	t.Run("modes", func(t *testing.T) {
+		epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+			t.Parallel()
+			e := m.Serial()
+			e.AcceptBudget = budget
+			s := epitest.Start(t, e, epitest.EchoHandler)
+			loop, err := e.Loop(0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			release := epitest.Hold(t, loop)
+			var clients []net.Conn
+			for range waiting {
+				clients = append(clients, s.Dial())
+			}
+			if err := s.Listener.Close(); err != nil {
+				t.Fatal(err)
+			}
+			release()
+			for _, c := range clients[budget:] {
+				epitest.ExpectReset(t, c)
+			}
+			epitest.RoundTrip(t, clients[0], "still here")
+			if c, err := net.Dial("tcp", s.Addr()); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("a client of the closed listener gets %v, %v", c, err)
+			}
+			if err := s.Listener.Close(); err != nil {
+				t.Errorf("the second Close returns %v", err)
+			}
+			if n := e.Stats().Accepted; n != budget {
+				t.Errorf("%d were accepted", n)
+			}
+		})
+	})
+	before.Await(t)
+}
+
+// The listener closes before the engine runs: nobody is accepted.
+func TestR05_ListenerClosedBeforeRun(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		e := m.Engine()
+		ln, err := e.Listen("tcp://127.0.0.1:0", epitest.EchoHandler)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := net.Dial("tcp", ln.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if err := ln.Close(); err != nil {
+			t.Fatal(err)
+		}
+		other := epitest.Start(t, e, epitest.EchoHandler)
+		epitest.ExpectReset(t, c)
+		epitest.RoundTrip(t, other.Dial(), "the other listener works")
+	})
+}
+
+func TestR05_TwoEnginesOnOnePort(t *testing.T) {
+	// The kernel spreads by a hash: that all go to one engine does not happen.
+	const clients = 64
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		first, second, third := m.Engine(), m.Engine(), m.Engine()
+		first.ReusePort, second.ReusePort = true, true
+		s := epitest.Start(t, first, epitest.EchoHandler)
+		epitest.StartOn(t, second, s.Listener.String(), epitest.EchoHandler)
+		for range clients {
+			epitest.RoundTrip(t, s.Dial(), "x")
+		}
+		a, b := first.Stats().Accepted, second.Stats().Accepted
+		if a == 0 || b == 0 || a+b != clients {
+			t.Errorf("one engine accepted %d, the other %d, of %d clients", a, b, clients)
+		}
+		// Without ReusePort the port is taken.
+		_, err := third.Listen(s.Listener.String(), epitest.EchoHandler)
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), "choose another port") {
+			t.Errorf("Listen returns %v", err)
+		}
+		epitest.Start(t, third, epitest.EchoHandler) // frees what Listen has made
+	})
+}
+
+func TestR05_SocketFileLeftByACrash(t *testing.T) {
+	path := epitest.UnixPath(t)
+	address := "unix://" + path
+	s := startServer(t, serverConfig{Modes: epitest.Modes()[:1], Address: address})
+	refused := func(t *testing.T, m epitest.Mode, address, remedy string) {
+		t.Helper()
+		e := m.Engine()
+		_, err := e.Listen(address, epitest.EchoHandler)
+		if !errors.Is(err, syscall.EADDRINUSE) || !strings.Contains(err.Error(), remedy) {
+			t.Errorf("Listen returns %v", err)
+		}
+		epitest.Start(t, e, epitest.EchoHandler) // frees what Listen has made
+	}
+	eachRefused := func(name, address, remedy string) {
+		t.Run(name, func(t *testing.T) {
+			epitest.Each(t, func(t *testing.T, m epitest.Mode) { refused(t, m, address, remedy) })
+		})
+	}
+	eachRefused("in use", address, "another server listens there; stop it or choose another path")
+	s.Kill()
+	eachRefused("stale", address, "remove it: rm "+path)
+	if err := os.Remove(path); err != nil {
+		t.Fatal(err)
+	}
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		s := epitest.StartOn(t, m.Engine(), address, epitest.EchoHandler)
+		epitest.RoundTrip(t, s.Dial(), "x")
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
+			t.Errorf("after a clean end the socket file: %v", err)
+		}
+	})
+	if err := os.WriteFile(path, []byte("precious"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eachRefused("a file", address, "is not a socket; choose another path")
+	if text, err := os.ReadFile(path); string(text) != "precious" {
+		t.Errorf("the file that was in the way: %q, %v", text, err)
+	}
+}
+
+// TestR05_AcceptedOnce lets one loop or sixteen accept from one socket or each
+// from its own, asleep or spinning.
+func TestR05_AcceptedOnce(t *testing.T) {
+	const clients = 20
+	for _, loops := range []int{1, 16} {
+		for _, wait := range []epi.WaitPolicy{epi.Block(), epi.Spin()} {
+			for _, reusePort := range []bool{false, true} {
+				t.Run(fmt.Sprintf("loops=%d,wait=%v,reuseport=%v", loops, wait, reusePort), func(t *testing.T) {
+					epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+						e := m.Engine()
+						e.Loops, e.Wait, e.ReusePort = loops, wait, reusePort
+						s := epitest.Start(t, e, epitest.EchoHandler)
+						var all []net.Conn
+						for i := range clients {
+							c := s.Dial()
+							all = append(all, c)
+							epitest.Say(t, c, fmt.Sprintf("client %2d", i))
+						}
+						for i, c := range all {
+							epitest.Expect(t, c, fmt.Sprintf("client %2d", i))
+							epitest.CloseWrite(t, c)
+						}
+						for _, c := range all {
+							epitest.ExpectEOF(t, c)
+						}
+						if err := s.Stop(); err != nil {
+							t.Fatal(err)
+						}
+						if now := e.Stats(); now.Accepted != clients || now.Closed != clients || now.Shed != 0 {
+							t.Errorf("of %d clients %d were accepted, %d closed, %d shed", clients, now.Accepted, now.Closed, now.Shed)
+						}
+					})
+				})
+			}
+		}
+	}
+}
