@@ -92,9 +92,9 @@ func judge(outcomes []outcome) (lab.Verdict, string) {
 	}
 	switch len(outcomes) {
 	case len(groups[1]):
-		return lab.Confirmed, "beyond the spread in " + strings.Join(groups[1], ", ")
+		return lab.Confirmed, "as claimed in " + strings.Join(groups[1], ", ")
 	case len(groups[-1]):
-		return lab.Refuted, "the contrary beyond the spread in " + strings.Join(groups[-1], ", ")
+		return lab.Refuted, "the contrary in " + strings.Join(groups[-1], ", ")
 	}
 	var parts []string
 	for _, g := range []struct {

@@ -84,6 +84,7 @@ func connectFrom(source int, to netip.AddrPort) (at time.Duration, fd int, err e
 type loadArgs struct {
 	Conns      int           // of those that are open
 	Iterations int           // requests on each
+	Buffer     int           // bytes that a socket takes before they are read; 0: what the system allows
 	InFlight   int           // requests at a time, at most one on each connection at first
 	Request    int           // bytes
 	Reply      int           // bytes

@@ -20,7 +20,7 @@ func (c contestant) name(lookups bool) string {
 // them poll finds more in one scan, which then costs less for each; a linear
 // lookup costs the same for each event.
 func (s shape) inFlight(conns int, progress bool) int {
-	const few, many = 20, 10 // a twentieth, a tenth
+	const few, many = 20, 5 // a twentieth, a fifth
 	if progress {
 		return max(1, conns/many)
 	}
