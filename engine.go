@@ -176,7 +176,8 @@ func (e *Engine) free() {
 // Run serves until ctx ends, then drains: listeners close, every connection is
 // closed after what is queued for it was delivered, and Run returns when all
 // OnClose calls have returned. After Engine.DrainTimeout it resets what is
-// left and returns an error that wraps ErrDrainTimeout. An engine runs once.
+// left and returns an error that wraps ErrDrainTimeout; callbacks that block
+// may then still be running. An engine runs once.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return err

@@ -49,7 +49,7 @@ func TestT01_OrderByDeadline(t *testing.T) {
 			onLoop(t, l, func() {
 				before := time.Now()
 				l.After(d, func() {
-					if early := deadlines[i].earliest.Sub(time.Now()); early > 0 {
+					if early := time.Until(deadlines[i].earliest); early > 0 {
 						t.Errorf("a timer of %v runs %v early", d, early)
 					}
 					if ran = append(ran, i); len(ran) == timers {

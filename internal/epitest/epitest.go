@@ -184,7 +184,7 @@ func (s *Server) Stop() error {
 		select {
 		case s.err = <-s.result:
 		case <-time.After(Patience):
-			s.err = errors.New("Run has not returned")
+			s.err = errors.New("no return from Run")
 		}
 	})
 	return s.err
