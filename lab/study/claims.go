@@ -100,7 +100,7 @@ func judge(outcomes []outcome) (lab.Verdict, string) {
 	for _, g := range []struct {
 		sign int
 		text string
-	}{{1, "as claimed in"}, {-1, "the contrary in"}, {0, "within the spread in"}} {
+	}{{1, "as claimed in"}, {-1, "the contrary in"}, {0, "within the spread or between the thresholds in"}} {
 		if len(groups[g.sign]) > 0 {
 			parts = append(parts, g.text+" "+strings.Join(groups[g.sign], ", "))
 		}
