@@ -220,7 +220,7 @@ func (b *bench) round(ctx context.Context, round int, w Workload) {
 		if !b.takesPart(ctx, s, w) {
 			continue
 		}
-		b.Tell(fmt.Sprintf("round %d of %d, %s: %s", round+1, b.Rounds, w.Title, s.Name))
+		b.Tell(fmt.Sprintf("%d/%d rounds, %s: %s", round+1, b.Rounds, w.Title, s.Name))
 		report, err := b.run(ctx, s, w, b.Duration)
 		if ctx.Err() != nil {
 			return
