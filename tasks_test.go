@@ -6,6 +6,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/internal/epitest"
@@ -107,13 +108,15 @@ func TestT05_MaxTasks(t *testing.T) {
 	})
 }
 
-// chains are two ways to keep a loop busy for ever. next is called in each step.
+// chains are ways to keep a loop busy for ever. next is called in each step. A
+// timer that is overdue when it is made waits for the next turn, too.
 var chains = []struct {
 	name string
 	next func(l *epi.Loop, fn func()) error
 }{
 	{"tasks", (*epi.Loop).Do},
 	{"timers", func(l *epi.Loop, fn func()) error { l.After(0, fn); return nil }},
+	{"overdue timers", func(l *epi.Loop, fn func()) error { l.After(-time.Second, fn); return nil }},
 }
 
 // TestT05_EndlessChainStarvesNobody runs a task that posts itself for ever, and

@@ -39,27 +39,30 @@ type idleEnd struct {
 	cause   error
 }
 
-// TestT04_IdleTimeout has connections that are silent, one on which the client
-// talks and one on which the server talks. When the silent ones are gone, the
-// talkers are there, unless the machine kept them silent for that long.
+// TestT04_IdleTimeout has connections that are silent, one that falls silent
+// after a word in the middle of its time, one on which the client talks and one
+// on which the server talks. When the silent ones are gone, the talkers are
+// there, unless the machine kept them silent for that long.
 func TestT04_IdleTimeout(t *testing.T) {
 	const timeout, pace, silent = 200 * time.Millisecond, 5 * time.Millisecond, 5
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
 		e.IdleTimeout = timeout
-		ended := make(chan idleEnd, silent+2)
+		ended := make(chan idleEnd, silent+3)
 		talking := func(who string, k *talk, f epitest.Funcs) *epi.Listener {
 			f.Close = func(_ *epi.Conn, err error) { ended <- idleEnd{who, k.silence(), err} }
 			return listenAlso(t, e, func(*epi.Conn) epi.Handler { return &f })
 		}
-		told, heard := newTalk(), newTalk()
-		hearing := talking("client talks", told, epitest.Funcs{Data: func(c *epi.Conn) error {
-			for ; len(c.Unread()) >= stampSize; c.Discard(stampSize) {
-				told.hear(c.Unread())
-			}
-			return nil
-		}})
+		hearing := func(who string, k *talk) *epi.Listener {
+			return talking(who, k, epitest.Funcs{Data: func(c *epi.Conn) error {
+				for ; len(c.Unread()) >= stampSize; c.Discard(stampSize) {
+					k.hear(c.Unread())
+				}
+				return nil
+			}})
+		}
+		told, heard, word := newTalk(), newTalk(), newTalk()
 		telling := talking("server talks", heard, epitest.Funcs{Open: func(c *epi.Conn) error {
 			var tick func()
 			tick = func() {
@@ -74,19 +77,22 @@ func TestT04_IdleTimeout(t *testing.T) {
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
 			return &epitest.Funcs{Close: func(_ *epi.Conn, err error) { ended <- idleEnd{"silent", quiet.silence(), err} }}
 		})
-		stop := sayAndHear(t, told, dialListener(t, hearing), pace, heard, dialListener(t, telling))
+		stop := sayAndHear(t, told, dialListener(t, hearing("client talks", told)), pace, heard, dialListener(t, telling))
 		defer stop()
 
+		fallsSilent := dialListener(t, hearing("fell silent", word))
 		var clients []net.Conn
 		for range silent {
 			clients = append(clients, s.Dial())
 		}
-		for gone := 0; gone < silent; {
+		time.Sleep(timeout / 2)
+		_, _ = fallsSilent.Write(word.stamp()) // too late, where the machine has stalled
+		for gone := 0; gone < silent+1; {
 			end := epitest.Receive(t, ended)
 			if !errors.Is(end.cause, epi.ErrIdle) || end.silence < timeout {
 				t.Errorf("%s: it ends after a silence of %v: %v", end.who, end.silence, end.cause)
 			}
-			if end.who == "silent" {
+			if end.who == "silent" || end.who == "fell silent" {
 				gone++
 			}
 		}

@@ -206,7 +206,7 @@ func (c *Conn) flush(h *hands) {
 	if c.state.Load()&(opening|aborting|broken|shut) != 0 {
 		return
 	}
-	for budget := sendBudget; !c.pending && c.nextQueue(); {
+	for budget := sendBudget; !c.pending && c.state.Load()&aborting == 0 && c.nextQueue(); {
 		if budget <= 0 {
 			c.request(doCheck)
 			return
