@@ -2,6 +2,7 @@ package bench
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -11,7 +12,10 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/epinet/epi/lab"
 	"github.com/epinet/epi/lab/load"
@@ -142,12 +146,14 @@ func echoOnce(ctx context.Context, address string, i int) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:   5 * time.Second,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/connsOfSource))},
+		Control:   bindLate,
 	}
 	c, err := d.DialContext(ctx, "tcp", address)
 	if err != nil {
 		return nil, err
 	}
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // it fails only when closed
+	_ = c.(*net.TCPConn).SetLinger(0)                  // no port is left in TIME_WAIT
+	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // these fail only when it is closed
 	if _, err := c.Write([]byte{1}); err != nil {
 		return c, err
 	}
@@ -155,6 +161,16 @@ func echoOnce(ctx context.Context, address string, i int) (net.Conn, error) {
 		return c, err
 	}
 	return c, nil
+}
+
+// bindLate lets connect choose the port, for which only the whole pair of
+// addresses must be free (IP_BIND_ADDRESS_NO_PORT, ip(7)).
+func bindLate(_, _ string, raw syscall.RawConn) error {
+	var err error
+	controlled := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	})
+	return errors.Join(controlled, err)
 }
 
 // callsWorkload is light: strace makes each call of the server a hundred times
