@@ -37,21 +37,19 @@ type Loop struct {
 	mu        sync.Mutex
 	tasks     []func()    // guarded by mu; tasks[:firstTask] were taken
 	firstTask int         // guarded by mu
-	dirty     []*Conn     // guarded by mu; connections whose turn it is
-	finished  []*Conn     // guarded by mu; connections to be closed
+	dirty     connList    // connections whose turn it is
+	finished  connList    // connections to be closed
 	wheel     wheel.Wheel // guarded by mu
 	asleep    bool        // guarded by mu; somebody must wake the loop
 	stopped   bool        // guarded by mu; the loop takes no more tasks
 
 	// Of the loop goroutine.
-	batch         []func() // tasks of this turn
-	spareDirty    []*Conn
-	spareFinished []*Conn
-	listening     int   // listening sockets that this loop watches
-	draining      bool  // the engine is shutting down
-	aborted       bool  // and its drain timeout is over
-	refusing      bool  // the driver could not open the last connection, and the log says so
-	quietSince    int64 // when the loop last ran out of work; 0 while it has some
+	batch      []func() // tasks of this turn
+	listening  int      // listening sockets that this loop watches
+	draining   bool     // the engine is shutting down
+	aborted    bool     // and its drain timeout is over
+	refusing   bool     // the driver could not open the last connection, and the log says so
+	quietSince int64    // when the loop last ran out of work; 0 while it has some
 }
 
 // bits of Loop.work.
@@ -365,62 +363,57 @@ func (l *Loop) enqueue(c *Conn) {
 		l.engine.workers.push(c)
 		return
 	}
+	l.put(&l.dirty, hasDirty, c)
+}
+
+// A connList is connections that wait for a phase of the loop.
+type connList struct {
+	waiting []*Conn // guarded by Loop.mu
+	spare   []*Conn // the loop's; the room of the batch before
+}
+
+// put adds c to a list and wakes the loop if it sleeps.
+func (l *Loop) put(list *connList, bit uint32, c *Conn) {
 	l.mu.Lock()
-	l.dirty = append(l.dirty, c)
-	sleeping := l.give(hasDirty)
+	list.waiting = append(list.waiting, c)
+	sleeping := l.give(bit)
 	l.mu.Unlock()
 	if sleeping {
 		l.wake()
 	}
+}
+
+// each serves the connections that are on a list now. Those that are put on it
+// meanwhile wait for the next turn.
+func (l *Loop) each(list *connList, bit uint32, serve func(*Conn)) {
+	if l.work.Load()&bit == 0 {
+		return
+	}
+	l.mu.Lock()
+	batch := list.waiting
+	list.waiting = list.spare[:0]
+	l.work.And(^bit)
+	l.mu.Unlock()
+	for i, c := range batch {
+		batch[i] = nil
+		serve(c)
+	}
+	list.spare = batch[:0]
 }
 
 // serveDirty is the flush phase: each connection that has something to send,
 // or any other thing to do, gets its turn.
 func (l *Loop) serveDirty() {
-	if l.work.Load()&hasDirty == 0 {
-		return
-	}
-	l.mu.Lock()
-	batch := l.dirty
-	l.dirty = l.spareDirty[:0]
-	l.work.And(^hasDirty)
-	l.mu.Unlock()
-	for i, c := range batch {
-		batch[i] = nil
-		c.turn(&l.hands)
-	}
-	l.spareDirty = batch[:0]
+	l.each(&l.dirty, hasDirty, func(c *Conn) { c.turn(&l.hands) })
 }
 
 // finish puts c on the list of those to be closed. The caller does not touch
 // c any more.
-func (l *Loop) finish(c *Conn) {
-	l.mu.Lock()
-	l.finished = append(l.finished, c)
-	sleeping := l.give(hasFinished)
-	l.mu.Unlock()
-	if sleeping {
-		l.wake()
-	}
-}
+func (l *Loop) finish(c *Conn) { l.put(&l.finished, hasFinished, c) }
 
 // closeFinished is the last phase, the only one that closes descriptors: no
 // event that was reported before can meet a number that is used again.
-func (l *Loop) closeFinished() {
-	if l.work.Load()&hasFinished == 0 {
-		return
-	}
-	l.mu.Lock()
-	batch := l.finished
-	l.finished = l.spareFinished[:0]
-	l.work.And(^hasFinished)
-	l.mu.Unlock()
-	for i, c := range batch {
-		batch[i] = nil
-		c.shut()
-	}
-	l.spareFinished = batch[:0]
-}
+func (l *Loop) closeFinished() { l.each(&l.finished, hasFinished, (*Conn).shut) }
 
 // drain closes every connection in order. New ones are closed as they come.
 func (l *Loop) drain() {
