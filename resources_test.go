@@ -111,13 +111,12 @@ func TestR02_MaxConns(t *testing.T) {
 
 // TestR03_TenThousandAtOnce connects them, echoes on all at once and closes
 // them, in ten rounds. The rounds after the first look for leaks: they have one
-// request in flight, because the pools keep what a burst needed, and fewer
-// connections; with the flag -soak all of them.
+// request in flight, because the pools keep what a burst needed.
 //
 // Select can watch 1,024 descriptors. Poll looks at all of them in each wait,
 // so that the time for n connections grows with n²: it has fewer.
 func TestR03_TenThousandAtOnce(t *testing.T) {
-	const rounds, fewer = 10, 500
+	const rounds = 10
 	clients := startCrowd(t)
 	for _, test := range []struct {
 		mode   epitest.Mode
@@ -147,9 +146,6 @@ func TestR03_TenThousandAtOnce(t *testing.T) {
 			}
 			number := test.number
 			round(number, 2, 32)
-			if !*soak {
-				number = min(number, fewer)
-			}
 			round(number, 3, 1)
 			before, heap := epitest.UsageNow(t), epitest.HeapInUse()
 			for i := 2; i < rounds; i++ {
