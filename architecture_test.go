@@ -14,7 +14,8 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "lab/proc"},
+	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "lab/proc"},
+	{"internal/ringpoll"},
 	{"internal/driver"},
 	{""},
 	{"lab", "lab/load"},
