@@ -138,7 +138,7 @@ func TestW06_NoDrainBelowHighWater(t *testing.T) {
 // TestW07_StalledReaders counts the turns of a second in which clients do not
 // read, in every way that is known to make an engine spin.
 func TestW07_StalledReaders(t *testing.T) {
-	const mostTurns = 20 // in a second; of these up to 16 are for the closed one, with workers
+	const mostTurns = 20 // in a second; of these up to 8 are for the closed one, with workers
 	reply := func(c *epi.Conn) error {
 		c.Discard(len(c.Unread()))
 		return c.Send(make([]byte, eightMiB))

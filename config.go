@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"math"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/poll"
+	"github.com/epinet/epi/uring"
 )
 
 // A Driver names how an engine performs I/O.
@@ -17,7 +19,8 @@ type Driver string
 
 // The drivers.
 const (
-	// DriverAuto is the best one that the system has.
+	// DriverAuto is the best one that the system has for this engine; Stats
+	// tells which and why.
 	DriverAuto Driver = ""
 	// DriverSelect stands on select(2): at most 1,024 descriptors, and each
 	// wait costs time for all of them.
@@ -26,13 +29,17 @@ const (
 	DriverPoll Driver = "poll"
 	// DriverEpoll stands on epoll(7): a wait costs time for what is ready.
 	DriverEpoll Driver = "epoll"
+	// DriverUring stands on io_uring(7), of Linux 6.1 or later: the kernel does
+	// the I/O of a whole turn for one system call. Each loop has a thread of its
+	// own. Workers read and write by themselves, and io_uring is the poller.
+	DriverUring Driver = "uring"
 )
 
 // A Trigger says how a readiness driver asks for events.
 type Trigger string
 
-// The triggers. Workers always use one-shot: it keeps a connection in one
-// worker's hands.
+// The triggers of the pollers; io_uring has none. Workers always use one-shot: it
+// keeps a connection in one worker's hands.
 const (
 	// TriggerAuto is edge on epoll and level elsewhere.
 	TriggerAuto Trigger = ""
@@ -105,6 +112,7 @@ const (
 	defaultTaskBudget   = 1024
 	defaultMaxTasks     = 1 << 20
 	defaultMaxEvents    = 256
+	defaultBufferPool   = 512 << 10
 	defaultLinger       = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
 )
@@ -125,6 +133,7 @@ type config struct {
 	maxQueued, maxUnread      int
 	acceptBudget, taskBudget  int
 	maxTasks, maxEvents       int
+	bufferPool                int
 	idleTimeout, writeTimeout time.Duration
 	linger, drainTimeout      time.Duration
 	log                       *slog.Logger
@@ -134,7 +143,6 @@ type config struct {
 func (e *Engine) resolve() (*config, error) {
 	c := &config{
 		wait:        e.Wait,
-		lockThread:  e.LockOSThread.or(e.Workers == 0 && e.Wait.spin == 0),
 		reusePort:   e.ReusePort,
 		closeOnFull: e.CloseOnFull,
 		log:         e.Logger,
@@ -170,6 +178,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
 		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},
 		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
+		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
@@ -205,19 +214,57 @@ func (e *Engine) resolve() (*config, error) {
 	if c.highWater > c.maxQueued {
 		return nil, fmt.Errorf("epi: Engine.HighWater is %d, above MaxQueued, which is %d", c.highWater, c.maxQueued)
 	}
-	return c, c.choose(e.Driver, e.Trigger)
+	return c, c.choose(e.Driver, e.Trigger, e.LockOSThread)
 }
 
-// choose picks the poller and the trigger.
-func (c *config) choose(d Driver, t Trigger) error {
+// choose picks the driver, its trigger and whether loops have threads.
+func (c *config) choose(d Driver, t Trigger, lock Choice) error {
 	switch d {
 	case DriverAuto:
-		c.backend, c.reason = poll.BackendEpoll, "the best that this system has"
-	case DriverSelect, DriverPoll, DriverEpoll:
+		c.backend, c.reason = c.best(t, lock)
+	case DriverSelect, DriverPoll, DriverEpoll, DriverUring:
 		c.backend, c.reason = poll.Backend(d), "as asked for"
 	default:
-		return fmt.Errorf("epi: unknown driver %q: choose select, poll or epoll", d)
+		return fmt.Errorf("epi: unknown driver %q: choose select, poll, epoll or uring", d)
 	}
+	c.lockThread = lock.or(c.workers == 0 && c.wait.spin == 0)
+	if c.backend == driver.Uring {
+		return c.chooseUring(t, lock)
+	}
+	return c.chooseTrigger(t)
+}
+
+// best returns the fastest driver that can be had, and why.
+func (c *config) best(t Trigger, lock Choice) (backend poll.Backend, reason string) {
+	switch {
+	case c.workers > 0:
+		return poll.BackendEpoll, "the best for workers"
+	case t != TriggerAuto:
+		return poll.BackendEpoll, "the best that has triggers"
+	case lock == No:
+		return poll.BackendEpoll, "the best whose loops need no threads of their own"
+	}
+	if _, err := uring.Probe(); err != nil {
+		return poll.BackendEpoll, "no io_uring: " + err.Error()
+	}
+	return driver.Uring, "the best that this system has"
+}
+
+func (c *config) chooseUring(t Trigger, lock Choice) error {
+	switch {
+	case t != TriggerAuto:
+		return fmt.Errorf("epi: the uring driver has no trigger, and %q was asked for: choose epoll", t)
+	case lock == No:
+		return errors.New("epi: the uring driver needs a thread for each loop: LockOSThread cannot be No; choose epoll")
+	}
+	c.lockThread = true
+	if _, err := uring.Probe(); err != nil {
+		return fmt.Errorf("epi: the uring driver cannot be had; choose auto or epoll: %w", err)
+	}
+	return nil
+}
+
+func (c *config) chooseTrigger(t Trigger) error {
 	switch t {
 	case TriggerAuto:
 		c.trigger = driver.Level
@@ -228,7 +275,7 @@ func (c *config) choose(d Driver, t Trigger) error {
 		c.trigger = driver.Level
 	case TriggerEdge:
 		if c.backend != poll.BackendEpoll {
-			return fmt.Errorf("epi: the %s driver cannot be edge triggered: only epoll reports edges", d)
+			return fmt.Errorf("epi: the %s driver cannot be edge triggered: only epoll reports edges", c.backend)
 		}
 		c.trigger = driver.Edge
 	case TriggerOneShot:
@@ -248,10 +295,13 @@ func (c *config) choose(d Driver, t Trigger) error {
 
 // driverName is the driver and its trigger as the --driver flag spells them.
 func (c *config) driverName() string {
-	if c.backend != poll.BackendEpoll {
-		return string(c.backend)
+	switch {
+	case c.backend == poll.BackendEpoll:
+		return "epoll-" + c.trigger.String()
+	case c.backend == driver.Uring && c.workers > 0:
+		return "uring-poll"
 	}
-	return "epoll-" + c.trigger.String()
+	return string(c.backend)
 }
 
 // openFilesLimit is the soft limit of open files, which bounds the connections.

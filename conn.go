@@ -81,14 +81,22 @@ const (
 type todoBits uint8
 
 const (
-	doOpen  todoBits = 1 << iota // make the handler and call OnOpen
-	doRead                       // workers: pull what has arrived
-	doWrite                      // workers: a pending send has ended
+	doRead  = todoBits(driver.ReadReady)  // workers: pull what has arrived
+	doWrite = todoBits(driver.WriteReady) // workers: a pending send has ended
+	doDrain = todoBits(driver.ReadAll)    // workers: with doRead
+
+	doFollowUp = doRead | doWrite | doDrain
+)
+
+const (
+	doOpen  todoBits = 8 << iota // make the handler and call OnOpen
 	doOffer                      // Resume: offer what is unread
 	doCheck                      // look at the state and the queue
 	doTime                       // look at the deadlines
 	doClose                      // call OnClose
 )
+
+func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }
 
 // An origin is what all connections of one listener, or one dialled
 // connection, have in common.

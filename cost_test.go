@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"runtime"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -19,7 +20,12 @@ import (
 
 // rearms says whether a mode arms the poller again for each event. One-shot
 // does; select and poll do it in a table of their own, without a system call.
-func rearms(m epitest.Mode) bool { return m.Trigger == epi.TriggerOneShot || m.Workers > 0 }
+func rearms(m epitest.Mode) bool {
+	return m.Driver != epi.DriverUring && (m.Trigger == epi.TriggerOneShot || m.Workers > 0)
+}
+
+// completes says whether the kernel does the I/O of a mode.
+func completes(m epitest.Mode) bool { return m.Driver == epi.DriverUring && m.Workers == 0 }
 
 // TestCost_NoAllocationPerEcho counts those of the whole process: the client
 // is a blocking socket that allocates nothing.
@@ -53,7 +59,9 @@ func TestCost_NoAllocationPerEcho(t *testing.T) {
 // TestCost_SystemCallsPerEcho counts one read and one write, and one change of
 // the poller's interest where the mode arms it again; besides, over the life
 // of one connection, the read of its end and two changes for it and for each
-// loop's watch over the listener.
+// loop's watch over the listener. Where the kernel does the I/O it is one
+// operation to send; besides, one to receive everything and, for each loop, the
+// wake-up, the accept and its end.
 func TestCost_SystemCallsPerEcho(t *testing.T) {
 	const echoes = 100
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
@@ -69,13 +77,17 @@ func TestCost_SystemCallsPerEcho(t *testing.T) {
 		if err := s.Stop(); err != nil {
 			t.Fatal(err)
 		}
-		controls := 2 * (1 + e.Loops)
+		want := epi.LoopStats{Reads: echoes + 1, Writes: echoes, Controls: uint64(2 * (1 + e.Loops))}
 		if rearms(m) {
-			controls += echoes
+			want.Controls += echoes
 		}
-		if now := e.Stats(); now.Reads != echoes+1 || now.Writes != echoes || now.Controls != uint64(controls) {
-			t.Errorf("%d reads, %d writes, %d controls, want %d, %d, %d",
-				now.Reads, now.Writes, now.Controls, echoes+1, echoes, controls)
+		if completes(m) {
+			want = epi.LoopStats{Submits: uint64(echoes + 1 + 3*e.Loops)}
+		}
+		now := e.Stats()
+		got := epi.LoopStats{Reads: now.Reads, Writes: now.Writes, Controls: now.Controls, Submits: now.Submits}
+		if got != want {
+			t.Errorf("counted %+v\nwant    %+v", got, want)
 		}
 	})
 }
@@ -84,8 +96,10 @@ func TestCost_SystemCallsPerEcho(t *testing.T) {
 // connection's descriptor, for a process with a server of every mode.
 func TestCost_SystemCallsSeenByTheKernel(t *testing.T) {
 	const echoes = 100
-	s, trace := startTraced(t, "network,read,write,close,epoll_ctl")
-	for i := range epitest.Modes() {
+	// Where the kernel does the I/O there is nothing to be seen on a descriptor.
+	modes := slices.DeleteFunc(epitest.Modes(), completes)
+	s, trace := startTraced(t, "network,read,write,close,epoll_ctl", modes)
+	for i := range modes {
 		c := s.dial(i)
 		for range echoes {
 			epitest.RoundTrip(t, c, "one request in flight")
@@ -95,10 +109,10 @@ func TestCost_SystemCallsSeenByTheKernel(t *testing.T) {
 	}
 	s.End()
 	connections := trace.connections()
-	if len(connections) != len(epitest.Modes()) {
+	if len(connections) != len(modes) {
 		t.Fatalf("the trace shows %d connections", len(connections))
 	}
-	for i, m := range epitest.Modes() {
+	for i, m := range modes {
 		want := map[string]int{"read": echoes + 1, "sendto": echoes, "close": 1}
 		if m.Driver == epi.DriverEpoll {
 			want["epoll_ctl"] = 2
@@ -112,21 +126,54 @@ func TestCost_SystemCallsSeenByTheKernel(t *testing.T) {
 	}
 }
 
+// TestCost_UringSharesSystemCalls lets a hundred connections echo at once: what
+// is submitted and what has completed goes through the same few calls.
+func TestCost_UringSharesSystemCalls(t *testing.T) {
+	const clients, rounds, size = 100, 20, 64
+	modes := slices.DeleteFunc(epitest.Modes(), func(m epitest.Mode) bool { return !completes(m) })
+	if len(modes) == 0 {
+		t.Skip(epitest.UringMissing())
+	}
+	s, trace := startTraced(t, "network,read,write,epoll_wait,epoll_pwait,io_uring_enter", modes)
+	text := string(epitest.Pattern(size))
+	var conns []net.Conn
+	for range clients {
+		conns = append(conns, s.dial(0))
+		epitest.RoundTrip(t, conns[len(conns)-1], text)
+	}
+	begin := time.Now()
+	for range rounds {
+		for _, c := range conns {
+			epitest.Say(t, c, text)
+		}
+		for _, c := range conns {
+			epitest.Expect(t, c, text)
+		}
+	}
+	end := time.Now()
+	s.End()
+	calls := len(trace.between(begin, end))
+	t.Logf("%d system calls for %d echoes", calls, clients*rounds)
+	if calls > clients*rounds/2 {
+		t.Errorf("%d system calls for %d echoes, want well under one for each", calls, clients*rounds)
+	}
+}
+
 // A trace is a file that strace writes. It is complete when the child has ended.
 type trace struct {
 	t    *testing.T
 	path string
 }
 
-// startTraced starts a server of every mode under strace.
-func startTraced(t *testing.T, calls string) (*serverChild, trace) {
+// startTraced starts a server of each mode under strace.
+func startTraced(t *testing.T, calls string, modes []epitest.Mode) (*serverChild, trace) {
 	t.Helper()
 	strace, err := exec.LookPath("strace")
 	if err != nil {
 		t.Skip("strace is not installed: apt-get install strace")
 	}
 	tr := trace{t, filepath.Join(t.TempDir(), "trace")}
-	cfg := serverConfig{Modes: epitest.Modes()}
+	cfg := serverConfig{Modes: modes}
 	return startServer(t, cfg, strace, "-f", "-ttt", "-o", tr.path, "-e", "trace="+calls, "--"), tr
 }
 
@@ -228,7 +275,7 @@ func settled(t *testing.T, e *epi.Engine) epi.Stats {
 // comes to rest does not count.
 func TestCost_IdleEngineMakesNoSystemCall(t *testing.T) {
 	const clients, rest = 10, time.Second
-	s, trace := startTraced(t, "all")
+	s, trace := startTraced(t, "all", epitest.Modes())
 	for i := range epitest.Modes() {
 		for range clients {
 			epitest.RoundTrip(t, s.dial(i), "x")

@@ -69,25 +69,22 @@ func TestF04_SameTraceEverywhere(t *testing.T) {
 	for seed := range uint64(200) {
 		scripts = append(scripts, randomScript(rand.New(rand.NewPCG(seed, 4))))
 	}
-	var first []string // the traces of the first mode
-	check := func(t *testing.T, m epitest.Mode) {
-		s := newDiffServer(t, m)
-		for i, script := range scripts {
-			got := s.play(script)
-			if len(first) <= i {
-				first = append(first, got)
-			} else if got != first[i] {
-				t.Fatalf("script %d:\n%v\ntrace:\n%s\nof the first mode:\n%s", i, script, got, first[i])
-			}
-		}
-	}
 	modes := epitest.Modes()
-	t.Run(modes[0].String(), func(t *testing.T) { check(t, modes[0]) })
-	if t.Failed() {
-		return
+	reference := newDiffServer(t, modes[0])
+	var want []string
+	for _, script := range scripts {
+		want = append(want, reference.play(script))
 	}
 	for _, m := range modes[1:] {
-		t.Run(m.String(), func(t *testing.T) { t.Parallel(); check(t, m) })
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			s := newDiffServer(t, m)
+			for i, script := range scripts {
+				if got := s.play(script); got != want[i] {
+					t.Fatalf("script %d:\n%v\ntrace:\n%s\nof %v:\n%s", i, script, got, modes[0], want[i])
+				}
+			}
+		})
 	}
 }
 

@@ -37,7 +37,8 @@ type Engine struct {
 	Wait WaitPolicy
 	// LockOSThread ties each loop to an operating-system thread of its own:
 	// less switching for the loops, more for other goroutines. Default: yes
-	// while the loops run the callbacks and do not spin.
+	// while the loops run the callbacks and do not spin, and always with
+	// io_uring, whose rings belong to threads.
 	LockOSThread Choice
 	// ReusePort gives each loop a listening socket of its own (SO_REUSEPORT),
 	// over which the kernel spreads connections. It also lets another process
@@ -70,6 +71,10 @@ type Engine struct {
 	AcceptBudget int
 	// MaxEvents bounds the events of one wait. Default: 256.
 	MaxEvents int
+	// BufferPool is the number of bytes of each loop that the kernel receives
+	// into, for all its connections (the uring driver only). It is rounded down
+	// to a power of two, at least 128 KiB. Default: 512 KiB.
+	BufferPool int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
 	TaskBudget int
 	// MaxTasks bounds the tasks that wait for one loop; Loop.Do refuses more

@@ -127,7 +127,7 @@ func TestL02_CloseItselfWhileDataWaits(t *testing.T) {
 		if heard.String() != "data close" {
 			t.Errorf("the handler heard %q", &heard)
 		}
-		if reads := e.Stats().Reads; cause != nil && reads != 1 {
+		if reads := e.Stats().Reads; cause != nil && reads != 1 && !completes(m) {
 			t.Errorf("%d reads, one of them before Abort", reads)
 		}
 	})

@@ -20,7 +20,8 @@ type Loop struct {
 	cfg    *config
 	id     int
 	drv    driver.Driver
-	hands  hands // of the loop goroutine
+	lender driver.Lender // drv, where workers take sockets in hand; else nil
+	hands  hands         // of the loop goroutine
 	pool   buffer.Pool
 	count  counters
 
@@ -82,12 +83,16 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		ReadBudget:   e.cfg.readBudget,
 		AcceptBudget: e.cfg.acceptBudget,
 		MaxEvents:    e.cfg.maxEvents,
+		BufferPool:   e.cfg.bufferPool,
 		Reserve:      e.reserve,
 	})
 	if err != nil {
 		return nil, err
 	}
 	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv}
+	if e.cfg.workers > 0 {
+		l.lender = drv.(driver.Lender)
+	}
 	l.hands.vec = make([][]byte, 0, maxVector)
 	l.nextTimer.Store(math.MaxInt64)
 	l.wheel.Advance(clock())

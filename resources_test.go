@@ -118,15 +118,21 @@ func TestR02_MaxConns(t *testing.T) {
 func TestR03_TenThousandAtOnce(t *testing.T) {
 	const rounds = 10
 	clients := startCrowd(t)
-	for _, test := range []struct {
+	type crowd struct {
 		mode   epitest.Mode
 		number int
-	}{
+	}
+	tests := []crowd{
 		{epitest.Mode{Driver: epi.DriverEpoll, Trigger: epi.TriggerEdge}, 10_000},
 		{epitest.Mode{Driver: epi.DriverEpoll, Trigger: epi.TriggerOneShot, Workers: 3}, 10_000},
 		{epitest.Mode{Driver: epi.DriverPoll}, 2_000},
 		{epitest.Mode{Driver: epi.DriverSelect}, 900},
-	} {
+	}
+	if epitest.UringMissing() == "" {
+		tests = append(tests, crowd{epitest.Mode{Driver: epi.DriverUring}, 10_000},
+			crowd{epitest.Mode{Driver: epi.DriverUring, Workers: 3}, 2_000})
+	}
+	for _, test := range tests {
 		t.Run(test.mode.String(), func(t *testing.T) {
 			shared := &epitest.Funcs{Data: epitest.Echo}
 			e := test.mode.Engine()

@@ -85,7 +85,10 @@ func TestF03_ShutdownUnderLoad(t *testing.T) {
 				}
 			})
 		}
-		epitest.WaitUntil(t, "the load is there", func() bool { return s.Engine.Stats().BytesOut > 2*eightMiB })
+		epitest.WaitUntil(t, "the load is there", func() bool {
+			now := s.Engine.Stats()
+			return now.Accepted == conns && now.BytesOut > 2*eightMiB
+		})
 		if err := s.Stop(); err != nil {
 			t.Errorf("Run returned %v", err)
 		}

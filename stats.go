@@ -34,7 +34,9 @@ type LoopStats struct {
 	Reads        uint64 // system calls that read
 	Writes       uint64 // system calls that wrote
 	Controls     uint64 // system calls that changed what the poller watches
+	Submits      uint64 // operations handed to io_uring
 	Stale        uint64 // events dropped because their connection was gone
+	Starved      uint64 // receives that found the buffer pool empty and were begun again (io_uring)
 	BytesIn      uint64 // bytes received
 	BytesOut     uint64 // bytes that the kernel took
 	Accepted     uint64 // connections accepted by this loop
@@ -90,7 +92,9 @@ func (l *Loop) stats() LoopStats {
 		Reads:        d.Reads.Load(),
 		Writes:       d.Writes.Load(),
 		Controls:     d.Controls.Load(),
+		Submits:      d.Submits.Load(),
 		Stale:        d.Stale.Load(),
+		Starved:      d.Starved.Load(),
 		BytesIn:      l.count.bytesIn.Load(),
 		BytesOut:     l.count.bytesOut.Load(),
 		Accepted:     l.count.accepted.Load(),
@@ -116,7 +120,9 @@ func (s *LoopStats) add(o LoopStats) {
 	s.Reads += o.Reads
 	s.Writes += o.Writes
 	s.Controls += o.Controls
+	s.Submits += o.Submits
 	s.Stale += o.Stale
+	s.Starved += o.Starved
 	s.BytesIn += o.BytesIn
 	s.BytesOut += o.BytesOut
 	s.Accepted += o.Accepted

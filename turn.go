@@ -19,7 +19,7 @@ const (
 	// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
 	// between the questions whether a closed connection's peer has everything.
 	firstDeliveryCheck = time.Millisecond
-	lastDeliveryCheck  = 128 * time.Millisecond
+	lastDeliveryCheck  = 256 * time.Millisecond
 )
 
 // turn is a visit of the connection's holder: everything that is to do for it
@@ -40,7 +40,7 @@ func (c *Conn) turn(h *hands) {
 	if todo&doOffer != 0 {
 		c.offerAgain() // before what has arrived since, and above all before the end
 	}
-	if todo&(doRead|doWrite) != 0 {
+	if todo&doFollowUp != 0 {
 		c.followUp(todo, h)
 	}
 	if todo&doTime != 0 {
@@ -57,12 +57,12 @@ func (c *Conn) turn(h *hands) {
 
 // followUp does what a lent socket became ready for.
 func (c *Conn) followUp(todo todoBits, h *hands) {
-	c.loop.drv.Take(&c.sock, todo&doRead != 0, todo&doWrite != 0)
+	c.loop.lender.Take(&c.sock, todo.readiness())
 	if todo&doWrite != 0 {
 		c.pending = false
 	}
 	if todo&doRead != 0 && c.receiving {
-		c.loop.drv.Pull(&c.sock, h.buf)
+		c.loop.lender.Pull(&c.sock, h.buf)
 	}
 }
 
@@ -70,7 +70,7 @@ func (c *Conn) followUp(todo todoBits, h *hands) {
 // everybody else's.
 func (c *Conn) giveBack() {
 	if c.loop.cfg.workers > 0 && c.state.Load()&opening == 0 {
-		c.loop.drv.Give(&c.sock)
+		c.loop.lender.Give(&c.sock)
 	}
 	c.mu.Lock()
 	c.unset(scheduled)
@@ -254,6 +254,7 @@ func (c *Conn) sent(n int) {
 	drained := c.state.Load()&congested != 0 && c.queued <= c.loop.cfg.lowWater
 	if drained {
 		c.unset(congested)
+		c.todo |= doCheck // for receiving again
 	}
 	c.mu.Unlock()
 	if drained {
@@ -522,10 +523,19 @@ func (c *Conn) expire(int64) { c.request(doTime) }
 
 // checkTime looks which deadlines have passed and asks for the next.
 func (c *Conn) checkTime() {
-	next := int64(maxTime)
-	for _, check := range [...]func(*Conn, int64) int64{(*Conn).checkClosing, (*Conn).checkIdle, (*Conn).checkStall} {
-		next = min(next, check(c, clock()))
+	now := clock()
+	closing := c.expires != 0 && c.expires <= now
+	stalled := c.stalled != 0 && deadline(c.stalled, c.loop.cfg.writeTimeout) <= now
+	// Asking uses the answer up: once, for both.
+	if (closing || stalled) && c.state.Load()&opening == 0 && c.progressed() {
+		if closing {
+			c.expires = now + int64(c.loop.cfg.linger)
+		}
+		if stalled {
+			c.stalled = now
+		}
 	}
+	next := min(c.checkClosing(now), c.checkIdle(now), c.checkStall(now))
 	if next != maxTime {
 		c.wakeAt(next)
 	}
@@ -537,15 +547,11 @@ func (c *Conn) checkClosing(now int64) (next int64) {
 	if c.expires == 0 {
 		return maxTime
 	}
-	linger := int64(c.loop.cfg.linger)
-	if c.expires <= now && c.state.Load()&opening == 0 && c.progressed() {
-		c.expires = now + linger
-	}
 	if c.expires <= now {
 		_ = c.end(aborting|resetting, ErrLinger)
 		return maxTime
 	}
-	begun := c.expires - linger
+	begun := c.expires - int64(c.loop.cfg.linger)
 	pause := max(int64(firstDeliveryCheck), min(now-begun, int64(lastDeliveryCheck)))
 	return min(c.expires, now+pause)
 }
@@ -567,11 +573,7 @@ func (c *Conn) checkStall(now int64) (next int64) {
 	if c.stalled == 0 {
 		return maxTime
 	}
-	d := c.loop.cfg.writeTimeout
-	if deadline(c.stalled, d) <= now && c.progressed() {
-		c.stalled = now
-	}
-	due := deadline(c.stalled, d)
+	due := deadline(c.stalled, c.loop.cfg.writeTimeout)
 	if due > now {
 		return due
 	}
@@ -615,25 +617,26 @@ func (s *stream) ReceiveEnded(cause error) {
 func (s *stream) Sent(n int, err error) {
 	c := (*Conn)(s)
 	c.pending = false
-	if err != nil {
+	switch {
+	case err != nil:
 		c.sendFailed(err)
-		return
-	}
-	if n > 0 {
+	case n > 0:
 		c.sent(n)
 	}
-	c.request(doCheck)
+	c.lookAgain()
 }
 
-func (s *stream) Ready(read, write bool) {
-	var todo todoBits
-	if read {
-		todo |= doRead
+// lookAgain asks for a turn after a send, if there is anything to do in it.
+func (c *Conn) lookAgain() {
+	c.mu.Lock()
+	if c.sending != nil || c.queue != nil || c.state.Load()&^(scheduled|paused|congested) != 0 {
+		c.todo |= doCheck
 	}
-	if write {
-		todo |= doWrite
-	}
-	(*Conn)(s).request(todo)
+	c.release()
+}
+
+func (s *stream) Ready(r driver.Readiness) {
+	(*Conn)(s).request(todoBits(r) & doFollowUp)
 }
 
 func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }

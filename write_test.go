@@ -186,6 +186,7 @@ func vectored(t *testing.T, m epitest.Mode, address string) {
 		if err := c.Send(bufs...); err != nil {
 			t.Fatal(err)
 		}
+		epitest.WaitUntil(t, "the kernel takes some", func() bool { return c.Queued() < len(data) })
 		left := epitest.Settled(t, "the queue", func() uint64 { return uint64(c.Queued()) })
 		if left == 0 {
 			t.Fatalf("%s: the socket was not filled", name)

@@ -50,7 +50,7 @@ func (p *epoll) Add(fd int, token uint64, interest Mask, mode Mode) error {
 			return registrationError(BackendEpoll, "add", fd, err)
 		}
 	}
-	err := p.control(unix.EPOLL_CTL_ADD, fd, token, kernelBits(interest)|modeBits(mode))
+	err := p.control(unix.EPOLL_CTL_ADD, fd, token, interest.Bits()|modeBits(mode))
 	return registrationError(BackendEpoll, "add", fd, err)
 }
 
@@ -74,7 +74,7 @@ func (p *epoll) Modify(fd int, token uint64, interest Mask, mode Mode) error {
 		err := fmt.Errorf("exclusive is for Add only; remove and add: %w", errors.ErrUnsupported)
 		return registrationError(BackendEpoll, "modify", fd, err)
 	}
-	err := p.control(unix.EPOLL_CTL_MOD, fd, token, kernelBits(interest)|modeBits(mode))
+	err := p.control(unix.EPOLL_CTL_MOD, fd, token, interest.Bits()|modeBits(mode))
 	if err == unix.EINVAL && fd != p.fd {
 		err = fmt.Errorf("registered as exclusive; remove and add: %w: %w", err, errors.ErrUnsupported)
 	}
@@ -146,7 +146,7 @@ func (p *epoll) Wait(events []Event, timeout time.Duration) (int, error) {
 	for i := range buf.events[:ready] {
 		event := &buf.events[i]
 		if token := *tokenOf(event); token != ReservedToken {
-			events[n] = Event{Token: token, Ready: maskOf(event.Events)}
+			events[n] = Event{Token: token, Ready: MaskOf(event.Events)}
 			n++
 		}
 	}

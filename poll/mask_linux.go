@@ -2,10 +2,13 @@ package poll
 
 import "golang.org/x/sys/unix"
 
-// kernelBits and maskOf serve epoll and poll alike: the kernel gives EPOLLIN
-// and the others the values of POLLIN and the others. select has no bits.
+// Bits and MaskOf serve poll, epoll and io_uring alike: the kernel gives
+// EPOLLIN and the others the values of POLLIN and the others. select has no
+// bits.
 
-func kernelBits(m Mask) uint32 {
+// Bits returns the interest as the kernel takes it: POLLIN and so on of
+// poll(2). Error and HangUp cannot be asked for and have none. Linux only.
+func (m Mask) Bits() uint32 {
 	var b uint32
 	if m&Readable != 0 {
 		b |= unix.EPOLLIN
@@ -22,24 +25,25 @@ func kernelBits(m Mask) uint32 {
 	return b
 }
 
-func maskOf(b uint32) Mask {
+// MaskOf returns the readiness that the kernel tells in bits. Linux only.
+func MaskOf(bits uint32) Mask {
 	var m Mask
-	if b&unix.EPOLLIN != 0 {
+	if bits&unix.EPOLLIN != 0 {
 		m |= Readable
 	}
-	if b&unix.EPOLLOUT != 0 {
+	if bits&unix.EPOLLOUT != 0 {
 		m |= Writable
 	}
-	if b&unix.EPOLLPRI != 0 {
+	if bits&unix.EPOLLPRI != 0 {
 		m |= Priority
 	}
-	if b&unix.EPOLLRDHUP != 0 {
+	if bits&unix.EPOLLRDHUP != 0 {
 		m |= ReadHangUp
 	}
-	if b&unix.EPOLLERR != 0 {
+	if bits&unix.EPOLLERR != 0 {
 		m |= Error
 	}
-	if b&unix.EPOLLHUP != 0 {
+	if bits&unix.EPOLLHUP != 0 {
 		m |= HangUp
 	}
 	return m

@@ -20,7 +20,7 @@ type pollSet struct {
 func (set *pollSet) clear() { set.fds = set.fds[:0] }
 
 func (set *pollSet) add(fd int, interest Mask) {
-	set.fds = append(set.fds, unix.PollFd{Fd: int32(fd), Events: int16(kernelBits(interest))})
+	set.fds = append(set.fds, unix.PollFd{Fd: int32(fd), Events: int16(interest.Bits())})
 }
 
 // do tells Go's scheduler of the call even if it cannot block: the kernel's work
@@ -47,7 +47,7 @@ func (set *pollSet) next(lo, hi int) (pos, fd int, ready Mask) {
 // maskOfPoll shows a descriptor that was closed without Remove as Error: its
 // owner finds out, and the others are not disturbed.
 func maskOfPoll(found int16) Mask {
-	ready := maskOf(uint32(uint16(found)))
+	ready := MaskOf(uint32(uint16(found)))
 	if found&unix.POLLNVAL != 0 {
 		ready |= Error
 	}

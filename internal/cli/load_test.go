@@ -90,7 +90,7 @@ func TestLoadText(t *testing.T) {
 	const number, span = `\d+(\.\d+)?`, `\d+(\.\d+)?(µs|ms|s)`
 	want := `target       ` + regexp.QuoteMeta(target) + `
 load         closed loop, 10 connections, 4 active, 2 in flight on each, uniform:1-100 bytes, verified
-driver       epoll-edge, 1 loop
+driver       ` + bestDriver() + `, 1 loop
 connections  10 open, 0 failed, \d+/s
 set-up       p50 ` + span + `  p99 ` + span + `  max ` + span + `
 requests     \d+ in 0.1 s: \d+/s, ` + number + ` MB/s each way

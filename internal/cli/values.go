@@ -85,10 +85,11 @@ var ways = map[string]way{
 	"epoll-level":   {epi.DriverEpoll, epi.TriggerLevel},
 	"epoll-edge":    {epi.DriverEpoll, epi.TriggerEdge},
 	"epoll-oneshot": {epi.DriverEpoll, epi.TriggerOneShot},
+	"uring":         {epi.DriverUring, epi.TriggerAuto},
 }
 
 // wayNames are the keys of ways, in the order of the help.
-const wayNames = "auto, select, poll, epoll or epoll-{level,edge,oneshot}"
+const wayNames = "auto, select, poll, epoll, epoll-{level,edge,oneshot} or uring"
 
 func wayValue(to *way) *value[way] {
 	return &value[way]{to: to, text: "auto", parse: func(text string) (way, error) {

@@ -49,6 +49,10 @@ type Listening struct {
 	token     slab.Token
 	watched   bool
 	accepting bool
+
+	// Of a completion driver.
+	accept  operation // accepts connections, or waits for one to be accepted
+	waiting []int32   // connections that were accepted and not handed over
 }
 
 // Watched reports whether Listen succeeded and Unlisten was not yet called.
@@ -74,14 +78,23 @@ type Stream interface {
 	// error there is room again. The engine sends the rest by a new Send.
 	Sent(n int, err error)
 
-	// Ready says, with lending only, that Pull will make progress (read) or
-	// that a pending Send has ended (write). The holder of the socket follows
-	// it up; the driver does not look at the socket again before Give.
-	Ready(read, write bool)
+	// Ready says, with lending only, what the socket is ready for. The holder
+	// of the socket follows it up by Take.
+	Ready(r Readiness)
 
 	// Closed is the last call: the driver has forgotten the socket.
 	Closed()
 }
+
+// Readiness is what a socket that is lent can be used for.
+type Readiness uint8
+
+// The kinds of readiness.
+const (
+	ReadReady  Readiness = 1 << iota // Pull will make progress
+	WriteReady                       // a pending Send has ended
+	ReadAll                          // with ReadReady: a short read does not say that all was read
+)
 
 // An Acceptor hears the completions of a listening socket, on the loop.
 type Acceptor interface {
@@ -93,9 +106,11 @@ type Acceptor interface {
 
 // A Driver performs the I/O of one loop.
 //
-// A loop calls Wait and then Dispatch, over and over. The methods from Listen
-// to Close are for the loop alone, those from Receive to Give for the holder
-// of the socket, Bind, Discard and Wake for any goroutine.
+// A loop calls Wait and then Dispatch, over and over, and from the first Wait
+// on always from one goroutine, with Uring on one thread: only the thread that
+// submits may collect what completes. The methods from Listen to Close are for
+// the loop alone, those from Receive to LocalAddr for the holder of the socket,
+// Bind, Discard and Wake for any goroutine.
 //
 // The driver reports nothing more of a socket after Close but Closed, and the
 // handle's number is not used again before that. Events that reach the driver
@@ -150,15 +165,6 @@ type Driver interface {
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
 
-	// Take notes, with lending, that the holder follows up a Ready(read, write).
-	Take(s *Socket, read, write bool)
-	// Pull reports what has arrived through Received and ReceiveEnded, within
-	// the read budget. buf is room for the bytes.
-	Pull(s *Socket, buf []byte)
-	// Give returns the socket to the loop's watch: Ready may come from now on.
-	// A socket that cannot be watched is Ready at once.
-	Give(s *Socket)
-
 	// Bind makes a socket that listens on addr, and returns the address that it
 	// got. With reusePort several sockets may listen on one port.
 	Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error)
@@ -176,6 +182,20 @@ type Driver interface {
 	Release() error
 }
 
+// A Lender is a Driver made with Config.Lend: sockets are with workers in turn,
+// who do the reading and writing. These methods are for the holder.
+type Lender interface {
+	Driver
+	// Take notes that the holder follows up a Ready.
+	Take(s *Socket, r Readiness)
+	// Pull reports what has arrived through Received and ReceiveEnded, within
+	// the read budget. buf is room for the bytes.
+	Pull(s *Socket, buf []byte)
+	// Give returns the socket to the loop's watch: Ready may come from now on.
+	// A socket that cannot be watched is Ready at once.
+	Give(s *Socket)
+}
+
 // Counters count the work of a driver: system calls and what came of them.
 type Counters struct {
 	Waits    atomic.Uint64 // system calls that waited or looked for events
@@ -183,7 +203,9 @@ type Counters struct {
 	Reads    atomic.Uint64 // system calls that read
 	Writes   atomic.Uint64 // system calls that wrote
 	Controls atomic.Uint64 // changes of what the poller watches
+	Submits  atomic.Uint64 // operations handed to io_uring
 	Stale    atomic.Uint64 // events dropped because their socket was gone
+	Starved  atomic.Uint64 // receives that found the pool of buffers empty
 }
 
 // ErrBusy: the peer's backlog is full and the connect must be tried again.
@@ -191,13 +213,28 @@ var ErrBusy = errors.New("the peer's backlog is full")
 
 // Config is what a driver is made of.
 type Config struct {
-	Backend      poll.Backend
-	Trigger      Trigger
-	Lend         bool // report Ready instead of Received and let workers pull
-	ReadBudget   int  // bytes read per socket and turn
-	AcceptBudget int  // connections accepted per listening socket and turn
-	MaxEvents    int  // events per wait
+	Backend      poll.Backend // or Uring
+	Trigger      Trigger      // of the pollers but Uring
+	Lend         bool         // report Ready instead of Received and let workers pull
+	ReadBudget   int          // bytes read per socket and turn
+	AcceptBudget int          // connections accepted per listening socket and turn
+	MaxEvents    int          // events per wait
+	BufferPool   int          // Uring: bytes that the kernel receives into
 	Reserve      *Reserve
+}
+
+// Uring is the Backend of io_uring.
+const Uring poll.Backend = "uring"
+
+// New makes a driver; with Lend it is a Lender. With io_uring the kernel does
+// the I/O of the loop's sockets. Workers do their own: blocking handlers must
+// not hold what all connections receive into, and only one thread may submit.
+// So for them io_uring is the poller.
+func New(cfg Config) (Driver, error) {
+	if cfg.Backend == Uring && !cfg.Lend {
+		return newCompletion(cfg)
+	}
+	return newReadiness(cfg)
 }
 
 // A Reserve is a descriptor that is given up to accept, and close, one

@@ -1,7 +1,6 @@
 package driver
 
 import (
-	"cmp"
 	"errors"
 	"io"
 	"net"
@@ -11,23 +10,17 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/epinet/epi/internal/ringpoll"
 	"github.com/epinet/epi/internal/slab"
 	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
 
-// flags of a Socket, for its holder alone.
-type flags uint8
-
+// flags of a Socket that a readiness driver has besides the common ones.
 const (
-	registered flags = 1 << iota // the poller knows the handle
-	receiving                    // the engine wants bytes
-	sending                      // a Send is pending
-	mayRead                      // edge: unread bytes may wait, of which no event will tell
-	drain                        // edge: read until EAGAIN, a short read does not say that all was read
-	listed                       // in the driver's list of sockets to look after
-	ended                        // there is nothing more to read
-	closed                       // Close was called
+	registered = ownFlags << iota // the poller knows the handle
+	mayRead                       // edge: unread bytes may wait, of which no event will tell
+	drain                         // edge: read until EAGAIN, a short read does not say that all was read
 )
 
 const (
@@ -46,7 +39,7 @@ const (
 	edgeInterest = poll.Readable | poll.Writable | poll.ReadHangUp | poll.Priority
 
 	// listenerBit marks the tokens of listening sockets.
-	listenerBit = slab.FreeBit
+	listenerBit = 1 << 31 & slab.FreeBits
 )
 
 // readiness is a Driver over a poller. With edge the registration never
@@ -54,20 +47,15 @@ const (
 // one-shot the interest follows what the engine wants, at the start of Wait,
 // so that wishes that cancel each other out within one turn cost no call.
 type readiness struct {
-	cfg       Config
-	poller    poll.Poller
-	mode      poll.Mode
-	edge      bool
-	sockets   slab.Slab[*Socket]
-	listeners slab.Slab[*Listening]
-	events    []poll.Event
-	ready     int          // events[:ready] wait for Dispatch
-	todo      []slab.Token // sockets whose interest changed or that may be read on
-	spare     []slab.Token // the other half of todo's double buffer
-	gone      []*Socket    // closed, of which Closed is not yet reported
-	broken    []broken     // no longer watched, of which that is not yet reported
-	buf       []byte
-	counters  Counters
+	sockets
+	poller poll.Poller
+	mode   poll.Mode
+	edge   bool
+	events []poll.Event
+	ready  int      // events[:ready] wait for Dispatch
+	todo   list     // sockets whose interest changed or that may be read on
+	broken []broken // no longer watched, of which that is not yet reported
+	buf    []byte
 }
 
 // broken is a connection that the poller refuses to watch.
@@ -76,28 +64,40 @@ type broken struct {
 	err   error
 }
 
-// New makes a readiness driver.
-func New(cfg Config) (Driver, error) {
+func newReadiness(cfg Config) (*readiness, error) {
 	mode, err := modeOf(cfg)
 	if err != nil {
 		return nil, err
 	}
-	poller, err := poll.New(cfg.Backend)
+	poller, err := openPoller(cfg.Backend)
 	if err != nil {
 		return nil, err
 	}
 	return &readiness{
-		cfg:    cfg,
-		poller: poller,
-		mode:   mode,
-		edge:   mode == poll.Edge,
-		events: make([]poll.Event, cfg.MaxEvents),
-		buf:    make([]byte, readSize),
+		sockets: sockets{cfg: cfg},
+		poller:  poller,
+		mode:    mode,
+		edge:    mode == poll.Edge,
+		events:  make([]poll.Event, cfg.MaxEvents),
+		buf:     make([]byte, readSize),
 	}, nil
 }
 
+func openPoller(b poll.Backend) (poll.Poller, error) {
+	if b == Uring {
+		return ringpoll.New()
+	}
+	return poll.New(b)
+}
+
+// modeOf chooses how sockets are watched. A socket that is lent may be read by
+// nobody else, which one-shot sees to; with io_uring, where only the loop can
+// arm it again, the engine keeps a Ready that comes early until the worker is
+// done.
 func modeOf(cfg Config) (poll.Mode, error) {
 	switch {
+	case cfg.Backend == Uring:
+		return poll.Edge, nil
 	case cfg.Lend:
 		return poll.OneShot, nil
 	case cfg.Trigger == Level:
@@ -126,22 +126,12 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 }
 
 // leftOver counts the completions that need no event.
-func (d *readiness) leftOver() int { return len(d.todo) + len(d.gone) + len(d.broken) }
+func (d *readiness) leftOver() int { return d.todo.len() + len(d.gone) + len(d.broken) }
 
 // settle brings the poller's interest up to date for the sockets on the list
 // and keeps on it those that may be read on.
 func (d *readiness) settle() {
-	if len(d.todo) == 0 {
-		return
-	}
-	list := d.todo
-	d.todo, d.spare = d.spare[:0], list
-	for _, token := range list {
-		s, ok := d.sockets.Get(token)
-		if !ok {
-			continue
-		}
-		s.flags &^= listed
+	for s := range d.takeListed(&d.todo) {
 		switch {
 		case !d.edge:
 			d.arm(s)
@@ -153,11 +143,9 @@ func (d *readiness) settle() {
 
 // list puts s on the list that settle and Dispatch go through, once.
 func (d *readiness) list(s *Socket) {
-	if d.cfg.Lend || s.flags&listed != 0 {
-		return // with lending Give arms the socket
+	if !d.cfg.Lend { // with lending Give sees to it
+		d.todo.add(s)
 	}
-	s.flags |= listed
-	d.todo = append(d.todo, s.token)
 }
 
 func (d *readiness) Dispatch() {
@@ -173,35 +161,19 @@ func (d *readiness) Dispatch() {
 // readOn continues, with edge, where earlier turns left bytes unread. Those
 // that spend their budget again are on the list for the next turn.
 func (d *readiness) readOn() {
-	if len(d.todo) == 0 {
-		return
-	}
-	list := d.todo
-	d.todo, d.spare = d.spare[:0], list
-	for _, token := range list {
-		if s, ok := d.sockets.Get(token); ok {
-			s.flags &^= listed
-			d.receive(s, d.buf)
-		}
+	for s := range d.takeListed(&d.todo) {
+		d.receive(s, d.buf)
 	}
 }
 
 func (d *readiness) reportBroken() {
 	for _, b := range d.broken {
-		if s, ok := d.sockets.Get(b.token); ok {
+		if s, ok := d.open.Get(b.token); ok {
 			d.Receive(s, false)
 			s.Stream.ReceiveEnded(b.err)
 		}
 	}
 	d.broken = d.broken[:0]
-}
-
-func (d *readiness) reportClosed() {
-	for i, s := range d.gone {
-		d.gone[i] = nil
-		s.Stream.Closed()
-	}
-	d.gone = d.gone[:0]
 }
 
 func (d *readiness) dispatch(ev poll.Event) {
@@ -214,7 +186,7 @@ func (d *readiness) dispatch(ev poll.Event) {
 		d.counters.Stale.Add(1)
 		return
 	}
-	s, ok := d.sockets.Get(token)
+	s, ok := d.open.Get(token)
 	if !ok {
 		d.counters.Stale.Add(1)
 		return
@@ -225,7 +197,7 @@ func (d *readiness) dispatch(ev poll.Event) {
 	}
 	if d.cfg.Lend {
 		// The holder may be at work: only what never changes is looked at.
-		s.Stream.Ready(ev.Ready&hasInput != 0, ev.Ready&hasRoom != 0)
+		s.Stream.Ready(readinessOf(ev.Ready))
 		return
 	}
 	if d.mode == poll.OneShot {
@@ -235,14 +207,35 @@ func (d *readiness) dispatch(ev poll.Event) {
 	d.progress(s, ev.Ready)
 }
 
-// progress does for one connection what its readiness allows.
-func (d *readiness) progress(s *Socket, ready poll.Mask) {
+// readinessOf tells what the poller's events mean. A condition besides the plain
+// ones makes a short read that is not the last.
+func readinessOf(ready poll.Mask) Readiness {
+	var r Readiness
 	if ready&hasInput != 0 {
-		s.flags |= mayRead
+		r |= ReadReady
 		if ready&^(poll.Readable|poll.Writable) != 0 {
-			s.flags |= drain
+			r |= ReadAll
 		}
 	}
+	if ready&hasRoom != 0 {
+		r |= WriteReady
+	}
+	return r
+}
+
+// note remembers that there is something to read.
+func (d *readiness) note(s *Socket, r Readiness) {
+	if r&ReadReady != 0 {
+		s.flags |= mayRead
+	}
+	if r&ReadAll != 0 {
+		s.flags |= drain
+	}
+}
+
+// progress does for one connection what its readiness allows.
+func (d *readiness) progress(s *Socket, ready poll.Mask) {
+	d.note(s, readinessOf(ready))
 	if ready&hasRoom != 0 && s.flags&sending != 0 {
 		s.flags &^= sending
 		d.change(s, s.want&^poll.Writable)
@@ -349,31 +342,25 @@ func (d *readiness) Open(s *Socket) error {
 }
 
 func (d *readiness) adopt(s *Socket, interest poll.Mask) error {
-	s.token = d.sockets.Insert(s)
+	s.token = d.open.Insert(s)
 	if err := d.watch(s, interest); err != nil {
-		d.sockets.Remove(s.token)
+		d.open.Remove(s.token)
 		return err
 	}
 	return nil
 }
 
 func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
-	fd, err := sock.Connect(local, addr)
-	if errors.Is(err, unix.EAGAIN) {
-		return ErrBusy
-	}
-	if err != nil && err != unix.EINPROGRESS {
+	if err := d.connect(s, local, addr); err != nil {
 		return err
 	}
-	s.Handle = Handle(fd)
-	s.flags, s.armed, s.connecting = 0, 0, true
-	s.want = poll.Writable
+	s.armed, s.want = 0, poll.Writable
 	interest := s.want
 	if d.edge {
 		interest = edgeInterest
 	}
 	if err := d.adopt(s, interest); err != nil {
-		sock.Close(fd, false)
+		sock.Close(int(s.Handle), false)
 		s.Handle = NoHandle
 		return err
 	}
@@ -401,15 +388,9 @@ func (d *readiness) connected(s *Socket, ready poll.Mask) {
 	s.Stream.Connected(nil)
 }
 
-// discardReads bounds how much unread input Close throws away.
-const discardReads = 4
-
 func (d *readiness) Close(s *Socket, reset bool) {
-	for i := 0; !reset && s.flags&ended == 0 && i < discardReads; i++ {
-		d.counters.Reads.Add(1)
-		if _, err := sock.Read(int(s.Handle), d.buf); err != nil {
-			break
-		}
+	if !reset {
+		d.discardInput(s, d.buf)
 	}
 	d.forget(s, reset)
 	d.gone = append(d.gone, s)
@@ -420,10 +401,7 @@ func (d *readiness) Close(s *Socket, reset bool) {
 // of which a process that is just being started has one.
 func (d *readiness) forget(s *Socket, reset bool) {
 	d.remove(s)
-	s.flags = closed
-	d.sockets.Remove(s.token)
-	sock.Close(int(s.Handle), reset)
-	s.Handle = NoHandle
+	d.end(s, reset)
 }
 
 func (d *readiness) Receive(s *Socket, on bool) {
@@ -460,27 +438,12 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	return n, true, nil
 }
 
-func (d *readiness) CloseWrite(s *Socket) error {
-	err := sock.CloseWrite(int(s.Handle))
-	if err == unix.ENOTCONN {
-		// The peer has reset the connection, which only the pending error says.
-		err = cmp.Or(sock.ConnectError(int(s.Handle)), err)
+func (d *readiness) Take(s *Socket, r Readiness) {
+	if !d.edge {
+		s.armed = 0
 	}
-	return os.NewSyscallError("shutdown", err)
-}
-
-func (d *readiness) Delivered(s *Socket) bool { return sock.Delivered(int(s.Handle)) }
-func (d *readiness) Unacked(s *Socket) int    { return sock.Unacked(int(s.Handle)) }
-func (d *readiness) LocalAddr(s *Socket) net.Addr {
-	return sock.LocalAddr(int(s.Handle))
-}
-
-func (d *readiness) Take(s *Socket, read, write bool) {
-	s.armed = 0
-	if read {
-		s.flags |= mayRead
-	}
-	if write {
+	d.note(s, r)
+	if r&WriteReady != 0 {
 		s.flags &^= sending
 		s.want &^= poll.Writable
 	}
@@ -489,11 +452,17 @@ func (d *readiness) Take(s *Socket, read, write bool) {
 func (d *readiness) Pull(s *Socket, buf []byte) { d.receive(s, buf) }
 
 func (d *readiness) Give(s *Socket) {
+	if d.edge {
+		if s.flags&(mayRead|receiving) == mayRead|receiving {
+			s.Stream.Ready(ReadReady) // the budget was spent
+		}
+		return
+	}
 	if s.want == 0 || s.want == s.armed || s.flags&closed != 0 {
 		return
 	}
 	if err := d.watch(s, s.want); err != nil {
-		s.Stream.Ready(true, true)
+		s.Stream.Ready(ReadReady | WriteReady)
 	}
 }
 
@@ -557,24 +526,5 @@ func (d *readiness) Unlisten(l *Listening) {
 	l.watched = false
 }
 
-func (d *readiness) Shed(l *Listening) error { return d.cfg.Reserve.Shed(int(l.Handle)) }
-func (d *readiness) Reclaim(h Handle) bool   { return d.cfg.Reserve.Reclaim(int(h)) }
-func (d *readiness) Discard(h Handle)        { sock.Close(int(h), false) }
-
-func (d *readiness) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
-	fd, err := sock.Listen(network, addr, reusePort)
-	if err != nil {
-		return NoHandle, nil, err
-	}
-	return Handle(fd), sock.LocalAddr(fd), nil
-}
-
-func (d *readiness) Wake() error         { return d.poller.Wake() }
-func (d *readiness) Counters() *Counters { return &d.counters }
-func (d *readiness) Release() error      { return d.poller.Close() }
-
-func (d *readiness) Sockets(visit func(Stream)) {
-	for _, s := range d.sockets.All() {
-		visit(s.Stream)
-	}
-}
+func (d *readiness) Wake() error    { return d.poller.Wake() }
+func (d *readiness) Release() error { return d.poller.Close() }

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/uring"
 )
 
 // Patience is how long a test waits for what must happen before it fails. No
@@ -48,7 +49,15 @@ func (m Mode) Engine() *epi.Engine {
 // NoLog returns a logger that keeps nothing.
 func NoLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// Modes returns every driver with both execution models.
+// UringMissing says why this machine has no io_uring; it is empty when it has.
+func UringMissing() string {
+	if _, err := uring.Probe(); err != nil {
+		return err.Error()
+	}
+	return ""
+}
+
+// Modes returns every driver that can be had here, with both execution models.
 func Modes() []Mode {
 	var modes []Mode
 	for _, workers := range []int{0, 3} {
@@ -59,6 +68,9 @@ func Modes() []Mode {
 			Mode{epi.DriverEpoll, epi.TriggerEdge, workers},
 			Mode{epi.DriverEpoll, epi.TriggerOneShot, workers},
 		)
+		if UringMissing() == "" {
+			modes = append(modes, Mode{epi.DriverUring, epi.TriggerAuto, workers})
+		}
 	}
 	return modes
 }

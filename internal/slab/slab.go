@@ -10,16 +10,20 @@ import (
 // A Token names one value in a Slab, and never another that comes after it in
 // the same slot:
 //
-//	63              32 31               0
-//	|   generation    |      slot       |
+//	63              32 31  28 27        0
+//	|   generation    | free |   slot   |
 //
 // The generation of a slot begins at 1 and rises when its value is removed. No
 // token is 0, as no generation is, and none is ^Token(0), which pollers keep
 // for themselves, as there is no slot of that number.
 type Token uint64
 
-// FreeBit is 0 in every token: users may mark tokens with it.
-const FreeBit Token = 1 << 31
+// FreeBits are 0 in every token: users may mark tokens with them.
+const FreeBits Token = 0xF << freeShift
+
+// freeShift is the lowest of FreeBits. There are more slots below it than a
+// process can have descriptors (2^30 in theory, memory for far fewer).
+const freeShift = 28
 
 func token(slot, gen uint32) Token { return Token(gen)<<32 | Token(slot) }
 
@@ -29,8 +33,8 @@ func (t Token) gen() uint32  { return uint32(t >> 32) }
 const (
 	// inUse is the next of an entry that holds a value.
 	inUse = math.MaxUint32
-	// maxEntries leaves the highest bit of the slot 0: see FreeBit.
-	maxEntries = math.MaxInt32
+	// maxEntries leaves the highest bits of the slot 0: see FreeBits.
+	maxEntries = 1<<freeShift - 1
 )
 
 // An entry is 16 bytes when T is a pointer.
@@ -60,7 +64,7 @@ type Slab[T any] struct {
 // Len returns the number of values.
 func (s *Slab[T]) Len() int { return s.count }
 
-// Insert adds v and returns its token. It panics at 2^31-1 slots.
+// Insert adds v and returns its token. It panics at 2^28-1 slots.
 func (s *Slab[T]) Insert(v T) Token {
 	if s.free == 0 {
 		return s.grow(v)

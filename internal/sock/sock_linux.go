@@ -101,6 +101,18 @@ func Accept(fd int) (int, netip.AddrPort, error) {
 	}
 }
 
+// Peer returns the address of the peer of a connection, the zero AddrPort if it
+// has none or is gone already.
+func Peer(fd int) netip.AddrPort {
+	var raw unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return netip.AddrPort{}
+	}
+	return addrPort(&raw)
+}
+
 // addrPort reads an internet address; those of other families are the zero AddrPort.
 func addrPort(raw *unix.RawSockaddrAny) netip.AddrPort {
 	switch raw.Addr.Family {
@@ -139,11 +151,16 @@ func CloseWrite(fd int) error { return unix.Shutdown(fd, unix.SHUT_WR) }
 // what is still unsent is thrown away (SO_LINGER 0, socket(7)).
 func Close(fd int, reset bool) {
 	if reset {
-		// It fails only where there is nothing to reset.
-		_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
+		ResetOnClose(fd)
 	}
 	// The descriptor is gone whatever close(2) answers.
 	_ = unix.Close(fd)
+}
+
+// ResetOnClose makes closing a TCP connection reset it (SO_LINGER 0, socket(7)).
+func ResetOnClose(fd int) {
+	// It fails only where there is nothing to reset.
+	_ = unix.SetsockoptLinger(fd, unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1})
 }
 
 // Delivered reports whether the peer's kernel has acknowledged everything that
