@@ -244,8 +244,8 @@ func (b *bench) run(ctx context.Context, s Server, w Workload, d time.Duration, 
 		return nil, err
 	}
 	report, err := b.load(ctx, address, p.pid(), w, d, flags...)
-	if last := p.end(); err != nil && p.died {
-		err = fmt.Errorf("the server ended in mid-run: %s", last)
+	if said := p.end(); err != nil && p.died {
+		err = fmt.Errorf("the server ended in mid-run: %s", said)
 	}
 	return report, err
 }
@@ -258,14 +258,14 @@ func (b *bench) load(ctx context.Context, address string, server int, w Workload
 		"--server", strconv.Itoa(server)}, flags...)
 	cmd := exec.CommandContext(ctx, b.Self, args...)
 	var out bytes.Buffer
-	errorText := &tail{}
+	errorText := &beginning{}
 	cmd.Stdout, cmd.Stderr = &out, errorText
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startPinned(cmd, b.clientCPU); err != nil {
 		return nil, fmt.Errorf("start the load generator: %w", err)
 	}
 	if err := cmd.Wait(); err != nil {
-		if text := errorText.last(); text != "" {
+		if text := firstLine(errorText.String()); text != "" {
 			err = errors.New(strings.TrimPrefix(text, "epi: "))
 		}
 		return nil, err

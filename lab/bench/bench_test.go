@@ -1,7 +1,12 @@
 package bench
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"io"
+	"math/rand/v2"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -85,7 +90,7 @@ func TestSystemCallsAreCounted(t *testing.T) {
 	if _, err := exec.LookPath("strace"); err != nil {
 		t.Skip("strace is not installed: apt-get install strace")
 	}
-	b := newToy(t, epiServer("one", "--loops", "1"))
+	b := newToy(t, epiServer("one", "--loops", "1", "--driver", "epoll"))
 	n, err := b.calls(t.Context(), b.servers[0])
 	if err != nil || n < 1 {
 		t.Errorf("%v calls per request, %v; a request needs two or more, or many in one", n, err)
@@ -97,7 +102,9 @@ func TestServersThatFail(t *testing.T) {
 		server Server
 		why    string
 	}{
-		{shell("dies at once", "echo 'no such luck' >&2; exit 3"), "no such luck"},
+		{shell("dies at once", "echo 'no such luck' >&2; exit 3"), "did not start: no such luck"},
+		{shell("panics", "printf 'panic: no such luck\n\ngoroutine 1\n' >&2; exit 2"), "did not start: panic: no such luck"},
+		{epiServer("cannot take a flag", "--driver", "quill"), `did not start: epi: --driver "quill"`},
 		{shell("does not listen", "echo listening; exec sleep 60"), "no connection could be established"},
 		{Server{Name: "missing", argv: []string{"/no/such/program"}}, "no such file"},
 	} {
@@ -110,6 +117,80 @@ func TestServersThatFail(t *testing.T) {
 		if row := b.result.Tables[0].Rows[0]; row.Absent == "" {
 			t.Errorf("%s: its row does not say why it is empty", test.server.Name)
 		}
+	}
+}
+
+func TestServersThatFailDoNotEndTheRun(t *testing.T) {
+	b := newToy(t, shell("fails", "echo 'no such luck' >&2; exit 3"), epiServer("works"))
+	b.checkEcho(t.Context())
+	b.round(t.Context(), 0, toy)
+	b.tables()
+	rows := b.result.Tables[0].Rows
+	if !strings.Contains(rows[0].Absent, "no such luck") || len(rows[1].Cells) == 0 {
+		t.Errorf("the rows are %+v and %+v, want the second one measured", rows[0], rows[1])
+	}
+}
+
+func TestCProgramsEcho(t *testing.T) {
+	sources, err := FindSources()
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := build{sources, t.TempDir()}
+	for _, p := range cPrograms {
+		t.Run(p.name, func(t *testing.T) {
+			s := build.c(t.Context(), p.name, p.source, p.library, p.pkg)
+			if s.Absent != "" {
+				t.Skip(s.Absent)
+			}
+			server, address, err := startServer(t.Context(), s, -1)
+			if err != nil && strings.Contains(err.Error(), "io_uring_queue_init_params") {
+				t.Skipf("the kernel does not give io_uring: %v", err)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer server.end()
+			if _, err := newToy(t).load(t.Context(), address, server.pid(), toy, 50*time.Millisecond, "--verify"); err != nil {
+				t.Error(err)
+			}
+			checkSlowReader(t, address)
+		})
+	}
+}
+
+// checkSlowReader expects a server to give back everything, in order, to a
+// client that does not read while it writes, and to serve others meanwhile:
+//
+//	client:  write … until nothing moves         read …
+//	others:                               echo
+func checkSlowReader(t *testing.T, address string) {
+	t.Helper()
+	c, err := net.Dial("tcp", address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	data := make([]byte, 16<<20)
+	_, _ = rand.NewChaCha8([32]byte{}).Read(data) // it cannot fail
+	if err := c.SetWriteDeadline(time.Now().Add(300 * time.Millisecond)); err != nil {
+		t.Fatal(err)
+	}
+	n, err := c.Write(data)
+	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Fatal(err)
+	}
+	other, err := echoOnce(t.Context(), address, 0)
+	if err != nil {
+		t.Fatalf("while a client does not read: %v", err)
+	}
+	defer other.Close()
+	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+		t.Fatal(err)
+	}
+	back := make([]byte, n)
+	if got, err := io.ReadFull(c, back); err != nil || !bytes.Equal(back, data[:n]) {
+		t.Errorf("%d bytes came back of %d, %v; equal: %v", got, n, err, bytes.HasPrefix(data, back[:got]))
 	}
 }
 

@@ -17,7 +17,7 @@ import (
 // A process is a running server.
 type process struct {
 	cmd    *exec.Cmd
-	errors *tail
+	errors *beginning
 	died   bool // it ended before it was told to
 }
 
@@ -29,7 +29,7 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 		return nil, "", err
 	}
 	argv := s.command(address)
-	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), errors: &tail{}}
+	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), errors: &beginning{}}
 	p.cmd.Stderr = p.errors
 	p.cmd.WaitDelay = time.Second // a child of its own may hold the pipe
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -76,14 +76,15 @@ func startPinned(cmd *exec.Cmd, cpu int) error {
 	return cmd.Start()
 }
 
-// end ends the server and returns what it said last.
+// end ends the server and returns the first line of what it said on stderr:
+// what follows a panic's is its stack.
 func (p *process) end() string {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	err := p.cmd.Wait()
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	p.died = ok && !(status.Signaled() && status.Signal() == syscall.SIGKILL)
-	if text := p.errors.last(); text != "" {
-		return text
+	if line := firstLine(p.errors.String()); line != "" {
+		return line
 	}
 	return fmt.Sprint(err)
 }
@@ -100,20 +101,14 @@ func freeAddress() (string, error) {
 	return ln.Addr().String(), nil
 }
 
-// A tail keeps the end of what is written to it.
-type tail struct{ text []byte }
+// A beginning keeps the beginning of what is written to it.
+type beginning struct{ strings.Builder }
 
-const tailSize = 4 << 10
+const beginningSize = 4 << 10
 
-func (t *tail) Write(p []byte) (int, error) {
-	t.text = append(t.text, p...)
-	t.text = t.text[max(0, len(t.text)-tailSize):]
+func (b *beginning) Write(p []byte) (int, error) {
+	_, _ = b.Builder.Write(p[:min(len(p), beginningSize-b.Len())]) // it cannot fail
 	return len(p), nil
-}
-
-func (t *tail) last() string {
-	lines := strings.Split(strings.TrimSpace(string(t.text)), "\n")
-	return lines[len(lines)-1]
 }
 
 // twoCPUs returns a CPU for the server and another for the client, or -1 twice

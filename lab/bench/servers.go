@@ -43,6 +43,19 @@ var epiModes = []struct {
 	{"epi workers", []string{"--driver", "epoll", "--workers", "2"}},
 	{"epi poll", []string{"--driver", "poll"}},
 	{"epi select", []string{"--driver", "select"}},
+	{"epi uring", []string{"--driver", "uring"}},
+	{"epi uring workers", []string{"--driver", "uring", "--workers", "2"}},
+}
+
+// cPrograms are the C programs of lab/peers/c.
+var cPrograms = []struct {
+	name, source string
+	library, pkg string // what it is linked with, and Debian's package of it
+}{
+	{Reference, "epoll", "", "libc6-dev"},
+	{"C io_uring", "uring", "-luring", "liburing-dev"},
+	{"libuv", "uv", "-luv", "libuv1-dev"},
+	{"libevent", "event", "-levent", "libevent-dev"},
 }
 
 // A build makes the programs of the peers.
@@ -55,10 +68,9 @@ type build struct {
 // all contestants, with those that are absent. self is the epi binary.
 func Servers(ctx context.Context, self, sources, out string) []Server {
 	b := build{sources, out}
-	list := []Server{
-		b.c(ctx, Reference, "epoll", "", ""),
-		b.c(ctx, "libuv", "uv", "-luv", "libuv1-dev"),
-		b.c(ctx, "libevent", "event", "-levent", "libevent-dev"),
+	var list []Server
+	for _, p := range cPrograms {
+		list = append(list, b.c(ctx, p.name, p.source, p.library, p.pkg))
 	}
 	for _, m := range epiModes {
 		argv := append([]string{self, "echo", "--listen", "tcp://" + addressMark, "--loops", "1"}, m.flags...)
@@ -85,11 +97,7 @@ func (b build) c(ctx context.Context, name, source, library, pkg string) Server 
 	if library != "" {
 		args = append(args, library)
 	}
-	remedy := "apt-get install gcc libc6-dev"
-	if pkg != "" {
-		remedy = "apt-get install gcc " + pkg
-	}
-	return b.result(name, program, exec.CommandContext(ctx, "gcc", args...), remedy)
+	return b.result(name, program, exec.CommandContext(ctx, "gcc", args...), "apt-get install gcc "+pkg)
 }
 
 func (b build) result(name, program string, cmd *exec.Cmd, remedy string) Server {

@@ -90,18 +90,24 @@ func (b *bench) measureMemory(ctx context.Context) {
 		About:   "Growth of the server's resident set, divided by the connections, each of which has echoed one byte.",
 		Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
 	}
+	b.measureEach(ctx, t, b.Conns, b.memory)
+}
+
+// measureEach fills a table of one column with one figure for each server that
+// can hold conns connections.
+func (b *bench) measureEach(ctx context.Context, t lab.Table, conns int, of func(context.Context, Server) (float64, error)) {
 	for _, s := range b.servers {
-		if !b.takesPart(ctx, s, Workload{Conns: b.Conns}) {
-			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, b.Conns)})
+		if !b.takesPart(ctx, s, Workload{Conns: conns}) {
+			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, conns)})
 			continue
 		}
-		b.Tell("memory: " + s.Name)
-		perConn, err := b.memory(ctx, s)
+		b.Tell(t.Name + ": " + s.Name)
+		v, err := of(ctx, s)
 		if err != nil {
 			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: err.Error()})
 			continue
 		}
-		t.Rows = append(t.Rows, lab.Row{Name: s.Name, Cells: []lab.Point{lab.NewPoint(0, []float64{perConn})}})
+		t.Rows = append(t.Rows, lab.Row{Name: s.Name, Cells: []lab.Point{lab.NewPoint(0, []float64{v})}})
 	}
 	b.result.Tables = append(b.result.Tables, t)
 }
@@ -188,20 +194,7 @@ func (b *bench) measureCalls(ctx context.Context) {
 		About:   "All calls of the server's life under strace, by which it is slowed down, divided by the requests.",
 		Columns: []lab.Column{{Name: "calls", Unit: "/request", Ratio: true}},
 	}
-	for _, s := range b.servers {
-		if !b.takesPart(ctx, s, callsWorkload) {
-			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, callsWorkload.Conns)})
-			continue
-		}
-		b.Tell("system calls: " + s.Name)
-		n, err := b.calls(ctx, s)
-		if err != nil {
-			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: err.Error()})
-			continue
-		}
-		t.Rows = append(t.Rows, lab.Row{Name: s.Name, Cells: []lab.Point{lab.NewPoint(0, []float64{n})}})
-	}
-	b.result.Tables = append(b.result.Tables, t)
+	b.measureEach(ctx, t, callsWorkload.Conns, b.calls)
 }
 
 func (b *bench) calls(ctx context.Context, s Server) (float64, error) {

@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html/template"
 	"strings"
 
 	"github.com/epinet/epi/lab"
@@ -11,12 +10,10 @@ import (
 
 // A comparisonPage is a comparison as the template shows it.
 type comparisonPage struct {
-	Title    string
-	CSS      template.CSS
+	sheet
 	Sides    []side
 	Warnings []string
 	Counts   []markCount
-	TOC      []link
 	Groups   []group
 	Only     []only
 }
@@ -48,25 +45,24 @@ type only struct {
 }
 
 func newComparisonPage(c *compare.Comparison) (*comparisonPage, error) {
-	css, err := style()
+	s, err := newSheet(comparisonTitle(c))
 	if err != nil {
 		return nil, err
 	}
 	p := &comparisonPage{
-		Title:    comparisonTitle(c),
-		CSS:      css,
+		sheet:    s,
 		Sides:    []side{newSide("A", c.A), newSide("B", c.B)},
 		Warnings: c.Warnings,
 		Counts:   countsOf(c),
 	}
-	anchors, pictures := namer{}, namer{}
+	anchors := namer{}
 	for i := range c.Groups {
 		g := &c.Groups[i]
 		view := group{Anchor: anchors.name(g.Kind + "-" + g.Name), Title: g.Title, Grid: gridOfGroup(g), Empty: len(g.Cells) == 0}
 		for _, o := range g.Overall {
 			view.Overall = append(view.Overall, o.Row+": "+overallText(o))
 		}
-		if view.Figure, err = newFigure(pairChart(g), pictures.name(g.Name)+".png"); err != nil {
+		if view.Figure, err = p.figure(pairChart(g), g.Name); err != nil {
 			return nil, err
 		}
 		p.Groups = append(p.Groups, view)
@@ -94,16 +90,6 @@ func newSide(letter string, s compare.Side) side {
 		{"Date", date(s.Started)},
 		{"Took", duration(s.Seconds)},
 	}, machineFacts(s.Machine)...)}
-}
-
-func (p *comparisonPage) charts() []*figure {
-	var charts []*figure
-	for _, g := range p.Groups {
-		if g.Figure != nil {
-			charts = append(charts, g.Figure)
-		}
-	}
-	return charts
 }
 
 func countsOf(c *compare.Comparison) []markCount {

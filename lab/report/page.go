@@ -2,7 +2,6 @@ package report
 
 import (
 	"fmt"
-	"html/template"
 	"slices"
 	"strings"
 	"time"
@@ -12,14 +11,12 @@ import (
 
 // A page is a result as the template shows it.
 type page struct {
-	Title   string
-	CSS     template.CSS
+	sheet
 	Command string
 	Facts   []fact
 	Partial string
 	Notes   []string
 	Deck    bool // something refers to the deck
-	TOC     []link
 
 	Claims      []claim
 	Experiments []experiment
@@ -79,24 +76,23 @@ type gridCell struct {
 }
 
 func newPage(r *lab.Result) (*page, error) {
-	css, err := style()
+	s, err := newSheet(heading1(r.Title, r.Command))
 	if err != nil {
 		return nil, err
 	}
 	p := &page{
-		Title:   heading1(r.Title, r.Command),
-		CSS:     css,
+		sheet:   s,
 		Command: r.Command,
 		Facts:   facts(r),
 		Partial: r.Partial,
 		Notes:   r.Notes,
 		Deck:    len(r.Claims) > 0 || slices.ContainsFunc(r.Experiments, func(e lab.Experiment) bool { return e.Finding != "" }),
 	}
-	anchors, pictures := namer{"claims": true}, namer{}
+	anchors := namer{"claims": true}
 	for i := range r.Experiments {
 		e := &r.Experiments[i]
 		x := experiment{Experiment: e, Anchor: anchors.name(e.Name), Grid: numbersOf(e)}
-		if x.Figure, err = newFigure(newChart(e), pictures.name(e.Name)+".png"); err != nil {
+		if x.Figure, err = p.figure(newChart(e), e.Name); err != nil {
 			return nil, err
 		}
 		p.Experiments = append(p.Experiments, x)
@@ -158,16 +154,6 @@ func (p *page) contents() {
 	for _, t := range p.Tables {
 		p.TOC = append(p.TOC, link{t.Anchor, t.Title})
 	}
-}
-
-func (p *page) charts() []*figure {
-	var charts []*figure
-	for _, e := range p.Experiments {
-		if e.Figure != nil {
-			charts = append(charts, e.Figure)
-		}
-	}
-	return charts
 }
 
 // facts tells where, when and under which limits a run was.

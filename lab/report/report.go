@@ -44,7 +44,7 @@ func Write(dir string, r *lab.Result) error {
 	if err != nil {
 		return err
 	}
-	return write(dir, "result.gohtml", view, view.charts())
+	return write(dir, "result.gohtml", view, view.figures)
 }
 
 // WriteComparison makes dir and writes into it a page of the comparison and one
@@ -57,7 +57,7 @@ func WriteComparison(dir string, c *compare.Comparison) error {
 	if err != nil {
 		return err
 	}
-	return write(dir, "comparison.gohtml", view, view.charts())
+	return write(dir, "comparison.gohtml", view, view.figures)
 }
 
 func makeDir(dir string) error {
@@ -68,7 +68,7 @@ func makeDir(dir string) error {
 }
 
 // write executes a page and draws its pictures.
-func write(dir, name string, view any, charts []*figure) error {
+func write(dir, name string, view any, figures []*figure) error {
 	var b bytes.Buffer
 	if err := pages.ExecuteTemplate(&b, name, view); err != nil {
 		return fmt.Errorf("write report: %w", err)
@@ -76,7 +76,7 @@ func write(dir, name string, view any, charts []*figure) error {
 	if err := os.WriteFile(filepath.Join(dir, PageFile), b.Bytes(), 0o644); err != nil {
 		return fmt.Errorf("write report: %w", err)
 	}
-	for _, f := range charts {
+	for _, f := range figures {
 		var picture bytes.Buffer
 		if err := f.chart.png(&picture); err != nil {
 			return fmt.Errorf("write report: draw %s: %w", f.PNG, err)
@@ -105,19 +105,36 @@ type figure struct {
 	Notes    []string
 }
 
-// newFigure draws a chart. There is no figure of none.
-func newFigure(c *chart, png string) (*figure, error) {
+// A sheet is what every page has.
+type sheet struct {
+	Title string
+	CSS   template.CSS
+	TOC   []link
+
+	pictures namer
+	figures  []*figure // all that are on the page
+}
+
+func newSheet(title string) (sheet, error) {
+	css, err := style()
+	return sheet{Title: title, CSS: css, pictures: namer{}}, err
+}
+
+// figure draws a chart for the page. There is no figure of none.
+func (s *sheet) figure(c *chart, name string) (*figure, error) {
+	png := s.pictures.name(name) + ".png"
 	if c == nil {
 		return nil, nil
 	}
 	f := &figure{chart: c, PNG: png, Notes: c.notes}
-	for _, s := range []shape{wide, narrow} {
-		drawing, err := c.svg(s)
+	for _, shape := range []shape{wide, narrow} {
+		drawing, err := c.svg(shape)
 		if err != nil {
 			return nil, fmt.Errorf("write report: draw %s: %w", png, err)
 		}
 		f.Drawings = append(f.Drawings, template.HTML(drawing)) // the texts in it are escaped
 	}
+	s.figures = append(s.figures, f)
 	return f, nil
 }
 

@@ -25,7 +25,7 @@ func (b *bench) conn() error {
 	}()
 	steps := b.fitAll(b.connSteps())
 	for round := range b.sizes.rounds {
-		for _, kind := range backends {
+		for _, kind := range b.backends() {
 			if kind.name == "epoll one-shot" {
 				continue // for a listener that is level with a system call more
 			}

@@ -40,7 +40,7 @@ func (b *bench) idle() error {
 		for round := range b.sizes.rounds {
 			for _, idle := range steps {
 				idle = min(idle, s.conns-1)
-				for _, kind := range backends {
+				for _, kind := range b.backends() {
 					if idle >= kind.room() {
 						continue
 					}

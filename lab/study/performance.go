@@ -36,6 +36,7 @@ func (b *bench) performance() error {
 	for _, program := range []string{"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot"} {
 		all = append(all, contestant{program, lookupSlot})
 	}
+	all = append(all, b.onRing()...)
 	for _, shape := range b.sizes.performance {
 		if err := b.race(shape, all, false); err != nil {
 			return err
@@ -52,12 +53,24 @@ func (b *bench) performance2() error {
 			all = append(all, contestant{program, lookup})
 		}
 	}
+	all = append(all, b.onRing()...)
 	for _, shape := range b.sizes.performance2 {
 		if err := b.race(shape, all, true); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// onRing are the programs on io_uring. What a lookup costs epoll's show.
+func (b *bench) onRing() []contestant {
+	var all []contestant
+	for _, kind := range b.backends() {
+		if kind.call == backendRing {
+			all = append(all, contestant{kind.name, lookupSlot})
+		}
+	}
+	return all
 }
 
 const (

@@ -11,6 +11,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/epinet/epi/internal/ringpoll"
 	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
@@ -73,7 +74,19 @@ var backends = []backend{
 	{"epoll level", poll.BackendEpoll, poll.Level},
 	{"epoll edge", poll.BackendEpoll, poll.Edge},
 	{"epoll one-shot", poll.BackendEpoll, poll.OneShot},
+	{ringLevel, backendRing, poll.Level},
+	{ringEdge, backendRing, poll.Edge},
 }
+
+// backendRing stands for the poll operations of io_uring: readiness by another
+// system call, and nothing of io_uring's own reading and writing. One-shot is
+// what they are by nature: level differs from it only in who arms them again.
+const (
+	backendRing poll.Backend = "io_uring poll"
+
+	ringLevel = "io_uring poll level" // armed again by the wait that follows
+	ringEdge  = "io_uring poll edge"  // multishot
+)
 
 func backendNamed(name string) (backend, error) {
 	for _, b := range backends {
@@ -102,7 +115,7 @@ func (k backend) open(p *process) (poll.Poller, error) {
 		_ = unix.Close(p.low) // nothing was written to it
 		p.low = -1
 	}
-	poller, err := poll.New(k.call)
+	poller, err := k.poller()
 	if err != nil {
 		return nil, err
 	}
@@ -110,6 +123,13 @@ func (k backend) open(p *process) (poll.Poller, error) {
 		return nil, errors.Join(err, poller.Close())
 	}
 	return poller, nil
+}
+
+func (k backend) poller() (poll.Poller, error) {
+	if k.call == backendRing {
+		return ringpoll.New()
+	}
+	return poll.New(k.call)
 }
 
 type listenResult struct{ Address string }

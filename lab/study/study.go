@@ -3,8 +3,9 @@
 // its claims held against what was measured.
 //
 // An experiment runs on package poll, or on poll(2) itself where the scan over
-// the descriptors belongs to the program; the engine has no part in it. Server
-// and client are processes of their own, each on a CPU of its own:
+// the descriptors belongs to the program; the engine has no part in it. Beside
+// the deck's contestants there are the poll operations of io_uring. Server and
+// client are processes of their own, each on a CPU of its own:
 //
 //	the study (this process)
 //	  │ lines of JSON over pipes; a child ends when its input ends
@@ -25,6 +26,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/lab"
+	"github.com/epinet/epi/uring"
 )
 
 // A Size says how much a study measures.
@@ -171,6 +173,22 @@ func newBench(ctx context.Context, cfg Config) (*bench, error) {
 		b.note("server and client share the only CPU of this machine: times have both in them")
 	}
 	return b, nil
+}
+
+// backends returns those that there are here, and notes what is missing.
+func (b *bench) backends() []backend {
+	err := probeRing()
+	if err == nil {
+		return backends
+	}
+	b.note("io_uring is left out: %v", err)
+	return slices.DeleteFunc(slices.Clone(backends), func(k backend) bool { return k.call == backendRing })
+}
+
+// probeRing tells why there is no io_uring here, if so.
+var probeRing = func() error {
+	_, err := uring.Probe()
+	return err
 }
 
 // serverCPU and clientCPU are the CPUs of the children, or anyCPU.

@@ -2,6 +2,7 @@ package study
 
 import (
 	"context"
+	"errors"
 	"os"
 	"os/exec"
 	"slices"
@@ -76,22 +77,23 @@ var shapes = []struct {
 	charts map[string][]string // series by chart
 	tables map[string][]string // rows by table
 }{
-	{"conn", map[string][]string{"conn": {"select", "poll", "epoll level", "epoll edge"}}, nil},
+	{"conn", map[string][]string{"conn": {"select", "poll", "epoll level", "epoll edge", ringLevel, ringEdge}}, nil},
 	{"performance", map[string][]string{
-		"performance-30x256":     {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot"},
-		"performance-30x256-cpu": {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot"},
-	}, map[string][]string{"performance-30x256": {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot"}}},
+		"performance-30x256":     {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge},
+		"performance-30x256-cpu": {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge},
+	}, map[string][]string{"performance-30x256": {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge}}},
 	{"performance_2", map[string][]string{
 		"performance_2-30x256": {pollAsPrinted, pollAsMeant,
 			"epoll level, linear", "epoll level, map", "epoll level, slot",
 			"epoll edge, linear", "epoll edge, map", "epoll edge, slot",
-			"epoll one-shot, linear", "epoll one-shot, map", "epoll one-shot, slot"},
+			"epoll one-shot, linear", "epoll one-shot, map", "epoll one-shot, slot",
+			ringLevel + ", slot", ringEdge + ", slot"},
 	}, map[string][]string{"performance_2-30x256": nil}},
 	{"idle", map[string][]string{
-		"idle":         {"select", "poll", "epoll level", "epoll edge", "epoll one-shot"},
-		"idle-latency": {"select", "poll", "epoll level", "epoll edge", "epoll one-shot"},
+		"idle":         {"select", "poll", "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge},
+		"idle-latency": {"select", "poll", "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge},
 	}, nil},
-	{"pairs", map[string][]string{"pairs": {"select", "poll", "epoll level", "epoll edge", "epoll one-shot"}}, nil},
+	{"pairs", map[string][]string{"pairs": {"select", "poll", "epoll level", "epoll edge", "epoll one-shot", ringLevel, ringEdge}}, nil},
 	{"threads", map[string][]string{"threads": {"no work", "10 µs of work", "100 µs of work", "1 ms blocked"}}, nil},
 	{"waiters", map[string][]string{"waiters": {"epoll level", "epoll edge", "epoll one-shot"}}, nil},
 	{"edge_out", map[string][]string{
@@ -109,6 +111,9 @@ func TestEveryExperimentHasItsShape(t *testing.T) {
 	for _, shape := range shapes {
 		t.Run(shape.name, func(t *testing.T) {
 			r := runToy(t, Config{Only: []string{shape.name}})
+			if probeRing() != nil {
+				t.Skip(r.Notes)
+			}
 			if r.Partial != "" {
 				t.Fatalf("partial: %s", r.Partial)
 			}
@@ -158,6 +163,22 @@ func expectTable(t *testing.T, tables []*lab.Table, name string, rows []string) 
 	}
 	if rows != nil && !slices.Equal(got, rows) {
 		t.Errorf("table %s has the rows %q, want %q", name, got, rows)
+	}
+}
+
+func TestWithoutIOUringTheOthersAreMeasured(t *testing.T) {
+	probe := probeRing
+	probeRing = func() error { return errors.New("sysctl forbids it") }
+	defer func() { probeRing = probe }()
+	for name, want := range map[string][]string{
+		"performance": {"select", pollAsPrinted, pollAsMeant, "epoll level", "epoll edge", "epoll one-shot"},
+		"idle":        {"select", "poll", "epoll level", "epoll edge", "epoll one-shot"},
+	} {
+		r := runToy(t, Config{Only: []string{name}})
+		expectChart(t, &r.Experiments[0], r.Experiments[0].Name, want)
+		if !slices.Contains(r.Notes, "io_uring is left out: sysctl forbids it") {
+			t.Errorf("%s: the notes are %q", name, r.Notes)
+		}
 	}
 }
 

@@ -97,14 +97,7 @@ static int on_writable(struct conn *c)
 int main(int argc, char **argv)
 {
 	struct sockaddr_in addr = parse_address(argc, argv);
-	int on = 1;
-	struct conn listener = {.fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0)};
-	setsockopt(listener.fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
-	setsockopt(listener.fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-	if (bind(listener.fd, (struct sockaddr *)&addr, sizeof addr) < 0)
-		die("bind");
-	if (listen(listener.fd, SOMAXCONN) < 0)
-		die("listen");
+	struct conn listener = {.fd = listen_at(&addr, SOCK_NONBLOCK)};
 	ep = epoll_create1(EPOLL_CLOEXEC);
 	if (ep < 0)
 		die("epoll_create1");

@@ -1,4 +1,4 @@
-/* What the C servers share: the listening socket and the fatal error. */
+/* What the C servers share: the address, the listening socket, the fatal error. */
 #ifndef LISTEN_H
 #define LISTEN_H
 
@@ -34,6 +34,20 @@ static inline struct sockaddr_in parse_address(int argc, char **argv)
 		exit(2);
 	}
 	return addr;
+}
+
+/* listen_at returns a listening socket, whose connections have TCP_NODELAY from it. */
+static inline int listen_at(const struct sockaddr_in *addr, int flags)
+{
+	int on = 1;
+	int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | flags, 0);
+	setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+	if (bind(fd, (const struct sockaddr *)addr, sizeof *addr) < 0)
+		die("bind");
+	if (listen(fd, SOMAXCONN) < 0)
+		die("listen");
+	return fd;
 }
 
 /* say_listening tells the laboratory that clients may come. */
