@@ -279,6 +279,7 @@ func (s *session) relisten() {
 // nothing is left.
 func (s *session) finish() {
 	s.k.noFiles = false
+	s.turn(0) // a loop waits before it does anything else
 	if l := s.listening; l != nil {
 		s.settle("those who wait are accepted", func() bool { return !l.accepting || s.k.backlog == 0 && len(l.waiting) == 0 })
 		s.d.Unlisten(l)
