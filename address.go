@@ -13,12 +13,13 @@ import (
 // An address is what Listen and Dial are given: a scheme, "://" and the rest.
 type address struct {
 	network string // tcp, tcp4, tcp6 or unix
+	tls     bool
 	host    string // tcp: a name, an IP address, or empty
 	port    int
 	path    string // unix
 }
 
-const schemes = "tcp://host:port, tcp4://, tcp6:// or unix:///path"
+const schemes = "tcp://host:port, tcp4://, tcp6://, tls://host:port or unix:///path"
 
 func parseAddress(text string) (address, error) {
 	scheme, rest, ok := strings.Cut(text, "://")
@@ -28,6 +29,10 @@ func parseAddress(text string) (address, error) {
 	switch scheme {
 	case "tcp", "tcp4", "tcp6":
 		return parseTCP(text, scheme, rest)
+	case "tls":
+		a, err := parseTCP(text, "tcp", rest)
+		a.tls = true
+		return a, err
 	case "unix":
 		return parseUnix(text, rest)
 	}
@@ -131,6 +136,9 @@ func (a address) listenAddr(ctx context.Context) (net.Addr, error) {
 func (a address) String() string {
 	if a.network == "unix" {
 		return "unix://" + a.path
+	}
+	if a.tls {
+		return "tls://" + net.JoinHostPort(a.host, strconv.Itoa(a.port))
 	}
 	return a.network + "://" + net.JoinHostPort(a.host, strconv.Itoa(a.port))
 }

@@ -115,6 +115,9 @@ const (
 	defaultBufferPool   = 512 << 10
 	defaultLinger       = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
+
+	defaultMaxHandshakes    = 1024
+	defaultHandshakeTimeout = 10 * time.Second
 )
 
 // config is the Engine's fields with the defaults filled in, fixed when the
@@ -136,6 +139,8 @@ type config struct {
 	bufferPool                int
 	idleTimeout, writeTimeout time.Duration
 	linger, drainTimeout      time.Duration
+	maxHandshakes             int
+	handshakeTimeout          time.Duration
 	log                       *slog.Logger
 }
 
@@ -179,6 +184,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},
 		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
 		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
+		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
@@ -198,6 +204,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"WriteTimeout", e.WriteTimeout, 0, &c.writeTimeout},
 		{"Linger", e.Linger, defaultLinger, &c.linger},
 		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
+		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.handshakeTimeout},
 		{"Wait", min(e.Wait.spin, e.Wait.sleep), 0, new(time.Duration)},
 	} {
 		if f.value < 0 {

@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/netip"
@@ -26,6 +27,7 @@ type Conn struct {
 	inbox     *buffer.Inbox // what it left unread; nil when nothing
 	sending   *buffer.Queue // what the driver is sending; nil when nothing
 	endCause  error         // how receiving ended, until the handler was told
+	extra     *extra        // what only some connections have; nil on the others
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
 
@@ -39,7 +41,7 @@ type Conn struct {
 	unacked int   // what the peer had not acknowledged when its progress was last looked at
 
 	origin *origin        // where the connection comes from
-	peer   netip.AddrPort // guarded by mu while opening, then fixed; zero for Unix sockets
+	peer   netip.AddrPort // guarded by mu while starting, then fixed; zero for Unix sockets
 
 	mu     sync.Mutex
 	queued int           // guarded by mu; bytes in queue and sending
@@ -50,31 +52,35 @@ type Conn struct {
 
 // stateBits are the state of a connection:
 //
-//	            ┌── readEnded ──┐
-//	opening → open              ├→ draining → finished → shut
-//	            └── writeEnded ─┘      └ aborting ┘
+//	                          ┌── readEnded ──┐
+//	opening → handshaking → open              ├→ draining → finished → shut
+//	       └────────────────↗ └── writeEnded ─┘  │  └ aborting ┘
+//	                                             └ detaching ┘
 //
 // opening, open and draining are delivered to; aborting throws away. Every
-// change is made by one function: establish, endReading, endWriting, end,
-// conclude, shut.
+// change is made by one function: beginPreface, establish, endReading,
+// endWriting, end, Detach, conclude, shut.
 type stateBits = uint32
 
 const (
-	opening    stateBits = 1 << iota // not connected, or the handler is not made yet
-	paused                           // by Pause
-	congested                        // the queue rose above HighWater and is not yet at LowWater
-	readEnded                        // nothing more will be received
-	closeWrite                       // CloseWrite: the end of the stream follows the queue
-	writeEnded                       // nothing more can be sent
-	broken                           // sending failed
-	draining                         // closing, after what is queued was delivered
-	aborting                         // closing at once
-	resetting                        // with aborting: by RST
-	finished                         // the loop closes it in this turn
-	shut                             // the descriptor is gone
-	scheduled                        // a turn is waiting or under way
-	ending     = draining | aborting | finished | shut
-	unwritable = ending | closeWrite | writeEnded
+	opening     stateBits = 1 << iota // not connected, or the handler is not made yet
+	handshaking                       // connected; a PROXY header or a TLS handshake comes before the handler
+	paused                            // by Pause
+	congested                         // the queue rose above HighWater and is not yet at LowWater
+	readEnded                         // nothing more will be received
+	closeWrite                        // CloseWrite: the end of the stream follows the queue
+	writeEnded                        // nothing more can be sent
+	broken                            // sending failed
+	draining                          // closing, after what is queued was delivered
+	aborting                          // closing at once
+	resetting                         // with aborting: by RST
+	detaching                         // after what is queued was sent, it leaves the engine
+	finished                          // the loop closes it in this turn
+	shut                              // the descriptor is gone
+	scheduled                         // a turn is waiting or under way
+	starting    = opening | handshaking
+	ending      = draining | aborting | detaching | finished | shut
+	unwritable  = ending | closeWrite | writeEnded
 )
 
 // todoBits say what a turn is for.
@@ -102,10 +108,13 @@ func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doF
 // connection, have in common.
 type origin struct {
 	unix    bool
+	dials   bool
 	handler func(*Conn) Handler
-	local   net.Addr // the listener's address; nil for Dial
-	remote  net.Addr // a Unix socket's name, for Dial
-	dialing *dialing // of the loop; while Dial is under way
+	tls     *tls.Config // nil for plain connections
+	proxies proxies     // nil when no PROXY header is looked for
+	local   net.Addr    // the listener's address; nil for Dial
+	remote  net.Addr    // a Unix socket's name, for Dial
+	dialing *dialing    // of the loop, of the holder during a handshake; while Dial is under way
 }
 
 func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
@@ -120,11 +129,13 @@ func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn 
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // RemoteAddr returns the peer's address, also after the connection was closed.
+// It is what the PROXY header says where there was one.
 func (c *Conn) RemoteAddr() net.Addr {
-	if !c.origin.unix {
-		c.mu.Lock()
-		defer c.mu.Unlock()
-		return net.TCPAddrFromAddrPort(c.peer)
+	c.mu.Lock()
+	peer := c.peer
+	c.mu.Unlock()
+	if !c.origin.unix || peer.IsValid() {
+		return net.TCPAddrFromAddrPort(peer)
 	}
 	if c.origin.remote != nil {
 		return c.origin.remote
@@ -321,8 +332,9 @@ func (c *Conn) endLocked(how stateBits, cause error) error {
 	if st&(aborting|finished|shut) != 0 || st&draining != 0 && how&aborting == 0 {
 		return ErrClosed
 	}
-	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 {
-		c.cause = cause // an orderly end does not tell why bytes are thrown away
+	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 || st&(draining|detaching) == detaching {
+		// Neither an orderly end nor Detach tells why bytes are thrown away.
+		c.cause = cause
 	}
 	c.set(how)
 	c.todo |= doCheck

@@ -1,7 +1,9 @@
 package epi
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -36,25 +38,34 @@ type dialing struct {
 // takes effect when Run begins. Its own errors are for what can be told
 // beforehand: a bad address, ErrTooManyConns, ErrShutdown.
 func (e *Engine) Dial(ctx context.Context, address string, handler Handler) (*Conn, error) {
-	return e.DialFrom(ctx, netip.Addr{}, address, handler)
+	return e.DialWith(ctx, address, DialOptions{}, handler)
 }
 
-// DialFrom is Dial from the address local of this machine, which the zero Addr
-// leaves to the system. The system chooses the port when it knows the peer, so
-// each local address has all ephemeral ports for each peer: who needs more
-// connections to one peer than there are ports dials from several addresses.
-func (e *Engine) DialFrom(ctx context.Context, local netip.Addr, address string, handler Handler) (*Conn, error) {
+// DialOptions are what a dialled connection can have besides its address.
+type DialOptions struct {
+	// Local is the address of this machine to dial from. The system chooses the
+	// port when it knows the peer, so each local address has all ephemeral ports
+	// for each peer: who needs more connections to one peer than there are ports
+	// dials from several addresses. Default: the system chooses.
+	Local netip.Addr
+	// TLS is for a tls:// address. Without a ServerName, it is the host of the
+	// address. Default: Engine.TLS.
+	TLS *tls.Config
+}
+
+// DialWith is Dial with options.
+func (e *Engine) DialWith(ctx context.Context, address string, o DialOptions, handler Handler) (*Conn, error) {
 	if err := e.start(); err != nil {
 		return nil, err
 	}
-	c, err := e.dial(ctx, local, address, handler)
+	c, err := e.dial(ctx, o, address, handler)
 	if err != nil {
 		return nil, fmt.Errorf("epi: dial %s: %w", address, err)
 	}
 	return c, nil
 }
 
-func (e *Engine) dial(ctx context.Context, local netip.Addr, text string, handler Handler) (*Conn, error) {
+func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler Handler) (*Conn, error) {
 	if handler == nil {
 		return nil, ErrNoHandler
 	}
@@ -62,8 +73,8 @@ func (e *Engine) dial(ctx context.Context, local netip.Addr, text string, handle
 	if err != nil {
 		return nil, err
 	}
-	if to.network == "unix" && local.IsValid() {
-		return nil, fmt.Errorf("a Unix socket cannot be dialled from %s: dial from the zero Addr", local)
+	if to.network == "unix" && o.Local.IsValid() {
+		return nil, fmt.Errorf("a Unix socket cannot be dialled from %s: leave DialOptions.Local zero", o.Local)
 	}
 	addr, ok, err := to.literal()
 	if err != nil {
@@ -76,11 +87,14 @@ func (e *Engine) dial(ctx context.Context, local netip.Addr, text string, handle
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	l := e.leastLoop()
-	from := &origin{unix: to.network == "unix"}
+	from := &origin{unix: to.network == "unix", dials: true}
+	if to.tls {
+		from.tls = clientConfig(cmp.Or(o.TLS, e.TLS), to.host)
+	}
 	if from.unix {
 		from.remote = addr
 	}
-	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: local, to: to, ctx: ctx}
+	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: o.Local, to: to, ctx: ctx}
 	d.conn.handler = handler
 	l.live.Add(1)
 	if err := d.begin(addr, ok); err != nil {
@@ -89,6 +103,20 @@ func (e *Engine) dial(ctx context.Context, local netip.Addr, text string, handle
 		return nil, err
 	}
 	return d.conn, nil
+}
+
+// clientConfig returns config, which may be nil, with a name to check the
+// server's certificate for.
+func clientConfig(config *tls.Config, host string) *tls.Config {
+	if config == nil {
+		return &tls.Config{ServerName: host}
+	}
+	if config.ServerName != "" {
+		return config
+	}
+	config = config.Clone()
+	config.ServerName = host
+	return config
 }
 
 // begin connects on the loop, after a look-up in a goroutine where the address
@@ -169,7 +197,7 @@ func (c *Conn) connected(err error) {
 		d.connect()
 		return
 	}
-	if !d.end() {
+	if c.origin.tls == nil && !d.end() {
 		return // ctx ended first, and fail has its turn
 	}
 	c.request(doOpen)

@@ -2,6 +2,7 @@ package epi
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -94,6 +95,18 @@ type Engine struct {
 	// context has ended. Default: 10 s.
 	DrainTimeout time.Duration
 
+	// TLS is for listeners on tls:// addresses and for dialling them, where
+	// ListenOptions and DialOptions have nothing else. It must not be changed
+	// once the engine has it; [Certificate] is for certificates that change.
+	// Default: none, and dialling trusts what the system trusts.
+	TLS *tls.Config
+	// MaxHandshakes bounds the TLS handshakes under way, each of which has a
+	// goroutine. More wait for their turn. Default: 1,024.
+	MaxHandshakes int
+	// HandshakeTimeout bounds the time for a PROXY header and the TLS handshake
+	// (ErrHandshakeTimeout). Default: 10 s.
+	HandshakeTimeout time.Duration
+
 	// Logger hears of panics in callbacks, of connections refused for lack of
 	// resources and of faults of the system. Default: slog.Default().
 	Logger *slog.Logger
@@ -110,6 +123,8 @@ type Engine struct {
 	conns     atomic.Int64 // open connections, for MaxConns
 	undrained atomic.Int64 // connections that did not drain in time
 	stopping  atomic.Bool
+
+	handshakes handshakes
 
 	mu        sync.Mutex
 	phase     phase       // guarded by mu
@@ -147,6 +162,7 @@ func (e *Engine) makeLoops() error {
 	e.cfg = cfg
 	startRuntimePoller()
 	e.reserve = driver.NewReserve()
+	e.handshakes.free = cfg.maxHandshakes
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
 		e.workers = newWorkerPool()
@@ -264,6 +280,9 @@ func (e *Engine) finish() {
 		e.workers.stop()
 		e.workers.done.Wait()
 	}
+	shaken := make(chan struct{})
+	go func() { e.handshakes.running.Wait(); close(shaken) }()
+	waitFor(shaken, abortGrace) // a function of the tls.Config may block for longer
 	e.free()
 }
 

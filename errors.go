@@ -27,6 +27,20 @@ var (
 	ErrLinger = errors.New("peer did not take the queued bytes in time")
 	// ErrAborted: Abort was called.
 	ErrAborted = errors.New("connection was aborted")
+	// ErrTruncated: the peer ended a TLS connection without close_notify, so that
+	// what it sent may have been cut off by somebody else (RFC 8446, section 6.1).
+	ErrTruncated = errors.New("connection ended without close_notify: it may have been truncated")
+	// ErrHandshakeTimeout: the PROXY header and the TLS handshake took longer than
+	// Engine.HandshakeTimeout.
+	ErrHandshakeTimeout = errors.New("handshake took too long")
+	// ErrProxyHeader: a peer that ListenOptions.ProxyFrom names sent no PROXY
+	// header, or a bad one.
+	ErrProxyHeader = errors.New("bad PROXY header")
+	// ErrProxyUntrusted: a peer sent a PROXY header that
+	// ListenOptions.ProxyFrom does not name.
+	ErrProxyUntrusted = errors.New("PROXY header from an address that is not trusted")
+	// ErrDetached: Detach was called, and the connection goes on elsewhere.
+	ErrDetached = errors.New("connection was detached")
 	// ErrNoHandler: the function given to Listen returned nil.
 	ErrNoHandler = errors.New("no handler")
 	// ErrTooManyConns: Engine.MaxConns connections are open.

@@ -1,7 +1,9 @@
 package epi
 
 import (
+	"cmp"
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -43,32 +45,56 @@ type acceptor struct {
 	removed  bool             // of the loop
 }
 
-// Listen accepts connections on address: tcp://host:port, tcp4://, tcp6:// or
-// unix:///path. Without a host it listens on all addresses, with port 0 on one
-// that is free. For each connection, handler returns what will be told of it;
-// it is called as Handler's methods are and returning nil refuses the
-// connection.
+// ListenOptions are what a listener can have besides its address.
+type ListenOptions struct {
+	// TLS is for a tls:// address. Default: Engine.TLS.
+	TLS *tls.Config
+	// ProxyFrom are the addresses of proxies: connections from them begin with a
+	// PROXY header, version 1 or 2, whose source becomes Conn.RemoteAddr. One
+	// without is refused (ErrProxyHeader), as is any other peer that sends one
+	// (ErrProxyUntrusted). On a Unix socket any prefix stands for all peers.
+	// Default: no header is looked for.
+	ProxyFrom []netip.Prefix
+}
+
+// Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
+// tls://host:port or unix:///path. Without a host it listens on all addresses,
+// with port 0 on one that is free. For each connection, handler returns what
+// will be told of it; it is called as Handler's methods are and returning nil
+// refuses the connection.
 //
 // Listen may be called before and during Run. The port is bound when it
 // returns.
 func (e *Engine) Listen(address string, handler func(*Conn) Handler) (*Listener, error) {
+	return e.ListenWith(address, ListenOptions{}, handler)
+}
+
+// ListenWith is Listen with options.
+func (e *Engine) ListenWith(address string, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
 	if handler == nil {
 		return nil, fmt.Errorf("epi: listen %s: no handler function was given", address)
 	}
 	if err := e.start(); err != nil {
 		return nil, err
 	}
-	ln, err := e.listen(address, handler)
+	ln, err := e.listen(address, o, handler)
 	if err != nil {
 		return nil, fmt.Errorf("epi: listen %s: %w", address, err)
 	}
 	return ln, nil
 }
 
-func (e *Engine) listen(text string, handler func(*Conn) Handler) (*Listener, error) {
+func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
 	where, err := parseAddress(text)
 	if err != nil {
 		return nil, err
+	}
+	from := &origin{unix: where.network == "unix", handler: handler, proxies: o.ProxyFrom}
+	if where.tls {
+		from.tls = cmp.Or(o.TLS, e.TLS)
+		if !hasCertificate(from.tls) {
+			return nil, errNoCertificate
+		}
 	}
 	addr, err := where.listenAddr(context.Background())
 	if err != nil {
@@ -79,7 +105,8 @@ func (e *Engine) listen(text string, handler func(*Conn) Handler) (*Listener, er
 		ln.closeHandles()
 		return nil, explain(err, where)
 	}
-	ln.origin = &origin{unix: where.network == "unix", handler: handler, local: ln.addr}
+	from.local = ln.addr
+	ln.origin = from
 	for i, l := range e.loops {
 		a := &acceptor{listener: ln, loop: l}
 		a.sock.Acceptor = (*acceptance)(a)

@@ -20,6 +20,9 @@ type counters struct {
 	bytesOut     atomic.Uint64
 	queueFull    atomic.Uint64
 	stalls       atomic.Uint64
+	handshakes   atomic.Uint64
+	refused      atomic.Uint64
+	detached     atomic.Uint64
 }
 
 // LoopStats are the counters of one loop, since its start, or of all loops
@@ -45,6 +48,9 @@ type LoopStats struct {
 	AcceptErrors uint64 // pauses of accepting
 	QueueFull    uint64 // writes refused: MaxQueued
 	Stalls       uint64 // connections reset: WriteTimeout
+	Handshakes   uint64 // TLS handshakes that succeeded
+	Refused      uint64 // connections closed for their TLS handshake or their PROXY header
+	Detached     uint64 // connections given away by Detach
 	Tasks        uint64 // tasks run
 	TasksRefused uint64 // tasks refused: MaxTasks
 	Timers       uint64 // timers run
@@ -103,6 +109,9 @@ func (l *Loop) stats() LoopStats {
 		AcceptErrors: l.count.acceptErrors.Load(),
 		QueueFull:    l.count.queueFull.Load(),
 		Stalls:       l.count.stalls.Load(),
+		Handshakes:   l.count.handshakes.Load(),
+		Refused:      l.count.refused.Load(),
+		Detached:     l.count.detached.Load(),
 		Tasks:        l.count.tasks.Load(),
 		TasksRefused: l.count.tasksRefused.Load(),
 		Timers:       l.count.timers.Load(),
@@ -131,6 +140,9 @@ func (s *LoopStats) add(o LoopStats) {
 	s.AcceptErrors += o.AcceptErrors
 	s.QueueFull += o.QueueFull
 	s.Stalls += o.Stalls
+	s.Handshakes += o.Handshakes
+	s.Refused += o.Refused
+	s.Detached += o.Detached
 	s.Tasks += o.Tasks
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers

@@ -77,10 +77,21 @@ func (c *Conn) giveBack() {
 	c.release()
 }
 
-// open makes the handler of an accepted connection and tells it. The driver has
-// been receiving since the socket was opened.
+// open begins the life of a connection, or goes on when its handshake has ended.
+// The driver has been receiving since the socket was opened.
 func (c *Conn) open() {
+	if c.state.Load()&handshaking != 0 {
+		c.shaken()
+		return
+	}
 	c.receiving = true
+	if !c.beginPreface() {
+		c.begin()
+	}
+}
+
+// begin makes the handler of an accepted connection and tells it.
+func (c *Conn) begin() {
 	if c.handler == nil && !c.makeHandler() {
 		return
 	}
@@ -100,11 +111,11 @@ func (c *Conn) makeHandler() bool {
 	return c.handler != nil
 }
 
-// establish is the arrow from opening to open.
+// establish is the arrow to open.
 func (c *Conn) establish() {
 	c.touch()
 	c.mu.Lock()
-	c.unset(opening)
+	c.unset(starting)
 	c.mu.Unlock()
 	if d := c.loop.cfg.idleTimeout; d > 0 {
 		c.wakeAt(clock() + int64(d))
@@ -171,7 +182,7 @@ func (c *Conn) dropInbox() {
 // offerAgain is Resume's part: unread bytes and an end not yet told are
 // offered, if the connection is not paused again.
 func (c *Conn) offerAgain() {
-	if c.state.Load()&(opening|paused|ending) != 0 {
+	if c.state.Load()&(starting|paused|ending) != 0 {
 		return
 	}
 	if c.inbox != nil {
@@ -186,8 +197,8 @@ func (c *Conn) offerAgain() {
 // peer in the middle of sending can finish and read what was queued for it.
 func (c *Conn) adjustReceiving() {
 	st := c.state.Load()
-	want := st&(opening|readEnded|aborting|finished|shut) == 0 &&
-		(st&draining != 0 || st&(paused|congested) == 0)
+	want := st&(opening|readEnded|aborting|detaching|finished|shut) == 0 &&
+		(st&draining != 0 || st&(handshaking|paused|congested) == 0 || st&handshaking != 0 && !c.prefaceFull())
 	if want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
@@ -230,8 +241,14 @@ func (c *Conn) nextQueue() bool {
 	if c.sending != nil {
 		return true
 	}
+	if c.extra != nil && c.extra.tls != nil {
+		c.sending = c.extra.tls.seal()
+		return c.sending != nil
+	}
 	c.mu.Lock()
-	c.sending, c.queue = c.queue, nil
+	if c.state.Load()&handshaking == 0 {
+		c.sending, c.queue = c.queue, nil
+	}
 	c.mu.Unlock()
 	return c.sending != nil
 }
@@ -264,7 +281,7 @@ func (c *Conn) sent(n int) {
 
 func (c *Conn) tellDrained() {
 	h, ok := c.handler.(DrainHandler)
-	if !ok || c.state.Load()&ending != 0 {
+	if !ok || c.state.Load()&(starting|ending) != 0 {
 		return
 	}
 	c.call("OnDrain", func() error { h.OnDrain(c); return nil })
@@ -335,6 +352,9 @@ func (c *Conn) dropQueues() {
 			*q = nil
 		}
 	}
+	if c.extra != nil && c.extra.tls != nil {
+		c.extra.tls.dropQueues()
+	}
 	c.queued = 0
 }
 
@@ -351,17 +371,17 @@ func (c *Conn) endReading(cause error) {
 // tellEnd tells the handler how receiving ended, unless it has paused.
 func (c *Conn) tellEnd() {
 	cause := c.endCause
-	if cause == nil || c.state.Load()&(paused|ending) != 0 || c.offerDue() {
+	if cause == nil || c.state.Load()&(handshaking|paused|ending) != 0 || c.offerDue() {
 		return
 	}
 	c.endCause = nil
-	if cause != io.EOF || c.state.Load()&broken != 0 {
+	if !orderly(cause) || c.state.Load()&broken != 0 {
 		_ = c.end(aborting, cause)
 		return
 	}
 	h, ok := c.handler.(EOFHandler)
-	if !ok {
-		_ = c.end(draining, io.EOF)
+	if !ok || cause != io.EOF {
+		_ = c.end(draining, cause)
 		return
 	}
 	if c.inbox != nil {
@@ -370,6 +390,10 @@ func (c *Conn) tellEnd() {
 	c.call("OnEOF", func() error { return h.OnEOF(c) })
 	c.keepUnread()
 }
+
+// orderly reports whether the peer has ended its bytes by itself: it may still
+// read.
+func orderly(cause error) bool { return cause == io.EOF || cause == ErrTruncated }
 
 // offerDue reports whether Resume was called and has not had its turn, which
 // offers unread bytes and then tells the end.
@@ -385,17 +409,23 @@ func (c *Conn) over() bool {
 	c.mu.Lock()
 	st := c.state.Load()
 	empty := c.queued == 0
-	if c.pending || c.sending == nil && c.queue == nil {
+	if c.pending || empty {
 		c.todo &^= doCheck // this turn has seen to it, or Sent will
 	}
+	unwritten := c.queue != nil
 	c.mu.Unlock()
+	if empty && st&(draining|closeWrite) != 0 && c.farewell() {
+		empty = false
+	}
 	switch {
 	case st&aborting != 0:
 		return true
-	case st&opening != 0:
-		return st&draining != 0 && c.givenUp(empty)
+	case st&starting != 0:
+		return st&draining != 0 && c.givenUp(unwritten)
 	case st&draining != 0:
 		return c.drained(st, empty)
+	case st&detaching != 0:
+		return c.handedOver(empty)
 	case st&closeWrite != 0 && empty && st&writeEnded == 0:
 		c.shutdown()
 	}
@@ -405,9 +435,7 @@ func (c *Conn) over() bool {
 // drained reports whether a closing connection's peer has got everything.
 // Until then the time is limited.
 func (c *Conn) drained(st stateBits, empty bool) bool {
-	if c.endCause != nil && c.endCause != io.EOF {
-		// The connection broke, perhaps with bytes that the kernel had taken.
-		_ = c.end(aborting, c.endCause)
+	if c.brokenOff() {
 		return true
 	}
 	if empty && st&readEnded != 0 {
@@ -423,10 +451,20 @@ func (c *Conn) drained(st stateBits, empty bool) bool {
 	return false
 }
 
+// brokenOff gives up a connection that broke, perhaps with bytes that the kernel
+// had taken.
+func (c *Conn) brokenOff() bool {
+	if c.endCause == nil || orderly(c.endCause) {
+		return false
+	}
+	_ = c.end(aborting, c.endCause)
+	return true
+}
+
 // givenUp reports whether a connection that is closed before it is open has
 // nothing to wait for.
-func (c *Conn) givenUp(empty bool) bool {
-	if empty || c.handler == nil {
+func (c *Conn) givenUp(unwritten bool) bool {
+	if !unwritten || c.handler == nil {
 		return true
 	}
 	c.limitClosing()
@@ -458,7 +496,9 @@ func (c *Conn) shutdown() {
 // conclude is the arrow to finished: the turn is the last but one, and the
 // loop closes the socket. The connection stays scheduled until then.
 func (c *Conn) conclude() {
-	c.dropInbox()
+	if !c.leaving() {
+		c.dropInbox()
+	}
 	c.mu.Lock()
 	c.set(finished)
 	c.mu.Unlock()
@@ -479,7 +519,16 @@ func (c *Conn) shut() {
 		c.closed()
 		return
 	}
+	if c.leaving() {
+		c.loop.drv.Detach(&c.sock)
+		return
+	}
 	c.loop.drv.Close(&c.sock, st&resetting != 0)
+}
+
+// leaving reports whether the connection is not closed but given away.
+func (c *Conn) leaving() bool {
+	return c.state.Load()&(detaching|draining|aborting) == detaching
 }
 
 // closed is heard when the driver has forgotten the socket: the descriptor is
@@ -488,6 +537,9 @@ func (c *Conn) closed() {
 	c.loop.engine.leave()
 	if d := c.origin.dialing; d != nil {
 		d.end()
+	}
+	if c.extra != nil {
+		c.dropPreface()
 	}
 	c.mu.Lock()
 	c.dropQueues()
@@ -503,6 +555,9 @@ func (c *Conn) tellClosed() {
 	c.mu.Unlock()
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
+	}
+	if c.extra != nil && c.extra.conn != nil {
+		go c.extra.detach(c.extra.conn)
 	}
 	c.loop.retire()
 }
@@ -535,7 +590,7 @@ func (c *Conn) checkTime() {
 			c.stalled = now
 		}
 	}
-	next := min(c.checkClosing(now), c.checkIdle(now), c.checkStall(now))
+	next := min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkStall(now))
 	if next != maxTime {
 		c.wakeAt(next)
 	}
@@ -558,7 +613,7 @@ func (c *Conn) checkClosing(now int64) (next int64) {
 
 func (c *Conn) checkIdle(now int64) (next int64) {
 	d := c.loop.cfg.idleTimeout
-	if d == 0 || c.state.Load()&(opening|ending) != 0 {
+	if d == 0 || c.state.Load()&(starting|ending) != 0 {
 		return maxTime
 	}
 	due := deadline(c.active, d)
@@ -591,8 +646,22 @@ func (s *stream) Received(p []byte) {
 	c := (*Conn)(s)
 	c.loop.count.bytesIn.Add(uint64(len(p)))
 	c.touch()
+	switch {
+	case c.extra == nil:
+		c.received(p)
+	case c.state.Load()&handshaking != 0:
+		c.prefaceReceived(p)
+	case c.extra.tls != nil:
+		c.extra.tls.received(p)
+	default:
+		c.received(p)
+	}
+}
+
+// received offers what has arrived for the handler.
+func (c *Conn) received(p []byte) {
 	st := c.state.Load()
-	if st&ending != 0 {
+	if st&ending&^detaching != 0 {
 		return // Close throws away what comes after it
 	}
 	if c.inbox != nil {
@@ -600,7 +669,7 @@ func (s *stream) Received(p []byte) {
 		p = c.inbox.Bytes()
 	}
 	c.unread = p
-	if st&paused != 0 {
+	if st&(paused|detaching) != 0 {
 		c.keepUnread()
 		c.adjustReceiving()
 		return
@@ -610,7 +679,14 @@ func (s *stream) Received(p []byte) {
 
 func (s *stream) ReceiveEnded(cause error) {
 	c := (*Conn)(s)
+	if cause == io.EOF && c.extra != nil && c.extra.tls != nil {
+		cause = ErrTruncated // close_notify would have ended it before
+	}
 	c.endReading(cause)
+	if c.state.Load()&handshaking != 0 {
+		c.prefaceEnded(cause)
+		return
+	}
 	c.tellEnd()
 }
 

@@ -31,6 +31,7 @@ const (
 //	Send ───────────────► send ─────────────────► Sent
 //	Close ──────────────► cancel both, wait for their last completions,
 //	                      close the descriptor ─► Closed
+//	Detach ─────────────► likewise, without closing ─► Detached
 //
 // A token names its socket until the kernel has returned the last completion
 // that carries it, and the bytes of a Send stay untouched for so long.
@@ -208,7 +209,7 @@ func (d *completion) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts what Dispatch has to report besides the ring's completions.
 func (d *completion) leftOver() int {
-	return len(d.stash) + len(d.resumed) + len(d.crowded) + len(d.gone)
+	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported()
 }
 
 // enter hands over what is prepared and collects what is due. It makes no system
@@ -343,7 +344,7 @@ func (d *completion) Dispatch() {
 	d.ring.Advance(d.ready)
 	d.ready = 0
 	d.handOver()
-	d.reportClosed()
+	d.reportGone()
 }
 
 // complete follows up one completion.
@@ -365,7 +366,7 @@ func (d *completion) complete(c uring.CQE) {
 			return
 		}
 		d.progress(s, k, c)
-		if s.flags&closed != 0 {
+		if s.flags&(closed|detaching) != 0 {
 			d.finish(s)
 		}
 	}
@@ -560,9 +561,24 @@ func (d *completion) Close(s *Socket, reset bool) {
 	d.finish(s)
 }
 
-// finish closes the descriptor, if no operation needs it any more.
+// Detach ends receiving. What still comes is held.
+func (d *completion) Detach(s *Socket) {
+	s.flags = s.flags&^receiving | detaching
+	if s.flags&(armed|cancelling) == armed {
+		s.flags |= cancelling
+		d.cancel(kindReceive, s.token)
+	}
+	d.finish(s)
+}
+
+// finish closes the descriptor, or gives it away, if no operation needs it any
+// more.
 func (d *completion) finish(s *Socket) {
 	if s.flags&(armed|sending) != 0 || s.connecting {
+		return
+	}
+	if s.flags&detaching != 0 {
+		d.giveAway(s)
 		return
 	}
 	if s.flags&ended == 0 {
@@ -573,6 +589,22 @@ func (d *completion) finish(s *Socket) {
 	}
 	d.end(s, false)
 	d.gone = append(d.gone, s)
+}
+
+// giveAway ends Detach. A connection that broke meanwhile has told so here, and
+// would not tell again.
+func (d *completion) giveAway(s *Socket) {
+	h := d.held[s.token]
+	d.drop(s)
+	switch {
+	case h == nil:
+		d.detach(s, nil)
+	case h.err != nil && h.err != io.EOF:
+		d.end(s, false)
+		d.detached = append(d.detached, detachment{socket: s, err: h.err})
+	default:
+		d.detach(s, h.data)
+	}
 }
 
 func (d *completion) Receive(s *Socket, on bool) {

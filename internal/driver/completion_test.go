@@ -3,6 +3,7 @@ package driver
 import (
 	"bytes"
 	"io"
+	"net"
 	"net/netip"
 	"testing"
 	"time"
@@ -32,7 +33,8 @@ type testStream struct {
 	wants     bool   // receiving is on
 	ended     bool
 	broken    bool
-	closing   bool
+	closing   bool // Close or Detach was called
+	detaching bool
 	closed    bool
 	connected bool
 }
@@ -68,7 +70,7 @@ func (st *testStream) check(what string) {
 	if !st.session.dispatch {
 		st.session.t.Fatalf("%s outside Dispatch", what)
 	}
-	if st.closed || st.closing && what != "Closed" {
+	if st.closed || st.closing && what != "Closed" && what != "Detached" {
 		st.session.t.Fatalf("%s after Close", what)
 	}
 }
@@ -135,11 +137,43 @@ func (st *testStream) Ready(Readiness) { st.session.t.Fatal("Ready without lendi
 
 func (st *testStream) Closed() {
 	st.check("Closed")
-	if !st.closing {
+	if !st.closing || st.detaching {
 		st.session.t.Fatal("Closed before Close")
 	}
 	st.closed = true
 	clear(st.pending) // the engine uses the memory again
+}
+
+func (st *testStream) detach() {
+	if st.closing || st.pending != nil || !st.connected {
+		return
+	}
+	st.closing, st.detaching = true, true
+	st.session.d.Detach(&st.sock)
+}
+
+func (st *testStream) Detached(conn net.Conn, rest []byte, err error) {
+	st.check("Detached")
+	if !st.detaching {
+		st.session.t.Fatal("Detached before Detach")
+	}
+	st.closed = true
+	if err != nil {
+		if st.conn.err == 0 {
+			st.session.t.Fatalf("Detached with %v", err)
+		}
+		return
+	}
+	for _, b := range rest {
+		if b != st.next {
+			st.session.t.Fatalf("%d is in the rest, want %d", b, st.next)
+		}
+		st.next++
+	}
+	if left := st.conn.arrived; len(left) > 0 && left[0] != st.next {
+		st.session.t.Fatalf("%d is left in the kernel, want %d", left[0], st.next)
+	}
+	_ = conn.Close()
 }
 
 func (st *testStream) send() {
@@ -228,6 +262,8 @@ func (s *session) act() {
 	case 7:
 		if choose(3) == 0 {
 			st.close(choose(2) == 0)
+		} else if choose(4) == 0 {
+			st.detach()
 		}
 	case 8:
 		if choose(3) == 0 {

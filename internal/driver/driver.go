@@ -82,6 +82,10 @@ type Stream interface {
 	// of the socket follows it up by Take.
 	Ready(r Readiness)
 
+	// Detached ends Detach and is the last call: the connection is conn, of which
+	// rest had arrived already. After an error it is closed.
+	Detached(conn net.Conn, rest []byte, err error)
+
 	// Closed is the last call: the driver has forgotten the socket.
 	Closed()
 }
@@ -108,7 +112,7 @@ type Acceptor interface {
 //
 // A loop calls Wait and then Dispatch, over and over, and from the first Wait
 // on always from one goroutine, with Uring on one thread: only the thread that
-// submits may collect what completes. The methods from Listen to Close are for
+// submits may collect what completes. The methods from Listen to Detach are for
 // the loop alone, those from Receive to LocalAddr for the holder of the socket,
 // Bind, Discard and Wake for any goroutine.
 //
@@ -147,6 +151,10 @@ type Driver interface {
 	// unsent, else in order, for which it throws away what has arrived, since
 	// closing with unread input resets the connection. Closed follows.
 	Close(s *Socket, reset bool)
+
+	// Detach gives the open connection to package net: Detached follows, and
+	// nothing before it. No Send may be pending.
+	Detach(s *Socket)
 
 	// Receive turns receiving on or off. Nothing that arrives meanwhile is lost.
 	Receive(s *Socket, on bool)

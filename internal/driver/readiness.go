@@ -126,7 +126,7 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 }
 
 // leftOver counts the completions that need no event.
-func (d *readiness) leftOver() int { return d.todo.len() + len(d.gone) + len(d.broken) }
+func (d *readiness) leftOver() int { return d.todo.len() + d.unreported() + len(d.broken) }
 
 // settle brings the poller's interest up to date for the sockets on the list
 // and keeps on it those that may be read on.
@@ -155,7 +155,7 @@ func (d *readiness) Dispatch() {
 	}
 	d.ready = 0
 	d.reportBroken()
-	d.reportClosed()
+	d.reportGone()
 }
 
 // readOn continues, with edge, where earlier turns left bytes unread. Those
@@ -402,6 +402,11 @@ func (d *readiness) Close(s *Socket, reset bool) {
 func (d *readiness) forget(s *Socket, reset bool) {
 	d.remove(s)
 	d.end(s, reset)
+}
+
+func (d *readiness) Detach(s *Socket) {
+	d.remove(s)
+	d.detach(s, nil)
 }
 
 func (d *readiness) Receive(s *Socket, on bool) {

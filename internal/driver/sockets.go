@@ -16,7 +16,7 @@ import (
 
 // flags of a Socket, for its holder alone. What follows from ownFlags on each
 // driver names for itself.
-type flags uint8
+type flags uint16
 
 const (
 	receiving flags = 1 << iota // the engine wants bytes
@@ -24,6 +24,7 @@ const (
 	listed                      // on a list
 	ended                       // there is nothing more to read
 	closed                      // Close was called
+	detaching                   // Detach was called
 	ownFlags
 )
 
@@ -33,7 +34,8 @@ type sockets struct {
 	cfg       Config
 	open      slab.Slab[*Socket]
 	listeners slab.Slab[*Listening]
-	gone      []*Socket // closed, of which Closed is not yet reported
+	gone      []*Socket    // closed, of which Closed is not yet reported
+	detached  []detachment // of which Detached is not yet reported
 	counters  Counters
 }
 
@@ -70,12 +72,36 @@ func (d *sockets) takeListed(l *list) iter.Seq[*Socket] {
 	}
 }
 
-func (d *sockets) reportClosed() {
+// unreported counts the sockets whose last call is still to be made.
+func (d *sockets) unreported() int { return len(d.gone) + len(d.detached) }
+
+// reportGone makes the last calls.
+func (d *sockets) reportGone() {
 	for i, s := range d.gone {
 		d.gone[i] = nil
 		s.Stream.Closed()
 	}
 	d.gone = d.gone[:0]
+	for i, t := range d.detached {
+		d.detached[i] = detachment{}
+		t.socket.Stream.Detached(t.conn, t.rest, t.err)
+	}
+	d.detached = d.detached[:0]
+}
+
+// A detachment is a connection that belongs to package net.
+type detachment struct {
+	socket *Socket
+	conn   net.Conn
+	rest   []byte
+	err    error
+}
+
+// detach forgets the socket without closing its connection.
+func (d *sockets) detach(s *Socket, rest []byte) {
+	conn, err := sock.NetConn(int(s.Handle))
+	d.forgetSocket(s)
+	d.detached = append(d.detached, detachment{s, conn, rest, err})
 }
 
 // connect makes a socket that is being connected. It becomes writable when that
@@ -107,9 +133,13 @@ func (d *sockets) discardInput(s *Socket, buf []byte) {
 
 // end closes the descriptor and forgets the socket.
 func (d *sockets) end(s *Socket, reset bool) {
+	sock.Close(int(s.Handle), reset)
+	d.forgetSocket(s)
+}
+
+func (d *sockets) forgetSocket(s *Socket) {
 	s.flags = closed
 	d.open.Remove(s.token)
-	sock.Close(int(s.Handle), reset)
 	s.Handle = NoHandle
 }
 

@@ -182,6 +182,13 @@ func Unacked(fd int) int {
 	return n
 }
 
+// NetConn makes a connection of package net of fd, which is closed if that fails.
+func NetConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close() // FileConn has a duplicate
+	return net.FileConn(f)
+}
+
 // ConnectError returns how a connect that was under way ended (connect(2), EINPROGRESS).
 func ConnectError(fd int) error {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)

@@ -153,7 +153,7 @@ func (g *generator) dial(ctx context.Context, i int) error {
 	}
 	ctx, settled := context.WithTimeoutCause(ctx, g.share.Patience, errTooLong)
 	s := &session{gen: g, id: uint64(number), active: i < g.share.Active, settled: settled, dialled: g.clock()}
-	_, err := g.engine.DialFrom(ctx, from, to.Address, s)
+	_, err := g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: from}, s)
 	if err != nil {
 		settled()
 	}

@@ -1,0 +1,273 @@
+package epi
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"time"
+
+	"github.com/epinet/epi/internal/buffer"
+)
+
+// TLS returns what was agreed on in the handshake, nil on a plain connection.
+// Callbacks only; in the function given to Listen, too.
+func (c *Conn) TLS() *tls.ConnectionState {
+	if c.extra == nil || c.extra.tls == nil {
+		return nil
+	}
+	state := c.extra.tls.conn.ConnectionState()
+	return &state
+}
+
+// A tlsLayer stands between the driver's bytes and the handler's:
+//
+//	Received(ciphertext) ──► tls.Conn.Read  ──► OnData
+//	Write ──► Conn.queue ──► tls.Conn.Write ──► sealed ──► Send
+//
+// The handshake has a goroutine (handshake.go). Afterwards the holder feeds the
+// tls.Conn, whose Read comes back with errStarved when it wants more than has
+// arrived, and goes on from there the next time. So nobody waits, and an idle
+// connection holds what crypto/tls does and nothing else.
+type tlsLayer struct {
+	owner   *Conn
+	conn    *tls.Conn
+	shake   *handshake    // nil when it is over
+	input   []byte        // the holder's; what Read may take
+	plain   *buffer.Queue // the holder's; on its way into conn; nil when nothing
+	sealed  *buffer.Queue // guarded by owner.mu; on its way out of it; nil when nothing
+	over    bool          // the holder's; close_notify was received
+	goodbye bool          // the holder's; close_notify was sent
+	failed  bool          // the holder's; nothing more can be read or written
+	under   net.Conn      // after Detach
+}
+
+const (
+	// sealBudget bounds the plain bytes that are encrypted before they are sent.
+	sealBudget = 64 << 10
+	// leastPlain is the least room to decrypt into.
+	leastPlain = 2 << 10
+)
+
+// starved is what the transport's Read says when nothing more has arrived. It
+// is temporary: tls.Conn keeps the part of a record that it has, and can be
+// asked again.
+type starved struct{}
+
+func (starved) Error() string   { return "no more bytes have arrived" }
+func (starved) Timeout() bool   { return true }
+func (starved) Temporary() bool { return true }
+
+var errStarved error = starved{}
+
+// received decrypts what has arrived.
+func (t *tlsLayer) received(p []byte) {
+	c := t.owner
+	t.input = p
+	for !t.failed && !t.over {
+		room := c.loop.pool.Get(max(len(t.input), leastPlain))
+		n, err := t.decrypt(room[:cap(room)])
+		if n > 0 {
+			c.received(room[:n])
+		}
+		c.loop.pool.Put(room)
+		if err != nil {
+			t.ended(err)
+			break
+		}
+	}
+	t.input = nil
+}
+
+// decrypt fills p as far as there is something.
+func (t *tlsLayer) decrypt(p []byte) (n int, err error) {
+	for n < len(p) && err == nil {
+		var m int
+		m, err = t.conn.Read(p[n:])
+		n += m
+	}
+	return n, err
+}
+
+// ended follows up an error of Read.
+func (t *tlsLayer) ended(err error) {
+	c := t.owner
+	switch err {
+	case errStarved:
+	case io.EOF: // close_notify; what comes behind it has no meaning
+		t.over = true
+		c.loop.drv.Receive(&c.sock, false)
+		c.endReading(io.EOF)
+		c.tellEnd()
+	default: // of which the peer is told by an alert
+		t.fail()
+		_ = c.end(draining, fmt.Errorf("tls: %w", err))
+	}
+}
+
+// fail gives up: nothing but what is sealed already, an alert, can be sent.
+func (t *tlsLayer) fail() {
+	t.failed = true
+	c := t.owner
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, q := range []**buffer.Queue{&c.queue, &t.plain} {
+		if *q != nil {
+			c.queued -= (*q).Len()
+			c.loop.pool.PutQueue(*q)
+			*q = nil
+		}
+	}
+}
+
+// seal encrypts the next of what is queued, and returns what is to be sent.
+func (t *tlsLayer) seal() *buffer.Queue {
+	c := t.owner
+	if t.shake == nil && !t.failed {
+		t.encrypt()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	q := t.sealed
+	t.sealed = nil
+	return q
+}
+
+func (t *tlsLayer) encrypt() {
+	c := t.owner
+	if t.plain == nil {
+		c.mu.Lock()
+		t.plain, c.queue = c.queue, nil
+		c.mu.Unlock()
+	}
+	for budget := sealBudget; t.plain != nil && budget > 0; {
+		var one [1][]byte
+		n, err := t.conn.Write(t.plain.Buffers(one[:0], budget)[0])
+		if err != nil {
+			t.fail()
+			_ = c.end(draining, fmt.Errorf("tls: %w", err))
+			return
+		}
+		budget -= n
+		t.plain.Discard(&c.loop.pool, n)
+		if t.plain.Len() == 0 {
+			c.loop.pool.PutQueue(t.plain)
+			t.plain = nil
+		}
+		c.mu.Lock()
+		c.queued -= n // sealed bytes are counted as they come
+		c.mu.Unlock()
+	}
+}
+
+// farewell sends close_notify behind everything else, and reports whether it did.
+func (c *Conn) farewell() bool {
+	if c.extra == nil || c.extra.tls == nil {
+		return false
+	}
+	t := c.extra.tls
+	if t.goodbye || t.failed || t.shake != nil || c.state.Load()&(writeEnded|broken) != 0 {
+		return false
+	}
+	t.goodbye = true
+	return t.conn.CloseWrite() == nil
+}
+
+// dropQueues throws away what is queued. The caller holds owner.mu.
+func (t *tlsLayer) dropQueues() {
+	for _, q := range []**buffer.Queue{&t.plain, &t.sealed} {
+		if *q != nil {
+			t.owner.loop.pool.PutQueue(*q)
+			*q = nil
+		}
+	}
+}
+
+// giveAway returns the connection for others to use, on conn from now on.
+func (t *tlsLayer) giveAway(conn net.Conn) net.Conn {
+	t.under = conn
+	return t.conn
+}
+
+// transport is what the tls.Conn takes for its connection.
+type transport tlsLayer
+
+func (t *transport) Read(p []byte) (int, error) {
+	switch {
+	case t.under != nil:
+		return t.under.Read(p)
+	case t.shake != nil:
+		return t.shake.read((*tlsLayer)(t), p)
+	case len(t.input) == 0:
+		return 0, errStarved
+	}
+	n := copy(p, t.input)
+	t.input = t.input[n:]
+	return n, nil
+}
+
+// Write queues ciphertext. It never blocks.
+func (t *transport) Write(p []byte) (int, error) {
+	if t.under != nil {
+		return t.under.Write(p)
+	}
+	c := t.owner
+	c.mu.Lock()
+	defer c.release()
+	if c.state.Load()&(aborting|writeEnded|finished|shut) != 0 {
+		return 0, net.ErrClosed
+	}
+	if t.sealed == nil {
+		t.sealed = c.loop.pool.Queue()
+	}
+	t.sealed.Write(&c.loop.pool, p)
+	c.queued += len(p)
+	c.todo |= doCheck
+	return len(p), nil
+}
+
+// Close is for the connection that was given away. The engine closes its own.
+func (t *transport) Close() error {
+	if t.under != nil {
+		return t.under.Close()
+	}
+	return nil
+}
+
+func (t *transport) LocalAddr() net.Addr {
+	if t.under != nil {
+		return t.under.LocalAddr()
+	}
+	return t.owner.LocalAddr()
+}
+
+func (t *transport) RemoteAddr() net.Addr { return t.owner.RemoteAddr() }
+
+// Deadlines are the engine's timeouts until the connection is given away.
+
+func (t *transport) SetDeadline(d time.Time) error {
+	return t.deadline(func(c net.Conn) error { return c.SetDeadline(d) })
+}
+
+func (t *transport) SetReadDeadline(d time.Time) error {
+	return t.deadline(func(c net.Conn) error { return c.SetReadDeadline(d) })
+}
+
+func (t *transport) SetWriteDeadline(d time.Time) error {
+	return t.deadline(func(c net.Conn) error { return c.SetWriteDeadline(d) })
+}
+
+func (t *transport) deadline(set func(net.Conn) error) error {
+	if t.under == nil {
+		return nil
+	}
+	return set(t.under)
+}
+
+// hasCertificate reports whether a server can work with a configuration.
+func hasCertificate(config *tls.Config) bool {
+	return config != nil && (len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil)
+}
+
+var errNoCertificate = errors.New("there is no certificate: set Engine.TLS or ListenOptions.TLS to a tls.Config with Certificates or GetCertificate")
