@@ -186,7 +186,7 @@ func startRuntimePoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 // free gives back what makeLoops opened.
 func (e *Engine) free() {
 	for _, l := range e.loops {
-		if err := l.drv.Release(); err != nil {
+		if err := l.free(); err != nil {
 			e.cfg.log.Error("freeing a loop failed", "loop", l.id, "error", err)
 		}
 	}

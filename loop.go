@@ -44,6 +44,11 @@ type Loop struct {
 	asleep    bool        // guarded by mu; somebody must wake the loop
 	stopped   bool        // guarded by mu; the loop takes no more tasks
 
+	// waking is held, shared, by those who wake the loop, and by the engine
+	// while it frees the driver: they may be late.
+	waking sync.RWMutex
+	freed  bool // guarded by waking
+
 	// Of the loop goroutine.
 	batch      []func() // tasks of this turn
 	listening  int      // listening sockets that this loop watches
@@ -196,11 +201,27 @@ func (l *Loop) give(bit uint32) (sleeping bool) {
 	return sleeping
 }
 
+// wake makes the loop look at its queues. The loop may have seen to them by
+// itself, and ended, by now.
 func (l *Loop) wake() {
+	l.waking.RLock()
+	defer l.waking.RUnlock()
+	if l.freed {
+		return
+	}
 	l.count.wakes.Add(1)
 	if err := l.drv.Wake(); err != nil {
 		l.cfg.log.Error("waking a loop failed", "loop", l.id, "error", err)
 	}
+}
+
+// free gives back what the driver holds, its descriptors above all: nobody may
+// use their numbers from now on.
+func (l *Loop) free() error {
+	l.waking.Lock()
+	defer l.waking.Unlock()
+	l.freed = true
+	return l.drv.Release()
 }
 
 // Do runs fn on the loop's goroutine, soon and after the tasks given before by

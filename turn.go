@@ -256,10 +256,11 @@ func (c *Conn) nextQueue() bool {
 // sent accounts for n bytes that the driver took.
 func (c *Conn) sent(n int) {
 	c.noteStall(n)
-	c.sending.Discard(&c.loop.pool, n)
-	if c.sending.Len() == 0 {
+	if n == c.sending.Len() {
 		c.loop.pool.PutQueue(c.sending)
 		c.sending = nil
+	} else {
+		c.sending.Discard(&c.loop.pool, n)
 	}
 	if n == 0 {
 		return

@@ -186,7 +186,8 @@ type Driver interface {
 	Sockets(visit func(Stream))
 	// Counters returns the driver's counters, which may be read at any time.
 	Counters() *Counters
-	// Release frees the driver. Nothing may be open any more.
+	// Release frees the driver. Nothing may be open any more, and nobody may
+	// call Wake.
 	Release() error
 }
 
