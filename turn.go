@@ -706,7 +706,7 @@ func (s *stream) Sent(n int, err error) {
 // lookAgain asks for a turn after a send, if there is anything to do in it.
 func (c *Conn) lookAgain() {
 	c.mu.Lock()
-	if c.sending != nil || c.queue != nil || c.state.Load()&^(scheduled|paused|congested) != 0 {
+	if c.queued > 0 || c.state.Load()&^(scheduled|paused|congested) != 0 {
 		c.todo |= doCheck
 	}
 	c.release()
