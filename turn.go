@@ -501,10 +501,25 @@ func (c *Conn) tellClosed() {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
+	c.loop.count.causes[c.causeOf(cause)].Add(1)
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
 	}
 	c.loop.retire()
+}
+
+// causeOf is causeOf, but for a Dial that did not get as far as a connection.
+func (c *Conn) causeOf(err error) Cause {
+	cause := causeOf(err)
+	dialled := c.origin.handler == nil
+	switch cause {
+	case CauseClose, CauseAbort, CauseQueueFull, CauseShutdown: // it was given up by this side
+		return cause
+	}
+	if dialled && c.state.Load()&opening != 0 {
+		return CauseDial
+	}
+	return cause
 }
 
 // wakeAt asks for expire at the given time or earlier.
