@@ -106,6 +106,7 @@ func (c *Conn) establish() {
 	c.mu.Lock()
 	c.unset(opening)
 	c.mu.Unlock()
+	c.logOpened()
 	if d := c.loop.cfg.idleTimeout; d > 0 {
 		c.wakeAt(clock() + int64(d))
 	}
@@ -501,7 +502,9 @@ func (c *Conn) tellClosed() {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
-	c.loop.count.causes[c.causeOf(cause)].Add(1)
+	kind := c.causeOf(cause)
+	c.loop.count.causes[kind].Add(1)
+	c.logClosed(kind, cause)
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
 	}
