@@ -18,7 +18,7 @@ var layers = [][]string{
 	{"internal/ringpoll"},
 	{"internal/driver"},
 	{""},
-	{"lab", "lab/load"},
+	{"lab", "lab/load", "metrics"},
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
 	{"internal/epitest", "internal/cli"},

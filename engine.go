@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -107,8 +108,16 @@ type Engine struct {
 	// (ErrHandshakeTimeout). Default: 10 s.
 	HandshakeTimeout time.Duration
 
-	// Logger hears of panics in callbacks, of connections refused for lack of
-	// resources and of faults of the system. Default: slog.Default().
+	// Logger hears what happens, each nature at one level:
+	//
+	//	Error  a fault of the program or of the system: a panic in a callback,
+	//	       with its stack; a system call that must not fail and did
+	//	Warn   resources lacking: connections are shed, accepting pauses
+	//	Info   the life of listeners; peers that are refused, and why
+	//	Debug  connections opening, and closing with the cause
+	//
+	// What can be repeated without end at Warn is said once, or once in a while;
+	// Stats counts all of it. Default: slog.Default().
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -199,6 +208,9 @@ func (e *Engine) free() {
 // OnClose calls have returned. After Engine.DrainTimeout it resets what is
 // left and returns an error that wraps ErrDrainTimeout; callbacks that block
 // may then still be running. An engine runs once.
+//
+// In profiles the loops' goroutines, and those that callbacks start, have the
+// labels epi_loop, the loop's number, and epi_driver; workers have epi_worker.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return err
@@ -213,9 +225,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for _, l := range e.loops {
 		loops.Go(func() {
-			if err := l.run(); err != nil {
-				failed <- err
-			}
+			pprof.Do(e.context, pprof.Labels(l.labels()...), func(context.Context) {
+				if err := l.run(); err != nil {
+					failed <- err
+				}
+			})
 		})
 	}
 	ended := make(chan struct{})

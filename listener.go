@@ -42,6 +42,7 @@ type acceptor struct {
 	loop     *Loop
 	sock     driver.Listening // of the loop
 	refused  bool             // of the loop; the last accept failed, and the log says so
+	shedSaid int64            // of the loop; when the log last said that connections are shed
 	removed  bool             // of the loop
 }
 
@@ -115,7 +116,11 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	ln.open.Store(int32(len(ln.acceptors)))
-	return ln, e.addListener(ln)
+	if err := e.addListener(ln); err != nil {
+		return nil, err
+	}
+	e.cfg.log.Info("listening", "listener", ln.String())
+	return ln, nil
 }
 
 // bind makes one listening socket for all loops, or one for each.
@@ -196,6 +201,7 @@ func (ln *Listener) String() string {
 func (ln *Listener) Close() error {
 	ln.once.Do(func() {
 		ln.engine.removeListener(ln)
+		ln.engine.cfg.log.Info("listener closed", "listener", ln.String())
 		for _, a := range ln.acceptors {
 			if a.loop.post(a.remove, maxQueue) != nil {
 				a.release() // the loop has ended
@@ -240,7 +246,7 @@ func (ln *Listener) closeHandles() {
 	}
 	if unix, ok := ln.addr.(*net.UnixAddr); ok && !strings.HasPrefix(unix.Name, "@") {
 		if err := os.Remove(unix.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			ln.engine.cfg.log.Warn("the socket file stays behind", "path", unix.Name, "error", err)
+			ln.engine.cfg.log.Error("the socket file stays behind", "path", unix.Name, "error", err)
 		}
 	}
 }
@@ -263,6 +269,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	if !l.engine.enter() {
 		a.loop.drv.Discard(h)
 		a.loop.count.shed.Add(1)
+		a.logShed()
 		return
 	}
 	a.loop.count.accepted.Add(1)

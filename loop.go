@@ -24,6 +24,7 @@ type Loop struct {
 	hands  hands         // of the loop goroutine
 	pool   buffer.Pool
 	count  counters
+	lag    lagMeter
 
 	// live counts connections from their acceptance or Dial to the end of
 	// OnClose. The loop does not end before it is 0.
@@ -111,6 +112,7 @@ func (l *Loop) run() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
+	l.lag.begin()
 	for {
 		if err := l.wait(); err != nil {
 			return fmt.Errorf("epi: loop %d: %w", l.id, err)
@@ -121,6 +123,7 @@ func (l *Loop) run() error {
 		l.serveDirty()
 		l.closeFinished()
 		l.count.turns.Add(1)
+		l.lag.end()
 		if l.ended() {
 			return nil
 		}
@@ -168,6 +171,7 @@ func (l *Loop) sleep() error {
 
 	l.count.sleeps.Add(1)
 	_, err := l.drv.Wait(timeout)
+	l.lag.begin()
 
 	l.mu.Lock()
 	l.asleep = false
@@ -271,6 +275,13 @@ func (l *Loop) runTasks() {
 	}
 	l.batch = batch
 	l.count.tasks.Add(uint64(count))
+}
+
+// waitingTasks returns the number of tasks that wait for their turn.
+func (l *Loop) waitingTasks() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.tasks) - l.firstTask
 }
 
 // compactTasks frees the room of tasks that were taken, so that the queue does

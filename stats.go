@@ -23,6 +23,7 @@ type counters struct {
 	handshakes   atomic.Uint64
 	refused      atomic.Uint64
 	detached     atomic.Uint64
+	causes       causeCounters
 }
 
 // LoopStats are the counters of one loop, since its start, or of all loops
@@ -55,6 +56,9 @@ type LoopStats struct {
 	TasksRefused uint64 // tasks refused: MaxTasks
 	Timers       uint64 // timers run
 	Panics       uint64 // panics in callbacks
+	TasksWaiting int    // tasks that wait now, the engine's own among them
+	Causes       Causes // Closed by cause
+	Lag          Lag    // Turns by how long they took
 }
 
 // Stats are the counters of an Engine at one moment.
@@ -116,6 +120,9 @@ func (l *Loop) stats() LoopStats {
 		TasksRefused: l.count.tasksRefused.Load(),
 		Timers:       l.count.timers.Load(),
 		Panics:       l.count.panics.Load(),
+		TasksWaiting: l.waitingTasks(),
+		Causes:       l.count.causes.causes(),
+		Lag:          l.lag.lag(),
 	}
 }
 
@@ -147,4 +154,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers
 	s.Panics += o.Panics
+	s.TasksWaiting += o.TasksWaiting
+	s.Causes.add(o.Causes)
+	s.Lag.add(o.Lag)
 }

@@ -117,6 +117,7 @@ func (c *Conn) establish() {
 	c.mu.Lock()
 	c.unset(starting)
 	c.mu.Unlock()
+	c.logOpened()
 	if d := c.loop.cfg.idleTimeout; d > 0 {
 		c.wakeAt(clock() + int64(d))
 	}
@@ -554,6 +555,9 @@ func (c *Conn) tellClosed() {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
+	kind := c.causeOf(cause)
+	c.loop.count.causes[kind].Add(1)
+	c.logClosed(kind, cause)
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
 	}
@@ -561,6 +565,20 @@ func (c *Conn) tellClosed() {
 		go c.extra.detach(c.extra.conn)
 	}
 	c.loop.retire()
+}
+
+// causeOf is causeOf, but for a Dial that did not get as far as a connection.
+func (c *Conn) causeOf(err error) Cause {
+	cause := causeOf(err)
+	dialled := c.origin.handler == nil
+	switch cause {
+	case CauseClose, CauseAbort, CauseQueueFull, CauseShutdown: // it was given up by this side
+		return cause
+	}
+	if dialled && c.state.Load()&opening != 0 {
+		return CauseDial
+	}
+	return cause
 }
 
 // wakeAt asks for expire at the given time or earlier.
