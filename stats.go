@@ -20,12 +20,17 @@ type counters struct {
 	bytesOut     atomic.Uint64
 	queueFull    atomic.Uint64
 	stalls       atomic.Uint64
+
+	packetsIn      atomic.Uint64
+	packetsOut     atomic.Uint64
+	packetsDropped atomic.Uint64
+	packetErrors   atomic.Uint64
 }
 
 // LoopStats are the counters of one loop, since its start, or of all loops
 // added up.
 type LoopStats struct {
-	Conns        int64  // connections now, from acceptance or Dial to the end of OnClose
+	Conns        int64  // connections and packet sockets now, from acceptance or Dial to the end of OnClose
 	Turns        uint64 // iterations of the loop
 	Sleeps       uint64 // times that it slept
 	Wakes        uint64 // times that another goroutine had to wake it
@@ -43,12 +48,17 @@ type LoopStats struct {
 	Closed       uint64 // connections closed
 	Shed         uint64 // connections accepted and closed at once: MaxConns, or no descriptors
 	AcceptErrors uint64 // pauses of accepting
-	QueueFull    uint64 // writes refused: MaxQueued
+	QueueFull    uint64 // writes refused: MaxQueued, PacketQueue
 	Stalls       uint64 // connections reset: WriteTimeout
 	Tasks        uint64 // tasks run
 	TasksRefused uint64 // tasks refused: MaxTasks
 	Timers       uint64 // timers run
 	Panics       uint64 // panics in callbacks
+
+	PacketsIn      uint64 // datagrams received
+	PacketsOut     uint64 // datagrams that the kernel took
+	PacketsDropped uint64 // datagrams lost here: too long, refused by a full queue, or impossible to send
+	PacketErrors   uint64 // errors of packet sockets that ended nothing
 }
 
 // Stats are the counters of an Engine at one moment.
@@ -107,6 +117,11 @@ func (l *Loop) stats() LoopStats {
 		TasksRefused: l.count.tasksRefused.Load(),
 		Timers:       l.count.timers.Load(),
 		Panics:       l.count.panics.Load(),
+
+		PacketsIn:      l.count.packetsIn.Load(),
+		PacketsOut:     l.count.packetsOut.Load(),
+		PacketsDropped: l.count.packetsDropped.Load(),
+		PacketErrors:   l.count.packetErrors.Load(),
 	}
 }
 
@@ -135,4 +150,8 @@ func (s *LoopStats) add(o LoopStats) {
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers
 	s.Panics += o.Panics
+	s.PacketsIn += o.PacketsIn
+	s.PacketsOut += o.PacketsOut
+	s.PacketsDropped += o.PacketsDropped
+	s.PacketErrors += o.PacketErrors
 }

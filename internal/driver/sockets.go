@@ -34,6 +34,7 @@ type sockets struct {
 	open      slab.Slab[*Socket]
 	listeners slab.Slab[*Listening]
 	gone      []*Socket // closed, of which Closed is not yet reported
+	packets   packets
 	counters  Counters
 }
 
@@ -76,6 +77,7 @@ func (d *sockets) reportClosed() {
 		s.Stream.Closed()
 	}
 	d.gone = d.gone[:0]
+	d.packets.reportClosed()
 }
 
 // connect makes a socket that is being connected. It becomes writable when that
