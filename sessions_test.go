@@ -16,8 +16,8 @@ func peerNo(i int) epi.PacketAddr {
 	return epi.PacketAddr{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), uint16(i))}
 }
 
-// onLoop runs test on a loop of an engine that is running.
-func onLoop(t *testing.T, test func(l *epi.Loop)) {
+// inLoop runs test on a loop of an engine that is running.
+func inLoop(t *testing.T, test func(l *epi.Loop)) {
 	t.Helper()
 	e := epitest.Modes()[0].Engine()
 	startPackets(t, e)
@@ -44,7 +44,7 @@ func open(t *testing.T, s *epi.PacketSessions[int], i int) error {
 func TestPacketSessions_BoundRefusesOrEvicts(t *testing.T) {
 	for _, evict := range []bool{false, true} {
 		t.Run(fmt.Sprint("evict ", evict), func(t *testing.T) {
-			onLoop(t, func(l *epi.Loop) {
+			inLoop(t, func(l *epi.Loop) {
 				var ended []int
 				s := &epi.PacketSessions[int]{Loop: l, Max: 3, Evict: evict, OnEnd: func(_ epi.PacketAddr, i int) { ended = append(ended, i) }}
 				for i := range 3 {
@@ -75,7 +75,7 @@ func TestPacketSessions_BoundRefusesOrEvicts(t *testing.T) {
 }
 
 func TestPacketSessions_AllInTheOrderOfTouches(t *testing.T) {
-	onLoop(t, func(l *epi.Loop) {
+	inLoop(t, func(l *epi.Loop) {
 		s := &epi.PacketSessions[int]{Loop: l}
 		for _, i := range []int{1, 2, 3, 2, 1, 1} {
 			_ = open(t, s, i)
@@ -98,7 +98,7 @@ func TestPacketSessions_IdleOnesEnd(t *testing.T) {
 	const idle = 20 * time.Millisecond
 	ended := make(chan int, 2)
 	lasted := make(chan time.Duration, 1)
-	onLoop(t, func(l *epi.Loop) {
+	inLoop(t, func(l *epi.Loop) {
 		begun := time.Now()
 		s := &epi.PacketSessions[int]{Loop: l, Idle: idle, OnEnd: func(_ epi.PacketAddr, i int) {
 			if i == 0 {
