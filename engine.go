@@ -77,6 +77,19 @@ type Engine struct {
 	// into, for all its connections (the uring driver only). It is rounded down
 	// to a power of two, at least 128 KiB. Default: 512 KiB.
 	BufferPool int
+	// MaxDatagram bounds the bytes of one datagram: longer ones that arrive are
+	// dropped (Stats.PacketsDropped), and WriteTo refuses them with
+	// ErrPacketTooLong. Default: 64 KiB, more than UDP can carry.
+	MaxDatagram int
+	// PacketBatch bounds what one socket for datagrams receives in one turn: so
+	// many datagrams, or, where the kernel hands over those of one sender
+	// together (UDP_GRO), so many times 64 KiB of them. Each loop that has such
+	// sockets holds room for one batch. Default: 32.
+	PacketBatch int
+	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
+	// socket, each counted with 128 bytes besides: one that would exceed it is
+	// dropped, with ErrQueueFull (Stats.PacketsDropped). Default: 4 MiB.
+	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
 	TaskBudget int
 	// MaxTasks bounds the tasks that wait for one loop; Loop.Do refuses more

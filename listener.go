@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -156,11 +155,11 @@ func samePort(addr, bound net.Addr) net.Addr {
 // explain adds to a refusal what can be done about it.
 func explain(err error, where address) error {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && where.network == "unix":
-		return explainPath(err, where.path)
+	case errors.Is(err, syscall.EADDRINUSE) && where.path != "":
+		return explainPath(err, where)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: another server has the port; stop it or choose another port", err)
-	case errors.Is(err, syscall.EACCES) && where.network == "unix":
+	case errors.Is(err, syscall.EACCES) && where.path != "":
 		return fmt.Errorf("%w: choose a directory that you may write to", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need the right to bind them; choose a higher one", err)
@@ -172,14 +171,14 @@ func explain(err error, where address) error {
 	return err
 }
 
-func explainPath(err error, path string) error {
-	info, statErr := os.Lstat(path)
+func explainPath(err error, where address) error {
+	info, statErr := os.Lstat(where.path)
 	if statErr == nil && info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%w: the file is there already and is not a socket; choose another path", err)
 	}
-	c, dialErr := net.Dial("unix", path)
+	c, dialErr := net.Dial(where.network, where.path)
 	if errors.Is(dialErr, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, path)
+		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, where.path)
 	}
 	if dialErr == nil {
 		_ = c.Close()
@@ -244,10 +243,8 @@ func (ln *Listener) closeHandles() {
 	for _, h := range ln.handles {
 		ln.engine.loops[0].drv.Discard(h)
 	}
-	if unix, ok := ln.addr.(*net.UnixAddr); ok && !strings.HasPrefix(unix.Name, "@") {
-		if err := os.Remove(unix.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			ln.engine.cfg.log.Error("the socket file stays behind", "path", unix.Name, "error", err)
-		}
+	if unix, ok := ln.addr.(*net.UnixAddr); ok {
+		ln.engine.removeSocketFile(unix.Name)
 	}
 }
 

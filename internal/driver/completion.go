@@ -103,6 +103,8 @@ const (
 	kindConnect             // a socket's poll while it connects
 	kindReceive             // a socket's multishot receive
 	kindSend                // a socket's send
+	kindPacket              // a packet socket's poll for what arrives
+	kindRoom                // a packet socket's poll for room to send
 )
 
 const kindShift = 28 // of slab.FreeBits
@@ -209,7 +211,7 @@ func (d *completion) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts what Dispatch has to report besides the ring's completions.
 func (d *completion) leftOver() int {
-	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported()
+	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported() + len(d.packets.gone)
 }
 
 // enter hands over what is prepared and collects what is due. It makes no system
@@ -358,6 +360,8 @@ func (d *completion) complete(c uring.CQE) {
 		}
 	case kindAccept, kindWatch:
 		d.accepted(k, token, c)
+	case kindPacket, kindRoom:
+		d.packetReady(k, token, c)
 	default:
 		s, ok := d.open.Get(token)
 		if !ok {

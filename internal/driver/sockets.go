@@ -36,6 +36,7 @@ type sockets struct {
 	listeners slab.Slab[*Listening]
 	gone      []*Socket    // closed, of which Closed is not yet reported
 	detached  []detachment // of which Detached is not yet reported
+	packets   packets
 	counters  Counters
 }
 
@@ -87,6 +88,7 @@ func (d *sockets) reportGone() {
 		t.socket.Stream.Detached(t.conn, t.rest, t.err)
 	}
 	d.detached = d.detached[:0]
+	d.packets.reportClosed()
 }
 
 // A detachment is a connection that belongs to package net.
