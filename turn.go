@@ -315,9 +315,10 @@ func (c *Conn) noteStall(n int) {
 // of that only when much of its buffer is free, for which a slow peer may need
 // longer than any timeout.
 func (c *Conn) progressed() bool {
-	before := c.unacked
-	c.unacked = c.loop.drv.Unacked(&c.sock)
-	return c.unacked < before
+	x := c.extras()
+	before := x.unacked
+	x.unacked = c.loop.drv.Unacked(&c.sock)
+	return x.unacked < before
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent

@@ -16,7 +16,7 @@ import (
 
 // flags of a Socket, for its holder alone. What follows from ownFlags on each
 // driver names for itself.
-type flags uint16
+type flags uint8
 
 const (
 	receiving flags = 1 << iota // the engine wants bytes
@@ -24,7 +24,6 @@ const (
 	listed                      // on a list
 	ended                       // there is nothing more to read
 	closed                      // Close was called
-	detaching                   // Detach was called
 	ownFlags
 )
 
