@@ -107,21 +107,25 @@ func TestProfilesNameTheLoops(t *testing.T) {
 			e := m.Engine()
 			s := epitest.Start(t, e, epitest.EchoHandler)
 			epitest.RoundTrip(t, s.Dial(), "x")
-			var profile bytes.Buffer
-			if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
-				t.Fatal(err)
-			}
+			// An echo shows that one loop has begun, not that all have, nor the workers.
 			for id := range e.Loops {
-				label := `"epi_driver":"` + e.Stats().Driver + `", "epi_loop":"` + strconv.Itoa(id) + `"`
-				if !strings.Contains(profile.String(), label) {
-					t.Errorf("no goroutine is labelled %s", label)
-				}
+				awaitLabel(t, `"epi_driver":"`+e.Stats().Driver+`", "epi_loop":"`+strconv.Itoa(id)+`"`)
 			}
 			for id := range m.Workers {
-				if label := `"epi_worker":"` + strconv.Itoa(id) + `"`; !strings.Contains(profile.String(), label) {
-					t.Errorf("no goroutine is labelled %s", label)
-				}
+				awaitLabel(t, `"epi_worker":"`+strconv.Itoa(id)+`"`)
 			}
 		})
 	}
+}
+
+// awaitLabel waits for a goroutine that bears a label in profiles.
+func awaitLabel(t *testing.T, label string) {
+	t.Helper()
+	epitest.WaitUntil(t, "a goroutine is labelled "+label, func() bool {
+		var profile bytes.Buffer
+		if err := pprof.Lookup("goroutine").WriteTo(&profile, 1); err != nil {
+			t.Fatal(err)
+		}
+		return strings.Contains(profile.String(), label)
+	})
 }
