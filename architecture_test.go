@@ -18,6 +18,7 @@ var layers = [][]string{
 	{"internal/ringpoll"},
 	{"internal/driver"},
 	{""},
+	{"ws"},
 	{"lab", "lab/load"},
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
