@@ -30,6 +30,8 @@ const (
 	lastPrivate  Code = 4999
 	reserved     Code = 1004
 	abnormal     Code = 1006
+
+	maxReason = maxControl - 2 // the code comes first
 )
 
 // Errors, to be tested with errors.Is.
@@ -92,11 +94,10 @@ func closePayload(code Code, reason string) ([]byte, error) {
 	if !utf8.ValidString(reason) {
 		return nil, errors.New("close reason is not UTF-8")
 	}
-	p := ws.NewCloseFrameBody(code, reason)
-	if len(p) > maxControl {
+	if len(reason) > maxReason {
 		return nil, ErrControlTooLong
 	}
-	return p, nil
+	return ws.NewCloseFrameBody(code, reason), nil
 }
 
 // parseClose checks a close frame's payload.

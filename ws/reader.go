@@ -222,6 +222,9 @@ func (c *Conn) take(p []byte) error {
 
 // inflate delivers a compressed message.
 func (c *Conn) inflate(m *message) error {
+	if len(m.buf) == 0 { // no block at all, which no compressor sends and every other peer takes
+		return c.deliver(m.op, nil)
+	}
 	out := buffers.get()
 	defer buffers.put(out)
 	m.buf = append(m.buf, inflateTail...)
