@@ -12,11 +12,11 @@ import (
 
 // An address is what Listen and Dial are given: a scheme, "://" and the rest.
 type address struct {
-	network string // tcp, tcp4, tcp6 or unix
+	network string // tcp, tcp4, tcp6 or unix; for datagrams udp, udp4, udp6 or unixgram
 	tls     bool
-	host    string // tcp: a name, an IP address, or empty
+	host    string // of internet addresses: a name, an IP address, or empty
 	port    int
-	path    string // unix
+	path    string // of Unix sockets
 }
 
 const schemes = "tcp://host:port, tcp4://, tcp6://, tls://host:port or unix:///path"
@@ -34,7 +34,7 @@ func parseAddress(text string) (address, error) {
 		a.tls = true
 		return a, err
 	case "unix":
-		return parseUnix(text, rest)
+		return parseUnix(text, scheme, rest)
 	}
 	return address{}, fmt.Errorf("address %q has the unknown scheme %q: write %s", text, scheme, schemes)
 }
@@ -63,14 +63,14 @@ func errorText(err error) string {
 // maxUnixPath is what fits into sun_path with its final NUL (unix(7)).
 const maxUnixPath = 107
 
-func parseUnix(text, path string) (address, error) {
+func parseUnix(text, network, path string) (address, error) {
 	if path == "" {
-		return address{}, fmt.Errorf("address %q has no path: write unix:///path", text)
+		return address{}, fmt.Errorf("address %q has no path: write %s:///path", text, network)
 	}
 	if len(path) > maxUnixPath {
 		return address{}, fmt.Errorf("address %q: the path has %d bytes, a Unix socket's has at most %d", text, len(path), maxUnixPath)
 	}
-	return address{network: "unix", path: path}, nil
+	return address{network: network, path: path}, nil
 }
 
 // literal returns the address if it can be had without a name server.
@@ -93,16 +93,18 @@ func (a address) literal() (net.Addr, bool, error) {
 
 func (a address) checkFamily(ip netip.Addr) error {
 	is4 := ip.Unmap().Is4()
-	if a.network == "tcp4" && !is4 || a.network == "tcp6" && is4 {
+	if a.family() == "ip4" && !is4 || a.family() == "ip6" && is4 {
 		return fmt.Errorf("address %s is not of the family that %s asks for", a, a.network)
 	}
 	return nil
 }
 
+// family is the network of the host's addresses: ip, ip4 or ip6.
+func (a address) family() string { return "ip" + strings.TrimLeft(a.network, "tcpud") }
+
 // lookup returns every address of the host, in the order to try them.
 func (a address) lookup(ctx context.Context) ([]net.Addr, error) {
-	family := map[string]string{"tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[a.network]
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, family, a.host)
+	ips, err := net.DefaultResolver.LookupNetIP(ctx, a.family(), a.host)
 	if err != nil {
 		return nil, err
 	}
@@ -134,8 +136,8 @@ func (a address) listenAddr(ctx context.Context) (net.Addr, error) {
 
 // String returns the address as it was written.
 func (a address) String() string {
-	if a.network == "unix" {
-		return "unix://" + a.path
+	if a.path != "" {
+		return a.network + "://" + a.path
 	}
 	if a.tls {
 		return "tls://" + net.JoinHostPort(a.host, strconv.Itoa(a.port))

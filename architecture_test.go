@@ -19,7 +19,7 @@ var layers = [][]string{
 	{"internal/driver"},
 	{""},
 	{"ws"},
-	{"lab", "lab/load"},
+	{"lab", "lab/load", "metrics"},
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
 	{"internal/epitest", "internal/cli"},

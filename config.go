@@ -113,6 +113,9 @@ const (
 	defaultMaxTasks     = 1 << 20
 	defaultMaxEvents    = 256
 	defaultBufferPool   = 512 << 10
+	defaultMaxDatagram  = 64 << 10
+	defaultPacketBatch  = 32
+	defaultPacketQueue  = 4 << 20
 	defaultLinger       = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
 
@@ -137,6 +140,8 @@ type config struct {
 	acceptBudget, taskBudget  int
 	maxTasks, maxEvents       int
 	bufferPool                int
+	maxDatagram, packetBatch  int
+	packetQueue               int
 	idleTimeout, writeTimeout time.Duration
 	linger, drainTimeout      time.Duration
 	maxHandshakes             int
@@ -185,6 +190,9 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
 		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
 		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
+		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
+		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
+		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)

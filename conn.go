@@ -38,7 +38,6 @@ type Conn struct {
 	active  int64 // the last byte was received or sent
 	stalled int64 // a send has been waiting since; 0 when none is
 	expires int64 // closing ends by force; 0 while open
-	unacked int   // what the peer had not acknowledged when its progress was last looked at
 
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while starting, then fixed; zero for Unix sockets

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -76,6 +77,19 @@ type Engine struct {
 	// into, for all its connections (the uring driver only). It is rounded down
 	// to a power of two, at least 128 KiB. Default: 512 KiB.
 	BufferPool int
+	// MaxDatagram bounds the bytes of one datagram: longer ones that arrive are
+	// dropped (Stats.PacketsDropped), and WriteTo refuses them with
+	// ErrPacketTooLong. Default: 64 KiB, more than UDP can carry.
+	MaxDatagram int
+	// PacketBatch bounds what one socket for datagrams receives in one turn: so
+	// many datagrams, or, where the kernel hands over those of one sender
+	// together (UDP_GRO), so many times 64 KiB of them. Each loop that has such
+	// sockets holds room for one batch. Default: 32.
+	PacketBatch int
+	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
+	// socket, each counted with 128 bytes besides: one that would exceed it is
+	// dropped, with ErrQueueFull (Stats.PacketsDropped). Default: 4 MiB.
+	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
 	TaskBudget int
 	// MaxTasks bounds the tasks that wait for one loop; Loop.Do refuses more
@@ -107,8 +121,16 @@ type Engine struct {
 	// (ErrHandshakeTimeout). Default: 10 s.
 	HandshakeTimeout time.Duration
 
-	// Logger hears of panics in callbacks, of connections refused for lack of
-	// resources and of faults of the system. Default: slog.Default().
+	// Logger hears what happens, each nature at one level:
+	//
+	//	Error  a fault of the program or of the system: a panic in a callback,
+	//	       with its stack; a system call that must not fail and did
+	//	Warn   resources lacking: connections are shed, accepting pauses
+	//	Info   the life of listeners; peers that are refused, and why
+	//	Debug  connections opening, and closing with the cause
+	//
+	// What can be repeated without end at Warn is said once, or once in a while;
+	// Stats counts all of it. Default: slog.Default().
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -186,7 +208,7 @@ func startRuntimePoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 // free gives back what makeLoops opened.
 func (e *Engine) free() {
 	for _, l := range e.loops {
-		if err := l.drv.Release(); err != nil {
+		if err := l.free(); err != nil {
 			e.cfg.log.Error("freeing a loop failed", "loop", l.id, "error", err)
 		}
 	}
@@ -199,6 +221,9 @@ func (e *Engine) free() {
 // OnClose calls have returned. After Engine.DrainTimeout it resets what is
 // left and returns an error that wraps ErrDrainTimeout; callbacks that block
 // may then still be running. An engine runs once.
+//
+// In profiles the loops' goroutines, and those that callbacks start, have the
+// labels epi_loop, the loop's number, and epi_driver; workers have epi_worker.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return err
@@ -213,9 +238,11 @@ func (e *Engine) Run(ctx context.Context) error {
 	var loops sync.WaitGroup
 	for _, l := range e.loops {
 		loops.Go(func() {
-			if err := l.run(); err != nil {
-				failed <- err
-			}
+			pprof.Do(e.context, pprof.Labels(l.labels()...), func(context.Context) {
+				if err := l.run(); err != nil {
+					failed <- err
+				}
+			})
 		})
 	}
 	ended := make(chan struct{})

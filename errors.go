@@ -12,8 +12,14 @@ var (
 	// about to be: Close or CloseWrite was called.
 	ErrClosed = errors.New("connection is closed")
 	// ErrQueueFull: the peer reads too slowly and Engine.MaxQueued bytes wait
-	// for it already. Nothing of the refused write was taken.
+	// for it already, or Engine.PacketQueue bytes for a packet socket's peers.
+	// Nothing of the refused write was taken.
 	ErrQueueFull = errors.New("write queue is full")
+	// ErrPacketTooLong: the datagram is longer than Engine.MaxDatagram, or than
+	// its protocol can carry.
+	ErrPacketTooLong = errors.New("datagram is too long")
+	// ErrBadPeer: the socket for datagrams cannot send to that address.
+	ErrBadPeer = errors.New("bad peer address")
 	// ErrUnreadFull: the handler left more than Engine.MaxUnread bytes unread.
 	ErrUnreadFull = errors.New("too many unread bytes")
 	// ErrNoData: Read found nothing to read; OnData will tell when there is.

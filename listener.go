@@ -6,7 +6,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -42,6 +41,7 @@ type acceptor struct {
 	loop     *Loop
 	sock     driver.Listening // of the loop
 	refused  bool             // of the loop; the last accept failed, and the log says so
+	shedSaid int64            // of the loop; when the log last said that connections are shed
 	removed  bool             // of the loop
 }
 
@@ -115,7 +115,11 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	ln.open.Store(int32(len(ln.acceptors)))
-	return ln, e.addListener(ln)
+	if err := e.addListener(ln); err != nil {
+		return nil, err
+	}
+	e.cfg.log.Info("listening", "listener", ln.String())
+	return ln, nil
 }
 
 // bind makes one listening socket for all loops, or one for each.
@@ -151,11 +155,11 @@ func samePort(addr, bound net.Addr) net.Addr {
 // explain adds to a refusal what can be done about it.
 func explain(err error, where address) error {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && where.network == "unix":
-		return explainPath(err, where.path)
+	case errors.Is(err, syscall.EADDRINUSE) && where.path != "":
+		return explainPath(err, where)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: another server has the port; stop it or choose another port", err)
-	case errors.Is(err, syscall.EACCES) && where.network == "unix":
+	case errors.Is(err, syscall.EACCES) && where.path != "":
 		return fmt.Errorf("%w: choose a directory that you may write to", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need the right to bind them; choose a higher one", err)
@@ -167,14 +171,14 @@ func explain(err error, where address) error {
 	return err
 }
 
-func explainPath(err error, path string) error {
-	info, statErr := os.Lstat(path)
+func explainPath(err error, where address) error {
+	info, statErr := os.Lstat(where.path)
 	if statErr == nil && info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%w: the file is there already and is not a socket; choose another path", err)
 	}
-	c, dialErr := net.Dial("unix", path)
+	c, dialErr := net.Dial(where.network, where.path)
 	if errors.Is(dialErr, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, path)
+		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, where.path)
 	}
 	if dialErr == nil {
 		_ = c.Close()
@@ -196,6 +200,7 @@ func (ln *Listener) String() string {
 func (ln *Listener) Close() error {
 	ln.once.Do(func() {
 		ln.engine.removeListener(ln)
+		ln.engine.cfg.log.Info("listener closed", "listener", ln.String())
 		for _, a := range ln.acceptors {
 			if a.loop.post(a.remove, maxQueue) != nil {
 				a.release() // the loop has ended
@@ -238,10 +243,8 @@ func (ln *Listener) closeHandles() {
 	for _, h := range ln.handles {
 		ln.engine.loops[0].drv.Discard(h)
 	}
-	if unix, ok := ln.addr.(*net.UnixAddr); ok && !strings.HasPrefix(unix.Name, "@") {
-		if err := os.Remove(unix.Name); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			ln.engine.cfg.log.Warn("the socket file stays behind", "path", unix.Name, "error", err)
-		}
+	if unix, ok := ln.addr.(*net.UnixAddr); ok {
+		ln.engine.removeSocketFile(unix.Name)
 	}
 }
 
@@ -263,6 +266,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	if !l.engine.enter() {
 		a.loop.drv.Discard(h)
 		a.loop.count.shed.Add(1)
+		a.logShed()
 		return
 	}
 	a.loop.count.accepted.Add(1)

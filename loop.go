@@ -16,17 +16,19 @@ import (
 
 // A Loop serves a share of an engine's connections from one goroutine.
 type Loop struct {
-	engine *Engine
-	cfg    *config
-	id     int
-	drv    driver.Driver
-	lender driver.Lender // drv, where workers take sockets in hand; else nil
-	hands  hands         // of the loop goroutine
-	pool   buffer.Pool
-	count  counters
+	engine       *Engine
+	cfg          *config
+	id           int
+	drv          driver.Driver
+	lender       driver.Lender // drv, where workers take sockets in hand; else nil
+	hands        hands         // of the loop goroutine
+	pool         buffer.Pool
+	packetQueues packetQueues
+	count        counters
+	lag          lagMeter
 
 	// live counts connections from their acceptance or Dial to the end of
-	// OnClose. The loop does not end before it is 0.
+	// OnClose, and packet sockets likewise. The loop does not end before it is 0.
 	live atomic.Int64
 	// work says which of the queues below have something in them, so that a
 	// phase without work takes no lock. Set under mu.
@@ -36,21 +38,29 @@ type Loop struct {
 	nextTimer atomic.Int64
 
 	mu        sync.Mutex
-	tasks     []func()    // guarded by mu; tasks[:firstTask] were taken
-	firstTask int         // guarded by mu
-	dirty     connList    // connections whose turn it is
-	finished  connList    // connections to be closed
-	wheel     wheel.Wheel // guarded by mu
-	asleep    bool        // guarded by mu; somebody must wake the loop
-	stopped   bool        // guarded by mu; the loop takes no more tasks
+	tasks     []func()              // guarded by mu; tasks[:firstTask] were taken
+	firstTask int                   // guarded by mu
+	dirty     turnList[*Conn]       // connections whose turn it is
+	finished  turnList[*Conn]       // connections to be closed
+	packets   turnList[*PacketConn] // packet sockets whose turn it is
+	wheel     wheel.Wheel           // guarded by mu
+	asleep    bool                  // guarded by mu; somebody must wake the loop
+	stopped   bool                  // guarded by mu; the loop takes no more tasks
+
+	// waking is held, shared, by those who wake the loop, and by the engine
+	// while it frees the driver: they may be late.
+	waking sync.RWMutex
+	freed  bool // guarded by waking
 
 	// Of the loop goroutine.
-	batch      []func() // tasks of this turn
-	listening  int      // listening sockets that this loop watches
-	draining   bool     // the engine is shutting down
-	aborted    bool     // and its drain timeout is over
-	refusing   bool     // the driver could not open the last connection, and the log says so
-	quietSince int64    // when the loop last ran out of work; 0 while it has some
+	batch           []func()                 // tasks of this turn
+	packetConns     map[*PacketConn]struct{} // packet sockets that are open
+	finishedPackets []*PacketConn            // and those that this turn closes
+	listening       int                      // listening sockets that this loop watches
+	draining        bool                     // the engine is shutting down
+	aborted         bool                     // and its drain timeout is over
+	refusing        bool                     // the driver could not open the last connection, and the log says so
+	quietSince      int64                    // when the loop last ran out of work; 0 while it has some
 }
 
 // bits of Loop.work.
@@ -58,6 +68,7 @@ const (
 	hasTasks uint32 = 1 << iota
 	hasDirty
 	hasFinished
+	hasPackets
 )
 
 // hands are what one goroutine needs to move bytes.
@@ -84,12 +95,14 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		AcceptBudget: e.cfg.acceptBudget,
 		MaxEvents:    e.cfg.maxEvents,
 		BufferPool:   e.cfg.bufferPool,
+		MaxDatagram:  e.cfg.maxDatagram,
+		PacketBatch:  e.cfg.packetBatch,
 		Reserve:      e.reserve,
 	})
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv}
+	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}}
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
 	}
@@ -106,6 +119,7 @@ func (l *Loop) run() error {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
+	l.lag.begin()
 	for {
 		if err := l.wait(); err != nil {
 			return fmt.Errorf("epi: loop %d: %w", l.id, err)
@@ -116,6 +130,7 @@ func (l *Loop) run() error {
 		l.serveDirty()
 		l.closeFinished()
 		l.count.turns.Add(1)
+		l.lag.end()
 		if l.ended() {
 			return nil
 		}
@@ -163,6 +178,7 @@ func (l *Loop) sleep() error {
 
 	l.count.sleeps.Add(1)
 	_, err := l.drv.Wait(timeout)
+	l.lag.begin()
 
 	l.mu.Lock()
 	l.asleep = false
@@ -196,11 +212,27 @@ func (l *Loop) give(bit uint32) (sleeping bool) {
 	return sleeping
 }
 
+// wake makes the loop look at its queues. The loop may have seen to them by
+// itself, and ended, by now.
 func (l *Loop) wake() {
+	l.waking.RLock()
+	defer l.waking.RUnlock()
+	if l.freed {
+		return
+	}
 	l.count.wakes.Add(1)
 	if err := l.drv.Wake(); err != nil {
 		l.cfg.log.Error("waking a loop failed", "loop", l.id, "error", err)
 	}
+}
+
+// free gives back what the driver holds, its descriptors above all: nobody may
+// use their numbers from now on.
+func (l *Loop) free() error {
+	l.waking.Lock()
+	defer l.waking.Unlock()
+	l.freed = true
+	return l.drv.Release()
 }
 
 // Do runs fn on the loop's goroutine, soon and after the tasks given before by
@@ -250,6 +282,13 @@ func (l *Loop) runTasks() {
 	}
 	l.batch = batch
 	l.count.tasks.Add(uint64(count))
+}
+
+// waitingTasks returns the number of tasks that wait for their turn.
+func (l *Loop) waitingTasks() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.tasks) - l.firstTask
 }
 
 // compactTasks frees the room of tasks that were taken, so that the queue does
@@ -368,17 +407,18 @@ func (l *Loop) enqueue(c *Conn) {
 		l.engine.workers.push(c)
 		return
 	}
-	l.put(&l.dirty, hasDirty, c)
+	put(l, &l.dirty, hasDirty, c)
 }
 
-// A connList is connections that wait for a phase of the loop.
-type connList struct {
-	waiting []*Conn // guarded by Loop.mu
-	spare   []*Conn // the loop's; the room of the batch before
+// A turnList is connections, or packet sockets, that wait for a phase of the
+// loop.
+type turnList[T any] struct {
+	waiting []T // guarded by Loop.mu
+	spare   []T // the loop's; the room of the batch before
 }
 
-// put adds c to a list and wakes the loop if it sleeps.
-func (l *Loop) put(list *connList, bit uint32, c *Conn) {
+// put adds c to a list of the loop and wakes the loop if it sleeps.
+func put[T any](l *Loop, list *turnList[T], bit uint32, c T) {
 	l.mu.Lock()
 	list.waiting = append(list.waiting, c)
 	sleeping := l.give(bit)
@@ -390,7 +430,7 @@ func (l *Loop) put(list *connList, bit uint32, c *Conn) {
 
 // each serves the connections that are on a list now. Those that are put on it
 // meanwhile wait for the next turn.
-func (l *Loop) each(list *connList, bit uint32, serve func(*Conn)) {
+func each[T any](l *Loop, list *turnList[T], bit uint32, serve func(T)) {
 	if l.work.Load()&bit == 0 {
 		return
 	}
@@ -399,31 +439,42 @@ func (l *Loop) each(list *connList, bit uint32, serve func(*Conn)) {
 	list.waiting = list.spare[:0]
 	l.work.And(^bit)
 	l.mu.Unlock()
-	for i, c := range batch {
-		batch[i] = nil
+	for _, c := range batch {
 		serve(c)
 	}
+	clear(batch)
 	list.spare = batch[:0]
 }
 
 // serveDirty is the flush phase: each connection that has something to send,
-// or any other thing to do, gets its turn.
+// or any other thing to do, gets its turn, and so does each packet socket.
 func (l *Loop) serveDirty() {
-	l.each(&l.dirty, hasDirty, func(c *Conn) { c.turn(&l.hands) })
+	each(l, &l.dirty, hasDirty, func(c *Conn) { c.turn(&l.hands) })
+	each(l, &l.packets, hasPackets, (*PacketConn).turn)
 }
 
 // finish puts c on the list of those to be closed. The caller does not touch
 // c any more.
-func (l *Loop) finish(c *Conn) { l.put(&l.finished, hasFinished, c) }
+func (l *Loop) finish(c *Conn) { put(l, &l.finished, hasFinished, c) }
 
 // closeFinished is the last phase, the only one that closes descriptors: no
 // event that was reported before can meet a number that is used again.
-func (l *Loop) closeFinished() { l.each(&l.finished, hasFinished, (*Conn).shut) }
+func (l *Loop) closeFinished() {
+	each(l, &l.finished, hasFinished, (*Conn).shut)
+	for i, c := range l.finishedPackets {
+		l.finishedPackets[i] = nil
+		l.drv.ClosePacket(&c.sock)
+	}
+	l.finishedPackets = l.finishedPackets[:0]
+}
 
 // drain closes every connection in order. New ones are closed as they come.
 func (l *Loop) drain() {
 	l.draining = true
 	l.drv.Sockets(func(s driver.Stream) { _ = connOf(s).end(draining, ErrShutdown) })
+	for c := range l.packetConns {
+		_ = c.end(ErrShutdown)
+	}
 }
 
 // abort ends what drain did not within its time. A Dial that has no socket at
@@ -431,6 +482,10 @@ func (l *Loop) drain() {
 func (l *Loop) abort() {
 	l.aborted = true
 	l.drv.Sockets(func(s driver.Stream) { l.abortConn(connOf(s)) })
+	for c := range l.packetConns {
+		l.engine.undrained.Add(1)
+		c.abort(ErrShutdown)
+	}
 }
 
 func (l *Loop) abortConn(c *Conn) {

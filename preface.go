@@ -17,6 +17,7 @@ import (
 type extra struct {
 	tls     *tlsLayer      // nil on a plain connection
 	proxy   bool           // the holder's; a PROXY header is looked for
+	unacked int            // the holder's; what the peer had not acknowledged when its progress was last looked at
 	expires int64          // the holder's; when the time for header and handshake is over
 	detach  func(net.Conn) // of Detach
 	conn    net.Conn       // which gets it

@@ -1,9 +1,11 @@
 package epi_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"io"
+	"log/slog"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -367,4 +369,57 @@ func (s *stopping) stop() error {
 	s.t.Helper()
 	s.cancel()
 	return epitest.Receive(s.t, s.result)
+}
+
+// Whoever has given a loop its last work may get to waking it only when the
+// engine has ended and the loop's descriptors are those of somebody else:
+//
+//	goroutine:  Do(task) ─────────────────────────► wake
+//	loop:          (wakes by itself) task … ended │
+//	Run:                                  freed ──┘
+func TestF03_NobodyWakesALoopThatIsFreed(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		var log lockedLog
+		for range 100 {
+			endByTask(t, m, slog.New(slog.NewTextHandler(&log, nil)))
+		}
+		if log.Len() > 0 {
+			t.Errorf("the log says %s", log.String())
+		}
+	})
+}
+
+// endByTask runs an engine whose loop wakes by itself all the time, and ends it
+// by a task.
+func endByTask(t *testing.T, m epitest.Mode, log *slog.Logger) {
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	e := m.Engine()
+	e.Loops, e.Logger = 1, log
+	l, err := e.Loop(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Every(50*time.Microsecond, epi.Skip, func() {})
+	var givers sync.WaitGroup
+	defer givers.Wait()
+	for range 4 {
+		givers.Go(func() { _ = l.Do(cancel) })
+	}
+	if err := e.Run(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A lockedLog is a buffer for any goroutine to write to.
+type lockedLog struct {
+	mu sync.Mutex
+	bytes.Buffer
+}
+
+func (l *lockedLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.Buffer.Write(p)
 }

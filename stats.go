@@ -23,12 +23,18 @@ type counters struct {
 	handshakes   atomic.Uint64
 	refused      atomic.Uint64
 	detached     atomic.Uint64
+	causes       causeCounters
+
+	packetsIn      atomic.Uint64
+	packetsOut     atomic.Uint64
+	packetsDropped atomic.Uint64
+	packetErrors   atomic.Uint64
 }
 
 // LoopStats are the counters of one loop, since its start, or of all loops
 // added up.
 type LoopStats struct {
-	Conns        int64  // connections now, from acceptance or Dial to the end of OnClose
+	Conns        int64  // connections and packet sockets now, from acceptance or Dial to the end of OnClose
 	Turns        uint64 // iterations of the loop
 	Sleeps       uint64 // times that it slept
 	Wakes        uint64 // times that another goroutine had to wake it
@@ -46,7 +52,7 @@ type LoopStats struct {
 	Closed       uint64 // connections closed
 	Shed         uint64 // connections accepted and closed at once: MaxConns, or no descriptors
 	AcceptErrors uint64 // pauses of accepting
-	QueueFull    uint64 // writes refused: MaxQueued
+	QueueFull    uint64 // writes refused: MaxQueued, PacketQueue
 	Stalls       uint64 // connections reset: WriteTimeout
 	Handshakes   uint64 // TLS handshakes that succeeded
 	Refused      uint64 // connections closed for their TLS handshake or their PROXY header
@@ -55,6 +61,14 @@ type LoopStats struct {
 	TasksRefused uint64 // tasks refused: MaxTasks
 	Timers       uint64 // timers run
 	Panics       uint64 // panics in callbacks
+	TasksWaiting int    // tasks that wait now, the engine's own among them
+	Causes       Causes // Closed by cause
+	Lag          Lag    // Turns by how long they took
+
+	PacketsIn      uint64 // datagrams received
+	PacketsOut     uint64 // datagrams that the kernel took
+	PacketsDropped uint64 // datagrams lost here: too long, refused by a full queue, or impossible to send
+	PacketErrors   uint64 // errors of packet sockets that ended nothing
 }
 
 // Stats are the counters of an Engine at one moment.
@@ -116,6 +130,14 @@ func (l *Loop) stats() LoopStats {
 		TasksRefused: l.count.tasksRefused.Load(),
 		Timers:       l.count.timers.Load(),
 		Panics:       l.count.panics.Load(),
+		TasksWaiting: l.waitingTasks(),
+		Causes:       l.count.causes.causes(),
+		Lag:          l.lag.lag(),
+
+		PacketsIn:      l.count.packetsIn.Load(),
+		PacketsOut:     l.count.packetsOut.Load(),
+		PacketsDropped: l.count.packetsDropped.Load(),
+		PacketErrors:   l.count.packetErrors.Load(),
 	}
 }
 
@@ -147,4 +169,11 @@ func (s *LoopStats) add(o LoopStats) {
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers
 	s.Panics += o.Panics
+	s.TasksWaiting += o.TasksWaiting
+	s.Causes.add(o.Causes)
+	s.Lag.add(o.Lag)
+	s.PacketsIn += o.PacketsIn
+	s.PacketsOut += o.PacketsOut
+	s.PacketsDropped += o.PacketsDropped
+	s.PacketErrors += o.PacketErrors
 }

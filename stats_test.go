@@ -63,6 +63,15 @@ func TestStats_AfterAScript(t *testing.T) {
 			Writes: 2 * echoes,
 		}
 		exact := got.LoopStats
+		turns := uint64(0)
+		for _, n := range exact.Lag.Turns {
+			turns += n
+		}
+		if turns != exact.Turns || exact.Lag.Sum <= 0 {
+			t.Errorf("the lag is of %d turns, in total %v; there were %d turns", turns, exact.Lag.Sum, exact.Turns)
+		}
+		exact.Lag = epi.Lag{}
+		want.Causes[epi.CauseEOF], want.Causes[epi.CausePanic] = 1, 1
 		reads, controls, submits := uint64(2*echoes+2), uint64(6), uint64(0)
 		if completes(m) { // a receive and the sends of each connection, the wake-up, the accept and its end
 			reads, controls, submits = 0, 0, 2+2*echoes+3

@@ -117,6 +117,7 @@ func (c *Conn) establish() {
 	c.mu.Lock()
 	c.unset(starting)
 	c.mu.Unlock()
+	c.logOpened()
 	if d := c.loop.cfg.idleTimeout; d > 0 {
 		c.wakeAt(clock() + int64(d))
 	}
@@ -256,10 +257,11 @@ func (c *Conn) nextQueue() bool {
 // sent accounts for n bytes that the driver took.
 func (c *Conn) sent(n int) {
 	c.noteStall(n)
-	c.sending.Discard(&c.loop.pool, n)
-	if c.sending.Len() == 0 {
+	if n == c.sending.Len() {
 		c.loop.pool.PutQueue(c.sending)
 		c.sending = nil
+	} else {
+		c.sending.Discard(&c.loop.pool, n)
 	}
 	if n == 0 {
 		return
@@ -313,9 +315,10 @@ func (c *Conn) noteStall(n int) {
 // of that only when much of its buffer is free, for which a slow peer may need
 // longer than any timeout.
 func (c *Conn) progressed() bool {
-	before := c.unacked
-	c.unacked = c.loop.drv.Unacked(&c.sock)
-	return c.unacked < before
+	x := c.extras()
+	before := x.unacked
+	x.unacked = c.loop.drv.Unacked(&c.sock)
+	return x.unacked < before
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent
@@ -553,6 +556,9 @@ func (c *Conn) tellClosed() {
 	c.mu.Lock()
 	cause := c.cause
 	c.mu.Unlock()
+	kind := c.causeOf(cause)
+	c.loop.count.causes[kind].Add(1)
+	c.logClosed(kind, cause)
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
 	}
@@ -560,6 +566,20 @@ func (c *Conn) tellClosed() {
 		go c.extra.detach(c.extra.conn)
 	}
 	c.loop.retire()
+}
+
+// causeOf is causeOf, but for a Dial that did not get as far as a connection.
+func (c *Conn) causeOf(err error) Cause {
+	cause := causeOf(err)
+	dialled := c.origin.handler == nil
+	switch cause {
+	case CauseClose, CauseAbort, CauseQueueFull, CauseShutdown: // it was given up by this side
+		return cause
+	}
+	if dialled && c.state.Load()&opening != 0 {
+		return CauseDial
+	}
+	return cause
 }
 
 // wakeAt asks for expire at the given time or earlier.
@@ -705,7 +725,7 @@ func (s *stream) Sent(n int, err error) {
 // lookAgain asks for a turn after a send, if there is anything to do in it.
 func (c *Conn) lookAgain() {
 	c.mu.Lock()
-	if c.sending != nil || c.queue != nil || c.state.Load()&^(scheduled|paused|congested) != 0 {
+	if c.queued > 0 || c.state.Load()&^(scheduled|paused|congested) != 0 {
 		c.todo |= doCheck
 	}
 	c.release()

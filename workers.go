@@ -1,6 +1,11 @@
 package epi
 
-import "sync"
+import (
+	"context"
+	"runtime/pprof"
+	"strconv"
+	"sync"
+)
 
 // A workerPool is the workers of an engine and the queue of connections that
 // wait for one. A connection is in the queue at most once, so the queue is
@@ -24,8 +29,10 @@ func newWorkerPool() *workerPool {
 
 // start starts n workers.
 func (p *workerPool) start(n int) {
-	for range n {
-		p.done.Go(p.work)
+	for i := range n {
+		p.done.Go(func() {
+			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.work() })
+		})
 	}
 }
 

@@ -24,10 +24,28 @@ type Features struct {
 // Probe finds out whether a server can stand on io_uring here: rings with
 // SingleIssuer and DeferTaskrun, multishot accept and receive, buffer rings
 // (all there since Linux 6.1). The error says what is missing or forbidden and
-// what can be done about it. The answer is found once, by trying.
-func Probe() (Features, error) { return probe() }
+// what can be done about it. It finds out by trying: once, unless the answer is
+// no, which may have been for lack of descriptors or memory.
+func Probe() (Features, error) {
+	probed.mu.Lock()
+	defer probed.mu.Unlock()
+	if probed.features == nil {
+		f, err := try()
+		if err != nil {
+			return Features{}, err
+		}
+		probed.features = &f
+	}
+	return *probed.features, nil
+}
 
-var probe = sync.OnceValues(func() (Features, error) {
+// probed is what Probe has found; nil while it has not.
+var probed struct {
+	mu       sync.Mutex
+	features *Features // guarded by mu
+}
+
+func try() (Features, error) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
 	r, err := New(Config{Entries: 8, Setup: SingleIssuer | DeferTaskrun | TaskrunFlag | SubmitAll})
@@ -40,7 +58,7 @@ var probe = sync.OnceValues(func() (Features, error) {
 		return Features{}, fmt.Errorf("uring: %w; Linux 6.1 has all that is needed", err)
 	}
 	return f, nil
-})
+}
 
 // neededOps are the operations of a server.
 var neededOps = []struct {

@@ -36,5 +36,6 @@ func (w *Waker) Wake() error {
 	return nil
 }
 
-// Close frees the Waker, behind the ring.
+// Close frees the Waker, behind the ring. Nobody may call Wake any more: its
+// descriptor's number may be somebody else's.
 func (w *Waker) Close() error { return os.NewSyscallError("close", unix.Close(w.fd)) }

@@ -58,17 +58,20 @@ func (p *Pool) Get(n int) []byte {
 
 // Put gives back a buffer of Get. The caller must not touch it afterwards.
 func (p *Pool) Put(buf []byte) {
+	p.mu.Lock()
+	p.put(buf)
+	p.mu.Unlock()
+}
+
+// put is Put for those who hold mu.
+func (p *Pool) put(buf []byte) {
 	size := cap(buf)
-	if size < 1<<minShift || size > MaxPooled || size&(size-1) != 0 {
+	if size < 1<<minShift || size > MaxPooled || size&(size-1) != 0 || p.retained+size > retainBytes {
 		return
 	}
 	class := classOf(size)
-	p.mu.Lock()
-	if p.retained+size <= retainBytes {
-		p.free[class] = append(p.free[class], buf[:0])
-		p.retained += size
-	}
-	p.mu.Unlock()
+	p.free[class] = append(p.free[class], buf[:0])
+	p.retained += size
 }
 
 // classOf returns the smallest class whose buffers hold n bytes.
@@ -91,8 +94,8 @@ func (p *Pool) Queue() *Queue {
 
 // PutQueue releases what q holds and keeps q for reuse.
 func (p *Pool) PutQueue(q *Queue) {
-	q.reset(p)
 	p.mu.Lock()
+	q.reset(p)
 	p.queues = push(p.queues, q)
 	p.mu.Unlock()
 }

@@ -77,7 +77,10 @@ func (q *Queue) Discard(p *Pool, n int) {
 			return
 		}
 		n -= left
-		q.release(p, s)
+		if s.pooled {
+			p.Put(s.buf)
+		}
+		*s = segment{}
 		q.head++
 		q.offset = 0
 	}
@@ -87,17 +90,13 @@ func (q *Queue) Discard(p *Pool, n int) {
 	}
 }
 
-func (q *Queue) release(p *Pool, s *segment) {
-	if s.pooled {
-		p.Put(s.buf)
-	}
-	*s = segment{}
-}
-
-// reset drops everything that is queued.
+// reset drops everything that is queued. The caller holds the pool's mu.
 func (q *Queue) reset(p *Pool) {
 	for i := q.head; i < len(q.segments); i++ {
-		q.release(p, &q.segments[i])
+		if s := q.segments[i]; s.pooled {
+			p.put(s.buf)
+		}
+		q.segments[i] = segment{}
 	}
 	kept := q.segments[:0]
 	if cap(kept) > segmentsKept {

@@ -31,14 +31,22 @@ func smallWindow() *net.Dialer {
 // nothing back yet.
 func stuck(t *testing.T, n int, args ...string) (*process, net.Conn) {
 	t.Helper()
+	p, _, c := startStuck(t, n, args...)
+	return p, c
+}
+
+// startStuck is stuck, with what the server told at its start.
+func startStuck(t *testing.T, n int, args ...string) (*process, startEvent, net.Conn) {
+	t.Helper()
 	p := start(t, append([]string{"echo", "--json", "--stats", "20ms", "--listen", "tcp://127.0.0.1:0"}, args...)...)
-	c := dialWith(t, smallWindow(), await[startEvent](p, "start").Listen[0])
+	begun := await[startEvent](p, "start")
+	c := dialWith(t, smallWindow(), begun.Listen[0])
 	if _, err := c.Write(epitest.Pattern(n)); err != nil {
 		t.Fatal(err)
 	}
 	for await[statsEvent](p, "stats").BytesIn < uint64(n) {
 	}
-	return p, c
+	return p, begun, c
 }
 
 // belowHighWater is read by the server to the last byte, though the client

@@ -21,6 +21,7 @@ Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 const echoExample = `  epi echo
   epi echo --listen tcp://:7000 --listen unix:///tmp/echo.sock --stats 1s
   epi echo --listen ws://127.0.0.1:8080
+  epi echo --admin :9090    # curl 127.0.0.1:9090/metrics
   printf 'hello\n' | nc -N 127.0.0.1 7000`
 
 func echoCommand() *cobra.Command {

@@ -103,6 +103,7 @@ type startEvent struct {
 	Limit    int      `json:"limit"`     // descriptors that the process can have
 	LimitOf  string   `json:"limit_of"`  // what limits them
 	InUse    int      `json:"in_use"`    // descriptors in use at the start
+	Admin    string   `json:"admin,omitempty"`
 }
 
 func newStart(addresses []string, stats epi.Stats, wait epi.WaitPolicy, maxConns int, r room) startEvent {
@@ -143,6 +144,9 @@ func (e startEvent) text() string {
 		room = fmt.Sprintf("room for %d; %s", e.Room, room)
 	}
 	fmt.Fprintf(&b, "connections  at most %d (%s)\n", e.MaxConns, room)
+	if e.Admin != "" {
+		fmt.Fprintf(&b, "admin        %s (%s)\n", e.Admin, adminPaths)
+	}
 	return b.String()
 }
 

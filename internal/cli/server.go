@@ -33,6 +33,8 @@ type server struct {
 
 	webSocket  func(path string) *ws.Server // for ws:// and wss://; nil: the command has none
 	webSockets []*ws.Server
+	adminAt    string
+	admin      *admin // nil: nobody asked for it
 }
 
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
@@ -50,6 +52,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(limit(&e.DrainTimeout), "drain-timeout", "`duration` after which draining gives up (default 10s)")
 	flags.BoolVar(&e.ReusePort, "reuse-port", false, "a listening socket for each loop (SO_REUSEPORT)")
 	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
+	flags.Var(adminValue(&s.adminAt), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
 	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://")
 	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
@@ -71,10 +74,12 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	begun, err := s.open(handler)
 	if err != nil {
 		s.discard()
+		s.closeAdmin()
 		signal.Stop(signals)
 		return err
 	}
 	out.tell(begun)
+	defer s.closeAdmin()
 	return s.run(out, signals) // signals stay caught: a late one does not change the exit code
 }
 
@@ -92,6 +97,9 @@ func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 		s.listeners = append(s.listeners, ln)
 		addresses = append(addresses, name)
 	}
+	if err := s.openAdmin(); err != nil {
+		return startEvent{}, failure{err}
+	}
 	stats := s.engine.Stats()
 	r, err := measureRoom(stats.Driver)
 	if err != nil {
@@ -100,7 +108,31 @@ func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 	if err := r.check(s.engine.MaxConns); err != nil {
 		return startEvent{}, failure{err}
 	}
-	return newStart(addresses, stats, s.engine.Wait, s.engine.MaxConns, r), nil
+	begun := newStart(addresses, stats, s.engine.Wait, s.engine.MaxConns, r)
+	if s.admin != nil {
+		begun.Admin = s.admin.url()
+	}
+	return begun, nil
+}
+
+func (s *server) openAdmin() (err error) {
+	if s.adminAt != "" {
+		s.admin, err = openAdmin(s.adminAt, &s.engine)
+	}
+	return err
+}
+
+func (s *server) closeAdmin() {
+	if s.admin != nil {
+		s.admin.close()
+	}
+}
+
+// drains tells those who ask for the server's health.
+func (s *server) drains() {
+	if s.admin != nil {
+		s.admin.draining.Store(true)
+	}
 }
 
 // listenError tells an address that makes no sense, which is a usage error,
@@ -150,6 +182,7 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 				out.tell(newTotals(first, measure(&s.engine)))
 				return err
 			}
+			s.drains()
 			if now := measure(&s.engine); now.stats.Conns > 0 {
 				out.tell(newDraining(now))
 			}

@@ -60,6 +60,8 @@ func TestWrongCallsExitWith2(t *testing.T) {
 		{[]string{"echo", "--linger", "0"}, []string{"--linger", `"0"`, "above 0"}},
 		{[]string{"echo", "--drain-timeout", "soon"}, []string{"--drain-timeout", `"soon"`, "30s"}},
 		{[]string{"echo", "--stats", "often"}, []string{"--stats", `"often"`, "30s"}},
+		{[]string{"echo", "--admin", "9090"}, []string{"--admin", `"9090"`, ":port"}},
+		{[]string{"echo", "--admin", "localhost:x"}, []string{"--admin", `"localhost:x"`, "from 0 to 65535"}},
 		{[]string{"echo", "--log-level", "loud"}, []string{"--log-level", `"loud"`, "debug, info"}},
 		{[]string{"echo", "--listen", "udp://127.0.0.1:0"}, []string{"listen", "udp", "tcp://host:port"}},
 		{[]string{"echo", "--listen", ":7000"}, []string{"listen", ":7000", "tcp://host:port"}},

@@ -12,6 +12,7 @@ import (
 
 	"github.com/epinet/epi/internal/slab"
 	"github.com/epinet/epi/internal/sock"
+	"github.com/epinet/epi/poll"
 	"github.com/epinet/epi/uring"
 )
 
@@ -21,6 +22,10 @@ const (
 	cancelling                    // and was asked to end
 	holding                       // bytes or the end came while nobody wanted them: in held
 )
+
+// leaving is the want of a socket that is being detached. A completion driver has
+// no other use for it, and a ninth flag would cost each connection 16 bytes.
+const leaving = ^poll.Mask(0)
 
 // completion is a Driver that lets the kernel do the I/O: it hands operations
 // to an io_uring, one system call for all those of a turn, and hears of their
@@ -103,6 +108,8 @@ const (
 	kindConnect             // a socket's poll while it connects
 	kindReceive             // a socket's multishot receive
 	kindSend                // a socket's send
+	kindPacket              // a packet socket's poll for what arrives
+	kindRoom                // a packet socket's poll for room to send
 )
 
 const kindShift = 28 // of slab.FreeBits
@@ -209,7 +216,7 @@ func (d *completion) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts what Dispatch has to report besides the ring's completions.
 func (d *completion) leftOver() int {
-	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported()
+	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported() + len(d.packets.gone)
 }
 
 // enter hands over what is prepared and collects what is due. It makes no system
@@ -358,6 +365,8 @@ func (d *completion) complete(c uring.CQE) {
 		}
 	case kindAccept, kindWatch:
 		d.accepted(k, token, c)
+	case kindPacket, kindRoom:
+		d.packetReady(k, token, c)
 	default:
 		s, ok := d.open.Get(token)
 		if !ok {
@@ -366,7 +375,7 @@ func (d *completion) complete(c uring.CQE) {
 			return
 		}
 		d.progress(s, k, c)
-		if s.flags&(closed|detaching) != 0 {
+		if s.flags&closed != 0 || s.want == leaving {
 			d.finish(s)
 		}
 	}
@@ -563,7 +572,8 @@ func (d *completion) Close(s *Socket, reset bool) {
 
 // Detach ends receiving. What still comes is held.
 func (d *completion) Detach(s *Socket) {
-	s.flags = s.flags&^receiving | detaching
+	s.flags &^= receiving
+	s.want = leaving
 	if s.flags&(armed|cancelling) == armed {
 		s.flags |= cancelling
 		d.cancel(kindReceive, s.token)
@@ -577,7 +587,7 @@ func (d *completion) finish(s *Socket) {
 	if s.flags&(armed|sending) != 0 || s.connecting {
 		return
 	}
-	if s.flags&detaching != 0 {
+	if s.want == leaving {
 		d.giveAway(s)
 		return
 	}

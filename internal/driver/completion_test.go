@@ -234,7 +234,14 @@ func (s *session) turn(timeout time.Duration) {
 	s.dispatch = false
 }
 
-const maxStreams = 12
+const (
+	maxStreams = 12
+	// maxConns bounds the connections of a session, those that clients open
+	// included. The kernel moves one operation at a time, whichever it likes:
+	// with hundreds under way, the one that is waited for may not have its turn
+	// within the patience of settle.
+	maxConns = 2 * maxStreams
+)
 
 // act is one thing that happens: a call of the engine, or an event of the peers.
 func (s *session) act() {
@@ -274,7 +281,7 @@ func (s *session) act() {
 			st.conn.err = unix.ECONNRESET
 		}
 	case 10:
-		s.k.backlog += choose(3)
+		s.k.backlog += min(choose(3), max(0, maxConns-s.k.clients()))
 		s.k.noFiles = choose(4) == 0
 	case 11:
 		s.relisten()

@@ -121,6 +121,8 @@ type Acceptor interface {
 // after a socket is gone are counted and dropped: a token's slot carries a
 // generation.
 type Driver interface {
+	Packets
+
 	// Wait sleeps until there are completions, at most for timeout (poll.Poller
 	// gives its meaning), and returns how many events there are. It does not
 	// sleep while completions are left over.
@@ -186,7 +188,8 @@ type Driver interface {
 	Sockets(visit func(Stream))
 	// Counters returns the driver's counters, which may be read at any time.
 	Counters() *Counters
-	// Release frees the driver. Nothing may be open any more.
+	// Release frees the driver. Nothing may be open any more, and nobody may
+	// call Wake.
 	Release() error
 }
 
@@ -216,7 +219,8 @@ type Counters struct {
 	Starved  atomic.Uint64 // receives that found the pool of buffers empty
 }
 
-// ErrBusy: the peer's backlog is full and the connect must be tried again.
+// ErrBusy: a Unix peer has no room for another connection, or datagram, and the
+// call must be made again some time later.
 var ErrBusy = errors.New("the peer's backlog is full")
 
 // Config is what a driver is made of.
@@ -228,6 +232,8 @@ type Config struct {
 	AcceptBudget int          // connections accepted per listening socket and turn
 	MaxEvents    int          // events per wait
 	BufferPool   int          // Uring: bytes that the kernel receives into
+	MaxDatagram  int          // bytes of a datagram that is handed over
+	PacketBatch  int          // messages received per packet socket and turn
 	Reserve      *Reserve
 }
 

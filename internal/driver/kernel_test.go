@@ -94,6 +94,10 @@ func (k *fakeKernel) socket() int {
 	return pair[0]
 }
 
+// clients counts the connections, by their descriptors, and those that wait to
+// be accepted.
+func (k *fakeKernel) clients() int { return len(k.conns) + k.backlog }
+
 // listeners counts those of this process: each has a name of its own.
 var listeners atomic.Int64
 

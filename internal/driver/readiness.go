@@ -126,7 +126,9 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 }
 
 // leftOver counts the completions that need no event.
-func (d *readiness) leftOver() int { return d.todo.len() + d.unreported() + len(d.broken) }
+func (d *readiness) leftOver() int {
+	return d.todo.len() + d.unreported() + len(d.broken) + len(d.packets.gone)
+}
 
 // settle brings the poller's interest up to date for the sockets on the list
 // and keeps on it those that may be read on.
@@ -184,6 +186,10 @@ func (d *readiness) dispatch(ev poll.Event) {
 			return
 		}
 		d.counters.Stale.Add(1)
+		return
+	}
+	if token&packetBit != 0 {
+		d.dispatchPacket(token&^packetBit, ev.Ready)
 		return
 	}
 	s, ok := d.open.Get(token)

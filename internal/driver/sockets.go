@@ -16,7 +16,7 @@ import (
 
 // flags of a Socket, for its holder alone. What follows from ownFlags on each
 // driver names for itself.
-type flags uint16
+type flags uint8
 
 const (
 	receiving flags = 1 << iota // the engine wants bytes
@@ -24,7 +24,6 @@ const (
 	listed                      // on a list
 	ended                       // there is nothing more to read
 	closed                      // Close was called
-	detaching                   // Detach was called
 	ownFlags
 )
 
@@ -36,6 +35,7 @@ type sockets struct {
 	listeners slab.Slab[*Listening]
 	gone      []*Socket    // closed, of which Closed is not yet reported
 	detached  []detachment // of which Detached is not yet reported
+	packets   packets
 	counters  Counters
 }
 
@@ -87,6 +87,7 @@ func (d *sockets) reportGone() {
 		t.socket.Stream.Detached(t.conn, t.rest, t.err)
 	}
 	d.detached = d.detached[:0]
+	d.packets.reportClosed()
 }
 
 // A detachment is a connection that belongs to package net.

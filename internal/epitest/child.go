@@ -43,7 +43,7 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 type Child struct {
 	Process *os.Process
 
-	t      *testing.T
+	t      testing.TB
 	in     io.WriteCloser
 	out    *bufio.Reader
 	end    func() error // once
@@ -51,14 +51,14 @@ type Child struct {
 }
 
 // StartChild starts a role. It is ended with the test, when its input ends.
-func StartChild(t *testing.T, role string, args ...string) *Child {
+func StartChild(t testing.TB, role string, args ...string) *Child {
 	t.Helper()
 	return StartChildUnder(t, nil, role, args...)
 }
 
 // StartChildUnder is StartChild by means of another command, such as strace
 // with its flags. Process is then that command's.
-func StartChildUnder(t *testing.T, command []string, role string, args ...string) *Child {
+func StartChildUnder(t testing.TB, command []string, role string, args ...string) *Child {
 	t.Helper()
 	line := append(append(slices.Clone(command), os.Args[0]), args...)
 	cmd := exec.Command(line[0], line[1:]...)

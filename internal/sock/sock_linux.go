@@ -235,24 +235,30 @@ func sockaddr(addr net.Addr) (family int, sa unix.Sockaddr, err error) {
 	case *net.UnixAddr:
 		return unix.AF_UNIX, &unix.SockaddrUnix{Name: addr.Name}, nil
 	case *net.TCPAddr:
-		ip := addr.AddrPort().Addr().Unmap()
-		if ip.Is4() {
-			return unix.AF_INET, &unix.SockaddrInet4{Port: addr.Port, Addr: ip.As4()}, nil
-		}
-		sa6 := &unix.SockaddrInet6{Port: addr.Port}
-		if ip.IsValid() {
-			sa6.Addr = ip.As16()
-		}
-		if addr.Zone != "" {
-			ifi, err := net.InterfaceByName(addr.Zone)
-			if err != nil {
-				return 0, nil, err
-			}
-			sa6.ZoneId = uint32(ifi.Index)
-		}
-		return unix.AF_INET6, sa6, nil
+		return internetSockaddr(addr.AddrPort())
 	}
 	return 0, nil, fmt.Errorf("address %v is neither TCP nor Unix", addr)
+}
+
+// internetSockaddr translates an internet address. The zero Addr is all
+// addresses of this machine.
+func internetSockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err error) {
+	ip := addr.Addr().Unmap()
+	if ip.Is4() {
+		return unix.AF_INET, &unix.SockaddrInet4{Port: int(addr.Port()), Addr: ip.As4()}, nil
+	}
+	sa6 := &unix.SockaddrInet6{Port: int(addr.Port())}
+	if ip.IsValid() {
+		sa6.Addr = ip.As16()
+	}
+	if ip.Zone() != "" {
+		ifi, err := net.InterfaceByName(ip.Zone())
+		if err != nil {
+			return 0, nil, err
+		}
+		sa6.ZoneId = uint32(ifi.Index)
+	}
+	return unix.AF_INET6, sa6, nil
 }
 
 // Listen makes a listening socket. An address without IP listens on every

@@ -1,0 +1,136 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/metrics"
+)
+
+const (
+	// adminHost is where the admin server listens when no host is given:
+	// profiles show what a program does, to whoever asks.
+	adminHost = "127.0.0.1"
+	// adminHeaders bounds the time that a client of the admin server has for
+	// the header of its request, and adminIdle that between two requests.
+	adminHeaders = 5 * time.Second
+	adminIdle    = time.Minute
+	// adminHeaderBytes bounds the size of that header.
+	adminHeaderBytes = 16 << 10
+	// adminFarewell is how long an answer under way may take at the end.
+	adminFarewell = time.Second
+)
+
+// adminPaths is what the admin server has to tell.
+const adminPaths = "/metrics, /healthz, /debug/pprof"
+
+// An admin serves metrics, health and profiles over HTTP, beside the engine.
+type admin struct {
+	listener net.Listener
+	server   *http.Server
+	done     chan struct{} // serving has ended
+	draining atomic.Bool
+}
+
+// openAdmin listens on address. The engine must have its listeners.
+func openAdmin(address string, e *epi.Engine) (*admin, error) {
+	ln, err := net.Listen("tcp", address)
+	if err != nil {
+		return nil, fmt.Errorf("--admin: %w; choose another address", err)
+	}
+	a := &admin{listener: ln, done: make(chan struct{})}
+	if !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		e.Logger.Warn("other machines can reach the admin address, where everybody may look at profiles; with "+adminHost+" they cannot", "admin", a.url())
+	}
+	a.server = &http.Server{
+		Handler:           a.handler(e),
+		ReadHeaderTimeout: adminHeaders,
+		IdleTimeout:       adminIdle,
+		MaxHeaderBytes:    adminHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(e.Logger.Handler(), slog.LevelWarn),
+	}
+	go func() {
+		defer close(a.done)
+		if err := a.server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			e.Logger.Error("the admin server has ended", "error", err)
+		}
+	}()
+	return a, nil
+}
+
+func (a *admin) url() string { return "http://" + a.listener.Addr().String() }
+
+func (a *admin) handler(e *epi.Engine) http.Handler {
+	registry := prometheus.NewRegistry()
+	registry.MustRegister(
+		metrics.New(e),
+		collectors.NewGoCollector(),
+		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
+		collectors.NewBuildInfoCollector(),
+	)
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
+	mux.HandleFunc("GET /healthz", a.health)
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, strings.ReplaceAll(adminPaths, ", ", "\n")+"\n")
+	})
+	return mux
+}
+
+// health says whether new connections are welcome.
+func (a *admin) health(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Cache-Control", "no-store")
+	if a.draining.Load() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		_, _ = io.WriteString(w, "draining\n")
+		return
+	}
+	_, _ = io.WriteString(w, "ready\n")
+}
+
+// close ends the admin server. Answers under way, a profile of half a minute
+// perhaps, have a moment.
+func (a *admin) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), adminFarewell)
+	defer cancel()
+	if a.server.Shutdown(ctx) != nil {
+		_ = a.server.Close()
+	}
+	<-a.done
+}
+
+// adminValue is host:port, of which the host may be missing.
+func adminValue(to *string) *value[string] {
+	return &value[string]{to: to, parse: func(text string) (string, error) {
+		host, service, err := net.SplitHostPort(text)
+		if err != nil {
+			return "", errors.New("write host:port, or :port for " + adminHost)
+		}
+		if _, err := net.LookupPort("tcp", service); err != nil {
+			return "", errors.New("write a port from 0 to 65535 behind the colon")
+		}
+		if host == "" {
+			host = adminHost
+		}
+		return net.JoinHostPort(host, service), nil
+	}}
+}

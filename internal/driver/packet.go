@@ -1,0 +1,94 @@
+package driver
+
+import (
+	"net/netip"
+
+	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/poll"
+)
+
+// An Endpoint is the address of a socket for datagrams: AddrPort of a UDP one,
+// Path of a Unix one, whose name begins with @ when it is in the abstract
+// namespace. The zero Endpoint is a socket without a name. Endpoints of one
+// socket are the same exactly when they compare equal.
+type Endpoint struct {
+	AddrPort netip.AddrPort
+	Path     string
+}
+
+// A Datagram is one message and the socket that sent it or is to have it. Bytes
+// may be empty.
+type Datagram struct {
+	Bytes []byte
+	Peer  Endpoint
+}
+
+// A PacketSocket is what a driver keeps of one socket for datagrams. It belongs
+// to the loop, also with lending: workers have no part in it.
+type PacketSocket struct {
+	Stream PacketStream // hears the completions; set before OpenPacket, never changed
+	Handle Handle
+	Remote Endpoint // of a socket made by ConnectPacket: whom it speaks to; else zero
+
+	token    slab.Token
+	wide     bool      // its addresses are those of IPv6
+	segments int       // longest datagrams that are sent as segments of one; 0: none are
+	want     poll.Mask // what is waited for
+	armed    poll.Mask // what the kernel was asked for
+	ending   bool      // ClosePacket was called
+}
+
+// A PacketStream hears what becomes of a PacketSocket. Its methods are called by
+// Dispatch.
+type PacketStream interface {
+	// Arrived hands over datagrams that have arrived, in order. They are the
+	// driver's and gone when the method returns. There may be none: oversize is
+	// how many came that were longer than Config.MaxDatagram, and were dropped.
+	Arrived(batch []Datagram, oversize int)
+
+	// Failed tells of an error that waited on the socket, such as that a host
+	// has answered that nobody listens at a port (ECONNREFUSED). The socket
+	// goes on as before.
+	Failed(err error)
+
+	// Writable ends a pending SendPackets: there is room again.
+	Writable()
+
+	// PacketClosed is the last call: the driver has forgotten the socket and its
+	// handle is closed.
+	PacketClosed()
+}
+
+// Packets are the methods of a Driver for datagrams. BindPacket and
+// ConnectPacket are for any goroutine, the others for the loop alone. network is
+// udp, udp4, udp6 or unixgram.
+//
+// A socket that is open receives without being asked. In one turn it hands over
+// at most what Config.PacketBatch messages of the kernel hold, and all of them
+// have a share: what is left over is reported again.
+type Packets interface {
+	// BindPacket makes a socket that is bound to local, and returns it with the
+	// address that it got. Without an IP address it has all of this machine's,
+	// with port 0 one that is free. With reusePort several UDP sockets may have
+	// one port.
+	BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error)
+	// ConnectPacket makes a socket that sends to remote and receives from
+	// nobody else, and returns it with the address that it got, also for
+	// unixgram: without one the peer could not answer.
+	ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error)
+	// OpenPacket takes over the socket s.Handle and begins to receive. On error
+	// the caller keeps the handle, for Discard.
+	OpenPacket(s *PacketSocket) error
+	// SendPackets sends datagrams and returns at once: the first n left, and
+	// the bytes of none are needed any longer. Fewer than all without an error
+	// say that the caller may go on with the rest. An error is of batch[n],
+	// which did not leave, unless it had waited on the socket like those of
+	// PacketStream.Failed: then the same datagram may be sent again.
+	// When there is no room, pending is true and Writable follows; ErrBusy says
+	// that batch[n] found no room with its peer, of which nothing will tell.
+	// The peer of a datagram counts only where s.Remote is zero.
+	SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error)
+	// ClosePacket closes the socket. What has arrived and was not handed over
+	// is lost; what was sent is not. PacketClosed follows.
+	ClosePacket(s *PacketSocket)
+}

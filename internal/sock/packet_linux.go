@@ -1,0 +1,493 @@
+package sock
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// BindPacket makes a socket for datagrams. One of the network unixgram is bound
+// to path (unix(7)), the others to addr (udp(7)): without an IP address to every
+// IPv4 and IPv6 address, or to those of one family when network is udp4 or udp6.
+// With reusePort several sockets may be bound to one port and the kernel spreads
+// the senders over them (SO_REUSEPORT, socket(7)).
+func BindPacket(network string, addr netip.AddrPort, path string, reusePort bool) (int, error) {
+	if network == "unixgram" {
+		return bindPacket(network, unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, false)
+	}
+	anywhere := !addr.Addr().IsValid()
+	if anywhere && network == "udp4" {
+		addr = netip.AddrPortFrom(netip.IPv4Unspecified(), addr.Port())
+	}
+	family, sa, err := internetSockaddr(addr)
+	if err != nil {
+		return -1, err
+	}
+	fd, err := bindPacket(network, family, sa, reusePort)
+	if anywhere && network == "udp" && errors.Is(err, unix.EAFNOSUPPORT) {
+		return BindPacket("udp4", addr, path, reusePort)
+	}
+	return fd, err
+}
+
+func bindPacket(network string, family int, sa unix.Sockaddr, reusePort bool) (int, error) {
+	fd, err := packetSocket(network, family)
+	if err != nil {
+		return -1, err
+	}
+	if reusePort {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			_ = unix.Close(fd)
+			return -1, os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	if err := unix.Bind(fd, sa); err != nil {
+		_ = unix.Close(fd)
+		return -1, os.NewSyscallError("bind", err)
+	}
+	return fd, nil
+}
+
+// ConnectPacket makes a socket that exchanges datagrams with one peer: path for
+// the network unixgram, else addr. A Unix socket gets a name in the abstract
+// namespace (autobind, unix(7)), without which the peer could not answer.
+func ConnectPacket(network string, addr netip.AddrPort, path string) (int, error) {
+	family, sa, err := unix.AF_UNIX, unix.Sockaddr(&unix.SockaddrUnix{Name: path}), error(nil)
+	if network != "unixgram" {
+		family, sa, err = internetSockaddr(addr)
+	}
+	if err != nil {
+		return -1, err
+	}
+	fd, err := packetSocket(network, family)
+	if err != nil {
+		return -1, err
+	}
+	if family == unix.AF_UNIX {
+		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{}))
+	}
+	if err == nil {
+		err = os.NewSyscallError("connect", unix.Connect(fd, sa))
+	}
+	if err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// packetSocket makes a socket that is not bound yet. Where the kernel can hand
+// over datagrams of one sender together, it may (UDP_GRO, udp(7)).
+func packetSocket(network string, family int) (int, error) {
+	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return -1, os.NewSyscallError("socket", err)
+	}
+	if family == unix.AF_INET6 {
+		only := 0
+		if network == "udp6" {
+			only = 1
+		}
+		if err := unix.SetsockoptInt(fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, only); err != nil {
+			_ = unix.Close(fd)
+			return -1, os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
+		}
+	}
+	if family != unix.AF_UNIX {
+		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // of Linux 5.0; without it each comes alone
+	}
+	return fd, nil
+}
+
+// LocalPacket returns the address that a socket for datagrams is bound to.
+func LocalPacket(fd int) (addr netip.AddrPort, path string) {
+	var raw unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	_, _, errno := unix.RawSyscall(unix.SYS_GETSOCKNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
+	if errno != 0 {
+		return netip.AddrPort{}, ""
+	}
+	return addrPort(&raw), string(unixName(&raw, size))
+}
+
+// Wide reports whether the socket's addresses are those of IPv6, and Internet
+// whether it has such addresses at all.
+func Wide(fd int) bool     { return domain(fd) == unix.AF_INET6 }
+func Internet(fd int) bool { return domain(fd) != unix.AF_UNIX }
+
+func domain(fd int) int {
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return unix.AF_UNSPEC
+	}
+	return family
+}
+
+// pathOffset is where a Unix address's name begins.
+const pathOffset = unsafe.Offsetof(unix.RawSockaddrUnix{}.Path)
+
+// unixName reads a Unix address of size bytes. A name in the abstract namespace
+// begins with NUL, for which @ is written; any other ends with NUL. It changes
+// raw.
+func unixName(raw *unix.RawSockaddrAny, size uint32) []byte {
+	if raw.Addr.Family != unix.AF_UNIX || size <= uint32(pathOffset) {
+		return nil
+	}
+	size = min(size, unix.SizeofSockaddrUnix)
+	name := unsafe.Slice((*byte)(unsafe.Add(unsafe.Pointer(raw), pathOffset)), size-uint32(pathOffset))
+	if name[0] == 0 {
+		name[0] = '@'
+		return name
+	}
+	for i, b := range name {
+		if b == 0 {
+			return name[:i]
+		}
+	}
+	return name
+}
+
+// A PacketReader is the room into which datagrams are received in batches
+// (recvmmsg(2)). What it returns is valid until the next Read.
+type PacketReader struct {
+	room    int // for one message
+	data    []byte
+	headers []unix.Mmsghdr
+	vectors []unix.Iovec
+	names   []unix.RawSockaddrAny
+	control []groControl
+	used    int // headers that the last Read has changed
+
+	paths map[string]string // names of Unix sockets, so that each is made once
+	scope uint32            // the interface that was looked up last
+	zone  string            // and its name
+}
+
+// groControl is the control message UDP_GRO: the size of the datagrams that one
+// message holds, one behind the other. The last may be shorter.
+type groControl struct {
+	header unix.Cmsghdr
+	size   int32
+	_      [4]byte
+}
+
+const (
+	// maxMessage is what one message may hold of several datagrams (UDP_GRO).
+	maxMessage = 64 << 10
+	// stagger sets the rooms apart from multiples of the page size, so that
+	// short messages do not all share the same few lines of the cache.
+	stagger = 128
+	// maxPaths bounds the names that a PacketReader remembers.
+	maxPaths = 1024
+)
+
+// NewPacketReader returns room for count messages, with datagrams of at most
+// size bytes.
+func NewPacketReader(count, size int) *PacketReader {
+	room := max(size, maxMessage)
+	r := &PacketReader{
+		room:    room,
+		data:    make([]byte, count*(room+stagger)),
+		headers: make([]unix.Mmsghdr, count),
+		vectors: make([]unix.Iovec, count),
+		names:   make([]unix.RawSockaddrAny, count),
+		control: make([]groControl, count),
+		used:    count,
+		paths:   map[string]string{},
+	}
+	for i := range count {
+		r.vectors[i].Base = &r.data[i*(room+stagger)]
+		r.vectors[i].SetLen(room)
+		h := &r.headers[i].Hdr
+		h.Iov = &r.vectors[i]
+		h.SetIovlen(1)
+		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
+		h.Control = (*byte)(unsafe.Pointer(&r.control[i]))
+	}
+	return r
+}
+
+// Read receives what has arrived, at most as many messages as there is room for,
+// and returns their number. It returns unix.EAGAIN when nothing has arrived, and
+// errors that wait on the socket.
+func (r *PacketReader) Read(fd int) (int, error) {
+	for i := range r.headers[:r.used] {
+		h := &r.headers[i].Hdr
+		h.Namelen = unix.SizeofSockaddrAny
+		h.SetControllen(int(unsafe.Sizeof(groControl{})))
+	}
+	r.used, r.scope = 0, 0
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.headers[0])), uintptr(len(r.headers)), unix.MSG_DONTWAIT, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0:
+			r.used = int(n)
+			return int(n), nil
+		}
+		return 0, errno
+	}
+}
+
+// Full reports whether Read filled all the room, so that more may wait.
+func (r *PacketReader) Full() bool { return r.used == len(r.headers) }
+
+// Message returns message i of the last Read. When it holds several datagrams,
+// segment is the size of each but the last, else 0. The end of one that was too
+// long for the room is cut off.
+func (r *PacketReader) Message(i int) (p []byte, segment int, cut bool) {
+	h := &r.headers[i]
+	c := &r.control[i]
+	p = r.data[i*(r.room+stagger):][:h.Len]
+	if h.Hdr.Controllen >= unix.SizeofCmsghdr && c.header.Level == unix.SOL_UDP && c.header.Type == unix.UDP_GRO {
+		segment = int(c.size)
+	}
+	return p, segment, h.Hdr.Flags&unix.MSG_TRUNC != 0
+}
+
+// Sender returns who sent message i: an internet address or a path, neither for
+// a Unix socket without a name.
+func (r *PacketReader) Sender(i int) (addr netip.AddrPort, path string) {
+	raw := &r.names[i]
+	switch raw.Addr.Family {
+	case unix.AF_UNIX:
+		return netip.AddrPort{}, r.path(unixName(raw, r.headers[i].Hdr.Namelen))
+	case unix.AF_INET6:
+		return r.wideAddr((*unix.RawSockaddrInet6)(unsafe.Pointer(raw))), ""
+	}
+	return addrPort(raw), ""
+}
+
+// path returns name as a string.
+func (r *PacketReader) path(name []byte) string {
+	if len(name) == 0 {
+		return ""
+	}
+	if path, ok := r.paths[string(name)]; ok {
+		return path
+	}
+	if len(r.paths) >= maxPaths {
+		clear(r.paths)
+	}
+	path := string(name)
+	r.paths[path] = path
+	return path
+}
+
+// wideAddr is addrPort for IPv6. Interfaces are looked up once in a batch.
+func (r *PacketReader) wideAddr(sa *unix.RawSockaddrInet6) netip.AddrPort {
+	addr := netip.AddrFrom16(sa.Addr).Unmap()
+	if sa.Scope_id != 0 && addr.Is6() {
+		if r.scope != sa.Scope_id {
+			r.scope, r.zone = sa.Scope_id, zone(sa.Scope_id)
+		}
+		addr = addr.WithZone(r.zone)
+	}
+	return netip.AddrPortFrom(addr, bigEndian(sa.Port))
+}
+
+// A PacketWriter gathers datagrams and sends them in one batch (sendmmsg(2)). It
+// holds one batch at a time, of at most MaxPackets datagrams.
+type PacketWriter struct {
+	headers [MaxPackets]unix.Mmsghdr
+	vectors [MaxPackets]unix.Iovec
+	names   [MaxPackets]unix.RawSockaddrAny
+	control [MaxPackets]segmentControl
+	counts  [MaxPackets]int // datagrams in each message
+
+	messages  int
+	datagrams int
+	peers     int  // names that are used
+	last      peer // whom the last message is for
+	size      int  // of each datagram of the last message but the last one
+	bytes     int  // in the last message
+	open      bool // the last message can take another datagram
+}
+
+type peer struct {
+	addr netip.AddrPort
+	path string
+}
+
+// segmentControl is the control message UDP_SEGMENT: the kernel cuts the message
+// into datagrams of this size (udp(7)).
+type segmentControl struct {
+	header unix.Cmsghdr
+	size   uint16
+	_      [6]byte
+}
+
+const (
+	// MaxPackets bounds the datagrams of one call, so that the raw system call
+	// does not hold up the garbage collector for long. It is also the most that
+	// the kernel cuts one message into (UDP_MAX_SEGMENTS, before Linux 6.9).
+	MaxPackets = 64
+	// maxSegmented is the longest message that may be cut: what an IP packet
+	// holds besides its headers.
+	maxSegmented = 65535 - 40 - 8
+)
+
+// Reset empties the writer.
+func (w *PacketWriter) Reset() {
+	clear(w.vectors[:w.datagrams]) // what they point to may be garbage
+	w.messages, w.datagrams, w.peers = 0, 0, 0
+	w.last, w.open = peer{}, false
+}
+
+// Add adds a datagram and reports whether there was room. Without named it goes
+// to whom the socket is connected to, else to addr or path; wide says that the
+// socket's addresses are those of IPv6. If it is not longer than segments it may
+// become part of a message that the kernel cuts again.
+func (w *PacketWriter) Add(p []byte, addr netip.AddrPort, path string, named, wide bool, segments int) (bool, error) {
+	if w.datagrams == MaxPackets {
+		return false, nil
+	}
+	same := w.messages > 0 && w.last == peer{addr, path}
+	if same && w.join(p) {
+		return true, nil
+	}
+	h := &w.headers[w.messages].Hdr
+	*h = unix.Msghdr{Iov: &w.vectors[w.datagrams]}
+	switch {
+	case !named:
+	case same:
+		before := &w.headers[w.messages-1].Hdr
+		h.Name, h.Namelen = before.Name, before.Namelen
+	default:
+		raw := &w.names[w.peers]
+		size, err := setName(raw, addr, path, wide)
+		if err != nil {
+			return false, err
+		}
+		w.peers++
+		h.Name, h.Namelen = (*byte)(unsafe.Pointer(raw)), size
+	}
+	w.last = peer{addr, path}
+	w.size, w.bytes = len(p), 0
+	w.open = len(p) > 0 && len(p) <= segments
+	w.counts[w.messages] = 0
+	w.messages++
+	w.put(p)
+	return true, nil
+}
+
+// join makes p part of the last message, if it fits behind its datagrams.
+func (w *PacketWriter) join(p []byte) bool {
+	if !w.open || len(p) == 0 || len(p) > w.size || w.bytes+len(p) > maxSegmented {
+		return false
+	}
+	w.open = len(p) == w.size // a shorter one is the last
+	if w.counts[w.messages-1] == 1 {
+		h := &w.headers[w.messages-1].Hdr
+		c := &w.control[w.messages-1]
+		c.header.Level, c.header.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		c.header.SetLen(unix.CmsgLen(int(unsafe.Sizeof(c.size))))
+		c.size = uint16(w.size)
+		h.Control = (*byte)(unsafe.Pointer(c))
+		h.SetControllen(int(unsafe.Sizeof(*c)))
+	}
+	w.put(p)
+	return true
+}
+
+// put adds p to the last message.
+func (w *PacketWriter) put(p []byte) {
+	v := &w.vectors[w.datagrams]
+	v.Base = unsafe.SliceData(p)
+	v.SetLen(len(p))
+	w.datagrams++
+	w.bytes += len(p)
+	w.counts[w.messages-1]++
+	w.headers[w.messages-1].Hdr.SetIovlen(w.counts[w.messages-1])
+}
+
+// Write sends the batch and returns how many datagrams left. An error, such as
+// unix.EAGAIN, is of the first one.
+func (w *PacketWriter) Write(fd int) (int, error) {
+	if w.messages == 0 {
+		return 0, nil
+	}
+	for {
+		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.headers[0])), uintptr(w.messages), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0:
+			sent := 0
+			for _, count := range w.counts[:n] {
+				sent += count
+			}
+			return sent, nil
+		}
+		return 0, errno
+	}
+}
+
+// Segmented returns the size of the datagrams of the first message when it holds
+// several, else 0.
+func (w *PacketWriter) Segmented() int {
+	if w.messages == 0 || w.counts[0] == 1 {
+		return 0
+	}
+	return int(w.control[0].size)
+}
+
+// setName writes an address and returns its size.
+func setName(raw *unix.RawSockaddrAny, addr netip.AddrPort, path string, wide bool) (uint32, error) {
+	if path != "" {
+		return setPath((*unix.RawSockaddrUnix)(unsafe.Pointer(raw)), path)
+	}
+	ip := addr.Addr()
+	if !wide {
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(raw))
+		*sa = unix.RawSockaddrInet4{Family: unix.AF_INET, Port: bigEndian(addr.Port())}
+		if ip = ip.Unmap(); !ip.Is4() {
+			return 0, unix.EAFNOSUPPORT
+		}
+		sa.Addr = ip.As4()
+		return unix.SizeofSockaddrInet4, nil
+	}
+	sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(raw))
+	*sa = unix.RawSockaddrInet6{Family: unix.AF_INET6, Port: bigEndian(addr.Port()), Addr: ip.As16()}
+	if ip.Zone() != "" {
+		index, err := zoneIndex(ip.Zone())
+		if err != nil {
+			return 0, err
+		}
+		sa.Scope_id = index
+	}
+	return unix.SizeofSockaddrInet6, nil
+}
+
+func setPath(sa *unix.RawSockaddrUnix, path string) (uint32, error) {
+	if len(path) >= len(sa.Path) {
+		return 0, unix.ENAMETOOLONG
+	}
+	*sa = unix.RawSockaddrUnix{Family: unix.AF_UNIX}
+	for i := range len(path) {
+		sa.Path[i] = int8(path[i])
+	}
+	if path[0] == '@' {
+		sa.Path[0] = 0
+		return uint32(int(pathOffset) + len(path)), nil
+	}
+	return uint32(int(pathOffset) + len(path) + 1), nil
+}
+
+// zoneIndex is zone the other way round.
+func zoneIndex(zone string) (uint32, error) {
+	if ifi, err := net.InterfaceByName(zone); err == nil {
+		return uint32(ifi.Index), nil
+	}
+	index, err := strconv.ParseUint(zone, 10, 32)
+	if err != nil {
+		return 0, unix.ENODEV
+	}
+	return uint32(index), nil
+}

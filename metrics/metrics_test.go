@@ -1,0 +1,160 @@
+package metrics
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
+	dto "github.com/prometheus/client_model/go"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+func TestNamesFollowTheConventions(t *testing.T) {
+	e := &epi.Engine{Logger: epitest.NoLog()}
+	epitest.Start(t, e, epitest.EchoHandler)
+	problems, err := testutil.CollectAndLint(New(e))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range problems {
+		t.Errorf("%s: %s", p.Metric, p.Text)
+	}
+}
+
+// A pedantic registry compares what is collected with what is described.
+func gather(t *testing.T, e *epi.Engine) map[string]*dto.MetricFamily {
+	t.Helper()
+	registry := prometheus.NewPedanticRegistry()
+	if err := registry.Register(New(e)); err != nil {
+		t.Fatal(err)
+	}
+	families, err := registry.Gather()
+	if err != nil {
+		t.Fatal(err)
+	}
+	byName := map[string]*dto.MetricFamily{}
+	for _, f := range families {
+		byName[f.GetName()] = f
+	}
+	return byName
+}
+
+// sum adds up the metrics of a family that have all of the labels, written as
+// name=value.
+func sum(f *dto.MetricFamily, labels ...string) float64 {
+	total := 0.0
+	for _, m := range f.GetMetric() {
+		has := ""
+		for _, l := range m.GetLabel() {
+			has += fmt.Sprintf(" %s=%s ", l.GetName(), l.GetValue())
+		}
+		all := true
+		for _, label := range labels {
+			all = all && strings.Contains(has, " "+label+" ")
+		}
+		if all {
+			total += m.GetCounter().GetValue() + m.GetGauge().GetValue()
+		}
+	}
+	return total
+}
+
+func TestLiveEngine(t *testing.T) {
+	const clients, size = 5, 100
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		e := m.Engine()
+		s := epitest.Start(t, e, epitest.EchoHandler)
+		text := string(epitest.Pattern(size))
+		for range clients {
+			epitest.RoundTrip(t, s.Dial(), text)
+		}
+		leaving := s.Dial()
+		epitest.CloseWrite(t, leaving)
+		epitest.ExpectEOF(t, leaving)
+		epitest.WaitUntil(t, "it has left", func() bool { return e.Stats().Conns == clients })
+
+		got := gather(t, e)
+		for _, want := range []struct {
+			name   string
+			labels []string
+			value  float64
+		}{
+			{"epi_connections", nil, clients},
+			{"epi_connections_accepted_total", nil, clients + 1},
+			{"epi_connections_closed_total", nil, 1},
+			{"epi_connections_closed_total", []string{"cause=eof"}, 1},
+			{"epi_received_bytes_total", nil, clients * size},
+			{"epi_sent_bytes_total", nil, clients * size},
+			{"epi_workers", nil, float64(m.Workers)},
+			{"epi_engine_info", []string{"driver=" + e.Stats().Driver}, 1},
+		} {
+			if got := sum(got[want.name], want.labels...); got != want.value {
+				t.Errorf("%s%v is %v, want %v", want.name, want.labels, got, want.value)
+			}
+		}
+		if n := len(got["epi_connections"].GetMetric()); n != 2 {
+			t.Errorf("epi_connections is told for %d loops, want 2", n)
+		}
+	})
+}
+
+// A loop that is blocked by a task shows in the histogram, and those that wait
+// behind it in the depth of the queue.
+func TestLagAndQueueDepth(t *testing.T) {
+	const blocked = 20 * time.Millisecond
+	e := &epi.Engine{Loops: 1, Logger: epitest.NoLog()}
+	epitest.Start(t, e, epitest.EchoHandler)
+	l, err := e.Loop(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	release := epitest.Hold(t, l)
+	for range 3 {
+		if err := l.Do(func() {}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if n := sum(gather(t, e)["epi_tasks_waiting"]); n != 3 {
+		t.Errorf("%v tasks wait, want 3", n)
+	}
+	time.Sleep(blocked) // what is measured, not what is waited for
+	release()
+	epitest.WaitUntil(t, "the turn has ended", func() bool { return e.Stats().Lag.Sum >= blocked })
+
+	h := gather(t, e)["epi_loop_lag_seconds"].GetMetric()[0].GetHistogram()
+	short := uint64(0)
+	last := uint64(0)
+	for _, b := range h.GetBucket() {
+		if b.GetCumulativeCount() < last {
+			t.Errorf("the buckets are not cumulative: %v", h.GetBucket())
+		}
+		last = b.GetCumulativeCount()
+		if b.GetUpperBound() < blocked.Seconds() {
+			short = last
+		}
+	}
+	if h.GetSampleCount() <= short || h.GetSampleSum() < blocked.Seconds() {
+		t.Errorf("%d turns of %d are short, in total %v s: the long one is missing", short, h.GetSampleCount(), h.GetSampleSum())
+	}
+}
+
+// Each engine of a program has labels of its own.
+func TestTwoEngines(t *testing.T) {
+	registry := prometheus.NewPedanticRegistry()
+	for _, name := range []string{"front", "back"} {
+		e := &epi.Engine{Loops: 1, Logger: epitest.NoLog()}
+		epitest.Start(t, e, epitest.EchoHandler)
+		if err := prometheus.WrapRegistererWith(prometheus.Labels{"engine": name}, registry).Register(New(e)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := registry.Gather(); err != nil {
+		t.Fatal(err)
+	}
+}

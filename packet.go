@@ -1,0 +1,282 @@
+package epi
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"net"
+	"net/netip"
+	"os"
+	"strings"
+
+	"github.com/epinet/epi/internal/driver"
+)
+
+// A PacketAddr names a socket for datagrams: AddrPort a UDP one, Path a Unix
+// one, whose name begins with @ when it is in the abstract namespace (unix(7)).
+// The zero PacketAddr is a Unix socket without a name, which cannot be answered.
+// It is a value to compare and to use as a key.
+type PacketAddr struct {
+	AddrPort netip.AddrPort
+	Path     string
+}
+
+// String returns the address without a scheme.
+func (a PacketAddr) String() string {
+	if a.AddrPort.IsValid() {
+		return a.AddrPort.String()
+	}
+	return a.Path
+}
+
+// IsZero reports whether the address is that of a socket without a name.
+func (a PacketAddr) IsZero() bool { return a == PacketAddr{} }
+
+// A PacketHandler is told what happens to one socket for datagrams: the one of a
+// PacketListener, with Engine.ReusePort one of those that it has on each loop, or
+// one of DialPacket. Its methods run on the loop that owns the socket, also with
+// Engine.Workers: they must not block. They are never called at the same time
+// and never inside a call of this package.
+//
+// A panic in OnPacket is logged and counted and ends nothing but that call: the
+// socket belongs to all its peers, and none of them shall be able to close it.
+//
+// A handler may also be a [PacketErrorHandler].
+type PacketHandler interface {
+	// OnPacket is called for each datagram that has arrived, also for one
+	// without bytes. p is valid until it returns. Datagrams come in the order
+	// in which the system has queued them; it drops, without a word, what
+	// arrives while its queue is full (SO_RCVBUF, socket(7)).
+	OnPacket(c *PacketConn, p []byte, from PacketAddr)
+
+	// OnClose is the last call, made exactly once. err is nil after Close, and
+	// otherwise the reason why the socket was closed.
+	OnClose(c *PacketConn, err error)
+}
+
+// A PacketErrorHandler also wants to hear of errors that end nothing: a datagram
+// could not be sent and is lost (Stats.PacketsDropped), or the peer's host has
+// answered that nobody listens there (syscall.ECONNREFUSED), which it tells a
+// socket of DialPacket only. Such answers can be forged, and the peer may come
+// back; so closing is left to the handler.
+type PacketErrorHandler interface {
+	OnError(c *PacketConn, err error)
+}
+
+// A PacketListener receives datagrams for an Engine.
+type PacketListener struct {
+	text  string // the address as given
+	addr  PacketAddr
+	conns []*PacketConn // one, or one for each loop
+}
+
+// ListenPacket receives datagrams on address: udp://host:port, udp4://, udp6://
+// or unixgram:///path. Without a host it receives on all addresses, with port 0
+// on one that is free. handler returns what will be told of a socket; it is
+// called once for each, as PacketHandler's methods are.
+//
+// There is one socket, with the loop that has the fewest connections. With
+// Engine.ReusePort each loop has one and the kernel spreads the senders, not
+// their datagrams, over them; Unix sockets know nothing of this.
+//
+// ListenPacket may be called before and during Run. The port is bound when it
+// returns.
+func (e *Engine) ListenPacket(address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	if handler == nil {
+		return nil, fmt.Errorf("epi: listen %s: no handler function was given", address)
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	ln, err := e.listenPacket(address, handler)
+	if err != nil {
+		return nil, fmt.Errorf("epi: listen %s: %w", address, err)
+	}
+	return ln, nil
+}
+
+func (e *Engine) listenPacket(text string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	where, err := parsePacketAddress(text)
+	if err != nil {
+		return nil, err
+	}
+	local, err := where.endpoint(context.Background())
+	if err != nil {
+		return nil, err
+	}
+	loops := []*Loop{e.leastLoop()}
+	reuse := e.cfg.reusePort && where.path == ""
+	if reuse {
+		loops = e.loops
+	}
+	ln := &PacketListener{text: text}
+	for _, l := range loops {
+		c, err := l.bindPacket(where.network, local, reuse)
+		if err != nil {
+			ln.discard()
+			return nil, explain(err, where)
+		}
+		c.makeHandler = handler
+		ln.conns = append(ln.conns, c)
+		ln.addr = PacketAddr(c.local)
+		local = c.local // with the port that was chosen for the first
+	}
+	return ln, ln.begin()
+}
+
+func (l *Loop) bindPacket(network string, local driver.Endpoint, reuse bool) (*PacketConn, error) {
+	h, bound, err := l.drv.BindPacket(network, local, reuse)
+	if err != nil {
+		return nil, err
+	}
+	return newPacketConn(l, network, h, bound, driver.Endpoint{}), nil
+}
+
+// begin lets the loops open their sockets.
+func (ln *PacketListener) begin() error {
+	for i, c := range ln.conns {
+		if err := c.post(); err != nil {
+			for _, begun := range ln.conns[:i] {
+				_ = begun.Close()
+			}
+			ln.conns = ln.conns[i:]
+			ln.discard()
+			return err
+		}
+	}
+	return nil
+}
+
+// discard closes sockets that no loop knows of.
+func (ln *PacketListener) discard() {
+	for _, c := range ln.conns {
+		c.discard()
+	}
+}
+
+// Addr returns the address that the listener is bound to.
+func (ln *PacketListener) Addr() net.Addr {
+	if ln.addr.AddrPort.IsValid() {
+		return net.UDPAddrFromAddrPort(ln.addr.AddrPort)
+	}
+	return &net.UnixAddr{Name: ln.addr.Path, Net: "unixgram"}
+}
+
+// String returns the address with its scheme, as a client needs it.
+func (ln *PacketListener) String() string {
+	scheme, _, _ := strings.Cut(ln.text, "://")
+	return scheme + "://" + ln.addr.String()
+}
+
+// Close closes the listener's sockets, each as PacketConn.Close does. It may be
+// called from any goroutine and more than once.
+func (ln *PacketListener) Close() error {
+	for _, c := range ln.conns {
+		_ = c.Close() // ErrClosed is no news here
+	}
+	return nil
+}
+
+// DialPacket makes a socket that exchanges datagrams with one peer, at an address
+// as for ListenPacket. Nothing is sent: whether anybody listens there is not
+// known. A host's name is looked up first, until ctx ends at the latest; then
+// ctx has no meaning. A Unix socket gets a name of its own, so that the peer can
+// answer.
+//
+// DialPacket may be called from any goroutine; before Run, what is written
+// leaves when Run begins. The socket counts for Engine.MaxConns.
+func (e *Engine) DialPacket(ctx context.Context, address string, handler PacketHandler) (*PacketConn, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	c, err := e.dialPacket(ctx, address, handler)
+	if err != nil {
+		return nil, fmt.Errorf("epi: dial %s: %w", address, err)
+	}
+	return c, nil
+}
+
+func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHandler) (*PacketConn, error) {
+	if handler == nil {
+		return nil, ErrNoHandler
+	}
+	to, err := parsePacketAddress(text)
+	if err != nil {
+		return nil, err
+	}
+	remote, err := to.endpoint(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if remote.Path == "" && (!remote.AddrPort.Addr().IsValid() || remote.AddrPort.Port() == 0) {
+		return nil, fmt.Errorf("address %q names nobody to send to: write %s", text, packetSchemes)
+	}
+	if !e.enter() {
+		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
+	}
+	l := e.leastLoop()
+	h, local, err := l.drv.ConnectPacket(to.network, remote)
+	if err != nil {
+		e.leave()
+		return nil, err
+	}
+	c := newPacketConn(l, to.network, h, local, remote)
+	c.handler = handler
+	if err := c.post(); err != nil {
+		c.discard()
+		e.leave()
+		return nil, err
+	}
+	return c, nil
+}
+
+const packetSchemes = "udp://host:port, udp4://, udp6:// or unixgram:///path"
+
+func parsePacketAddress(text string) (address, error) {
+	scheme, rest, ok := strings.Cut(text, "://")
+	if !ok {
+		return address{}, fmt.Errorf("address %q has no scheme: write %s", text, packetSchemes)
+	}
+	switch scheme {
+	case "udp", "udp4", "udp6":
+		return parseTCP(text, scheme, rest)
+	case "unixgram":
+		return parseUnix(text, scheme, rest)
+	}
+	return address{}, fmt.Errorf("address %q has the scheme %q, which is not one for datagrams: write %s", text, scheme, packetSchemes)
+}
+
+// endpoint returns the one address of a. Of a name's addresses it is the first
+// of IPv4, as in package net.
+func (a address) endpoint(ctx context.Context) (driver.Endpoint, error) {
+	if a.path != "" {
+		return driver.Endpoint{Path: a.path}, nil
+	}
+	addr, err := a.listenAddr(ctx)
+	if err != nil {
+		return driver.Endpoint{}, err
+	}
+	to := addr.(*net.TCPAddr).AddrPort()
+	return driver.Endpoint{AddrPort: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}, nil
+}
+
+// removeSocketFile removes what binding a Unix socket has made.
+func (e *Engine) removeSocketFile(path string) {
+	if path == "" || strings.HasPrefix(path, "@") {
+		return
+	}
+	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		e.cfg.log.Warn("the socket file stays behind", "path", path, "error", err)
+	}
+}
+
+// longestUDP is what a UDP datagram can carry: the length in its header, and for
+// IPv4 that of the packet, without the headers (udp(7), RFC 768, RFC 8200).
+func longestUDP(to netip.Addr) int {
+	if to.Is4() || to.Is4In6() {
+		return math.MaxUint16 - 20 - 8
+	}
+	return math.MaxUint16 - 8
+}

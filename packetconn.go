@@ -1,0 +1,178 @@
+package epi
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+
+	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/wheel"
+)
+
+// A PacketConn is one socket for datagrams, of a PacketListener or of
+// Engine.DialPacket. It is not a connection in the sense of its protocol, which
+// has none. Its methods may be called from any goroutine, also inside callbacks,
+// and never block.
+type PacketConn struct {
+	// Of the loop.
+	sock        driver.PacketSocket
+	loop        *Loop
+	handler     PacketHandler
+	makeHandler func(*PacketConn) PacketHandler // nil for DialPacket
+	sending     *packetQueue                    // what the driver is given next; nil when nothing
+	later       *packetQueue                    // what comes behind it; see waiting
+	waiting     waiting                         // what the peers have no room for
+	opened      bool                            // the driver has the socket
+	pending     bool                            // there is no room on the socket
+	failed      bool                            // the next datagram has failed once
+	expires     int64                           // closing ends by force; 0 while open
+	timer       wheel.Timer                     // guarded by loop.mu
+
+	network       string
+	local, remote driver.Endpoint // remote is zero but for DialPacket
+
+	ending atomic.Bool // Close was called; set under mu
+
+	mu        sync.Mutex
+	queue     *packetQueue // guarded by mu; what waits behind the others; nil when nothing
+	queued    int          // guarded by mu; the cost of what is in all queues
+	scheduled bool         // guarded by mu; a turn is waiting or under way
+	gone      bool         // guarded by mu; nothing is queued any more
+	cause     error        // guarded by mu; the reason to close
+}
+
+func newPacketConn(l *Loop, network string, h driver.Handle, local, remote driver.Endpoint) *PacketConn {
+	c := &PacketConn{loop: l, network: network, local: local, remote: remote}
+	c.sock.Stream = (*packetStream)(c)
+	c.sock.Handle = h
+	c.sock.Remote = remote
+	c.timer.Owner = c
+	return c
+}
+
+// Loop returns the loop that serves the socket.
+func (c *PacketConn) Loop() *Loop { return c.loop }
+
+// LocalAddr returns the address that the socket is bound to, also after it was
+// closed.
+func (c *PacketConn) LocalAddr() PacketAddr { return PacketAddr(c.local) }
+
+// RemoteAddr returns the peer of a socket of DialPacket, also after it was
+// closed; for others the zero PacketAddr.
+func (c *PacketConn) RemoteAddr() PacketAddr { return PacketAddr(c.remote) }
+
+// WriteTo queues a copy of p, which may be empty, for the socket to, and returns
+// at once. What is queued in one turn of the loop leaves together. The errors
+// are ErrClosed, ErrQueueFull (Engine.PacketQueue), ErrPacketTooLong and
+// ErrBadPeer; nothing of p was taken then. That a datagram was taken does not
+// say that it arrives: neither UDP nor this queue promises that.
+func (c *PacketConn) WriteTo(p []byte, to PacketAddr) error {
+	if err := c.check(p, to); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.release()
+	if c.gone || c.ending.Load() {
+		return ErrClosed
+	}
+	if c.queued+packetCost(p) > c.loop.cfg.packetQueue {
+		c.loop.count.queueFull.Add(1)
+		c.loop.count.packetsDropped.Add(1)
+		return ErrQueueFull
+	}
+	c.queued += packetCost(p)
+	if c.queue == nil {
+		c.queue = c.loop.packetQueues.get()
+	}
+	c.queue.add(&c.loop.pool, p, driver.Endpoint(to))
+	return nil
+}
+
+// Write is WriteTo the peer of a socket of DialPacket, as io.Writer.
+func (c *PacketConn) Write(p []byte) (int, error) {
+	if err := c.WriteTo(p, PacketAddr(c.remote)); err != nil {
+		return 0, err
+	}
+	return len(p), nil
+}
+
+// Close sends what is queued, for which it allows Engine.Linger without progress,
+// and closes the socket. The handler hears nothing more but OnClose. It returns
+// ErrClosed when the socket is closed or closing already.
+func (c *PacketConn) Close() error { return c.end(nil) }
+
+// Queued returns the number of bytes that wait to be sent, each datagram counted
+// with the 128 bytes that it needs besides.
+func (c *PacketConn) Queued() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued
+}
+
+// check refuses what can never be sent.
+func (c *PacketConn) check(p []byte, to PacketAddr) error {
+	longest := c.loop.cfg.maxDatagram
+	switch {
+	case c.remote != driver.Endpoint{}:
+		if to != PacketAddr(c.remote) {
+			return fmt.Errorf("%w: the socket speaks to %s only, not to %s", ErrBadPeer, PacketAddr(c.remote), to)
+		}
+	case c.network == "unixgram":
+		if to.Path == "" || to.AddrPort.IsValid() {
+			return fmt.Errorf("%w: %q is no name of a Unix socket", ErrBadPeer, to)
+		}
+	case to.Path != "" || !to.AddrPort.IsValid() || to.AddrPort.Port() == 0 || !c.reaches(to.AddrPort.Addr()):
+		return fmt.Errorf("%w: %q is no address that %s://%s can send to", ErrBadPeer, to, c.network, c.LocalAddr())
+	}
+	if to.Path == "" {
+		longest = min(longest, longestUDP(to.AddrPort.Addr()))
+	}
+	if len(p) > longest {
+		return fmt.Errorf("%w: it has %d bytes, at most %d can be sent", ErrPacketTooLong, len(p), longest)
+	}
+	return nil
+}
+
+// reaches reports whether the socket can send to addresses of that family.
+func (c *PacketConn) reaches(to netip.Addr) bool {
+	is4 := to.Is4() || to.Is4In6()
+	local := c.local.AddrPort.Addr()
+	if local.Is4() {
+		return is4
+	}
+	return !is4 || c.network == "udp" && local.IsUnspecified()
+}
+
+// release unlocks mu and sees to it that what is to do gets a turn.
+func (c *PacketConn) release() {
+	wanted := !c.scheduled && !c.gone && (c.queue != nil || c.ending.Load())
+	c.scheduled = c.scheduled || wanted
+	c.mu.Unlock()
+	if wanted {
+		put(c.loop, &c.loop.packets, hasPackets, c)
+	}
+}
+
+// request asks for a turn.
+func (c *PacketConn) request() {
+	c.mu.Lock()
+	wanted := !c.scheduled && !c.gone
+	c.scheduled = c.scheduled || wanted
+	c.mu.Unlock()
+	if wanted {
+		put(c.loop, &c.loop.packets, hasPackets, c)
+	}
+}
+
+// end begins to close the socket.
+func (c *PacketConn) end(cause error) error {
+	c.mu.Lock()
+	defer c.release()
+	if c.gone || c.ending.Load() {
+		return ErrClosed
+	}
+	c.cause = cause
+	c.ending.Store(true)
+	return nil
+}

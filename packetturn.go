@@ -1,0 +1,318 @@
+package epi
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/epinet/epi/internal/driver"
+)
+
+// packetSends bounds the system calls with which one socket sends in one turn:
+// with 64 datagrams each, that is as much as the largest batch brings.
+const packetSends = 32
+
+// post lets the loop open the socket. From now on the loop does not end before
+// the socket is closed.
+func (c *PacketConn) post() error {
+	if c.loop.engine.stopping.Load() {
+		return ErrShutdown
+	}
+	c.loop.live.Add(1)
+	if err := c.loop.post(c.begin, maxQueue); err != nil {
+		c.loop.live.Add(-1)
+		return err
+	}
+	return nil
+}
+
+// discard closes the socket of which no loop knows.
+func (c *PacketConn) discard() {
+	c.loop.engine.removeSocketFile(c.local.Path)
+	c.loop.drv.Discard(c.sock.Handle)
+}
+
+// begin opens the socket. It runs on the loop.
+func (c *PacketConn) begin() {
+	l := c.loop
+	if c.handler == nil {
+		l.guard("handler function", func() { c.handler = c.makeHandler(c) })
+	}
+	cause := ErrNoHandler
+	if c.handler != nil {
+		cause = l.drv.OpenPacket(&c.sock)
+	}
+	if cause != nil {
+		l.cfg.log.Error("a packet socket cannot be used", "address", c.LocalAddr().String(), "loop", l.id, "error", cause)
+		_ = c.end(cause)
+		c.drop()
+		c.discard()
+		c.closed()
+		return
+	}
+	c.opened = true
+	l.packetConns[c] = struct{}{}
+	if l.draining {
+		_ = c.end(ErrShutdown)
+	}
+	if l.aborted {
+		c.abort(ErrShutdown)
+	}
+	c.request()
+}
+
+// turn is the socket's part of the flush phase.
+func (c *PacketConn) turn() {
+	c.mu.Lock()
+	c.scheduled = false
+	c.mu.Unlock()
+	if !c.opened {
+		return // begin will ask again
+	}
+	c.flush()
+	if c.ending.Load() {
+		c.finish()
+	}
+}
+
+// flush gives the driver what is queued, as long as it takes it.
+func (c *PacketConn) flush() {
+	for range packetSends {
+		batch := c.next()
+		if len(batch) == 0 {
+			return
+		}
+		n, pending, err := c.loop.drv.SendPackets(&c.sock, batch)
+		c.pending = pending
+		c.sent(batch[:n])
+		switch {
+		case errors.Is(err, driver.ErrBusy):
+			c.setAside(batch[n])
+		case err != nil:
+			c.sendFailed(batch[n], err)
+		}
+	}
+	c.request()
+}
+
+// next returns datagrams that may be sent now. When all of a queue have left it
+// goes on with the next.
+func (c *PacketConn) next() []driver.Datagram {
+	for !c.pending && c.nextQueue() {
+		if batch := c.waiting.without(c); len(batch) > 0 {
+			return batch
+		}
+	}
+	return nil
+}
+
+// nextQueue makes the queue whose turn it is the one to send and reports whether
+// there is any.
+func (c *PacketConn) nextQueue() bool {
+	if c.sending != nil && c.sending.first < len(c.sending.datagrams) {
+		return true
+	}
+	c.giveBack(&c.sending)
+	if c.later != nil {
+		c.sending, c.later = c.later, nil
+		return true
+	}
+	c.mu.Lock()
+	c.sending, c.queue = c.queue, nil
+	c.mu.Unlock()
+	return c.sending != nil
+}
+
+// sent accounts for datagrams that the driver took.
+func (c *PacketConn) sent(batch []driver.Datagram) {
+	if len(batch) == 0 {
+		return
+	}
+	size := 0
+	for _, d := range batch {
+		size += len(d.Bytes)
+	}
+	c.waiting.took(batch)
+	c.failed = false
+	if c.expires != 0 {
+		c.expires = deadline(clock(), c.loop.cfg.linger)
+	}
+	c.loop.count.packetsOut.Add(uint64(len(batch)))
+	c.loop.count.bytesOut.Add(uint64(size))
+	c.leave(len(batch), size)
+}
+
+// leave takes the first count datagrams, of so many bytes, out of the queue.
+func (c *PacketConn) leave(count, size int) {
+	c.sending.first += count
+	c.unqueue(count, size)
+}
+
+func (c *PacketConn) unqueue(count, size int) {
+	c.mu.Lock()
+	c.queued -= size + count*packetRecord
+	c.mu.Unlock()
+}
+
+// sendFailed answers an error. It can be one that waited on the socket, so the
+// datagram is tried once more before it is given up.
+func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
+	if c.failed {
+		c.failed = false
+		c.loop.count.packetsDropped.Add(1)
+		c.leave(1, len(d.Bytes))
+		return
+	}
+	c.failed = true
+	if c.sock.Remote == (driver.Endpoint{}) {
+		err = fmt.Errorf("send to %s: %w", PacketAddr(d.Peer), err)
+	}
+	c.tellError(err)
+}
+
+func (c *PacketConn) tellError(err error) {
+	c.loop.count.packetErrors.Add(1)
+	if h, ok := c.handler.(PacketErrorHandler); ok && !c.ending.Load() {
+		c.loop.guard("OnError", func() { h.OnError(c, err) })
+	}
+}
+
+// finish closes a socket that is ending when nothing waits to be sent, or limits
+// the time for that.
+func (c *PacketConn) finish() {
+	c.mu.Lock()
+	over := c.queued == 0 && !c.gone
+	c.gone = c.gone || over
+	c.mu.Unlock()
+	switch {
+	case over:
+		c.shut()
+	case c.expires == 0:
+		c.expires = deadline(clock(), c.loop.cfg.linger)
+		c.loop.schedule(&c.timer, c.expires)
+	}
+}
+
+// abort closes the socket and throws away what is queued. It runs on the loop.
+func (c *PacketConn) abort(cause error) {
+	_ = c.end(cause)
+	c.drop()
+	c.request()
+}
+
+// drop throws away what is queued.
+func (c *PacketConn) drop() {
+	c.mu.Lock()
+	queue := c.queue
+	c.queue = nil
+	c.queued = 0
+	c.mu.Unlock()
+	for _, q := range []**packetQueue{&queue, &c.sending, &c.later, &c.waiting.aside} {
+		if *q != nil {
+			c.loop.count.packetsDropped.Add(uint64(len((*q).rest())))
+		}
+		c.giveBack(q)
+	}
+}
+
+// giveBack gives back a queue.
+func (c *PacketConn) giveBack(q **packetQueue) {
+	if *q != nil {
+		c.loop.packetQueues.put(&c.loop.pool, *q)
+		*q = nil
+	}
+}
+
+// shut has the socket closed in the last phase of this turn.
+func (c *PacketConn) shut() {
+	l := c.loop
+	l.unschedule(&c.timer)
+	c.giveBack(&c.sending)
+	delete(l.packetConns, c)
+	// Before the socket is closed: whoever binds the path next gets a new file.
+	l.engine.removeSocketFile(c.local.Path)
+	l.finishedPackets = append(l.finishedPackets, c)
+}
+
+// closed ends the account of the socket, which is gone.
+func (c *PacketConn) closed() {
+	c.mu.Lock()
+	c.gone = true
+	cause := c.cause
+	c.mu.Unlock()
+	if c.remote != (driver.Endpoint{}) {
+		c.loop.engine.leave()
+	}
+	if c.handler != nil {
+		c.loop.guard("OnClose", func() { c.handler.OnClose(c, cause) })
+	}
+	c.loop.retire()
+}
+
+// expire is run by the loop when a deadline has come.
+func (c *PacketConn) expire(now int64) {
+	c.waiting.retry(c, now)
+	if c.expires == 0 {
+		return
+	}
+	if c.expires > now {
+		c.loop.schedule(&c.timer, c.expires)
+		return
+	}
+	c.mu.Lock()
+	if c.cause == nil {
+		c.cause = ErrLinger
+	}
+	c.mu.Unlock()
+	c.drop()
+	c.request()
+}
+
+// packetStream is how the driver sees a PacketConn, which has no public methods
+// for it.
+type packetStream PacketConn
+
+func (s *packetStream) Arrived(batch []driver.Datagram, oversize int) {
+	c := (*PacketConn)(s)
+	size := 0
+	for _, d := range batch {
+		size += len(d.Bytes)
+	}
+	c.loop.count.packetsIn.Add(uint64(len(batch)))
+	c.loop.count.bytesIn.Add(uint64(size))
+	if oversize > 0 {
+		c.loop.count.packetsDropped.Add(uint64(oversize))
+	}
+	for len(batch) > 0 {
+		batch = batch[c.deliver(batch):]
+	}
+}
+
+// deliver gives datagrams to the handler, up to one at which it panics, and
+// returns how many had their turn.
+func (c *PacketConn) deliver(batch []driver.Datagram) (n int) {
+	defer c.recoverOnPacket()
+	for i := range batch {
+		if c.ending.Load() {
+			return len(batch) // Close throws away what comes after it
+		}
+		n = i + 1
+		c.handler.OnPacket(c, batch[i].Bytes, PacketAddr(batch[i].Peer))
+	}
+	return n
+}
+
+func (c *PacketConn) recoverOnPacket() {
+	if v := recover(); v != nil {
+		c.loop.panicked("OnPacket", v)
+	}
+}
+
+func (s *packetStream) Failed(err error) { (*PacketConn)(s).tellError(err) }
+
+func (s *packetStream) Writable() {
+	c := (*PacketConn)(s)
+	c.pending = false
+	c.request()
+}
+
+func (s *packetStream) PacketClosed() { (*PacketConn)(s).closed() }
