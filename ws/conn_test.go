@@ -309,7 +309,7 @@ func TestDialEndsWithItsContext(t *testing.T) {
 const idleBytes = 600
 
 func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
-	const number = 6000
+	const number = 2000
 	s := echoServer()
 	s.PingInterval = time.Hour
 	hello := []byte(requestLines + offerLine + "\r\n" + begin("a") + last("b") + packed(Text, strings.Repeat("hello ", 20)))
@@ -332,7 +332,11 @@ func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 					if err != nil {
 						t.Fatal(err)
 					}
+					c, err = c.Aside(2 * number)
 					clients = append(clients, c)
+					if err != nil {
+						t.Fatal(err)
+					}
 					if _, err := c.Write(hello); err != nil {
 						t.Fatal(err)
 					}
