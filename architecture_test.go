@@ -18,6 +18,7 @@ var layers = [][]string{
 	{"internal/ringpoll"},
 	{"internal/driver"},
 	{""},
+	{"ws"},
 	{"lab", "lab/load", "metrics"},
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},

@@ -9,6 +9,10 @@ import (
 const echoHelp = `Serve echo: every byte comes back in order. A client that half-closes gets
 everything it sent, then the end of the stream.
 
+A ws:// address speaks WebSocket, with compression, at its path or at all paths
+when it has none: every message comes back. The same port serves a page to try
+it with, and /healthz. A tls:// or wss:// address needs --cert and --key.
+
 SIGINT or SIGTERM drains: no more connections are accepted, and the program
 ends when the clients have everything. A second signal aborts.
 
@@ -16,6 +20,7 @@ Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 
 const echoExample = `  epi echo
   epi echo --listen tcp://:7000 --listen unix:///tmp/echo.sock --stats 1s
+  epi echo --listen ws://127.0.0.1:8080
   epi echo --admin :9090    # curl 127.0.0.1:9090/metrics
   printf 'hello\n' | nc -N 127.0.0.1 7000`
 
@@ -31,6 +36,7 @@ func echoCommand() *cobra.Command {
 			return s.serve(cmd.OutOrStdout(), cmd.ErrOrStderr(), func(*epi.Conn) epi.Handler { return echo{} })
 		},
 	}
+	s.webSocket = echoMessages
 	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
 	return cmd
 }

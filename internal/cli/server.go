@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/ws"
 )
 
 // A server is what the commands that serve have in common: their flags and
@@ -28,14 +29,18 @@ type server struct {
 	stats     time.Duration
 	json      bool
 	logLevel  slog.Level
-	adminAt   string
-	admin     *admin // nil: nobody asked for it
+	cert, key string
+
+	webSocket  func(path string) *ws.Server // for ws:// and wss://; nil: the command has none
+	webSockets []*ws.Server
+	adminAt    string
+	admin      *admin // nil: nobody asked for it
 }
 
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6:// or unix:///path; repeatable")
+	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path or wss://; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
@@ -49,6 +54,8 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
 	flags.Var(adminValue(&s.adminAt), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
+	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://")
+	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
 	flags.BoolVar(&s.json, "json", false, "print JSON objects, one per line")
 	flags.Var(levelValue(&s.logLevel), "log-level", "`level` of the log on stderr: debug, info, warn or error")
 }
@@ -79,13 +86,16 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 // open listens and finds out what there is to tell at the start.
 func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 	var addresses []string
+	if err := s.loadCertificate(); err != nil {
+		return startEvent{}, err
+	}
 	for _, address := range s.listen {
-		ln, err := s.engine.Listen(address, handler)
+		ln, name, err := s.listenOn(address, handler)
 		if err != nil {
 			return startEvent{}, listenError(err)
 		}
 		s.listeners = append(s.listeners, ln)
-		addresses = append(addresses, ln.String())
+		addresses = append(addresses, name)
 	}
 	if err := s.openAdmin(); err != nil {
 		return startEvent{}, failure{err}
@@ -154,6 +164,7 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 	defer drain()
 	result := make(chan error, 1)
 	go func() { result <- s.engine.Run(ctx) }()
+	defer s.closeWebSockets()
 
 	first := measure(&s.engine)
 	last := first

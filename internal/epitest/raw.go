@@ -50,6 +50,17 @@ func (c RawClient) connect(to *net.TCPAddr, source byte) error {
 	return nil
 }
 
+// Aside moves the client's descriptor to one from least up: a server of the
+// same process then has those below for itself, as in a process of its own.
+func (c RawClient) Aside(least int) (RawClient, error) {
+	fd, err := unix.FcntlInt(uintptr(c), unix.F_DUPFD_CLOEXEC, least)
+	if err != nil {
+		return c, fmt.Errorf("fcntl F_DUPFD_CLOEXEC: %w", err)
+	}
+	c.Close()
+	return RawClient(fd), nil
+}
+
 // Write sends all of p.
 func (c RawClient) Write(p []byte) (int, error) {
 	sent := 0

@@ -1,0 +1,32 @@
+package ws
+
+// A Handler is told what happens to one WebSocket. Like those of [epi.Handler]
+// its methods are never called at the same time, and must not block unless the
+// engine has workers.
+//
+// A handler may also be an [OpenHandler] or a [DrainHandler].
+type Handler interface {
+	// OnMessage is called with each whole message, of opcode Text, which is
+	// valid UTF-8 then, or Binary. p is valid until OnMessage returns and may be
+	// changed. An error closes the connection: with the code of a *[CloseError],
+	// or with InternalError.
+	OnMessage(c *Conn, op Opcode, p []byte) error
+
+	// OnClose is the last call, made exactly once. err is nil when the peer has
+	// answered Close, a *[CloseError] when the peer began to close or broke a
+	// rule, io.ErrUnexpectedEOF when the stream ended without a close frame, and
+	// otherwise the reason why the connection broke.
+	OnClose(c *Conn, err error)
+}
+
+// An OpenHandler also wants to know when the upgrade is done. It is the first
+// call. An error closes the connection as that of OnMessage does.
+type OpenHandler interface {
+	OnOpen(c *Conn) error
+}
+
+// A DrainHandler also wants to know when the write queue, having been above
+// Engine.HighWater, has fallen to Engine.LowWater.
+type DrainHandler interface {
+	OnDrain(c *Conn)
+}

@@ -1,0 +1,328 @@
+package ws
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha1"
+	"encoding/base64"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+const (
+	// maxHeader bounds the header of a request or an answer.
+	maxHeader = 64 << 10
+	// keySize is the size of a decoded Sec-WebSocket-Key.
+	keySize = 16
+	// acceptGUID is of RFC 6455, section 1.3.
+	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
+	version    = "13"
+
+	headerKey     = "Sec-Websocket-Key"
+	headerVersion = "Sec-Websocket-Version"
+	headerAccept  = "Sec-Websocket-Accept"
+)
+
+// A Refusal is an answer to a request that is not to become a WebSocket.
+// Server.Check returns one to choose the status.
+type Refusal struct {
+	Status int
+	Reason string // for the client to read
+	Header http.Header
+}
+
+func (r *Refusal) Error() string {
+	return fmt.Sprintf("upgrade refused: %d %s: %s", r.Status, http.StatusText(r.Status), r.Reason)
+}
+
+func refusal(status int, reason string) *Refusal { return &Refusal{Status: status, Reason: reason} }
+
+// response encodes the answer.
+func (r *Refusal) response() []byte {
+	var b bytes.Buffer
+	body := r.Reason + "\n"
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", r.Status, http.StatusText(r.Status))
+	_ = r.Header.Write(&b)
+	fmt.Fprintf(&b, "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	return b.Bytes()
+}
+
+// A headerEnd finds the end of a header that arrives in pieces.
+type headerEnd struct{ scanned int }
+
+// find returns the size of the header at the start of p, 0 while there is more
+// to come.
+func (e *headerEnd) find(p []byte) (int, error) {
+	for e.scanned < len(p) {
+		i := bytes.IndexByte(p[e.scanned:], '\n')
+		if i < 0 {
+			e.scanned = len(p)
+			break
+		}
+		e.scanned += i + 1
+		line := p[:e.scanned]
+		if !bytes.HasSuffix(line, []byte("\r\n")) {
+			return 0, refusal(http.StatusBadRequest, "a line ends without a carriage return")
+		}
+		if e.scanned <= maxHeader && bytes.HasSuffix(line, []byte("\r\n\r\n")) {
+			return e.scanned, nil
+		}
+	}
+	if len(p) > maxHeader {
+		return 0, refusal(http.StatusRequestHeaderFieldsTooLarge, fmt.Sprintf("the header has more than %d bytes", maxHeader))
+	}
+	return 0, nil
+}
+
+// checkLines refuses what net/http lets through: folded lines, control
+// characters, names that are no tokens.
+func checkLines(block []byte) error {
+	lines := strings.Split(string(block), "\r\n")
+	for i, line := range lines {
+		for j := range len(line) {
+			if c := line[j]; c < ' ' && c != '\t' || c == 0x7f {
+				return refusal(http.StatusBadRequest, "a control character in the header")
+			}
+		}
+		if i == 0 || line == "" {
+			continue
+		}
+		if name, _, ok := strings.Cut(line, ":"); !ok || !isToken(name) {
+			return refusal(http.StatusBadRequest, "a malformed line in the header")
+		}
+	}
+	return nil
+}
+
+// countLines counts the lines with a name, which net/http takes out of Header.
+func countLines(block []byte, name string) (n int) {
+	for line := range strings.SplitSeq(string(block), "\r\n") {
+		if key, _, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
+			n++
+		}
+	}
+	return n
+}
+
+func parseRequest(block []byte) (*http.Request, error) {
+	if err := checkLines(block); err != nil {
+		return nil, err
+	}
+	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(block)))
+	if err != nil {
+		return nil, refusal(http.StatusBadRequest, "malformed request")
+	}
+	if hosts := countLines(block[bytes.IndexByte(block, '\n')+1:], "Host"); hosts > 1 || hosts == 0 && r.ProtoAtLeast(1, 1) {
+		return nil, refusal(http.StatusBadRequest, fmt.Sprintf("there must be one Host, and there are %d", hosts))
+	}
+	r.Body = http.NoBody
+	return r, nil
+}
+
+// asksForWebSocket reports whether a request means to be an upgrade, be it a good one or not.
+func asksForWebSocket(r *http.Request) bool {
+	return hasToken(r.Header["Upgrade"], "websocket") || len(r.Header[headerKey])+len(r.Header[headerVersion]) > 0
+}
+
+// checkUpgrade holds RFC 6455, section 4.2.1, against a request.
+func checkUpgrade(r *http.Request) error {
+	keys, versions := r.Header[headerKey], r.Header[headerVersion]
+	switch {
+	case r.Method != http.MethodGet:
+		return &Refusal{http.StatusMethodNotAllowed, "an upgrade is a GET", http.Header{"Allow": {http.MethodGet}}}
+	case r.ProtoMajor != 1 || r.ProtoMinor != 1:
+		return refusal(http.StatusBadRequest, "an upgrade needs HTTP/1.1")
+	case r.Host == "":
+		return refusal(http.StatusBadRequest, "the Host is empty")
+	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
+		return refusal(http.StatusBadRequest, "an upgrade has no body")
+	case !hasToken(r.Header["Upgrade"], "websocket"):
+		return refusal(http.StatusBadRequest, "Upgrade does not say websocket")
+	case !hasToken(r.Header["Connection"], "upgrade"):
+		return refusal(http.StatusBadRequest, "Connection does not say Upgrade")
+	case len(versions) != 1 || versions[0] != version:
+		return &Refusal{http.StatusUpgradeRequired, "the version must be " + version,
+			http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}
+	case len(keys) != 1 || !isKey(keys[0]):
+		return refusal(http.StatusBadRequest, "there must be one Sec-WebSocket-Key, of 16 bytes in base64")
+	}
+	return nil
+}
+
+func isKey(text string) bool {
+	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	return err == nil && len(key) == keySize
+}
+
+// hasToken reports whether a comma separated list has a token, in any case.
+func hasToken(lines []string, token string) bool {
+	return slices.ContainsFunc(tokens(lines), func(t string) bool { return strings.EqualFold(t, token) })
+}
+
+// tokens returns the elements of a comma separated list.
+func tokens(lines []string) (list []string) {
+	for _, line := range lines {
+		for t := range strings.SplitSeq(line, ",") {
+			if t = strings.Trim(t, " \t"); t != "" {
+				list = append(list, t)
+			}
+		}
+	}
+	return list
+}
+
+// acceptKey answers a key.
+func acceptKey(key string) string {
+	sum := sha1.Sum([]byte(key + acceptGUID))
+	return base64.StdEncoding.EncodeToString(sum[:])
+}
+
+// An upgrade is the opening of a connection to a Server.
+type upgrade struct {
+	server *Server
+	end    headerEnd
+}
+
+// begin limits the time for the request.
+func (u *upgrade) begin(c *Conn) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.setTimer(c.with.openTimeout, func() {
+		if c.settle() {
+			c.refuse(refusal(http.StatusRequestTimeout, "the request took too long"), ErrRequestTimeout)
+		}
+	})
+	return nil
+}
+
+// refuse answers and closes.
+func (c *Conn) refuse(r *Refusal, cause error) {
+	c.mu.Lock()
+	c.setCause(cause)
+	c.mu.Unlock()
+	_, _ = c.conn.Write(r.response()) // the queue is empty, or the connection is gone
+	_ = c.conn.Close()
+}
+
+// advance waits for the whole header and then decides.
+func (u *upgrade) advance(c *Conn) error {
+	p := c.conn.Unread()
+	size, err := 0, error(nil)
+	if p[0] < 'A' || p[0] > 'Z' { // no method: something else than HTTP, which may never send a line
+		err = refusal(http.StatusBadRequest, "this is not HTTP")
+	} else {
+		size, err = u.end.find(p)
+	}
+	if err == nil && size == 0 {
+		return nil
+	}
+	if !c.settle() {
+		c.conn.Discard(len(p))
+		return nil
+	}
+	if err == nil {
+		err = u.decide(c, p[:size])
+	}
+	if err != nil {
+		r, ok := err.(*Refusal)
+		if !ok {
+			r = refusal(http.StatusForbidden, err.Error())
+		}
+		c.conn.Discard(len(p))
+		c.refuse(r, err)
+	}
+	return nil
+}
+
+// decide makes the connection a WebSocket or gives it to HTTP, with all that
+// has arrived, or says why it does neither.
+func (u *upgrade) decide(c *Conn, block []byte) error {
+	s := u.server
+	r, err := parseRequest(block)
+	if err != nil {
+		return err
+	}
+	known := s.Path == "" || r.URL.Path == s.Path
+	if !known || !asksForWebSocket(r) {
+		switch {
+		case s.HTTP != nil:
+			return c.conn.Detach(s.serveHTTP)
+		case !known:
+			return refusal(http.StatusNotFound, "there is nothing at this path")
+		}
+		return &Refusal{http.StatusUpgradeRequired, "this port speaks WebSocket",
+			http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}
+	}
+	if err := checkUpgrade(r); err != nil {
+		return err
+	}
+	r.RemoteAddr, r.TLS = c.conn.RemoteAddr().String(), c.conn.TLS()
+	return u.accept(c, r, len(block))
+}
+
+// accept asks the server's functions and answers.
+func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
+	s := u.server
+	if !s.allows(r) {
+		return refusal(http.StatusForbidden, "this origin is not allowed")
+	}
+	if s.Check != nil {
+		if err := s.Check(r); err != nil {
+			return err
+		}
+	}
+	offers, err := parseExtensions(r.Header[headerExtensions])
+	if err != nil {
+		return refusal(http.StatusBadRequest, err.Error())
+	}
+	var extensions string
+	if s.Compression {
+		extensions, c.window = acceptDeflate(offers)
+	}
+	offered := tokens(r.Header[headerProtocol])
+	if i := slices.IndexFunc(s.Subprotocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
+		c.protocol = s.Subprotocols[i]
+	}
+	h := s.Handler(c, r)
+	if h == nil {
+		return refusal(http.StatusForbidden, "refused")
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", acceptKey(r.Header.Get(headerKey)))
+	writeLine(&b, "Sec-WebSocket-Protocol", c.protocol)
+	writeLine(&b, "Sec-WebSocket-Extensions", extensions)
+	b.WriteString("\r\n")
+	c.conn.Discard(size)
+	c.handler = h // from now on OnClose is called
+	_, _ = c.conn.Write(b.Bytes())
+	return nil
+}
+
+func writeLine(w io.Writer, name, value string) {
+	if value != "" {
+		fmt.Fprintf(w, "%s: %s\r\n", name, value)
+	}
+}
+
+func (u *upgrade) opened()      {}
+func (u *upgrade) failed(error) {}
+
+// allows checks the Origin, which browsers send.
+func (s *Server) allows(r *http.Request) bool {
+	origins := r.Header["Origin"]
+	if len(origins) == 0 || slices.Contains(s.Origins, "*") {
+		return true
+	}
+	if len(origins) > 1 {
+		return false
+	}
+	if s.Origins != nil {
+		return slices.ContainsFunc(s.Origins, func(o string) bool { return strings.EqualFold(o, origins[0]) })
+	}
+	u, err := url.Parse(origins[0])
+	return err == nil && strings.EqualFold(u.Host, r.Host)
+}
