@@ -1,0 +1,4 @@
+// Package interop tests package ws against other implementations of WebSocket:
+// gorilla/websocket, coder/websocket and Node's ws, as clients and as servers.
+// It is a module of its own, so that they are no dependencies of epi.
+package interop

@@ -1,0 +1,20 @@
+module github.com/epinet/epi/internal/interop
+
+go 1.26.0
+
+replace github.com/epinet/epi => ../..
+
+require (
+	github.com/coder/websocket v1.8.15
+	github.com/epinet/epi v0.0.0
+	github.com/gorilla/websocket v1.5.3
+)
+
+require (
+	github.com/gobwas/httphead v0.1.0 // indirect
+	github.com/gobwas/ws v1.5.0 // indirect
+	github.com/klauspost/compress v1.20.4 // indirect
+	github.com/pires/go-proxyproto v0.15.0 // indirect
+	go.uber.org/goleak v1.3.0 // indirect
+	golang.org/x/sys v0.49.0 // indirect
+)
