@@ -77,13 +77,14 @@ const (
 	finished                          // the loop closes it in this turn
 	shut                              // the descriptor is gone
 	scheduled                         // a turn is waiting or under way
+	takesLeave                        // open, and its handler is a ShutdownHandler
 	starting    = opening | handshaking
 	ending      = draining | aborting | detaching | finished | shut
 	unwritable  = ending | closeWrite | writeEnded
 )
 
 // todoBits say what a turn is for.
-type todoBits uint8
+type todoBits uint16
 
 const (
 	doRead  = todoBits(driver.ReadReady)  // workers: pull what has arrived
@@ -98,6 +99,7 @@ const (
 	doOffer                      // Resume: offer what is unread
 	doCheck                      // look at the state and the queue
 	doTime                       // look at the deadlines
+	doLeave                      // the engine drains: call OnShutdown and close
 	doClose                      // call OnClose
 )
 
@@ -316,6 +318,18 @@ func (c *Conn) CloseWrite() error {
 	c.set(closeWrite)
 	c.todo |= doCheck
 	return nil
+}
+
+// leave closes the connection because the engine drains. The turn does it when
+// the handler wants to know.
+func (c *Conn) leave() {
+	c.mu.Lock()
+	defer c.release()
+	if c.state.Load()&(takesLeave|ending) == takesLeave {
+		c.todo |= doLeave
+		return
+	}
+	_ = c.endLocked(draining, ErrShutdown)
 }
 
 // end begins to close the connection: how is draining or aborting. A

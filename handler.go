@@ -7,7 +7,8 @@ package epi
 // With callbacks on the loop (the default) a method must not block: it holds up
 // all connections of its loop. With Engine.Workers it may.
 //
-// A handler may also be an [OpenHandler], an [EOFHandler] or a [DrainHandler].
+// A handler may also be an [OpenHandler], an [EOFHandler], a [DrainHandler] or a
+// [ShutdownHandler].
 type Handler interface {
 	// OnData is called when bytes have arrived. Conn.Unread, Conn.Read and
 	// Conn.Discard give access to them. What is left unread is offered again,
@@ -40,4 +41,12 @@ type EOFHandler interface {
 // Engine.HighWater, has fallen to Engine.LowWater.
 type DrainHandler interface {
 	OnDrain(c *Conn)
+}
+
+// A ShutdownHandler also wants to know that the engine is about to close its
+// open connection, because it begins to drain: for a last word to the peer. The
+// connection is closed with ErrShutdown when OnShutdown returns; what it wrote
+// is delivered.
+type ShutdownHandler interface {
+	OnShutdown(c *Conn)
 }

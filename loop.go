@@ -471,7 +471,7 @@ func (l *Loop) closeFinished() {
 // drain closes every connection in order. New ones are closed as they come.
 func (l *Loop) drain() {
 	l.draining = true
-	l.drv.Sockets(func(s driver.Stream) { _ = connOf(s).end(draining, ErrShutdown) })
+	l.drv.Sockets(func(s driver.Stream) { connOf(s).leave() })
 	for c := range l.packetConns {
 		_ = c.end(ErrShutdown)
 	}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -48,6 +49,53 @@ func TestF03_ShutdownWhileIdle(t *testing.T) {
 			}
 		}
 	})
+}
+
+// A handler that wants to know may say a last word, once, unless its connection
+// was closing before.
+func TestF03_ShutdownHandlerTakesItsLeave(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		for name, want := range map[string]struct {
+			leave func(c *epi.Conn)
+			cause string
+		}{
+			"writes":   {func(*epi.Conn) {}, epi.ErrShutdown.Error()},
+			"closes":   {func(c *epi.Conn) { _ = c.Close() }, "<nil>"},
+			"panics":   {func(*epi.Conn) { panic("out") }, "callback panicked: out"},
+			"detaches": {func(c *epi.Conn) { _ = c.Detach(func(c net.Conn) { _ = c.Close() }) }, epi.ErrShutdown.Error()},
+		} {
+			t.Run(name, func(t *testing.T) {
+				closed := make(chan error, 1)
+				e := m.Engine()
+				e.Logger = epitest.NoLog()
+				s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
+					return &leaver{epitest.Funcs{Data: epitest.Echo, Close: func(_ *epi.Conn, err error) { closed <- err }}, want.leave}
+				})
+				c := s.Dial()
+				epitest.RoundTrip(t, c, "open")
+				if err := s.Stop(); err != nil {
+					t.Errorf("Run returned %v", err)
+				}
+				if got, err := io.ReadAll(c); string(got) != "goodbye" || err != nil {
+					t.Errorf("the client reads %q, %v", got, err)
+				}
+				if err := epitest.Receive(t, closed); fmt.Sprint(err) != want.cause {
+					t.Errorf("OnClose told %v, want %s", err, want.cause)
+				}
+			})
+		}
+	})
+}
+
+type leaver struct {
+	epitest.Funcs
+	leave func(*epi.Conn)
+}
+
+func (l *leaver) OnShutdown(c *epi.Conn) {
+	_, _ = c.Write([]byte("goodbye"))
+	l.leave(c)
 }
 
 // TestF03_ShutdownUnderLoad stops an engine while all its connections are

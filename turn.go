@@ -46,6 +46,9 @@ func (c *Conn) turn(h *hands) {
 	if todo&doTime != 0 {
 		c.checkTime()
 	}
+	if todo&doLeave != 0 {
+		c.tellShutdown()
+	}
 	c.flush(h)
 	if c.over() {
 		c.conclude()
@@ -114,8 +117,12 @@ func (c *Conn) makeHandler() bool {
 // establish is the arrow to open.
 func (c *Conn) establish() {
 	c.touch()
+	_, takes := c.handler.(ShutdownHandler)
 	c.mu.Lock()
 	c.unset(starting)
+	if takes {
+		c.set(takesLeave)
+	}
 	c.mu.Unlock()
 	c.logOpened()
 	if d := c.loop.cfg.idleTimeout; d > 0 {
@@ -278,6 +285,13 @@ func (c *Conn) sent(n int) {
 	c.mu.Unlock()
 	if drained {
 		c.tellDrained()
+	}
+}
+
+// tellShutdown closes the connection after the handler's last word.
+func (c *Conn) tellShutdown() {
+	if c.state.Load()&ending == 0 {
+		c.call("OnShutdown", func() error { c.handler.(ShutdownHandler).OnShutdown(c); return ErrShutdown })
 	}
 }
 
@@ -725,7 +739,7 @@ func (s *stream) Sent(n int, err error) {
 // lookAgain asks for a turn after a send, if there is anything to do in it.
 func (c *Conn) lookAgain() {
 	c.mu.Lock()
-	if c.queued > 0 || c.state.Load()&^(scheduled|paused|congested) != 0 {
+	if c.queued > 0 || c.state.Load()&^(scheduled|takesLeave|paused|congested) != 0 {
 		c.todo |= doCheck
 	}
 	c.release()
