@@ -301,6 +301,12 @@ func (s *session) OnDrain(*epi.Conn) {
 	}
 }
 
+// OnShutdown tells the peer that the server goes away (RFC 6455, section 7.4.1).
+// The engine does not wait for its answer, only until it has the close frame.
+func (s *session) OnShutdown(*epi.Conn) {
+	_ = (*Conn)(s).Close(GoingAway, "") // ErrClosed: it was told another reason, or is no WebSocket yet
+}
+
 func (s *session) OnClose(_ *epi.Conn, err error) {
 	c := (*Conn)(s)
 	c.mu.Lock()

@@ -94,6 +94,27 @@ func TestOnCloseTellsWhy(t *testing.T) {
 	}
 }
 
+func TestDrainTellsGoingAway(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		es := serve(t, m, echoServer())
+		talking, silent := es.Dial(), es.Dial()
+		r := open(t, talking, "", text("a"))
+		first := make([]byte, len("\x81\x01a"))
+		if _, err := io.ReadFull(r, first); err != nil {
+			t.Fatal(err)
+		}
+		if err := es.Stop(); err != nil {
+			t.Error(err)
+		}
+		if got := told(t, r); got != "close:1001" {
+			t.Errorf("the server says %q", got)
+		}
+		if got, err := io.ReadAll(silent); len(got) > 0 || err != nil {
+			t.Errorf("without an upgrade the server says %q, %v", got, err)
+		}
+	})
+}
+
 func TestCloseTimeout(t *testing.T) {
 	s, ended := ends(funcs{open: func(c *Conn) error { return c.Close(Normal, "") }})
 	s.CloseTimeout = time.Millisecond
