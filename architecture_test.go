@@ -23,7 +23,7 @@ var layers = [][]string{
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
 	{"internal/epitest", "internal/cli"},
-	{"cmd/epi"},
+	{"cmd/epi", "examples", "examples/blocking", "examples/echo", "examples/lines", "examples/relay", "examples/tls", "examples/udp", "examples/websocket"},
 }
 
 // TestImportsPointOneWay compares the imports of every package, those of its

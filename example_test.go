@@ -2,10 +2,17 @@ package epi_test
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"io"
 	"log"
+	"math/big"
 	"net"
+	"time"
 
 	"github.com/epinet/epi"
 )
@@ -45,5 +52,123 @@ func Example() {
 	// Unordered output:
 	// hello
 	// left: EOF
+	// run: <nil>
+}
+
+// exampleCertificate makes a certificate for localhost.
+func exampleCertificate() tls.Certificate {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		log.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"localhost"}, NotAfter: time.Now().Add(time.Hour)}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		log.Fatal(err)
+	}
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
+}
+
+// The same handler behind TLS. A server that runs for long takes its
+// certificate from files: see LoadCertificate.
+func Example_tls() {
+	cert := exampleCertificate()
+	e := epi.Engine{TLS: &tls.Config{Certificates: []tls.Certificate{cert}}}
+	ln, err := e.Listen("tls://127.0.0.1:0", func(*epi.Conn) epi.Handler { return &session{} })
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+
+	roots := x509.NewCertPool()
+	leaf, err := x509.ParseCertificate(cert.Certificate[0])
+	if err != nil {
+		log.Fatal(err)
+	}
+	roots.AddCert(leaf)
+	c, err := tls.Dial("tcp", ln.Addr().String(), &tls.Config{RootCAs: roots, ServerName: "localhost"})
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(c, "hello\n")
+	_ = c.CloseWrite()
+	echo, _ := io.ReadAll(c)
+	fmt.Print(string(echo))
+
+	cancel()
+	fmt.Println("run:", <-done)
+	// Unordered output:
+	// hello
+	// left: EOF
+	// run: <nil>
+}
+
+// A download sends many bytes to a peer that may be slow, and keeps few of them
+// queued.
+type download struct{ left int }
+
+const (
+	highWater = 64 << 10
+	chunkSize = 16 << 10
+)
+
+var chunk = make([]byte, chunkSize) // given to Send, so it never changes
+
+func (d *download) OnOpen(c *epi.Conn) error { return d.fill(c) }
+
+func (d *download) OnDrain(c *epi.Conn) {
+	if err := d.fill(c); err != nil {
+		_ = c.Abort()
+	}
+}
+
+// fill queues more than HighWater, since OnDrain is called only after that.
+func (d *download) fill(c *epi.Conn) error {
+	for d.left > 0 && c.Queued() <= highWater {
+		n := min(d.left, chunkSize)
+		if err := c.Send(chunk[:n]); err != nil {
+			return err
+		}
+		d.left -= n
+	}
+	if d.left == 0 {
+		return c.Close() // delivers what is queued
+	}
+	return nil
+}
+
+func (d *download) OnData(c *epi.Conn) error {
+	c.Discard(len(c.Unread()))
+	return nil
+}
+
+func (d *download) OnClose(*epi.Conn, error) {}
+
+// A long transfer goes by the watermarks of the queue.
+func ExampleDrainHandler() {
+	const size = 8 << 20
+	e := epi.Engine{HighWater: highWater}
+	ln, err := e.Listen("tcp://127.0.0.1:0", func(*epi.Conn) epi.Handler { return &download{left: size} })
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	n, err := io.Copy(io.Discard, c)
+	fmt.Println(n, err)
+	c.Close()
+
+	cancel()
+	fmt.Println("run:", <-done)
+	// Output:
+	// 8388608 <nil>
 	// run: <nil>
 }

@@ -1,0 +1,87 @@
+package epi_test
+
+import (
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// TestGoInDocsIsCompiled compares every piece of Go in the README and the guide
+// with the Go files of this module, which compile: it must be in one of them,
+// word by word, though not as deep in it.
+func TestGoInDocsIsCompiled(t *testing.T) {
+	guide, err := filepath.Glob("docs/guide/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := goFiles(t)
+	for _, name := range append(guide, "README.md") {
+		for i, piece := range piecesOfGo(t, name) {
+			if !isIn(sources, flat(piece)) {
+				t.Errorf("%s: piece %d of Go is in no Go file of this module:\n%s", name, i+1, piece)
+			}
+		}
+	}
+}
+
+// piecesOfGo returns the blocks of a page that are marked as Go.
+func piecesOfGo(t *testing.T, name string) (pieces []string) {
+	t.Helper()
+	page, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, rest := range strings.Split(string(page), "```go\n")[1:] {
+		piece, _, closed := strings.Cut(rest, "```")
+		if !closed || strings.TrimSpace(piece) == "" {
+			t.Fatalf("%s: a block of Go is empty or has no end", name)
+		}
+		pieces = append(pieces, piece)
+	}
+	return pieces
+}
+
+// goFiles returns the text of this module's Go files, made flat. lab/peers is a
+// module of its own.
+func goFiles(t *testing.T) (sources []string) {
+	t.Helper()
+	err := filepath.WalkDir(".", func(path string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && (path == filepath.Join("lab", "peers") || strings.HasPrefix(path, ".git")) {
+			return fs.SkipDir
+		}
+		if filepath.Ext(path) != ".go" {
+			return nil
+		}
+		text, err := os.ReadFile(path)
+		sources = append(sources, flat(string(text)))
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sources
+}
+
+// flat takes the indentation off each line.
+func flat(text string) string {
+	var b strings.Builder
+	b.WriteByte('\n') // so that a piece begins where a line does
+	for line := range strings.Lines(text) {
+		b.WriteString(strings.TrimSpace(line) + "\n")
+	}
+	return b.String()
+}
+
+func isIn(sources []string, piece string) bool {
+	for _, source := range sources {
+		if strings.Contains(source, piece) {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,179 @@
+// Package examples tests the programs in the directories below it.
+package examples
+
+import (
+	"bufio"
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"io"
+	"math/big"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	gobwas "github.com/gobwas/ws"
+	"github.com/gobwas/ws/wsutil"
+)
+
+// patience bounds what is waited for; nothing is measured with it.
+const patience = 20 * time.Second
+
+// TestExamplesServe builds each program, with a free port instead of its own,
+// and talks to it.
+func TestExamplesServe(t *testing.T) {
+	for _, example := range []struct {
+		name    string
+		network string
+		talk    func(t *testing.T, c net.Conn)
+	}{
+		{"echo", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "hello\n", "hello\n") }},
+		{"tls", "tcp", func(t *testing.T, c net.Conn) {
+			ask(t, tls.Client(c, &tls.Config{InsecureSkipVerify: true}), "hello\n", "hello\n")
+		}},
+		{"websocket", "tcp", talkWebSocket},
+		{"lines", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "one\r\ntwo\nquit\n", "ONE\nTWO\n") }},
+		{"blocking", "tcp", func(t *testing.T, c net.Conn) {
+			ask(t, c, "127.0.0.1\n127.0.0.2\n", "1 [127.0.0.1]\n2 [127.0.0.2]\n")
+		}},
+		{"relay", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "hello\n", "hello\n") }},
+		{"udp", "udp", func(t *testing.T, c net.Conn) { ask(t, c, "a", "1 a"); ask(t, c, "b", "2 b") }},
+	} {
+		t.Run(example.name, func(t *testing.T) {
+			t.Parallel()
+			args := []string{}
+			if example.name == "relay" {
+				args = append(args, "tcp://"+echoServer(t))
+			}
+			c, err := net.Dial(example.network, serve(t, example.name, args...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close()
+			_ = c.SetDeadline(time.Now().Add(patience))
+			example.talk(t, c)
+		})
+	}
+}
+
+// ask sends something and awaits the answer.
+func ask(t *testing.T, c net.Conn, text, want string) {
+	t.Helper()
+	if _, err := io.WriteString(c, text); err != nil {
+		t.Fatal(err)
+	}
+	got := make([]byte, len(want))
+	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
+		t.Fatalf("the answer is %q, %v; want %q", got, err, want)
+	}
+}
+
+func talkWebSocket(t *testing.T, c net.Conn) {
+	d := gobwas.Dialer{NetDial: func(context.Context, string, string) (net.Conn, error) { return c, nil }}
+	if _, _, _, err := d.Dial(t.Context(), "ws://example.com/"); err != nil {
+		t.Fatal(err)
+	}
+	if err := wsutil.WriteClientText(c, []byte("hello")); err != nil {
+		t.Fatal(err)
+	}
+	p, err := wsutil.ReadServerText(c)
+	if err != nil || string(p) != "hello" {
+		t.Fatalf("the answer is %q, %v", p, err)
+	}
+}
+
+// echoServer is what the relay passes connections on to.
+func echoServer(t *testing.T) string { return serve(t, "echo") }
+
+var (
+	fixedPort = regexp.MustCompile(`(tcp|tls|udp)://127\.0\.0\.1:\d+`)
+	listening = regexp.MustCompile(`listening .*://(\S+)`)
+)
+
+// serve runs a program until the test ends and returns its address, which it
+// logs.
+func serve(t *testing.T, name string, args ...string) string {
+	t.Helper()
+	dir := t.TempDir()
+	writeCertificate(t, dir)
+	source, err := os.ReadFile(filepath.Join(name, "main.go"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	main := filepath.Join(dir, "main.go")
+	if err := os.WriteFile(main, fixedPort.ReplaceAll(source, []byte("$1://127.0.0.1:0")), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	binary := filepath.Join(dir, "server")
+	if out, err := exec.Command("go", "build", "-o", binary, main).CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	server := exec.CommandContext(t.Context(), binary, args...)
+	server.Dir = dir
+	log, err := server.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := server.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = server.Process.Kill(); _ = server.Wait() })
+	return address(t, log)
+}
+
+// address reads the log until it tells the address.
+func address(t *testing.T, log io.Reader) string {
+	t.Helper()
+	var said strings.Builder
+	for lines := bufio.NewScanner(log); lines.Scan(); {
+		if found := listening.FindStringSubmatch(lines.Text()); found != nil {
+			go func() { _, _ = io.Copy(io.Discard, log) }() // ends with the server
+			return found[1]
+		}
+		said.WriteString(lines.Text() + "\n")
+	}
+	t.Fatalf("the server has ended:\n%s", said.String())
+	return ""
+}
+
+// writeCertificate makes the files that the TLS server wants.
+func writeCertificate(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1),
+		Subject:      pkix.Name{CommonName: "localhost"},
+		DNSNames:     []string{"localhost"},
+		NotBefore:    time.Now().Add(-time.Hour),
+		NotAfter:     time.Now().Add(time.Hour),
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	pkcs8, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, block := range map[string]*pem.Block{
+		"cert.pem": {Type: "CERTIFICATE", Bytes: der},
+		"key.pem":  {Type: "PRIVATE KEY", Bytes: pkcs8},
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), pem.EncodeToMemory(block), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
