@@ -100,3 +100,17 @@ func TestSocketActivationThatDoesNotFit(t *testing.T) {
 		}
 	})
 }
+
+func TestSocketActivationOfAll(t *testing.T) {
+	t.Setenv("SOCKETS", "a:b")
+	one, two := listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0")
+	p := startWith(t, "activated", handOver(t, one, two), "echo", "--json", "--listen", "fd://")
+	for i, address := range await[startEvent](p, "start").Listen {
+		if want := "tcp://" + []net.Listener{one, two}[i].Addr().String(); address != want {
+			t.Errorf("it listens on %s, want %s", address, want)
+		}
+		epitest.RoundTrip(t, dial(t, address), "hello")
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}

@@ -132,6 +132,28 @@ func TestCertificateThatCannotBeUsedExitsWith1(t *testing.T) {
 	}
 }
 
+func TestClientsNeedCertificatesOfTheirIssuer(t *testing.T) {
+	dir := t.TempDir()
+	cert, key := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	writeCertificate(t, cert, key, time.Now())
+	p := start(t, "echo", "--json", "--listen", "tls://127.0.0.1:0", "--client-ca", cert)
+	begun := await[startEvent](p, "start")
+	c, _ := dialTLS(t, begun.Listen[0])
+	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		t.Errorf("a client without a certificate reads %v", err)
+	}
+	p.signal(syscall.SIGTERM)
+	if totals := await[totalsEvent](p, "totals"); totals.Refused != 1 {
+		t.Errorf("the totals are %+v", totals)
+	}
+	p.end(exitDone)
+	code, _, stderr := call("echo", "--loops", "1", "--listen", "tls://127.0.0.1:0", "--client-ca", key)
+	if code != exitFailed {
+		t.Errorf("exit code %d", code)
+	}
+	expectOneLine(t, stderr, "--client-ca", key, "no certificate")
+}
+
 // Garbage and plain HTTP end their own connection, and the log says so.
 func TestGarbageOnTLSEndsThatConnection(t *testing.T) {
 	p := start(t, "echo", "--json", "--log-level", "info", "--listen", "tls://127.0.0.1:0")
