@@ -29,13 +29,13 @@ func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
 // After an error the old one stays. It may be called from any goroutine.
 func (c *Certificate) Reload() error {
 	for _, name := range []string{c.certFile, c.keyFile} {
-		if _, err := os.Stat(name); err != nil {
-			return fmt.Errorf("certificate: %w", err)
+		if _, err := os.ReadFile(name); err != nil {
+			return fmt.Errorf("certificate: %w: give a file that is there and that this user may read", err)
 		}
 	}
 	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
 	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w", c.certFile, c.keyFile, err)
+		return fmt.Errorf("certificate %s with key %s: %w: give a certificate chain and the key that it was made with, both as PEM", c.certFile, c.keyFile, err)
 	}
 	now := time.Now()
 	if leaf := pair.Leaf; leaf != nil && now.After(leaf.NotAfter) {

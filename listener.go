@@ -24,10 +24,11 @@ const acceptPause = 50 * time.Millisecond
 
 // A Listener accepts connections for an Engine.
 type Listener struct {
-	engine *Engine
-	origin *origin
-	text   string   // the address as given
-	addr   net.Addr // the address as bound
+	engine  *Engine
+	origin  *origin
+	text    string   // the address as given
+	addr    net.Addr // the address as bound
+	adopted bool     // the socket's file is not ours
 
 	acceptors []*acceptor
 	handles   []driver.Handle
@@ -107,6 +108,12 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	}
 	from.local = ln.addr
 	ln.origin = from
+	return ln, ln.begin()
+}
+
+// begin lets all loops accept from the sockets.
+func (ln *Listener) begin() error {
+	e := ln.engine
 	for i, l := range e.loops {
 		a := &acceptor{listener: ln, loop: l}
 		a.sock.Acceptor = (*acceptance)(a)
@@ -116,10 +123,10 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	}
 	ln.open.Store(int32(len(ln.acceptors)))
 	if err := e.addListener(ln); err != nil {
-		return nil, err
+		return err
 	}
 	e.cfg.log.Info("listening", "listener", ln.String())
-	return ln, nil
+	return nil
 }
 
 // bind makes one listening socket for all loops, or one for each.
@@ -243,7 +250,7 @@ func (ln *Listener) closeHandles() {
 	for _, h := range ln.handles {
 		ln.engine.loops[0].drv.Discard(h)
 	}
-	if unix, ok := ln.addr.(*net.UnixAddr); ok {
+	if unix, ok := ln.addr.(*net.UnixAddr); ok && !ln.adopted {
 		ln.engine.removeSocketFile(unix.Name)
 	}
 }

@@ -11,7 +11,22 @@ everything it sent, then the end of the stream.
 
 A ws:// address speaks WebSocket, with compression, at its path or at all paths
 when it has none: every message comes back. The same port serves a page to try
-it with, and /healthz. A tls:// or wss:// address needs --cert and --key.
+it with, and /healthz.
+
+A tls:// or wss:// address has the certificate of --cert and --key; SIGHUP reads
+them again, and when they cannot be used the old one stays. Without them it has
+a self-signed one, made for a trial, which no client trusts by itself: compare
+its SHA-256 fingerprint, which is printed at the start.
+
+A udp:// or unixgram:// address sends each datagram back; --stats and the totals
+tell how many were dropped.
+
+Connections from the networks of --proxy-from must begin with a PROXY header of
+version 1 or 2, and those from elsewhere must not.
+
+With systemd's socket activation, --listen fd://NAME takes the socket with that
+FileDescriptorName=, fd://3, fd://4 and so on take them by their number, and
+fd:// takes all.
 
 SIGINT or SIGTERM drains: no more connections are accepted, and the program
 ends when the clients have everything. A second signal aborts.
@@ -20,7 +35,9 @@ Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 
 const echoExample = `  epi echo
   epi echo --listen tcp://:7000 --listen unix:///tmp/echo.sock --stats 1s
-  epi echo --listen ws://127.0.0.1:8080
+  epi echo --listen ws://127.0.0.1:8080 --listen udp://127.0.0.1:7000
+  epi echo --listen wss://:8443 --cert chain.pem --key key.pem
+  epi echo --listen tls://:7443 --proxy-from 10.0.0.0/8
   epi echo --admin :9090    # curl 127.0.0.1:9090/metrics
   printf 'hello\n' | nc -N 127.0.0.1 7000`
 
@@ -36,7 +53,7 @@ func echoCommand() *cobra.Command {
 			return s.serve(cmd.OutOrStdout(), cmd.ErrOrStderr(), func(*epi.Conn) epi.Handler { return echo{} })
 		},
 	}
-	s.webSocket = echoMessages
+	s.webSocket, s.datagrams = echoMessages, true
 	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
 	return cmd
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -30,6 +31,7 @@ func TestMain(m *testing.M) {
 		"few files":  limited(fewFiles, fewFiles),
 		"no files":   limited(16, 16),
 		"soft limit": limited(fewFiles, 0),
+		"activated":  activated,
 		"nobody": func(args []string) error {
 			if err := syscall.Setuid(nobody); err != nil {
 				return err
@@ -57,6 +59,22 @@ func limited(soft, hard uint64) func([]string) error {
 	}
 }
 
+// activated is the program as systemd starts it, with the names of its sockets
+// in SOCKETS.
+func activated(args []string) error {
+	names := os.Getenv("SOCKETS")
+	for name, value := range map[string]string{
+		"LISTEN_PID":     strconv.Itoa(os.Getpid()),
+		"LISTEN_FDS":     strconv.Itoa(1 + strings.Count(names, ":")),
+		"LISTEN_FDNAMES": names,
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return err
+		}
+	}
+	return program(args)
+}
+
 // program is what the command's main function does.
 func program(args []string) error {
 	os.Exit(Main(args, os.Stdout, os.Stderr))
@@ -80,10 +98,17 @@ func start(t *testing.T, args ...string) *process {
 
 func startAs(t *testing.T, role string, args ...string) *process {
 	t.Helper()
+	return startWith(t, role, nil, args...)
+}
+
+// startWith is startAs with further open files, from descriptor 3 on.
+func startWith(t *testing.T, role string, files []*os.File, args ...string) *process {
+	t.Helper()
 	p := &process{t: t, cmd: exec.Command(os.Args[0], args...)}
 	p.cmd.Env = append(os.Environ(), "EPI_TEST_CHILD="+role,
 		"GORACE=atexit_sleep_ms=0") // the race detector waits for a second before exit code 0
 	p.cmd.Stderr = &p.stderr
+	p.cmd.ExtraFiles = files
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -138,7 +163,7 @@ func await[E anyEvent](p *process, name string) E {
 }
 
 type anyEvent interface {
-	startEvent | statsEvent | drainingEvent | totalsEvent
+	startEvent | statsEvent | drainingEvent | totalsEvent | certificateEvent
 }
 
 func (p *process) signal(s syscall.Signal) {

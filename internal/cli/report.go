@@ -104,6 +104,8 @@ type startEvent struct {
 	LimitOf  string   `json:"limit_of"`  // what limits them
 	InUse    int      `json:"in_use"`    // descriptors in use at the start
 	Admin    string   `json:"admin,omitempty"`
+
+	Certificate *certificateEvent `json:"certificate,omitempty"`
 }
 
 func newStart(addresses []string, stats epi.Stats, wait epi.WaitPolicy, maxConns int, r room) startEvent {
@@ -131,6 +133,9 @@ func (e startEvent) text() string {
 	for _, address := range e.Listen {
 		fmt.Fprintf(&b, "listening on %s\n", address)
 	}
+	if e.Certificate != nil {
+		b.WriteString(e.Certificate.text())
+	}
 	fmt.Fprintf(&b, "driver       %s (%s)\n", e.Driver, e.Reason)
 	fmt.Fprintf(&b, "loops        %d\n", e.Loops)
 	if e.Workers == 0 {
@@ -155,11 +160,18 @@ type measurement struct {
 	when  time.Time
 	cpu   time.Duration // of the process, user and system
 	stats epi.Stats
+
+	sockets int64 // for datagrams; Stats.Conns counts them, too
 }
 
-func measure(e *epi.Engine) measurement {
-	return measurement{when: time.Now(), cpu: processorTime(), stats: e.Stats()}
+func (s *server) measure() measurement {
+	m := measurement{when: time.Now(), cpu: processorTime(), stats: s.engine.Stats(), sockets: s.packets.sockets.Load()}
+	m.stats.PacketsDropped += s.packets.unanswered.Load()
+	return m
 }
+
+// conns are those with a peer.
+func (m measurement) conns() int64 { return max(m.stats.Conns-m.sockets, 0) }
 
 // processorTime returns the CPU time that the process has used.
 func processorTime() time.Duration {
@@ -180,6 +192,11 @@ type statsEvent struct {
 	BytesOutPerSecond float64 `json:"bytes_out_per_second"`
 	EventsPerWait     float64 `json:"events_per_wait"`
 	CPUPercent        float64 `json:"cpu_percent"` // 100 is one CPU
+	PacketsIn         uint64  `json:"packets_in"`  // since the start
+	PacketsOut        uint64  `json:"packets_out"`
+	PacketsDropped    uint64  `json:"packets_dropped"`
+
+	droppedNow uint64 // between the measurements
 }
 
 func newStats(from, to measurement) statsEvent {
@@ -187,13 +204,17 @@ func newStats(from, to measurement) statsEvent {
 	since := func(a, b uint64) float64 { return float64(b - a) }
 	return statsEvent{
 		Event:             "stats",
-		Connections:       to.stats.Conns,
+		Connections:       to.conns(),
 		BytesIn:           to.stats.BytesIn,
 		BytesOut:          to.stats.BytesOut,
 		BytesInPerSecond:  ratio(since(from.stats.BytesIn, to.stats.BytesIn), seconds),
 		BytesOutPerSecond: ratio(since(from.stats.BytesOut, to.stats.BytesOut), seconds),
 		EventsPerWait:     ratio(since(from.stats.Events, to.stats.Events), since(from.stats.Waits, to.stats.Waits)),
 		CPUPercent:        ratio(100*(to.cpu-from.cpu).Seconds(), seconds),
+		PacketsIn:         to.stats.PacketsIn,
+		PacketsOut:        to.stats.PacketsOut,
+		PacketsDropped:    to.stats.PacketsDropped,
+		droppedNow:        to.stats.PacketsDropped - from.stats.PacketsDropped,
 	}
 }
 
@@ -205,10 +226,15 @@ func ratio(a, b float64) float64 {
 	return math.Round(a/b*100) / 100
 }
 
-// text fits into 80 columns, as a live line must not wrap.
+// text fits into 80 columns, as a live line must not wrap. So datagrams that were
+// dropped take the place of what matters less then.
 func (e statsEvent) text() string {
-	return fmt.Sprintf("%6d conns  in %10s/s  out %10s/s  %5.1f events/wait  cpu %3.0f%%\n",
-		e.Connections, size(e.BytesInPerSecond), size(e.BytesOutPerSecond), e.EventsPerWait, e.CPUPercent)
+	loop := fmt.Sprintf("%5.1f events/wait", e.EventsPerWait)
+	if e.droppedNow > 0 {
+		loop = fmt.Sprintf("%9d dropped", e.droppedNow)
+	}
+	return fmt.Sprintf("%6d conns  in %10s/s  out %10s/s  %s  cpu %3.0f%%\n",
+		e.Connections, size(e.BytesInPerSecond), size(e.BytesOutPerSecond), loop, e.CPUPercent)
 }
 
 // size writes a number of bytes for people.
@@ -232,7 +258,7 @@ type drainingEvent struct {
 }
 
 func newDraining(now measurement) drainingEvent {
-	return drainingEvent{Event: "draining", Connections: now.stats.Conns}
+	return drainingEvent{Event: "draining", Connections: now.conns()}
 }
 
 func (e drainingEvent) text() string {
@@ -248,6 +274,12 @@ type totalsEvent struct {
 	BytesIn  uint64  `json:"bytes_in"`
 	BytesOut uint64  `json:"bytes_out"`
 	Seconds  float64 `json:"seconds"`
+
+	Handshakes     uint64 `json:"handshakes"`
+	Refused        uint64 `json:"refused"` // for their handshake or PROXY header
+	PacketsIn      uint64 `json:"packets_in"`
+	PacketsOut     uint64 `json:"packets_out"`
+	PacketsDropped uint64 `json:"packets_dropped"`
 }
 
 func newTotals(first, last measurement) totalsEvent {
@@ -259,12 +291,25 @@ func newTotals(first, last measurement) totalsEvent {
 		BytesIn:  last.stats.BytesIn,
 		BytesOut: last.stats.BytesOut,
 		Seconds:  math.Round(last.when.Sub(first.when).Seconds()*1000) / 1000,
+
+		Handshakes:     last.stats.Handshakes,
+		Refused:        last.stats.Refused,
+		PacketsIn:      last.stats.PacketsIn,
+		PacketsOut:     last.stats.PacketsOut,
+		PacketsDropped: last.stats.PacketsDropped,
 	}
 }
 
 func (e totalsEvent) text() string {
-	return fmt.Sprintf("accepted     %d\nclosed       %d\nshed         %d\nbytes in     %d\nbytes out    %d\nduration     %v\n",
-		e.Accepted, e.Closed, e.Shed, e.BytesIn, e.BytesOut, time.Duration(e.Seconds*float64(time.Second)).Round(time.Millisecond))
+	var b strings.Builder
+	if e.Handshakes+e.Refused > 0 {
+		fmt.Fprintf(&b, "handshakes   %d\nrefused      %d\n", e.Handshakes, e.Refused)
+	}
+	if e.PacketsIn+e.PacketsDropped > 0 {
+		fmt.Fprintf(&b, "packets in   %d\npackets out  %d\ndropped      %d\n", e.PacketsIn, e.PacketsOut, e.PacketsDropped)
+	}
+	return fmt.Sprintf("accepted     %d\nclosed       %d\nshed         %d\nbytes in     %d\nbytes out    %d\n%sduration     %v\n",
+		e.Accepted, e.Closed, e.Shed, e.BytesIn, e.BytesOut, &b, time.Duration(e.Seconds*float64(time.Second)).Round(time.Millisecond))
 }
 
 // plural writes a number of things.

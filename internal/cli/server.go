@@ -9,7 +9,6 @@ import (
 	"net"
 	"os"
 	"os/signal"
-	"strings"
 	"syscall"
 	"time"
 
@@ -22,14 +21,19 @@ import (
 // A server is what the commands that serve have in common: their flags and
 // their life, which is listen, tell, run, drain.
 type server struct {
-	engine    epi.Engine
-	listeners []*epi.Listener
-	listen    []string
-	way       way
-	stats     time.Duration
-	json      bool
-	logLevel  slog.Level
-	cert, key string
+	engine      epi.Engine
+	listen      []string
+	options     epi.ListenOptions // of all listeners
+	security    security
+	hangups     <-chan os.Signal // nil: no files to read again
+	passed      []*passed        // sockets that were handed over
+	datagrams   bool             // the command answers them
+	packets     packetEcho
+	socketFiles []string // to be removed when the loops do not come to it
+	way         way
+	stats       time.Duration
+	json        bool
+	logLevel    slog.Level
 
 	webSocket  func(path string) *ws.Server // for ws:// and wss://; nil: the command has none
 	webSockets []*ws.Server
@@ -40,7 +44,7 @@ type server struct {
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path or wss://; repeatable")
+	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path or fd://name; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
@@ -52,10 +56,12 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(limit(&e.DrainTimeout), "drain-timeout", "`duration` after which draining gives up (default 10s)")
 	flags.BoolVar(&e.ReusePort, "reuse-port", false, "a listening socket for each loop (SO_REUSEPORT)")
 	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
+	s.security.addFlags(flags)
+	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 1024)")
+	flags.Var(limit(&e.HandshakeTimeout), "handshake-timeout", "`duration` allowed for a TLS handshake and a PROXY header (default 10s)")
+	flags.Var(prefixesValue(&s.options.ProxyFrom), "proxy-from", "`network` such as 10.0.0.0/8 of proxies, whose connections begin with a PROXY header; repeatable (default none)")
 	flags.Var(adminValue(&s.adminAt), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
-	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://")
-	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
 	flags.BoolVar(&s.json, "json", false, "print JSON objects, one per line")
 	flags.Var(levelValue(&s.logLevel), "log-level", "`level` of the log on stderr: debug, info, warn or error")
 }
@@ -85,17 +91,9 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 
 // open listens and finds out what there is to tell at the start.
 func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
-	var addresses []string
-	if err := s.loadCertificate(); err != nil {
+	addresses, err := s.openListeners(handler)
+	if err != nil {
 		return startEvent{}, err
-	}
-	for _, address := range s.listen {
-		ln, name, err := s.listenOn(address, handler)
-		if err != nil {
-			return startEvent{}, listenError(err)
-		}
-		s.listeners = append(s.listeners, ln)
-		addresses = append(addresses, name)
 	}
 	if err := s.openAdmin(); err != nil {
 		return startEvent{}, failure{err}
@@ -112,7 +110,37 @@ func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 	if s.admin != nil {
 		begun.Admin = s.admin.url()
 	}
+	if s.engine.TLS != nil {
+		served := s.security.describe(s.engine.TLS)
+		begun.Certificate = &served
+	}
 	return begun, nil
+}
+
+// openListeners listens everywhere, and returns the addresses.
+func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses []string, err error) {
+	if s.passed, err = takePassed(); err != nil {
+		return nil, failure{err}
+	}
+	if s.engine.TLS, err = s.security.open(s.listen); err != nil {
+		return nil, err
+	}
+	if s.security.files != nil {
+		s.hangups = notifyHangup()
+	}
+	for _, address := range s.listen {
+		bound, err := s.listenAt(address, handler)
+		if err != nil {
+			return nil, err
+		}
+		addresses = append(addresses, bound...)
+	}
+	for _, p := range s.passed {
+		if !p.taken {
+			s.engine.Logger.Warn("a socket was handed over and is not used: name it by --listen", "socket", p.String())
+		}
+	}
+	return addresses, nil
 }
 
 func (s *server) openAdmin() (err error) {
@@ -166,29 +194,31 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 	go func() { result <- s.engine.Run(ctx) }()
 	defer s.closeWebSockets()
 
-	first := measure(&s.engine)
+	first := s.measure()
 	last := first
 	ticks, stop := tick(s.stats)
 	defer stop()
 	for {
 		select {
 		case <-ticks:
-			now := measure(&s.engine)
+			now := s.measure()
 			out.tellLive(newStats(last, now))
 			last = now
+		case <-s.hangups:
+			out.tell(s.security.reload(s.engine.TLS, s.engine.Logger))
 		case <-signals:
 			if ctx.Err() != nil {
 				err := s.abort(result)
-				out.tell(newTotals(first, measure(&s.engine)))
+				out.tell(newTotals(first, s.measure()))
 				return err
 			}
 			s.drains()
-			if now := measure(&s.engine); now.stats.Conns > 0 {
+			if now := s.measure(); now.conns() > 0 {
 				out.tell(newDraining(now))
 			}
 			drain()
 		case err := <-result:
-			out.tell(newTotals(first, measure(&s.engine)))
+			out.tell(newTotals(first, s.measure()))
 			return runError(err)
 		}
 	}
@@ -201,7 +231,7 @@ const lastMoment = time.Second
 // none are left there is nothing to give up, only a moment to wait: timeout(1)
 // and its like send each signal twice.
 func (s *server) abort(result <-chan error) error {
-	left := s.engine.Stats().Conns
+	left := s.measure().conns()
 	if left == 0 {
 		select {
 		case err := <-result:
@@ -215,11 +245,8 @@ func (s *server) abort(result <-chan error) error {
 
 // removeSocketFiles does what the loops may not have come to.
 func (s *server) removeSocketFiles() {
-	for _, ln := range s.listeners {
-		addr, ok := ln.Addr().(*net.UnixAddr)
-		if ok && !strings.HasPrefix(addr.Name, "@") { // those with @ are no files
-			_ = os.Remove(addr.Name)
-		}
+	for _, file := range s.socketFiles {
+		_ = os.Remove(file)
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -149,5 +150,16 @@ func levelValue(to *slog.Level) *value[slog.Level] {
 			return 0, errors.New("write debug, info, warn or error")
 		}
 		return level, nil
+	}}
+}
+
+// prefixesValue is networks, one each time that the flag is given.
+func prefixesValue(to *[]netip.Prefix) *value[[]netip.Prefix] {
+	return &value[[]netip.Prefix]{to: to, parse: func(text string) ([]netip.Prefix, error) {
+		p, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, errors.New("write a network in CIDR form such as 10.0.0.0/8 or 127.0.0.1/32")
+		}
+		return append(*to, p.Masked()), nil
 	}}
 }

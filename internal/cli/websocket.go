@@ -1,15 +1,12 @@
 package cli
 
 import (
-	"crypto/tls"
 	_ "embed"
-	"errors"
 	"fmt"
 	"io"
 	"net/http"
 	"strings"
 
-	"github.com/epinet/epi"
 	"github.com/epinet/epi/ws"
 )
 
@@ -25,47 +22,21 @@ const (
 // webSocketSchemes are those that this package adds, with the engine's below.
 var webSocketSchemes = map[string]string{"ws": "tcp", "wss": "tls"}
 
-// loadCertificate reads --cert and --key.
-func (s *server) loadCertificate() error {
-	switch {
-	case s.cert == "" && s.key == "":
-		return nil
-	case s.cert == "" || s.key == "":
-		return errors.New("--cert and --key belong together: give both")
-	}
-	c, err := epi.LoadCertificate(s.cert, s.key)
-	if err != nil {
-		return failure{err}
-	}
-	s.engine.TLS = &tls.Config{GetCertificate: c.GetCertificate}
-	return nil
-}
-
-// listenOn listens on an address of the engine or of package ws, and returns
-// how the address is told.
-func (s *server) listenOn(address string, handler func(*epi.Conn) epi.Handler) (*epi.Listener, string, error) {
-	scheme, rest, _ := strings.Cut(address, "://")
-	below, ok := webSocketSchemes[scheme]
-	if !ok || s.webSocket == nil {
-		ln, err := s.engine.Listen(address, handler)
-		if err != nil {
-			return nil, "", err
-		}
-		return ln, ln.String(), nil
-	}
+// listenWebSocket listens on an address of package ws.
+func (s *server) listenWebSocket(address, scheme, rest string) ([]string, error) {
 	host, path, hasPath := strings.Cut(rest, "/")
 	if hasPath {
 		path = "/" + path
 	}
 	w := s.webSocket(path)
 	s.engine.MaxQueued = max(s.engine.MaxQueued, echoQueued)
-	ln, err := s.engine.Listen(below+"://"+host, w.Serve)
+	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, w.Serve)
 	if err != nil {
-		return nil, "", fmt.Errorf("%s: %w", address, err)
+		return nil, listenError(fmt.Errorf("%s: %w", address, err))
 	}
 	s.webSockets = append(s.webSockets, w)
 	_, bound, _ := strings.Cut(ln.String(), "://")
-	return ln, scheme + "://" + bound + path, nil
+	return []string{scheme + "://" + bound + path}, nil
 }
 
 // closeWebSockets closes the connections that HTTP still has.

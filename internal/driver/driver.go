@@ -178,8 +178,10 @@ type Driver interface {
 	// Bind makes a socket that listens on addr, and returns the address that it
 	// got. With reusePort several sockets may listen on one port.
 	Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error)
-	// Discard closes a socket that is not open in any driver: one of Bind, or
-	// one that was accepted.
+	// Adopt takes over the socket of ln and closes ln. On error the caller keeps it.
+	Adopt(ln net.Listener) (Handle, error)
+	// Discard closes a socket that is not open in any driver: one of Bind or
+	// Adopt, or one that was accepted.
 	Discard(h Handle)
 	// Wake makes Wait return, now or the next time.
 	Wake() error

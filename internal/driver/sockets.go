@@ -169,6 +169,14 @@ func (d *sockets) Bind(network string, addr net.Addr, reusePort bool) (Handle, n
 	return Handle(fd), sock.LocalAddr(fd), nil
 }
 
+func (d *sockets) Adopt(ln net.Listener) (Handle, error) {
+	fd, err := sock.Adopt(ln)
+	if err != nil {
+		return NoHandle, err
+	}
+	return Handle(fd), nil
+}
+
 func (d *sockets) Sockets(visit func(Stream)) {
 	for _, s := range d.open.All() {
 		visit(s.Stream)

@@ -18,6 +18,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -300,6 +301,60 @@ func listen(network string, addr net.Addr, reusePort bool) (int, error) {
 		return -1, os.NewSyscallError("listen", err)
 	}
 	return fd, nil
+}
+
+// Adopt returns a descriptor for a listening socket of package net, and closes
+// ln. What connections inherit is as after Listen.
+func Adopt(ln net.Listener) (int, error) {
+	fd, err := duplicate(ln)
+	if err != nil {
+		return -1, err
+	}
+	if err := prepareAdopted(fd, ln.Addr()); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	if u, ok := ln.(*net.UnixListener); ok {
+		u.SetUnlinkOnClose(false)
+	}
+	_ = ln.Close() // which leaves the duplicate
+	return fd, nil
+}
+
+func duplicate(ln net.Listener) (int, error) {
+	conn, ok := ln.(syscall.Conn)
+	if !ok {
+		return -1, fmt.Errorf("a %T has no socket of its own: hand over a *net.TCPListener or *net.UnixListener", ln)
+	}
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return -1, err
+	}
+	fd := -1
+	failed := raw.Control(func(original uintptr) {
+		fd, err = unix.FcntlInt(original, unix.F_DUPFD_CLOEXEC, 0)
+	})
+	if err := errors.Join(failed, err); err != nil {
+		return -1, os.NewSyscallError("fcntl", err)
+	}
+	return fd, nil
+}
+
+func prepareAdopted(fd int, addr net.Addr) error {
+	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
+	}
+	if listens == 0 {
+		return errors.New("the socket does not listen: listen(2) comes before it is handed over")
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return os.NewSyscallError("fcntl O_NONBLOCK", err)
+	}
+	if addr.Network() == "tcp" {
+		return setStreamOptions(fd)
+	}
+	return nil
 }
 
 // setListenOptions sets what accepted connections inherit, too.

@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+)
+
+// fdScheme names a socket that systemd has opened and handed over
+// (sd_listen_fds(3)): fd://3 by its descriptor, fd://web by
+// its name, fd:// all of them.
+const fdScheme = "fd"
+
+// firstPassed is the first descriptor that is handed over, SD_LISTEN_FDS_START.
+const firstPassed = 3
+
+// A passed socket is one that systemd has handed over.
+type passed struct {
+	fd    int
+	name  string // FileDescriptorName= of the socket unit
+	taken bool
+}
+
+func (p *passed) String() string {
+	if p.name == "" {
+		return fmt.Sprintf("%s://%d", fdScheme, p.fd)
+	}
+	return fmt.Sprintf("%s://%d (%s)", fdScheme, p.fd, p.name)
+}
+
+// errNothingPassed is for programs that were started by somebody else.
+var errNothingPassed = errors.New("no socket was handed over: start the program from a systemd socket unit, or choose another address")
+
+// takePassed returns the sockets that were handed over to this process, and
+// takes them out of its environment: its children have none.
+func takePassed() ([]*passed, error) {
+	pid, count, names := os.Getenv("LISTEN_PID"), os.Getenv("LISTEN_FDS"), os.Getenv("LISTEN_FDNAMES")
+	for _, name := range []string{"LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"} {
+		if err := os.Unsetenv(name); err != nil {
+			return nil, err
+		}
+	}
+	if pid != strconv.Itoa(os.Getpid()) {
+		return nil, nil // nothing, or for another process
+	}
+	n, err := strconv.Atoi(count)
+	if err != nil || n < 0 || n > maxCount {
+		return nil, fmt.Errorf("LISTEN_FDS is %q: it is to be a number of sockets", count)
+	}
+	var sockets []*passed
+	for i := range n {
+		p := &passed{fd: firstPassed + i}
+		if fields := strings.Split(names, ":"); i < len(fields) {
+			p.name = fields[i]
+		}
+		syscall.CloseOnExec(p.fd)
+		sockets = append(sockets, p)
+	}
+	return sockets, nil
+}
+
+// openPassed returns listeners of the socket that place names by its descriptor
+// or its name, of all that are left when place is empty.
+func openPassed(sockets []*passed, place string) ([]net.Listener, error) {
+	if len(sockets) == 0 {
+		return nil, errNothingPassed
+	}
+	var found []net.Listener
+	for _, p := range sockets {
+		if p.taken || place != "" && p.name != place && strconv.Itoa(p.fd) != place {
+			continue
+		}
+		ln, err := p.open()
+		if err != nil {
+			closeAll(found)
+			return nil, err
+		}
+		found = append(found, ln)
+		if place != "" {
+			break // sockets of one name are taken one by one
+		}
+	}
+	if len(found) == 0 {
+		return nil, fmt.Errorf("no such socket is left: %s", describePassed(sockets))
+	}
+	return found, nil
+}
+
+func (p *passed) open() (net.Listener, error) {
+	p.taken = true
+	file := os.NewFile(uintptr(p.fd), p.String())
+	defer file.Close()
+	ln, err := net.FileListener(file)
+	if err != nil {
+		return nil, fmt.Errorf("%s is no listening stream socket: %w", p, err)
+	}
+	return ln, nil
+}
+
+func closeAll(listeners []net.Listener) {
+	for _, ln := range listeners {
+		_ = ln.Close() // the program ends
+	}
+}
+
+func describePassed(sockets []*passed) string {
+	var all []string
+	for _, p := range sockets {
+		text := p.String()
+		if p.taken {
+			text += " is taken"
+		}
+		all = append(all, text)
+	}
+	return plural(int64(len(sockets)), "socket") + " handed over: " + strings.Join(all, ", ")
+}

@@ -1,0 +1,116 @@
+package cli
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/epinet/epi/internal/epitest"
+)
+
+// handOver opens listening sockets for a process, as systemd does.
+func handOver(t *testing.T, listeners ...net.Listener) []*os.File {
+	t.Helper()
+	var files []*os.File
+	for _, ln := range listeners {
+		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = f.Close(); _ = ln.Close() })
+		files = append(files, f)
+	}
+	return files
+}
+
+func listen(t *testing.T, network, address string) net.Listener {
+	t.Helper()
+	ln, err := net.Listen(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ln
+}
+
+// Sockets that were handed over are found by name and by number, serve who came
+// before the program, and stay for the next one.
+func TestSocketActivation(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "echo.sock")
+	web, local := listen(t, "tcp", "127.0.0.1:0"), listen(t, "unix", path)
+	early := dial(t, "tcp://"+web.Addr().String())
+	t.Setenv("SOCKETS", "web:local")
+	p := startWith(t, "activated", handOver(t, web, local), "echo", "--json", "--listen", "fd://web", "--listen", "fd://4")
+	begun := await[startEvent](p, "start")
+	want := []string{"tcp://" + web.Addr().String(), "unix://" + path}
+	if strings.Join(begun.Listen, " ") != strings.Join(want, " ") {
+		t.Errorf("it listens on %v, want %v", begun.Listen, want)
+	}
+	epitest.RoundTrip(t, early, "early")
+	epitest.RoundTrip(t, dial(t, want[1]), "local")
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); stderr != "" {
+		t.Errorf("stderr: %s", stderr)
+	}
+	_ = dial(t, want[0]) // systemd still listens
+	_ = dial(t, want[1])
+}
+
+func TestSocketActivationThatDoesNotFit(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		args  []string
+		words []string
+	}{
+		{"unknown name", []string{"--listen", "fd://other"}, []string{"fd://other", "no such socket", "fd://3 (web)"}},
+		{"unknown number", []string{"--listen", "fd://7"}, []string{"fd://7", "no such socket", "1 socket"}},
+		{"twice", []string{"--listen", "fd://web", "--listen", "fd://3"}, []string{"fd://3", "is taken"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Setenv("SOCKETS", "web")
+			p := startWith(t, "activated", handOver(t, listen(t, "tcp", "127.0.0.1:0")), append([]string{"echo"}, c.args...)...)
+			_, stderr := p.end(exitFailed)
+			expectOneLine(t, stderr, c.words...)
+		})
+	}
+	t.Run("no stream", func(t *testing.T) {
+		t.Setenv("SOCKETS", "web")
+		packets, err := net.ListenUDP("udp", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer packets.Close()
+		f, err := packets.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		_, stderr := startWith(t, "activated", []*os.File{f}, "echo", "--listen", "fd://web").end(exitFailed)
+		expectOneLine(t, stderr, "fd://web", "no listening stream socket")
+	})
+	t.Run("unused", func(t *testing.T) {
+		t.Setenv("SOCKETS", "web")
+		p := startWith(t, "activated", handOver(t, listen(t, "tcp", "127.0.0.1:0")), "echo", "--listen", "tcp://127.0.0.1:0")
+		p.line("listening on ")
+		p.signal(syscall.SIGTERM)
+		if _, stderr := p.end(exitDone); !strings.Contains(stderr, "level=WARN") || !strings.Contains(stderr, "web") {
+			t.Errorf("the log says %q", stderr)
+		}
+	})
+}
+
+func TestSocketActivationOfAll(t *testing.T) {
+	t.Setenv("SOCKETS", "a:b")
+	one, two := listen(t, "tcp", "127.0.0.1:0"), listen(t, "tcp", "127.0.0.1:0")
+	p := startWith(t, "activated", handOver(t, one, two), "echo", "--json", "--listen", "fd://")
+	for i, address := range await[startEvent](p, "start").Listen {
+		if want := "tcp://" + []net.Listener{one, two}[i].Addr().String(); address != want {
+			t.Errorf("it listens on %s, want %s", address, want)
+		}
+		epitest.RoundTrip(t, dial(t, address), "hello")
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}

@@ -1,0 +1,202 @@
+package cli
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/big"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/pflag"
+
+	"github.com/epinet/epi"
+)
+
+// A security is what the servers' flags say about TLS.
+type security struct {
+	cert, key, clientCA string
+	files               *epi.Certificate // nil: no --cert
+	trial               bool             // the certificate was made here
+}
+
+func (s *security) addFlags(flags *pflag.FlagSet) {
+	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://; SIGHUP reads it again (default one made for a trial)")
+	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
+	flags.StringVar(&s.clientCA, "client-ca", "", "PEM `file` with the issuers of the certificates that clients must have (default they need none)")
+}
+
+// open returns the configuration for the addresses, nil when none has TLS.
+func (s *security) open(addresses []string) (*tls.Config, error) {
+	hosts, needed := secureHosts(addresses)
+	switch {
+	case (s.cert == "") != (s.key == ""):
+		return nil, errors.New("--cert and --key belong together: give both")
+	case !needed && (s.cert != "" || s.clientCA != ""):
+		return nil, errors.New("--cert, --key and --client-ca need a tls:// or wss:// address: add one by --listen")
+	case !needed:
+		return nil, nil
+	}
+	config := &tls.Config{}
+	if err := s.addCertificate(config, hosts); err != nil {
+		return nil, failure{err}
+	}
+	if s.clientCA == "" {
+		return config, nil
+	}
+	issuers, err := readIssuers(s.clientCA)
+	if err != nil {
+		return nil, failure{err}
+	}
+	config.ClientCAs, config.ClientAuth = issuers, tls.RequireAndVerifyClientCert
+	return config, nil
+}
+
+func (s *security) addCertificate(config *tls.Config, hosts []string) (err error) {
+	if s.cert == "" {
+		made, err := makeCertificate(hosts, time.Now())
+		config.Certificates, s.trial = []tls.Certificate{made}, true
+		return err
+	}
+	if s.files, err = epi.LoadCertificate(s.cert, s.key); err != nil {
+		return err
+	}
+	config.GetCertificate = s.files.GetCertificate
+	return nil
+}
+
+// secureHosts returns the hosts of the addresses with TLS, and whether there
+// are any such addresses.
+func secureHosts(addresses []string) (hosts []string, any bool) {
+	for _, address := range addresses {
+		scheme, rest, _ := strings.Cut(address, "://")
+		if scheme != "tls" && scheme != "wss" {
+			continue
+		}
+		any = true
+		place, _, _ := strings.Cut(rest, "/")
+		host, _, err := net.SplitHostPort(place)
+		if ip := net.ParseIP(host); err == nil && host != "" && !(ip != nil && ip.IsUnspecified()) {
+			hosts = append(hosts, host)
+		}
+	}
+	return hosts, any
+}
+
+func readIssuers(file string) (*x509.CertPool, error) {
+	text, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("--client-ca: %w: give a PEM file that this user may read", err)
+	}
+	issuers := x509.NewCertPool()
+	if !issuers.AppendCertsFromPEM(text) {
+		return nil, fmt.Errorf("--client-ca %s: there is no certificate in it: give a PEM file with those of the issuers", file)
+	}
+	return issuers, nil
+}
+
+const (
+	// trialLife is long enough for a trial, and too short to be forgotten about.
+	trialLife = 30 * 24 * time.Hour
+	// clockSkew is how far a client's clock may be behind.
+	clockSkew = time.Hour
+	// serialBits is the size of a serial number (RFC 5280 allows 20 bytes).
+	serialBits = 127
+)
+
+// makeCertificate makes a self-signed certificate, for a trial, for this machine
+// and the hosts.
+func makeCertificate(hosts []string, now time.Time) (tls.Certificate, error) {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a key: %w", err)
+	}
+	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), serialBits))
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a serial number: %w", err)
+	}
+	about := &x509.Certificate{
+		SerialNumber:          serial,
+		Subject:               pkix.Name{CommonName: "epi trial"},
+		NotBefore:             now.Add(-clockSkew),
+		NotAfter:              now.Add(trialLife),
+		KeyUsage:              x509.KeyUsageDigitalSignature,
+		ExtKeyUsage:           []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+		BasicConstraintsValid: true,
+	}
+	names := append([]string{"localhost", "127.0.0.1", "::1"}, hosts...)
+	slices.Sort(names)
+	for _, name := range slices.Compact(names) {
+		if ip := net.ParseIP(name); ip != nil {
+			about.IPAddresses = append(about.IPAddresses, ip)
+		} else {
+			about.DNSNames = append(about.DNSNames, name)
+		}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, about, about, &key.PublicKey, key)
+	if err != nil {
+		return tls.Certificate{}, fmt.Errorf("make a certificate: %w", err)
+	}
+	leaf, err := x509.ParseCertificate(der)
+	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
+}
+
+// A certificateEvent tells which certificate is served: at the start, and after
+// SIGHUP.
+type certificateEvent struct {
+	Event       string `json:"event"`
+	Certificate string `json:"certificate"` // its file, or self-signed
+	Fingerprint string `json:"fingerprint"` // SHA-256, as openssl x509 -fingerprint writes it
+	Expires     string `json:"expires"`
+	Error       string `json:"error,omitempty"` // why it was not read again
+}
+
+// describe tells about the certificate that is served.
+func (s *security) describe(config *tls.Config) certificateEvent {
+	e := certificateEvent{Event: "certificate", Certificate: s.cert}
+	var served *tls.Certificate
+	if s.trial {
+		e.Certificate = "self-signed, for a trial"
+		served = &config.Certificates[0]
+	} else {
+		served, _ = s.files.GetCertificate(nil) // which has no error
+	}
+	e.Fingerprint = fingerprint(served.Certificate[0])
+	e.Expires = served.Leaf.NotAfter.UTC().Format(time.RFC3339)
+	return e
+}
+
+func fingerprint(der []byte) string {
+	sum := sha256.Sum256(der)
+	return strings.ReplaceAll(fmt.Sprintf("% X", sum[:]), " ", ":")
+}
+
+func (e certificateEvent) text() string {
+	kept := ""
+	if e.Error != "" {
+		kept = " is kept"
+	}
+	return fmt.Sprintf("certificate  %s%s (until %s)\nSHA-256      %s\n", e.Certificate, kept, e.Expires, e.Fingerprint)
+}
+
+// reload reads the files again. When they cannot be used, the old certificate
+// stays.
+func (s *security) reload(config *tls.Config, log *slog.Logger) certificateEvent {
+	err := s.files.Reload()
+	e := s.describe(config)
+	if err != nil {
+		e.Error = oneLine(err)
+		log.Error("the old certificate is kept; mend the files and send SIGHUP again", "error", err)
+	}
+	return e
+}

@@ -1,0 +1,54 @@
+package epi
+
+import (
+	"fmt"
+	"net"
+)
+
+// ListenOn is ListenWith on a socket that listens already: one that another
+// program has opened and handed over (systemd's socket activation;
+// net.FileListener makes a net.Listener of a descriptor), or one with options
+// that Listen does not have. It must be a TCP or a Unix stream socket; with
+// ListenOptions.TLS its connections are TLS, and Engine.TLS has no part in it.
+// The socket belongs to the engine, which closes ln, also when it cannot use it.
+// The file of a Unix socket stays when the listener is closed: it belongs to
+// whoever has made it.
+//
+// All loops share the socket, whatever Engine.ReusePort says.
+func (e *Engine) ListenOn(ln net.Listener, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
+	defer ln.Close() // the engine has a descriptor of its own
+	if handler == nil {
+		return nil, fmt.Errorf("epi: listen on %s: no handler function was given", ln.Addr())
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	own, err := e.listenOn(ln, o, handler)
+	if err != nil {
+		return nil, fmt.Errorf("epi: listen on %s: %w", ln.Addr(), err)
+	}
+	return own, nil
+}
+
+func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
+	addr := from.Addr()
+	network := addr.Network()
+	if network != "tcp" && network != "unix" {
+		return nil, fmt.Errorf("it is a %s socket: hand over one of TCP, or a Unix stream socket", network)
+	}
+	scheme := network
+	if o.TLS != nil {
+		if !hasCertificate(o.TLS) {
+			return nil, errNoCertificate
+		}
+		scheme = "tls"
+	}
+	h, err := e.loops[0].drv.Adopt(from)
+	if err != nil {
+		return nil, err
+	}
+	ln := &Listener{engine: e, text: scheme + "://", addr: addr, adopted: true}
+	ln.handles = append(ln.handles, h)
+	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: o.ProxyFrom, tls: o.TLS}
+	return ln, ln.begin()
+}
