@@ -25,6 +25,10 @@ const (
 	CauseUnreadFull              // ErrUnreadFull
 	CauseAbort                   // Abort
 	CauseRefused                 // ErrNoHandler
+	CauseHandshake               // ErrHandshake, ErrHandshakeTimeout
+	CauseProxy                   // ErrProxyHeader, ErrProxyUntrusted
+	CauseTruncated               // ErrTruncated
+	CauseDetached                // ErrDetached
 	CauseDial                    // Dial did not succeed
 	CausePanic                   // a callback panicked
 	CauseShutdown                // ErrShutdown
@@ -45,6 +49,10 @@ var causeNames = [causeCount]string{
 	CauseUnreadFull: "unread_full",
 	CauseAbort:      "abort",
 	CauseRefused:    "refused",
+	CauseHandshake:  "handshake",
+	CauseProxy:      "proxy",
+	CauseTruncated:  "truncated",
+	CauseDetached:   "detached",
 	CauseDial:       "dial",
 	CausePanic:      "panic",
 	CauseShutdown:   "shutdown",
@@ -60,6 +68,12 @@ var causesOf = []struct {
 	cause Cause
 }{
 	{io.EOF, CauseEOF},
+	{ErrHandshake, CauseHandshake}, // before the reasons that it may wrap
+	{ErrHandshakeTimeout, CauseHandshake},
+	{ErrProxyHeader, CauseProxy},
+	{ErrProxyUntrusted, CauseProxy},
+	{ErrTruncated, CauseTruncated},
+	{ErrDetached, CauseDetached},
 	{syscall.ECONNRESET, CauseReset},
 	{syscall.EPIPE, CauseReset},
 	{syscall.ECONNABORTED, CauseReset},

@@ -1,10 +1,12 @@
 package epi_test
 
 import (
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"testing"
 	"time"
 
@@ -124,4 +126,66 @@ func TestCausesHaveNames(t *testing.T) {
 	if got := fmt.Sprint(epi.CauseQueueFull); got != "queue_full" {
 		t.Errorf("CauseQueueFull prints as %q", got)
 	}
+}
+
+func TestStats_CountsClosesBeforeAndByTLS(t *testing.T) {
+	server, client := selfSigned(t)
+	for _, test := range []struct {
+		cause   epi.Cause
+		options epi.ListenOptions
+		talk    func(*testing.T, net.Conn)
+	}{
+		{epi.CauseHandshake, epi.ListenOptions{}, func(t *testing.T, c net.Conn) { _, _ = io.WriteString(c, "GET / HTTP/1.1\r\n\r\n") }},
+		{epi.CauseHandshake, epi.ListenOptions{}, epitest.CloseWrite},
+		{epi.CauseHandshake, epi.ListenOptions{}, func(*testing.T, net.Conn) {}}, // HandshakeTimeout
+		{epi.CauseProxy, epi.ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}},
+			func(t *testing.T, c net.Conn) { _, _ = io.WriteString(c, "no header") }},
+		{epi.CauseTruncated, epi.ListenOptions{}, func(t *testing.T, c net.Conn) {
+			epitest.RoundTrip(t, tls.Client(c, client), "hello")
+			epitest.CloseWrite(t, c)
+		}},
+		{epi.CauseDetached, epi.ListenOptions{}, func(t *testing.T, c net.Conn) {
+			epitest.RoundTrip(t, tls.Client(c, client), "detach")
+		}},
+	} {
+		t.Run(test.cause.String(), func(t *testing.T) {
+			epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+				t.Parallel()
+				e := m.Engine()
+				e.TLS = server
+				if test.cause == epi.CauseHandshake {
+					e.HandshakeTimeout = 50 * time.Millisecond
+				}
+				s := epitest.Start(t, e, epitest.EchoHandler)
+				ln, err := e.ListenWith("tls://127.0.0.1:0", test.options, func(*epi.Conn) epi.Handler {
+					return &epitest.Funcs{Data: echoOrDetach}
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				c, err := net.Dial("tcp", ln.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer func() { _ = c.Close() }()
+				test.talk(t, c)
+				epitest.WaitUntil(t, "the connection is closed", func() bool { return e.Stats().Closed == 1 })
+				if err := s.Stop(); err != nil {
+					t.Fatal(err)
+				}
+				expectCauses(t, e, test.cause)
+			})
+		})
+	}
+}
+
+// echoOrDetach gives the connection away, to be echoed elsewhere, when it is told to.
+func echoOrDetach(c *epi.Conn) error {
+	if string(c.Unread()) != "detach" {
+		return epitest.Echo(c)
+	}
+	return c.Detach(func(nc net.Conn) {
+		_, _ = io.CopyN(nc, nc, int64(len("detach")))
+		_ = nc.Close()
+	})
 }

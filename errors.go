@@ -36,6 +36,8 @@ var (
 	// ErrTruncated: the peer ended a TLS connection without close_notify, so that
 	// what it sent may have been cut off by somebody else (RFC 8446, section 6.1).
 	ErrTruncated = errors.New("connection ended without close_notify: it may have been truncated")
+	// ErrHandshake: the TLS handshake failed, for the reason that it wraps.
+	ErrHandshake = errors.New("tls handshake")
 	// ErrHandshakeTimeout: the PROXY header and the TLS handshake took longer than
 	// Engine.HandshakeTimeout.
 	ErrHandshakeTimeout = errors.New("handshake took too long")

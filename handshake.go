@@ -199,7 +199,7 @@ func (c *Conn) handshakeFailed(err error) {
 	if errors.Is(err, io.EOF) { // which would stand for an orderly end
 		err = io.ErrUnexpectedEOF
 	}
-	c.refuse(draining, fmt.Errorf("tls handshake: %w", err))
+	c.refuse(draining, fmt.Errorf("%w: %w", ErrHandshake, err))
 }
 
 // refuse closes a connection that was not worth a handler.

@@ -124,7 +124,11 @@ func (c *Conn) prefaceEnded(cause error) {
 		t.shake.close(cause) // which may have all that it needs
 		return
 	}
-	_ = c.end(aborting, cause)
+	missing := ErrHandshake
+	if c.extra.proxy {
+		missing = ErrProxyHeader
+	}
+	_ = c.end(aborting, fmt.Errorf("%w: %w", missing, cause))
 }
 
 // checkPreface ends the time for header and handshake.

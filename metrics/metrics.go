@@ -76,6 +76,22 @@ var families = []family{
 	counter("write_stalls_total", "Connections reset, because the peer had stopped reading.",
 		func(s *epi.LoopStats) uint64 { return s.Stalls }),
 
+	counter("handshakes_total", "TLS handshakes that succeeded.",
+		func(s *epi.LoopStats) uint64 { return s.Handshakes }),
+	counter("connections_refused_total", "Connections closed for their TLS handshake or their PROXY header.",
+		func(s *epi.LoopStats) uint64 { return s.Refused }),
+	counter("connections_detached_total", "Connections given away, to net/http for instance.",
+		func(s *epi.LoopStats) uint64 { return s.Detached }),
+
+	counter("datagrams_received_total", "Datagrams received.",
+		func(s *epi.LoopStats) uint64 { return s.PacketsIn }),
+	counter("datagrams_sent_total", "Datagrams that the kernel took.",
+		func(s *epi.LoopStats) uint64 { return s.PacketsOut }),
+	counter("datagrams_dropped_total", "Datagrams lost here: too long, refused by a full queue, or impossible to send.",
+		func(s *epi.LoopStats) uint64 { return s.PacketsDropped }),
+	counter("datagram_errors_total", "Errors of packet sockets that ended nothing.",
+		func(s *epi.LoopStats) uint64 { return s.PacketErrors }),
+
 	counter("loop_turns_total", "Iterations of the loop.",
 		func(s *epi.LoopStats) uint64 { return s.Turns }),
 	counter("loop_sleeps_total", "Times that the loop slept.",
