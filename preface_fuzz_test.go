@@ -18,9 +18,9 @@ func FuzzProxyHeader(f *testing.F) {
 		"PROXY TCP4 " + string(bytes.Repeat([]byte("1"), maxProxyText)),
 		binary + "\x21\x11\x00\x0c\xc0\x00\x02\x07\xc0\x00\x02\x01\x04\xd2\x00\x50hello",
 		binary + "\x21\x11\x00\x10\xc0\x00\x02\x07\xc0\x00\x02\x01\x04\xd2\x00\x50\x04\x00\x01\x00hello", // a TLV
-		binary + "\x20\x00\x00\x00hello", // LOCAL
-		binary + "\x21\x11\x00\x01\x00",  // shorter than its family
-		binary + "\x21\x11\xff\xff",      // too long
+		binary + "\x20\x00\x00\x00hello",                                                                 // LOCAL
+		binary + "\x21\x11\x00\x01\x00",                                                                  // shorter than its family
+		binary + "\x21\x11\xff\xff",                                                                      // too long
 		"GET / HTTP/1.1\r\n\r\n",
 	} {
 		f.Add([]byte(seed))
