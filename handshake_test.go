@@ -50,3 +50,64 @@ func TestTLS_SessionsAreResumed(t *testing.T) {
 		}
 	})
 }
+
+// TestTLS_HandshakesWaitForOthers dials more than are allowed at once.
+func TestTLS_HandshakesWaitForOthers(t *testing.T) {
+	const clients = 16
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		server, config := selfSigned(t)
+		e := m.Engine()
+		e.TLS, e.MaxHandshakes = server, 1
+		s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
+		results := make(chan error, clients)
+		for range clients {
+			client := tls.Client(s.Dial(), config)
+			go func() { results <- client.Handshake() }()
+		}
+		for range clients {
+			if err := epitest.Receive(t, results); err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// TestTLS_ClientCertificates: one that is missing, or of an unknown issuer, is
+// refused before the handler hears of the connection.
+func TestTLS_ClientCertificates(t *testing.T) {
+	known, trusting := selfSigned(t)
+	unknown, _ := selfSigned(t)
+	rows := []struct {
+		name    string
+		certs   []tls.Certificate
+		refused bool
+	}{
+		{"known", known.Certificates, false},
+		{"missing", nil, true},
+		{"of an unknown issuer", unknown.Certificates, true},
+	}
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		for _, row := range rows {
+			e := m.Engine()
+			e.TLS = known.Clone()
+			e.TLS.ClientAuth, e.TLS.ClientCAs = tls.RequireAndVerifyClientCert, trusting.RootCAs
+			s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
+			config := trusting.Clone()
+			config.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
+				if row.certs == nil {
+					return &tls.Certificate{}, nil
+				}
+				return &row.certs[0], nil
+			}
+			client := tls.Client(s.Dial(), config)
+			if !row.refused {
+				epitest.RoundTrip(t, client, "hello")
+				continue
+			}
+			if n, err := client.Read(make([]byte, 1)); err == nil {
+				t.Errorf("%s: read %d bytes", row.name, n)
+			}
+			epitest.WaitUntil(t, row.name+" is refused", func() bool { return e.Stats().Refused == 1 })
+		}
+	})
+}
