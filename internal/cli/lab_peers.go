@@ -19,7 +19,7 @@ import (
 )
 
 const labPeersHelp = `Run echo servers side by side: epi with each driver and both models, Go's net,
-cloudwego/netpoll, and C programs on epoll, libuv and libevent, which are built
+cloudwego/netpoll, crypto/tls, gorilla/websocket, coder/websocket, and C programs on epoll, libuv and libevent, which are built
 from lab/peers with the tools of this machine. One that cannot be built is
 listed with what it lacks.
 

@@ -21,12 +21,17 @@ import (
 	"github.com/epinet/epi/lab/load"
 )
 
-const loadHelp = `Make load for stream echo servers and measure what comes back.
+const loadHelp = `Make load for echo servers and measure what comes back. Targets are
+tcp://, tls://, ws://, wss://, udp://, unix:// and unixgram:// addresses.
 
 In a closed loop each connection has --depth messages in flight: an answer lets
 the next one go. With --rate the loop is open: messages are due at a constant
 rate and latency counts from the moment at which a message was due, so that a
 server that stalls cannot hide it.
+
+A datagram that is not answered within --lost-after is counted as lost, and
+another takes its place; that is no error unless none was answered. Certificates
+are checked: --ca, --fingerprint and --insecure say what to accept.
 
 The targets must be on this machine's loopback, unless --allow-remote is given.
 An interrupt ends the run early; what was measured so far is told and marked.
@@ -36,6 +41,9 @@ Exit codes: 0 done, 1 errors were met, 2 called wrongly.`
 const loadExample = `  epi load tcp://127.0.0.1:7000
   epi load --conns 1000 --depth 16 --size 1KiB --verify tcp://127.0.0.1:7000
   epi load --conns 10000 --active 100 unix:///tmp/echo.sock
+  epi load --fingerprint 9f:86:...:08 tls://127.0.0.1:7443
+  epi load --ca ca.pem wss://localhost:8443/chat
+  epi load --depth 4 udp://127.0.0.1:7000
   epi load --rate 20000 --duration 30s --hdr echo.hgrm tcp://127.0.0.1:7000`
 
 // A loader is the load command.
@@ -77,6 +85,10 @@ func (l *loader) addFlags(flags *pflag.FlagSet) {
 	flags.Var(limit(&c.Duration), "duration", fmt.Sprintf("`duration` of measuring (default %v)", load.DefaultDuration))
 	flags.Var(timeout(&c.Warmup), "warmup", "`duration` of load before measuring (default 1s)")
 	flags.Var(limit(&c.Patience), "patience", fmt.Sprintf("`duration` of waiting for a connection, and for answers at the end (default %v)", load.DefaultPatience))
+	flags.Var(limit(&c.LostAfter), "lost-after", fmt.Sprintf("`duration` after which a datagram without an answer is lost (default %v)", load.DefaultLostAfter))
+	flags.BoolVar(&c.Trust.Insecure, "insecure", false, "accept every certificate of tls:// and wss:// servers")
+	flags.StringVar(&c.Trust.CA, "ca", "", "PEM `file` with the issuers to trust (default those of the system)")
+	flags.StringVar(&c.Trust.Fingerprint, "fingerprint", "", "`SHA-256` of the only certificate to accept, in hexadecimal digits")
 	flags.BoolVar(&c.Verify, "verify", false, "compare every byte that comes back, and the order")
 	flags.Var(count(&c.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(wayValue(&l.way), "driver", "`name`: "+wayNames)
@@ -251,6 +263,9 @@ func (e loadEvent) text() string {
 	line("cpu", "%.2f µs per request, %.0f%% of one CPU", e.CPUPerRequest, e.CPUPercent)
 	if e.Server != nil {
 		line("server", "%.2f µs of CPU and %.3f context switches per request", e.Server.CPUPerRequest, e.Server.SwitchesPerRequest)
+	}
+	if e.Lost > 0 || e.Stray > 0 {
+		line("datagrams", "%d lost, %d answers late or doubled", e.Lost, e.Stray)
 	}
 	if len(e.Errors) == 0 {
 		line("errors", "none")

@@ -24,7 +24,7 @@ func TestWrongLoadsExitWith2(t *testing.T) {
 	}{
 		{nil, []string{"no target", "tcp://host:port", "epi load --help"}},
 		{[]string{"127.0.0.1:7000"}, []string{"127.0.0.1:7000", "no scheme", "unix:///path"}},
-		{[]string{"udp://127.0.0.1:7000"}, []string{"udp", "unknown scheme"}},
+		{[]string{"sctp://127.0.0.1:7000"}, []string{"sctp", "unknown scheme"}},
 		{[]string{"tcp://192.0.2.1:7000"}, []string{"192.0.2.1", "loopback", "--allow-remote"}},
 		{[]string{target, "--conns", "x"}, []string{"--conns", `"x"`, "whole number"}},
 		{[]string{target, "--active", "7", "--conns", "5"}, []string{"7 of 5", "at most 5"}},

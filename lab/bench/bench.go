@@ -6,6 +6,7 @@ package bench
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -43,15 +44,22 @@ type Workload struct {
 	Active int
 	Depth  int
 	Size   int
+	Scheme string // what the servers speak; empty: TCP
 }
+
+// speaks returns the scheme of w.
+func (w Workload) speaks() string { return cmp.Or(w.Scheme, schemeTCP) }
 
 // Workloads are all workloads.
 var Workloads = []Workload{
-	{"small", "64 bytes, 100 connections", 100, 100, 1, 64},
-	{"medium", "1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10},
-	{"pipelined", "64 bytes, 1,000 connections, 16 in flight", 1000, 1000, 16, 64},
-	{"bulk", "64 KiB, 10 connections", 10, 10, 1, 64 << 10},
-	{"idle", "1 KiB, 100 active of 10,000 connections", 10000, 100, 1, 1 << 10},
+	{"small", "64 bytes, 100 connections", 100, 100, 1, 64, ""},
+	{"medium", "1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, ""},
+	{"pipelined", "64 bytes, 1,000 connections, 16 in flight", 1000, 1000, 16, 64, ""},
+	{"bulk", "64 KiB, 10 connections", 10, 10, 1, 64 << 10, ""},
+	{"idle", "1 KiB, 100 active of 10,000 connections", 10000, 100, 1, 1 << 10, ""},
+	{"tls", "TLS, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeTLS},
+	{"ws", "WebSocket, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeWS},
+	{"udp", "UDP, 64 bytes, 100 sockets, 2 in flight", 100, 100, 2, 64, schemeUDP},
 }
 
 const (
@@ -187,8 +195,8 @@ func (b *bench) note(format string, args ...any) {
 
 // checkEcho leaves out servers that do not give back what they get.
 func (b *bench) checkEcho(ctx context.Context) {
-	w := Workload{Conns: 10, Active: 10, Depth: 4, Size: 10000}
 	for _, s := range b.servers {
+		w := Workload{Conns: 10, Active: 10, Depth: 4, Size: 10000, Scheme: s.scheme}
 		if !b.takesPart(ctx, s, w) {
 			continue
 		}
@@ -201,7 +209,7 @@ func (b *bench) checkEcho(ctx context.Context) {
 
 // takesPart reports whether s is to be run with w.
 func (b *bench) takesPart(ctx context.Context, s Server, w Workload) bool {
-	return ctx.Err() == nil && b.failures[s.Name] == "" && tooMany(s, w.Conns) == ""
+	return ctx.Err() == nil && s.speaks() == w.speaks() && b.failures[s.Name] == "" && tooMany(s, w.Conns) == ""
 }
 
 // tooMany says why s cannot hold so many connections.
@@ -252,7 +260,7 @@ func (b *bench) run(ctx context.Context, s Server, w Workload, d time.Duration, 
 
 // load runs the load generator.
 func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
-	args := append([]string{"load", "tcp://" + address, "--json", "--loops", "1",
+	args := append([]string{"load", w.speaks() + "://" + address, "--json", "--loops", "1", "--insecure",
 		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
 		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(),
 		"--server", strconv.Itoa(server)}, flags...)

@@ -180,7 +180,7 @@ func checkSlowReader(t *testing.T, address string) {
 	if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Fatal(err)
 	}
-	other, err := echoOnce(t.Context(), address, 0)
+	other, err := echoOnce(t.Context(), schemeTCP, address, 0)
 	if err != nil {
 		t.Fatalf("while a client does not read: %v", err)
 	}

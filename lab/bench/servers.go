@@ -1,6 +1,7 @@
 package bench
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,7 +16,8 @@ type Server struct {
 	Name   string
 	Absent string // why it cannot run here, with the remedy; empty when it can
 
-	argv []string // addressMark stands for IPv4:PORT
+	scheme string   // what it speaks; empty: TCP
+	argv   []string // addressMark stands for IPv4:PORT
 }
 
 const addressMark = "ADDRESS"
@@ -76,18 +78,48 @@ func Servers(ctx context.Context, self, sources, out string) []Server {
 		argv := append([]string{self, "echo", "--listen", "tcp://" + addressMark, "--loops", "1"}, m.flags...)
 		list = append(list, Server{Name: m.name, argv: argv})
 	}
-	return append(list,
-		b.golang(ctx, "Go net", "net"),
-		b.golang(ctx, "netpoll", "netpoll"),
+	list = append(list,
+		b.golang(ctx, "Go net", "net", schemeTCP),
+		b.golang(ctx, "netpoll", "netpoll", schemeTCP),
+		b.golang(ctx, references[schemeTLS], "nettls", schemeTLS),
+		b.golang(ctx, references[schemeWS], "gorilla", schemeWS),
+		b.golang(ctx, "coder", "coder", schemeWS),
+		b.golang(ctx, references[schemeUDP], "netudp", schemeUDP),
 	)
+	return append(list, b.epiSchemes(self)...)
 }
 
+// epiSchemes are epi's servers for what is not plain TCP, on the two drivers
+// that it chooses by itself.
+func (b build) epiSchemes(self string) []Server {
+	var list []Server
+	cert, key, err := certificateFiles(b.out)
+	for _, driver := range []string{"uring", "epoll-edge"} {
+		add := func(scheme string, argv ...string) {
+			s := Server{Name: "epi " + driver + " " + scheme, scheme: scheme}
+			if s.argv = append([]string{self}, append(argv, "--driver", driver)...); err != nil {
+				s.Absent = "a directory for its certificate that can be written (" + err.Error() + ")"
+			}
+			list = append(list, s)
+		}
+		add(schemeTLS, "echo", "--listen", "tls://"+addressMark, "--cert", cert, "--key", key, "--loops", "1")
+		add(schemeWS, "echo", "--listen", "ws://"+addressMark, "--loops", "1")
+		add(schemeUDP, "lab", "packets", "udp://"+addressMark)
+	}
+	return list
+}
+
+// speaks returns the scheme of s.
+func (s Server) speaks() string { return cmp.Or(s.scheme, schemeTCP) }
+
 // golang builds a program of the module lab/peers.
-func (b build) golang(ctx context.Context, name, dir string) Server {
+func (b build) golang(ctx context.Context, name, dir, scheme string) Server {
 	program := filepath.Join(b.out, dir)
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "./"+dir)
 	cmd.Dir = b.sources
-	return b.result(name, program, cmd, "it needs the Go tool chain and its module "+dir)
+	s := b.result(name, program, cmd, "it needs the Go tool chain and its module "+dir)
+	s.scheme = scheme
+	return s
 }
 
 // c builds a C program with the system's compiler.

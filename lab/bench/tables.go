@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -42,14 +43,14 @@ var figures = []figure{
 func (b *bench) tables() {
 	for _, w := range b.workloads {
 		t := lab.Table{
-			Name: w.Name, Title: w.Title, Reference: Reference,
+			Name: w.Name, Title: w.Title, Reference: references[w.speaks()],
 			About: fmt.Sprintf("Closed loop, %d in flight on each connection; server and client on a CPU each; "+
 				"medians of %d interleaved rounds of %v.", w.Depth, b.Rounds, b.Duration),
 		}
 		for _, f := range figures {
 			t.Columns = append(t.Columns, f.column)
 		}
-		for _, s := range b.servers {
+		for _, s := range b.speaking(w.speaks()) {
 			t.Rows = append(t.Rows, b.row(s, w))
 		}
 		b.result.Tables = append(b.result.Tables, t)
@@ -83,22 +84,47 @@ func (b *bench) whyNot(s Server, conns int) string {
 	return "not measured before the end"
 }
 
-// measureMemory makes the table of resident memory for each idle connection.
-func (b *bench) measureMemory(ctx context.Context) {
-	t := lab.Table{
-		Name: "memory", Title: fmt.Sprintf("Memory at %d idle connections", b.Conns), Reference: Reference,
-		About:   "Growth of the server's resident set, divided by the connections, each of which has echoed one byte.",
-		Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
+// speaking returns the servers of a scheme.
+func (b *bench) speaking(scheme string) []Server {
+	var list []Server
+	for _, s := range b.servers {
+		if s.speaks() == scheme {
+			list = append(list, s)
+		}
 	}
-	b.measureEach(ctx, t, b.Conns, b.memory)
+	return list
 }
 
-// measureEach fills a table of one column with one figure for each server that
-// can hold conns connections.
-func (b *bench) measureEach(ctx context.Context, t lab.Table, conns int, of func(context.Context, Server) (float64, error)) {
-	for _, s := range b.servers {
-		if !b.takesPart(ctx, s, Workload{Conns: conns}) {
-			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, conns)})
+// measureMemory makes the tables of resident memory for each idle connection.
+func (b *bench) measureMemory(ctx context.Context) {
+	for _, m := range []struct{ scheme, name, of string }{
+		{schemeTCP, "memory", "connections"},
+		{schemeTLS, "memory-tls", "TLS connections"},
+		{schemeWS, "memory-ws", "WebSockets"},
+	} {
+		if !b.measures(m.scheme) {
+			continue
+		}
+		t := lab.Table{
+			Name: m.name, Title: fmt.Sprintf("Memory at %d idle %s", b.Conns, m.of), Reference: references[m.scheme],
+			About:   "Growth of the server's resident set, divided by the connections, each of which has echoed one byte.",
+			Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
+		}
+		b.measureEach(ctx, t, Workload{Conns: b.Conns, Scheme: m.scheme}, b.memory)
+	}
+}
+
+// measures reports whether there is a workload of a scheme.
+func (b *bench) measures(scheme string) bool {
+	return slices.ContainsFunc(b.workloads, func(w Workload) bool { return w.speaks() == scheme }) && len(b.speaking(scheme)) > 0
+}
+
+// measureEach fills a table of one column with one figure for each server of
+// the scheme that can hold the connections.
+func (b *bench) measureEach(ctx context.Context, t lab.Table, w Workload, of func(context.Context, Server) (float64, error)) {
+	for _, s := range b.speaking(w.speaks()) {
+		if !b.takesPart(ctx, s, w) {
+			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, w.Conns)})
 			continue
 		}
 		b.Tell(t.Name + ": " + s.Name)
@@ -133,7 +159,7 @@ func (b *bench) memory(ctx context.Context, s Server) (float64, error) {
 				return 0, err
 			}
 		}
-		c, err := echoOnce(ctx, address, i)
+		c, err := echoOnce(ctx, s.speaks(), address, i)
 		if err != nil {
 			return 0, fmt.Errorf("connection %d of %d: %w", i+1, b.Conns, err)
 		}
@@ -148,7 +174,7 @@ func (b *bench) memory(ctx context.Context, s Server) (float64, error) {
 const connsOfSource = 5000
 
 // echoOnce opens connection i and lets it echo one byte.
-func echoOnce(ctx context.Context, address string, i int) (net.Conn, error) {
+func echoOnce(ctx context.Context, scheme, address string, i int) (net.Conn, error) {
 	d := net.Dialer{
 		Timeout:   5 * time.Second,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/connsOfSource))},
@@ -160,13 +186,17 @@ func echoOnce(ctx context.Context, address string, i int) (net.Conn, error) {
 	}
 	_ = c.(*net.TCPConn).SetLinger(0)                  // no port is left in TIME_WAIT
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // these fail only when it is closed
-	if _, err := c.Write([]byte{1}); err != nil {
+	on, ask, answer, err := greet(ctx, c, scheme)
+	if err != nil {
 		return c, err
 	}
-	if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
-		return c, err
+	if _, err := on.Write(ask); err != nil {
+		return on, err
 	}
-	return c, nil
+	if _, err := io.ReadFull(on, make([]byte, answer)); err != nil {
+		return on, err
+	}
+	return on, nil
 }
 
 // bindLate lets connect choose the port, for which only the whole pair of
@@ -185,6 +215,9 @@ var callsWorkload = Workload{Name: "calls", Conns: 100, Active: 100, Depth: 1, S
 
 // measureCalls makes the table of system calls per request, as strace counts them.
 func (b *bench) measureCalls(ctx context.Context) {
+	if !b.measures(schemeTCP) {
+		return
+	}
 	if _, err := exec.LookPath("strace"); err != nil {
 		b.note("system calls were not counted: strace is not installed; apt-get install strace")
 		return
@@ -194,7 +227,7 @@ func (b *bench) measureCalls(ctx context.Context) {
 		About:   "All calls of the server's life under strace, by which it is slowed down, divided by the requests.",
 		Columns: []lab.Column{{Name: "calls", Unit: "/request", Ratio: true}},
 	}
-	b.measureEach(ctx, t, callsWorkload.Conns, b.calls)
+	b.measureEach(ctx, t, callsWorkload, b.calls)
 }
 
 func (b *bench) calls(ctx context.Context, s Server) (float64, error) {

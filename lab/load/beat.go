@@ -50,7 +50,7 @@ func (b *beat) due(k uint64) int64 { return b.start + int64(float64(k)*b.interva
 
 // ready puts s into the queue if it has room.
 func (b *beat) ready(s *session) {
-	if !s.queued && !s.gone && s.flights.n < s.lane.depth {
+	if !s.queued && !s.gone && s.inFlight() < s.lane.depth {
 		s.queued = true
 		b.queue.push(s)
 	}

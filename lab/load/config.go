@@ -1,6 +1,7 @@
-// Package load generates load for stream echo servers and measures what comes
-// back: connection set-up, requests per second, latency. It stands on epi's own
-// engine.
+// Package load generates load for echo servers and measures what comes back:
+// connection set-up, requests per second, latency. It stands on epi's own engine
+// and speaks its streams, TLS, WebSocket (a message of the load in each of its
+// messages) and datagrams.
 //
 // In a closed loop each active connection has Config.Depth messages in flight:
 // an answer lets the next message go. In an open loop messages are due at a
@@ -13,6 +14,10 @@
 // A message belongs to the measurement when it was due (in a closed loop: sent)
 // within the measured time. Requests, bytes and CPU time are counted by the
 // answers that arrive within it.
+//
+// A datagram may be lost. One that is not answered within Config.LostAfter is
+// counted as lost, has no latency, and its place in a closed loop is free for
+// the next; an answer that comes later, or twice, is counted as stray.
 package load
 
 import (
@@ -21,6 +26,7 @@ import (
 	"fmt"
 	"os/exec"
 	"runtime"
+	"slices"
 	"time"
 
 	"github.com/epinet/epi"
@@ -33,6 +39,8 @@ const (
 	DefaultOpenDepth = 64
 	DefaultDuration  = 10 * time.Second
 	DefaultPatience  = 5 * time.Second
+	// DefaultLostAfter is when TCP first takes a segment for lost (RFC 6298).
+	DefaultLostAfter = time.Second
 )
 
 const (
@@ -43,6 +51,11 @@ const (
 	maxFlight = 4 << 30
 	// maxRate is far above what any machine does and has room to compute with.
 	maxRate = 1e9
+	// leastDatagram has room for the numbers by which answers are told apart
+	// when some are lost.
+	leastDatagram = headerSize
+	// mostDatagram is what UDP carries over IPv4 (udp(7)).
+	mostDatagram = 65535 - 20 - 8
 )
 
 // A Config says what load to make. Of every number and duration but Warmup, 0
@@ -75,6 +88,12 @@ type Config struct {
 	// Patience is how long to wait for a connection to be established, and,
 	// after Duration, for outstanding answers. Default: 5 s.
 	Patience time.Duration
+	// LostAfter is how long an answer to a datagram is waited for. Default: 1 s.
+	LostAfter time.Duration
+
+	// Trust says which certificates of TLS servers are accepted. Default: those
+	// that the system trusts.
+	Trust Trust
 
 	// Loops is the number of event loops in each process. Default: one per
 	// CPU, divided by the processes.
@@ -114,6 +133,9 @@ func (c Config) withDefaults() Config {
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
+	if c.LostAfter == 0 {
+		c.LostAfter = DefaultLostAfter
+	}
 	return c
 }
 
@@ -141,13 +163,33 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 	if !(c.Rate >= 0 && c.Rate <= maxRate) {
 		return nil, fmt.Errorf("the rate is %g messages per second: choose one above 0 and at most %g, or 0 for a closed loop", c.Rate, maxRate)
 	}
-	if min(c.Warmup, c.Duration, c.Patience) < 0 {
+	if min(c.Warmup, c.Duration, c.Patience, c.LostAfter) < 0 {
 		return nil, errors.New("a duration is negative: choose one above 0")
 	}
 	if err := c.checkFlight(); err != nil {
 		return nil, err
 	}
-	return c.resolve(ctx)
+	if _, err := c.Trust.config(); err != nil {
+		return nil, err
+	}
+	endpoints, err := c.resolve(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return endpoints, c.checkDatagrams(endpoints)
+}
+
+// checkDatagrams refuses messages that no datagram can be.
+func (c *Config) checkDatagrams(endpoints []endpoint) error {
+	i := slices.IndexFunc(endpoints, func(e endpoint) bool { return e.Kind == datagrams })
+	if i < 0 {
+		return nil
+	}
+	if largest := c.Sizes.Largest(); largest > mostDatagram || c.Sizes.smallest() < leastDatagram {
+		return fmt.Errorf("messages of %s bytes do not fit %s: a datagram has %d to %d bytes, of which the first %d tell answers apart when some are lost",
+			c.Sizes, c.Targets[i], leastDatagram, mostDatagram, headerSize)
+	}
+	return nil
 }
 
 // checkFlight keeps the bytes in flight within bounds.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -23,6 +24,12 @@ const (
 	// interruptedPatience is how long outstanding answers are waited for after
 	// an interruption.
 	interruptedPatience = time.Second
+	// frameOverhead is at least what the frame around a message takes: 14 bytes
+	// of WebSocket's header (RFC 6455, section 5.2).
+	frameOverhead = 16
+	// packetCost is what the engine counts a datagram with besides its bytes
+	// (epi.PacketConn.Queued).
+	packetCost = 128
 )
 
 // Why a measurement is partial.
@@ -36,6 +43,7 @@ type generator struct {
 	share  share
 	engine *epi.Engine
 	lanes  map[*epi.Loop]*lane // fixed
+	trust  *tls.Config         // without a server's name
 	epoch  time.Time
 
 	ended  chan struct{} // the engine's Run has returned
@@ -62,7 +70,11 @@ type generator struct {
 
 // startGenerator starts the loops; close ends them.
 func startGenerator(s share) (*generator, error) {
-	flight := s.Depth*s.Sizes.Largest() + headerSize
+	trust, err := s.Trust.config()
+	if err != nil {
+		return nil, err
+	}
+	flight := s.Depth * (s.Sizes.Largest() + frameOverhead)
 	g := &generator{
 		share: s,
 		engine: &epi.Engine{
@@ -71,8 +83,10 @@ func startGenerator(s share) (*generator, error) {
 			// would wait for a server that stopped reading because of it.
 			HighWater: max(flight, 1<<20), MaxQueued: max(flight, 16<<20),
 			Linger: s.Patience, DrainTimeout: s.Patience,
+			PacketQueue: max(s.Depth*packetCost+flight, 16<<20),
 		},
 		lanes:    map[*epi.Loop]*lane{},
+		trust:    trust,
 		epoch:    time.Now(),
 		ended:    make(chan struct{}),
 		dialling: make(chan struct{}, s.Window),
@@ -147,17 +161,31 @@ func (g *generator) dialAll(ctx context.Context) error {
 func (g *generator) dial(ctx context.Context, i int) error {
 	number := g.share.First + i
 	to := g.share.Endpoints[number%len(g.share.Endpoints)]
-	var from netip.Addr
-	if n := len(g.share.Sources); to.Spread && n > 0 {
-		from = g.share.Sources[number/len(g.share.Endpoints)%n]
+	ctx, cancel := context.WithTimeoutCause(ctx, g.share.Patience, errTooLong)
+	settled := func() { cancel(); <-g.dialling }
+	s := &session{gen: g, kind: to.Kind, id: uint64(number), active: i < g.share.Active, settled: settled, dialled: g.clock()}
+	var err error
+	switch to.Kind {
+	case stream:
+		_, err = g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: g.source(number, to), TLS: g.tlsFor(to)}, s)
+	case webSocket:
+		err = g.dialWebSocket(ctx, to, s)
+	case datagrams:
+		err = g.dialDatagrams(ctx, to, s)
 	}
-	ctx, settled := context.WithTimeoutCause(ctx, g.share.Patience, errTooLong)
-	s := &session{gen: g, id: uint64(number), active: i < g.share.Active, settled: settled, dialled: g.clock()}
-	_, err := g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: from}, s)
 	if err != nil {
-		settled()
+		cancel()
 	}
 	return err
+}
+
+// source returns where connection number is dialled from.
+func (g *generator) source(number int, to endpoint) netip.Addr {
+	n := len(g.share.Sources)
+	if !to.Spread || n == 0 {
+		return netip.Addr{}
+	}
+	return g.share.Sources[number/len(g.share.Endpoints)%n]
 }
 
 // failed notes a connection that could not be established.

@@ -25,6 +25,7 @@ type lane struct {
 	ended       bool       // nothing counts any more
 	drained     chan struct{}
 	beat        beat
+	watcher     *epi.Timer // looks for lost datagrams; nil where there are none
 	tally       *tally
 	live        counters // for other goroutines
 }
@@ -55,6 +56,7 @@ func newLane(g *generator, loop *epi.Loop, index int) *lane {
 // begin starts the load, which all lanes have been asked for at start.
 func (l *lane) begin(start, from, to int64) {
 	l.from, l.to = from, to
+	l.watch()
 	if l.gen.share.Rate > 0 {
 		l.beat.begin(l, start)
 		return
@@ -78,7 +80,12 @@ func (l *lane) send(s *session, n int, now int64) {
 // launch puts the next message of s into the scratch buffer.
 func (l *lane) launch(s *session, due int64) {
 	size := l.sizes.next(l.rand)
-	s.flights.push(flight{due: due, size: size})
+	f := flight{due: due, size: size}
+	if s.kind == datagrams {
+		f.sent = l.gen.clock()
+		s.waits++
+	}
+	s.flights.push(f)
 	l.outstanding++
 	s.write(s.sent, size)
 	s.sent++
@@ -89,7 +96,7 @@ func (l *lane) flush(s *session) {
 	if len(l.scratch) == 0 {
 		return
 	}
-	_, err := s.conn.Write(l.scratch)
+	_, err := s.wire.Write(l.scratch)
 	s.failedWrite(err)
 	l.scratch = l.scratch[:0]
 }
@@ -112,6 +119,11 @@ func (l *lane) measured(t int64) bool { return l.from <= t && t < l.to }
 // goOn sends what may be sent after n answers for s.
 func (l *lane) goOn(s *session, n int, now int64) {
 	l.live.requests.Add(uint64(n))
+	l.next(s, n, now)
+}
+
+// next fills n places that messages in flight have left.
+func (l *lane) next(s *session, n int, now int64) {
 	switch {
 	case l.ended:
 		return
@@ -146,6 +158,9 @@ func (l *lane) check() {
 func (l *lane) end() {
 	l.ended = true
 	l.beat.end()
+	if l.watcher != nil {
+		l.watcher.Stop()
+	}
 	now := l.gen.clock()
 	waited := func(due int64) {
 		if l.measured(due) {
@@ -153,9 +168,13 @@ func (l *lane) end() {
 		}
 	}
 	for _, s := range l.sessions {
+		l.loseOlder(s, now)
 		for i := range s.flights.n {
 			waited(s.flights.at(i).due)
 		}
+	}
+	if l.tally.Lost > 0 && l.live.requests.Load() == 0 {
+		l.fail(noDatagram, l.tally.Lost)
 	}
 	owed := l.beat.owed(l)
 	for i := range owed {
@@ -168,6 +187,7 @@ func (l *lane) end() {
 
 // lost gives up the messages in flight of a session that has ended.
 func (l *lane) lost(s *session) {
+	l.loseOlder(s, never)
 	if n := s.flights.n; n > 0 {
 		l.fail(noAnswer, uint64(n))
 		l.outstanding -= n

@@ -44,6 +44,8 @@ type share struct {
 	Loops     int           `json:"loops"`
 	Driver    epi.Driver    `json:"driver"`
 	Trigger   epi.Trigger   `json:"trigger"`
+	LostAfter time.Duration `json:"lost_after"`
+	Trust     Trust         `json:"trust"`
 	Server    int           `json:"server,omitempty"` // process to watch; in one share only
 }
 
@@ -79,6 +81,7 @@ func newPlan(c *Config, endpoints []endpoint, m machine) (*plan, error) {
 			Endpoints: endpoints, Sources: p.sources, First: first, Conns: upToConns - first, Active: upToActive - active,
 			Window: max(1, dialWindow/n), Depth: c.Depth, Sizes: c.Sizes, Verify: c.Verify,
 			Warmup: c.Warmup, Duration: c.Duration, Patience: c.Patience,
+			LostAfter: c.LostAfter, Trust: c.Trust,
 			Loops: c.loopsFor(n), Driver: c.Driver, Trigger: c.Trigger,
 		}
 		if i == 0 {
@@ -104,7 +107,7 @@ func (p *plan) spreadSources(c *Config, endpoints []endpoint, m machine) error {
 		case e.Spread:
 			spread = spread || each > good
 		case each > m.ports:
-			return fmt.Errorf("%d connections to %s need more than the %d ports of one source address: choose fewer, or a target on 127.0.0.0/8, which can be dialled from many addresses",
+			return fmt.Errorf("%d connections to %s need more than the %d ports of one source address: choose fewer, more targets, or a tcp:// or tls:// target on 127.0.0.0/8, which can be dialled from many addresses",
 				each, c.Targets[i], m.ports)
 		}
 	}

@@ -36,6 +36,8 @@ type Report struct {
 	Latency           Percentiles `json:"latency_us"`
 	Late              Percentiles `json:"late_us"` // open loop: from due to sent, part of the latency
 	Errors            []Failure   `json:"errors"`
+	Lost              uint64      `json:"lost,omitempty"`     // datagrams without an answer in time
+	Stray             uint64      `json:"stray,omitempty"`    // answers to datagrams that came late or twice
 	Mismatch          string      `json:"mismatch,omitempty"` // the first wrong byte that Verify has seen
 	CPUPerRequest     float64     `json:"cpu_us_per_request"` // of the generator itself
 	CPUPercent        float64     `json:"cpu_percent"`        // of one CPU
@@ -89,6 +91,8 @@ func newReport(c *Config, p *plan, started time.Time, t *tally) *Report {
 		BytesPerSecond:    per(float64(t.Bytes), t.Seconds),
 		Latency:           t.Latency.Percentiles(),
 		Late:              t.Late.Percentiles(),
+		Lost:              t.Lost,
+		Stray:             t.Stray,
 		Mismatch:          t.Mismatch,
 		CPUPerRequest:     per(float64(t.CPU.Nanoseconds())/1e3, float64(t.Requests)),
 		CPUPercent:        per(100*t.CPU.Seconds(), t.Seconds),

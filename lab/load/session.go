@@ -1,9 +1,9 @@
 package load
 
 import (
-	"context"
 	"errors"
 	"fmt"
+	"io"
 
 	"github.com/epinet/epi"
 )
@@ -12,13 +12,17 @@ import (
 type flight struct {
 	due  int64 // when it was to be sent, on the generator's clock
 	size int
+	sent int64 // datagrams: when it was sent
+	done bool  // datagrams: it was answered, those before it were not
 }
 
 // A session is one connection. It belongs to its loop.
 type session struct {
 	gen    *generator
-	lane   *lane // nil until the connection is open
-	conn   *epi.Conn
+	lane   *lane     // nil until the connection is open
+	wire   io.Writer // the connection, of whatever kind
+	conn   *epi.Conn // that of a stream
+	kind   kind
 	id     uint64
 	active bool
 	queued bool // open loop: in its lane's queue of sessions with room
@@ -26,17 +30,25 @@ type session struct {
 
 	sent     uint64 // messages
 	answered uint64
+	waits    int // datagrams that are in flight
 	got      int // bytes of the first message in flight that came back
 	flights  ring[flight]
 
-	dialled int64              // when Dial was called
-	settled context.CancelFunc // ends the time for Dial; nil when it is over
+	dialled int64  // when Dial was called
+	settled func() // ends dialling; nil when it is over
 }
 
-// OnOpen notes the time that it took to connect.
+// OnOpen begins the session on a stream.
 func (s *session) OnOpen(c *epi.Conn) error {
-	l := s.gen.lanes[c.Loop()]
-	s.lane, s.conn = l, c
+	s.conn = c
+	s.open(c.Loop(), c)
+	return nil
+}
+
+// open notes the time that it took to connect.
+func (s *session) open(loop *epi.Loop, wire io.Writer) {
+	l := s.gen.lanes[loop]
+	s.lane, s.wire = l, wire
 	l.tally.Opened++
 	l.tally.Settled = wallClock()
 	l.tally.Setup.Record(s.gen.clock() - s.dialled)
@@ -47,14 +59,20 @@ func (s *session) OnOpen(c *epi.Conn) error {
 	l.live.conns.Add(1)
 	s.gen.opened.Add(1)
 	s.settle()
-	return nil
 }
 
 // settle says that dialling has ended.
 func (s *session) settle() {
 	s.settled()
 	s.settled = nil
-	<-s.gen.dialling
+}
+
+// inFlight returns the number of messages that are not answered.
+func (s *session) inFlight() int {
+	if s.kind == datagrams {
+		return s.waits
+	}
+	return s.flights.n
 }
 
 // OnData is the hot path: it finds the messages that are complete and lets the
@@ -98,22 +116,35 @@ func (s *session) right(part []byte) bool {
 	if wrong < 0 {
 		return true
 	}
-	if t := s.lane.tally; t.Mismatch == "" {
-		t.Mismatch = m.describe(part, s.got, wrong)
-	}
+	s.mismatch(m, part, wrong)
 	return false
 }
 
-// OnClose notes why the connection has ended before the generator did.
-func (s *session) OnClose(c *epi.Conn, err error) {
-	l := s.gen.lanes[c.Loop()]
+// mismatch notes the first wrong byte that was seen.
+func (s *session) mismatch(m message, part []byte, wrong int) {
+	if t := s.lane.tally; t.Mismatch == "" {
+		t.Mismatch = m.describe(part, s.got, wrong)
+	}
+}
+
+// OnClose ends the session on a stream.
+func (s *session) OnClose(c *epi.Conn, err error) { s.close(c.Loop(), err) }
+
+// failed notes that the connection could not be established.
+func (s *session) failed(l *lane, err error) {
+	if s.gen.connecting.Err() == nil {
+		l.tally.Failed++
+		l.fail("connect: "+causeOf(err), 1)
+		s.gen.failed(err)
+	}
+	s.settle()
+}
+
+// close notes why the connection has ended before the generator did.
+func (s *session) close(loop *epi.Loop, err error) {
+	l := s.gen.lanes[loop]
 	if s.lane == nil {
-		if s.gen.connecting.Err() == nil {
-			l.tally.Failed++
-			l.fail("connect: "+causeOf(err), 1)
-			s.gen.failed(err)
-		}
-		s.settle()
+		s.failed(l, err)
 		return
 	}
 	s.gone = true
@@ -133,6 +164,11 @@ func (s *session) OnClose(c *epi.Conn, err error) {
 func (s *session) write(sequence uint64, size int) {
 	l := s.lane
 	m := message{conn: s.id, sequence: sequence}
+	if s.kind != stream {
+		l.scratch = m.appendTo(l.scratch, size)
+		l.flush(s)
+		return
+	}
 	if size <= largestCopy {
 		l.scratch = m.appendTo(l.scratch, size)
 		if len(l.scratch) > largestCopy {

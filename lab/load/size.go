@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -20,6 +21,7 @@ const expCut = 16
 type Sizes struct {
 	text    string
 	largest int
+	least   int                  // where draw is not nil
 	draw    func(*rand.Rand) int // nil: all are of the largest size
 }
 
@@ -68,7 +70,7 @@ func parseUniform(text string) (Sizes, error) {
 	if from > to {
 		return Sizes{}, fmt.Errorf("%q begins above its end", text)
 	}
-	return Sizes{largest: to, draw: func(r *rand.Rand) int { return from + r.IntN(to-from+1) }}, nil
+	return Sizes{largest: to, least: from, draw: func(r *rand.Rand) int { return from + r.IntN(to-from+1) }}, nil
 }
 
 func parseExp(text string) (Sizes, error) {
@@ -80,7 +82,7 @@ func parseExp(text string) (Sizes, error) {
 	draw := func(r *rand.Rand) int {
 		return max(1, int(min(math.Round(r.ExpFloat64()*float64(mean)), float64(largest))))
 	}
-	return Sizes{largest: largest, draw: draw}, nil
+	return Sizes{largest: largest, least: 1, draw: draw}, nil
 }
 
 func parseChoice(text string) (Sizes, error) {
@@ -112,7 +114,7 @@ func parseChoice(text string) (Sizes, error) {
 		}
 		return sizes[len(sizes)-1]
 	}
-	return Sizes{largest: largest, draw: draw}, nil
+	return Sizes{largest: largest, least: slices.Min(sizes), draw: draw}, nil
 }
 
 var units = []struct {
@@ -149,6 +151,14 @@ func (s Sizes) or(other Sizes) Sizes {
 
 // Largest returns the size of the largest message.
 func (s Sizes) Largest() int { return s.or(defaultSizes).largest }
+
+// smallest returns the size of the smallest message.
+func (s Sizes) smallest() int {
+	if s = s.or(defaultSizes); s.draw == nil {
+		return s.largest
+	}
+	return s.least
+}
 
 // String returns s as ParseSizes reads it.
 func (s Sizes) String() string { return s.or(defaultSizes).text }

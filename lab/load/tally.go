@@ -1,6 +1,8 @@
 package load
 
 import (
+	"context"
+	"crypto/tls"
 	"errors"
 	"io"
 	"io/fs"
@@ -26,6 +28,9 @@ type tally struct {
 	Driver   string        `json:"driver"`
 	Server   proc.Usage    `json:"server"` // by the server within the measured time
 
+	Lost  uint64 `json:"lost"`  // datagrams without an answer in time
+	Stray uint64 `json:"stray"` // answers that came late or twice
+
 	Errors   map[string]uint64 `json:"errors"`
 	Mismatch string            `json:"mismatch,omitempty"` // the first that was seen
 	Partial  string            `json:"partial,omitempty"`
@@ -50,6 +55,8 @@ func (t *tally) merge(other *tally) {
 	t.Bytes += other.Bytes
 	t.Seconds = max(t.Seconds, other.Seconds)
 	t.CPU += other.CPU
+	t.Lost += other.Lost
+	t.Stray += other.Stray
 	t.Server = t.Server.Add(other.Server)
 	for cause, n := range other.Errors {
 		t.Errors[cause] += n
@@ -74,17 +81,25 @@ var (
 // noAnswer is the cause of messages that were due and not answered.
 const noAnswer = "no answer (messages)"
 
+// noDatagram is the cause where every datagram was lost.
+const noDatagram = "no datagram was answered: is the server there, and does it speak this protocol? (datagrams)"
+
 // causeOf names an error's cause without what differs between connections.
 func causeOf(err error) string {
 	var errno syscall.Errno
+	var refused *tls.CertificateVerificationError
 	switch {
+	case errors.As(err, &refused):
+		return refusal(refused.Err)
+	case errors.Is(err, errFingerprint):
+		return errFingerprint.Error()
 	case err == nil, errors.Is(err, io.EOF):
 		return "closed by the server"
 	case errors.Is(err, errMismatch):
 		return errMismatch.Error()
 	case errors.Is(err, errUnasked):
 		return errUnasked.Error()
-	case errors.Is(err, errTooLong):
+	case errors.Is(err, errTooLong), errors.Is(err, context.DeadlineExceeded):
 		return errTooLong.Error()
 	case errors.Is(err, fs.ErrNotExist):
 		return "there is no such socket"

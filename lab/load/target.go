@@ -15,8 +15,19 @@ type endpoint struct {
 	Address  string `json:"address"`          // for Engine.Dial
 	Spread   bool   `json:"spread,omitempty"` // of 127.0.0.0/8: every address of that can dial it
 	Ports    bool   `json:"ports,omitempty"`  // each connection takes a port
+	Kind     kind   `json:"kind,omitempty"`
+	Name     string `json:"name,omitempty"` // of the host, for its certificate; none: no TLS
 	loopback bool
 }
+
+// A kind is how messages travel to a target.
+type kind int
+
+const (
+	stream    kind = iota // bytes in order
+	webSocket             // a message in each of WebSocket's
+	datagrams             // a message in each, which may be lost
+)
 
 // A scheme is one kind of target. To add one is to add a line to schemes.
 type scheme struct {
@@ -30,6 +41,13 @@ var schemes = []scheme{
 	{"tcp4", "tcp4://host:port", resolveTCP},
 	{"tcp6", "tcp6://host:port", resolveTCP},
 	{"unix", "unix:///path", resolveUnix},
+	{"tls", "tls://host:port", resolveTLS},
+	{"ws", "ws://host:port/path", resolveWebSocket},
+	{"wss", "wss://host:port/path", resolveWebSocket},
+	{"udp", "udp://host:port", resolveUDP},
+	{"udp4", "udp4://host:port", resolveUDP},
+	{"udp6", "udp6://host:port", resolveUDP},
+	{"unixgram", "unixgram:///path", resolveUnixgram},
 }
 
 // Targets says what targets look like.
@@ -61,9 +79,49 @@ func resolve(ctx context.Context, target string) (endpoint, error) {
 
 func resolveUnix(_ context.Context, name, path string) (endpoint, error) {
 	if path == "" {
-		return endpoint{}, errors.New("there is no path: write unix:///path")
+		return endpoint{}, fmt.Errorf("there is no path: write %s:///path", name)
 	}
 	return endpoint{Address: name + "://" + path, loopback: true}, nil
+}
+
+func resolveUnixgram(ctx context.Context, name, path string) (endpoint, error) {
+	e, err := resolveUnix(ctx, name, path)
+	e.Kind = datagrams
+	return e, err
+}
+
+func resolveTLS(ctx context.Context, name, rest string) (endpoint, error) {
+	e, err := resolveTCP(ctx, name, rest)
+	e.Name = serverName(rest)
+	return e, err
+}
+
+// resolveWebSocket leaves it to the system where to dial from, as package ws does.
+func resolveWebSocket(ctx context.Context, name, rest string) (endpoint, error) {
+	host, path, _ := strings.Cut(rest, "/")
+	e, err := resolveTCP(ctx, name, host)
+	e.Address += "/" + path
+	e.Kind, e.Spread = webSocket, false
+	if name == "wss" {
+		e.Name = serverName(host)
+	}
+	return e, err
+}
+
+func resolveUDP(ctx context.Context, name, rest string) (endpoint, error) {
+	e, err := resolveTCP(ctx, name, rest)
+	e.Kind, e.Spread = datagrams, false
+	return e, err
+}
+
+// serverName is what the certificate is to be for: the host as it was written,
+// which for this machine's own addresses is its name.
+func serverName(hostPort string) string {
+	host, _, err := net.SplitHostPort(hostPort)
+	if ip, parsed := netip.ParseAddr(host); err != nil || host == "" || parsed == nil && ip.IsUnspecified() {
+		return "localhost"
+	}
+	return host
 }
 
 // resolveTCP takes one address of the host, of IPv4 if there is one, as servers
@@ -98,11 +156,14 @@ func resolveTCP(ctx context.Context, name, rest string) (endpoint, error) {
 func lookup(ctx context.Context, network, host string) (netip.Addr, error) {
 	if host == "" {
 		host = "0.0.0.0"
-		if network == "tcp6" {
+		if strings.HasSuffix(network, "6") {
 			host = "::"
 		}
 	}
-	family := map[string]string{"tcp": "ip", "tcp4": "ip4", "tcp6": "ip6"}[network]
+	family := "ip"
+	if i := strings.IndexAny(network, "46"); i > 0 {
+		family += network[i:]
+	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
 	if err != nil {
 		var bad *net.AddrError

@@ -11,16 +11,26 @@ func TestResolve(t *testing.T) {
 		target string
 		want   endpoint
 	}{
-		{"tcp://127.0.0.1:7000", endpoint{"tcp://127.0.0.1:7000", true, true, true}},
-		{"tcp4://127.9.9.9:1", endpoint{"tcp4://127.9.9.9:1", true, true, true}},
-		{"tcp://localhost:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
-		{"tcp://:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
-		{"tcp://0.0.0.0:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
-		{"tcp6://[::1]:80", endpoint{"tcp6://[::1]:80", false, true, true}},
-		{"tcp6://:80", endpoint{"tcp6://[::1]:80", false, true, true}},
-		{"tcp://[::ffff:127.0.0.1]:80", endpoint{"tcp://127.0.0.1:80", true, true, true}},
-		{"tcp://192.0.2.1:80", endpoint{"tcp://192.0.2.1:80", false, true, false}},
-		{"unix:///tmp/x", endpoint{"unix:///tmp/x", false, false, true}},
+		{"tcp://127.0.0.1:7000", endpoint{"tcp://127.0.0.1:7000", true, true, stream, "", true}},
+		{"tcp4://127.9.9.9:1", endpoint{"tcp4://127.9.9.9:1", true, true, stream, "", true}},
+		{"tcp://localhost:80", endpoint{"tcp://127.0.0.1:80", true, true, stream, "", true}},
+		{"tcp://:80", endpoint{"tcp://127.0.0.1:80", true, true, stream, "", true}},
+		{"tcp://0.0.0.0:80", endpoint{"tcp://127.0.0.1:80", true, true, stream, "", true}},
+		{"tcp6://[::1]:80", endpoint{"tcp6://[::1]:80", false, true, stream, "", true}},
+		{"tcp6://:80", endpoint{"tcp6://[::1]:80", false, true, stream, "", true}},
+		{"tcp://[::ffff:127.0.0.1]:80", endpoint{"tcp://127.0.0.1:80", true, true, stream, "", true}},
+		{"tcp://192.0.2.1:80", endpoint{"tcp://192.0.2.1:80", false, true, stream, "", false}},
+		{"unix:///tmp/x", endpoint{"unix:///tmp/x", false, false, stream, "", true}},
+		{"tls://127.0.0.1:7443", endpoint{"tls://127.0.0.1:7443", true, true, stream, "127.0.0.1", true}},
+		{"tls://localhost:7443", endpoint{"tls://127.0.0.1:7443", true, true, stream, "localhost", true}},
+		{"tls://:7443", endpoint{"tls://127.0.0.1:7443", true, true, stream, "localhost", true}},
+		{"ws://localhost:80/a/b?c", endpoint{"ws://127.0.0.1:80/a/b?c", false, true, webSocket, "", true}},
+		{"ws://127.0.0.1:80", endpoint{"ws://127.0.0.1:80/", false, true, webSocket, "", true}},
+		{"wss://[::1]:443/", endpoint{"wss://[::1]:443/", false, true, webSocket, "::1", true}},
+		{"udp://127.0.0.1:7", endpoint{"udp://127.0.0.1:7", false, true, datagrams, "", true}},
+		{"udp6://:7", endpoint{"udp6://[::1]:7", false, true, datagrams, "", true}},
+		{"udp://192.0.2.1:7", endpoint{"udp://192.0.2.1:7", false, true, datagrams, "", false}},
+		{"unixgram:///tmp/x", endpoint{"unixgram:///tmp/x", false, false, datagrams, "", true}},
 	} {
 		got, err := resolve(context.Background(), c.target)
 		if err != nil || got != c.want {
@@ -41,7 +51,7 @@ func TestConfigsThatCannotBe(t *testing.T) {
 	}{
 		{Config{}, "no target"},
 		{Config{Targets: []string{"127.0.0.1:7000"}}, "no scheme"},
-		{Config{Targets: []string{"udp://127.0.0.1:7000"}}, "unknown scheme"},
+		{Config{Targets: []string{"sctp://127.0.0.1:7000"}}, "unknown scheme"},
 		{Config{Targets: []string{"tcp://127.0.0.1"}}, "missing port"},
 		{Config{Targets: []string{"tcp://127.0.0.1:0"}}, "from 1 to 65535"},
 		{Config{Targets: []string{"tcp://127.0.0.1:x"}}, "from 1 to 65535"},
