@@ -22,6 +22,6 @@ func labCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(labStudyCommand(), labClaimsCommand(), labPeersCommand(), labPacketsCommand(), compareCommand(), labChildCommand())
+	cmd.AddCommand(labStudyCommand(), labClaimsCommand(), labPeersCommand(), compareCommand(), labChildCommand())
 	return cmd
 }

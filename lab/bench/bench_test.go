@@ -41,7 +41,7 @@ var toy = Workload{Name: "toy", Title: "a toy", Conns: 5, Active: 3, Depth: 2, S
 func newToy(t *testing.T, servers ...Server) *bench {
 	t.Helper()
 	return &bench{
-		Config:  Config{Self: epi, Rounds: 2, Duration: 50 * time.Millisecond, Conns: 20, Tell: func(string) {}, workloads: []Workload{toy}},
+		Config:  Config{Self: epi, Rounds: 2, Duration: 300 * time.Millisecond, Conns: 20, Tell: func(string) {}, workloads: []Workload{toy}},
 		servers: servers, serverCPU: -1, clientCPU: -1,
 		samples: newSamples(), failures: map[string]string{}, result: &lab.Result{},
 	}
@@ -151,7 +151,7 @@ func TestCProgramsEcho(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer server.end()
-			if _, err := newToy(t).load(t.Context(), address, server.pid(), toy, 50*time.Millisecond, "--verify"); err != nil {
+			if _, err := newToy(t).load(t.Context(), address, server.pid(), toy, 500*time.Millisecond, "--verify"); err != nil {
 				t.Error(err)
 			}
 			checkSlowReader(t, address)

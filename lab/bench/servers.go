@@ -86,25 +86,18 @@ func Servers(ctx context.Context, self, sources, out string) []Server {
 		b.golang(ctx, "coder", "coder", schemeWS),
 		b.golang(ctx, references[schemeUDP], "netudp", schemeUDP),
 	)
-	return append(list, b.epiSchemes(self)...)
+	return append(list, epiSchemes(self)...)
 }
 
 // epiSchemes are epi's servers for what is not plain TCP, on the two drivers
 // that it chooses by itself.
-func (b build) epiSchemes(self string) []Server {
+func epiSchemes(self string) []Server {
 	var list []Server
-	cert, key, err := certificateFiles(b.out)
 	for _, driver := range []string{"uring", "epoll-edge"} {
-		add := func(scheme string, argv ...string) {
-			s := Server{Name: "epi " + driver + " " + scheme, scheme: scheme}
-			if s.argv = append([]string{self}, append(argv, "--driver", driver)...); err != nil {
-				s.Absent = "a directory for its certificate that can be written (" + err.Error() + ")"
-			}
-			list = append(list, s)
+		for _, scheme := range []string{schemeTLS, schemeWS, schemeUDP} {
+			argv := []string{self, "echo", "--listen", scheme + "://" + addressMark, "--loops", "1", "--driver", driver}
+			list = append(list, Server{Name: "epi " + driver + " " + scheme, scheme: scheme, argv: argv})
 		}
-		add(schemeTLS, "echo", "--listen", "tls://"+addressMark, "--cert", cert, "--key", key, "--loops", "1")
-		add(schemeWS, "echo", "--listen", "ws://"+addressMark, "--loops", "1")
-		add(schemeUDP, "lab", "packets", "udp://"+addressMark)
 	}
 	return list
 }
