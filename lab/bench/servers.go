@@ -96,8 +96,9 @@ func (b build) epiSchemes(self string) []Server {
 	cert, key, err := certificateFiles(b.out)
 	for _, driver := range []string{"uring", "epoll-edge"} {
 		add := func(scheme string, argv ...string) {
-			s := Server{Name: "epi " + driver + " " + scheme, scheme: scheme}
-			if s.argv = append([]string{self}, append(argv, "--driver", driver)...); err != nil {
+			argv = append([]string{self}, append(argv, "--driver", driver)...)
+			s := Server{Name: "epi " + driver + " " + scheme, scheme: scheme, argv: argv}
+			if scheme == schemeTLS && err != nil {
 				s.Absent = "a directory for its certificate that can be written (" + err.Error() + ")"
 			}
 			list = append(list, s)
