@@ -68,6 +68,7 @@ func Modes() []Mode {
 			Mode{epi.DriverEpoll, epi.TriggerEdge, workers},
 			Mode{epi.DriverEpoll, epi.TriggerOneShot, workers},
 		)
+		modes = append(modes, Mode{epi.DriverPortable, epi.TriggerAuto, workers})
 		if UringMissing() == "" {
 			modes = append(modes, Mode{epi.DriverUring, epi.TriggerAuto, workers})
 		}
