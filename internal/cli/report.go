@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/epinet/epi"
@@ -159,15 +158,6 @@ type measurement struct {
 
 func measure(e *epi.Engine) measurement {
 	return measurement{when: time.Now(), cpu: processorTime(), stats: e.Stats()}
-}
-
-// processorTime returns the CPU time that the process has used.
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0 // only for a bad address or a bad who
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // A statsEvent is what happened between two measurements.

@@ -303,7 +303,13 @@ func (d *portable) Delivered(s *Socket) bool { return s.flags&sending == 0 && d.
 
 func (d *portable) Unacked(s *Socket) int { return d.link(s).unacked() }
 
-func (d *portable) LocalAddr(s *Socket) net.Addr { return d.link(s).conn.LocalAddr() }
+func (d *portable) LocalAddr(s *Socket) net.Addr {
+	addr := d.link(s).conn.LocalAddr()
+	if unix, ok := addr.(*net.UnixAddr); ok && unix.Name == "@" {
+		return &net.UnixAddr{Net: unix.Net} // how package net writes that it has no name
+	}
+	return addr
+}
 
 func (d *portable) Take(s *Socket, r Readiness) {
 	if r&WriteReady != 0 && s.flags&sending != 0 {
