@@ -2,10 +2,8 @@ package epitest
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
 
@@ -44,7 +42,7 @@ func ExpectReset(t *testing.T, c net.Conn) int {
 	if _, ok := c.(*net.UnixConn); ok && err == nil {
 		return int(n)
 	}
-	if !errors.Is(err, syscall.ECONNRESET) {
+	if !IsReset(err) {
 		t.Fatalf("read %d bytes, then %v, want a reset", n, err)
 	}
 	return int(n)
