@@ -127,20 +127,23 @@ func (l *link) holds() bool {
 	return l.input != nil || l.readErr != nil
 }
 
-// beginWrite returns the first bytes of bufs, at most readSize, for write.
-func (l *link) beginWrite(bufs [][]byte) net.Buffers {
+// beginWrite returns the first bytes of bufs behind those that are written, at
+// most readSize, for write.
+func (l *link) beginWrite(bufs [][]byte, written int) net.Buffers {
 	var out net.Buffers
 	size := 0
 	for _, b := range bufs {
+		skipped := min(written, len(b))
+		written -= skipped
+		b = b[skipped:]
 		b = b[:min(len(b), readSize-size)]
 		if len(b) == 0 {
-			break
+			continue
 		}
 		out = append(out, b)
 		size += len(b)
 	}
 	l.unwritten.Store(int64(size))
-	l.working.Add(1)
 	return out
 }
 

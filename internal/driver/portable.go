@@ -6,9 +6,11 @@ import (
 	"net"
 	"net/netip"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // portable is a Driver over package net, and so over what the Go runtime has on
@@ -283,10 +285,21 @@ func (d *portable) Receive(s *Socket, on bool) {
 	d.pump(s, l)
 }
 
-// Send lends the first bytes of bufs to a goroutine.
+// Send writes what there is room for, where the system can be asked for that, and
+// lends the first bytes of the rest to a goroutine. A peer that answers at once
+// does not overtake the account of what it answers to.
 func (d *portable) Send(s *Socket, bufs [][]byte) (n int, pending bool, err error) {
 	l := d.link(s)
-	out := l.beginWrite(bufs)
+	n, err = sock.WriteNow(l.conn.(syscall.Conn), bufs)
+	if err != nil {
+		return 0, false, err
+	}
+	out := l.beginWrite(bufs, n)
+	if len(out) == 0 {
+		d.counters.Writes.Add(1)
+		return n, false, nil
+	}
+	l.working.Add(1)
 	s.flags |= sending
 	d.counters.Writes.Add(1)
 	d.waiters.Go(func() {
@@ -294,7 +307,7 @@ func (d *portable) Send(s *Socket, bufs [][]byte) (n int, pending bool, err erro
 		l.write(out)
 		d.mail.post(note{kind: noteWritten, socket: s, link: l})
 	})
-	return 0, true, nil
+	return n, true, nil
 }
 
 func (d *portable) CloseWrite(s *Socket) error { return d.link(s).closeWrite() }
