@@ -6,12 +6,10 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
-	"syscall"
 	"time"
 
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/poll"
-	"github.com/epinet/epi/uring"
 )
 
 // A Driver names how an engine performs I/O.
@@ -33,12 +31,16 @@ const (
 	// the I/O of a whole turn for one system call. Each loop has a thread of its
 	// own. Workers read and write by themselves, and io_uring is the poller.
 	DriverUring Driver = "uring"
+	// DriverPortable stands on package net, and so on what the Go runtime has on
+	// each system: kqueue, IOCP, epoll. It costs a goroutine for each connection
+	// and is the only driver of systems other than Linux.
+	DriverPortable Driver = "portable"
 )
 
 // A Trigger says how a readiness driver asks for events.
 type Trigger string
 
-// The triggers of the pollers; io_uring has none. Workers always use one-shot: it
+// The triggers of the pollers; io_uring and package net have none. Workers always use one-shot: it
 // keeps a connection in one worker's hands.
 const (
 	// TriggerAuto is edge on epoll and level elsewhere.
@@ -237,20 +239,30 @@ func (c *config) choose(d Driver, t Trigger, lock Choice) error {
 	switch d {
 	case DriverAuto:
 		c.backend, c.reason = c.best(t, lock)
-	case DriverSelect, DriverPoll, DriverEpoll, DriverUring:
+	case DriverSelect, DriverPoll, DriverEpoll, DriverUring, DriverPortable:
 		c.backend, c.reason = poll.Backend(d), "as asked for"
 	default:
-		return fmt.Errorf("epi: unknown driver %q: choose select, poll, epoll or uring", d)
+		return fmt.Errorf("epi: unknown driver %q: choose select, poll, epoll, uring or portable", d)
 	}
-	c.lockThread = lock.or(c.workers == 0 && c.wait.spin == 0)
-	if c.backend == driver.Uring {
+	// A thread of its own is no gain for a loop that sleeps in a channel.
+	c.lockThread = lock.or(c.workers == 0 && c.wait.spin == 0 && c.backend != driver.Portable)
+	switch c.backend {
+	case driver.Uring:
 		return c.chooseUring(t, lock)
+	case driver.Portable:
+		return choosePortable(t)
+	}
+	if err := driver.Probe(c.backend); err != nil {
+		return fmt.Errorf("epi: choose auto or portable: %w", err)
 	}
 	return c.chooseTrigger(t)
 }
 
 // best returns the fastest driver that can be had, and why.
 func (c *config) best(t Trigger, lock Choice) (backend poll.Backend, reason string) {
+	if err := driver.Probe(poll.BackendEpoll); err != nil {
+		return driver.Portable, err.Error()
+	}
 	switch {
 	case c.workers > 0:
 		return poll.BackendEpoll, "the best for workers"
@@ -259,7 +271,7 @@ func (c *config) best(t Trigger, lock Choice) (backend poll.Backend, reason stri
 	case lock == No:
 		return poll.BackendEpoll, "the best whose loops need no threads of their own"
 	}
-	if _, err := uring.Probe(); err != nil {
+	if err := driver.Probe(driver.Uring); err != nil {
 		return poll.BackendEpoll, "no io_uring: " + err.Error()
 	}
 	return driver.Uring, "the best that this system has"
@@ -273,8 +285,15 @@ func (c *config) chooseUring(t Trigger, lock Choice) error {
 		return errors.New("epi: the uring driver needs a thread for each loop: LockOSThread cannot be No; choose epoll")
 	}
 	c.lockThread = true
-	if _, err := uring.Probe(); err != nil {
+	if err := driver.Probe(driver.Uring); err != nil {
 		return fmt.Errorf("epi: the uring driver cannot be had; choose auto or epoll: %w", err)
+	}
+	return nil
+}
+
+func choosePortable(t Trigger) error {
+	if t != TriggerAuto {
+		return fmt.Errorf("epi: the portable driver has no trigger, and %q was asked for: choose epoll, on Linux", t)
 	}
 	return nil
 }
@@ -317,13 +336,4 @@ func (c *config) driverName() string {
 		return "uring-poll"
 	}
 	return string(c.backend)
-}
-
-// openFilesLimit is the soft limit of open files, which bounds the connections.
-func openFilesLimit() int {
-	var limit syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
-		return math.MaxInt32
-	}
-	return int(min(limit.Cur, math.MaxInt32))
 }

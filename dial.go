@@ -162,17 +162,22 @@ func (d *dialing) connect() {
 		addr := d.addrs[0]
 		d.setPeer(addr)
 		err := c.loop.drv.Connect(&c.sock, d.from, addr)
-		if err == nil {
+		if err == nil || !d.goOn(err) {
 			return
 		}
-		if errors.Is(err, driver.ErrBusy) {
-			c.loop.After(connectAgain, d.connect)
-			return
-		}
-		d.err = err
-		d.addrs = d.addrs[1:]
 	}
 	d.fail(d.err)
+}
+
+// goOn answers an attempt that has failed and reports whether the next is due.
+func (d *dialing) goOn(err error) bool {
+	if errors.Is(err, driver.ErrBusy) {
+		d.conn.loop.After(connectAgain, d.connect)
+		return false
+	}
+	d.err = err
+	d.addrs = d.addrs[1:]
+	return true
 }
 
 func (d *dialing) setPeer(addr net.Addr) {
@@ -192,9 +197,9 @@ func (d *dialing) fail(err error) {
 func (c *Conn) connected(err error) {
 	d := c.origin.dialing
 	if err != nil {
-		d.err = err
-		d.addrs = d.addrs[1:]
-		d.connect()
+		if d.goOn(err) {
+			d.connect()
+		}
 		return
 	}
 	if c.origin.tls == nil && !d.end() {

@@ -10,7 +10,6 @@ import (
 	"net"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
 
 	"github.com/epinet/epi"
@@ -320,7 +319,7 @@ func (c *diffClient) finish(t *testing.T) string {
 
 // causeName is a cause without what differs between systems and addresses.
 func causeName(err error) string {
-	if errors.Is(err, syscall.ECONNRESET) {
+	if epitest.IsReset(err) {
 		return "reset"
 	}
 	return fmt.Sprint(err)

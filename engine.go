@@ -138,7 +138,7 @@ type Engine struct {
 	cfg      *config
 	loops    []*Loop
 	workers  *workerPool // nil when callbacks run on the loops
-	reserve  *driver.Reserve
+	shared   *driver.Shared
 	context  context.Context // ends when the engine begins to drain
 	cancel   context.CancelFunc
 
@@ -183,7 +183,7 @@ func (e *Engine) makeLoops() error {
 	}
 	e.cfg = cfg
 	startRuntimePoller()
-	e.reserve = driver.NewReserve()
+	e.shared = driver.NewShared()
 	e.handshakes.free = cfg.maxHandshakes
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
@@ -212,7 +212,7 @@ func (e *Engine) free() {
 			e.cfg.log.Error("freeing a loop failed", "loop", l.id, "error", err)
 		}
 	}
-	e.reserve.Close()
+	e.shared.Close()
 	e.cancel()
 }
 

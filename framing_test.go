@@ -72,7 +72,7 @@ func TestW11_FramesInPieces(t *testing.T) {
 					}
 					size := p.size(len(framed))
 					for rest := framed; len(rest) > 0; rest = rest[min(size, len(rest)):] {
-						say(t, client, string(rest[:min(size, len(rest))]))
+						epitest.Say(t, client, string(rest[:min(size, len(rest))]))
 					}
 					epitest.Expect(t, client, fmt.Sprintf("%d %s\n", len(msg), msg))
 				}
@@ -93,7 +93,7 @@ func TestW11_FrameAboveTheBound(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			say(t, client, string(before)+string(f.tooLong))
+			epitest.Say(t, client, string(before)+string(f.tooLong))
 			if err := epitest.Receive(t, closed); !errors.Is(err, frame.ErrTooLong) {
 				t.Errorf("%s: OnClose told %v", f.name, err)
 			}
@@ -124,7 +124,7 @@ func TestW11_IncompleteFrameWaits(t *testing.T) {
 			for i, piece := range []string{string(framed[:half]), string(framed[half : half+1])} {
 				want := int32((i + 1) * conns)
 				for _, c := range clients {
-					say(t, c, piece)
+					epitest.Say(t, c, piece)
 				}
 				epitest.WaitUntil(t, "all pieces arrive", func() bool { return calls.Load() >= want })
 				epitest.Settled(t, f.name+": the loops", func() uint64 { return s.Engine.Stats().Turns })
@@ -133,7 +133,7 @@ func TestW11_IncompleteFrameWaits(t *testing.T) {
 				}
 			}
 			for _, c := range clients {
-				say(t, c, string(framed[half+1:]))
+				epitest.Say(t, c, string(framed[half+1:]))
 				epitest.Expect(t, c, "14 in many pieces\n")
 			}
 		}

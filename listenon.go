@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"errors"
 	"fmt"
 	"net"
 )
@@ -16,21 +17,21 @@ import (
 //
 // All loops share the socket, whatever Engine.ReusePort says.
 func (e *Engine) ListenOn(ln net.Listener, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
-	defer ln.Close() // the engine has a descriptor of its own
-	if handler == nil {
-		return nil, fmt.Errorf("epi: listen on %s: no handler function was given", ln.Addr())
-	}
-	if err := e.start(); err != nil {
-		return nil, err
-	}
 	own, err := e.listenOn(ln, o, handler)
 	if err != nil {
+		_ = ln.Close() // the error that matters is there
 		return nil, fmt.Errorf("epi: listen on %s: %w", ln.Addr(), err)
 	}
 	return own, nil
 }
 
 func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
+	if handler == nil {
+		return nil, errors.New("no handler function was given")
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
 	addr := from.Addr()
 	network := addr.Network()
 	if network != "tcp" && network != "unix" {

@@ -97,7 +97,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		BufferPool:   e.cfg.bufferPool,
 		MaxDatagram:  e.cfg.maxDatagram,
 		PacketBatch:  e.cfg.packetBatch,
-		Reserve:      e.reserve,
+		Shared:       e.shared,
 	})
 	if err != nil {
 		return nil, err

@@ -6,6 +6,9 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
+// eightMiB is more than all buffers between two sockets hold.
+const eightMiB = 8 << 20
+
 // roles are what the test binary can do as a child process.
 var roles = map[string]func(args []string) error{}
 

@@ -51,7 +51,7 @@ func TestF02_PanicInCallback(t *testing.T) {
 		}, func(*testing.T, net.Conn) {}, true},
 		{"OnData", func(f *epitest.FuncsEOF) {
 			f.Data = func(c *epi.Conn) error { _, _ = c.Write([]byte("queued")); return boom() }
-		}, func(t *testing.T, c net.Conn) { say(t, c, "?"); epitest.Expect(t, c, "queued") }, true},
+		}, func(t *testing.T, c net.Conn) { epitest.Say(t, c, "?"); epitest.Expect(t, c, "queued") }, true},
 		{"OnEOF", func(f *epitest.FuncsEOF) {
 			f.EOF = func(*epi.Conn) error { return boom() }
 		}, epitest.CloseWrite, true},
@@ -59,13 +59,13 @@ func TestF02_PanicInCallback(t *testing.T) {
 			f.Data = func(c *epi.Conn) error { c.Discard(1); return c.Send(make([]byte, high+1)) }
 			f.Drain = func(*epi.Conn) { _ = boom() }
 		}, func(t *testing.T, c net.Conn) {
-			say(t, c, "?")
+			epitest.Say(t, c, "?")
 			epitest.ExpectBytes(t, c, make([]byte, high+1), high)
 		}, true},
 		{"OnClose", func(f *epitest.FuncsEOF) {
 			f.Data = (*epi.Conn).Abort
 			f.Close = func(*epi.Conn, error) { _ = boom() }
-		}, func(t *testing.T, c net.Conn) { say(t, c, "?"); epitest.ExpectReset(t, c) }, false},
+		}, func(t *testing.T, c net.Conn) { epitest.Say(t, c, "?"); epitest.ExpectReset(t, c) }, false},
 	}
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
@@ -197,7 +197,7 @@ func TestF02_ErrorFromCallback(t *testing.T) {
 			})
 			client := s.Dial()
 			if row.callback == "OnData" {
-				say(t, client, "?")
+				epitest.Say(t, client, "?")
 			}
 			if row.callback == "OnEOF" {
 				epitest.CloseWrite(t, client)

@@ -61,9 +61,6 @@ func (c *Conn) turn(h *hands) {
 // followUp does what a lent socket became ready for.
 func (c *Conn) followUp(todo todoBits, h *hands) {
 	c.loop.lender.Take(&c.sock, todo.readiness())
-	if todo&doWrite != 0 {
-		c.pending = false
-	}
 	if todo&doRead != 0 && c.receiving {
 		c.loop.lender.Pull(&c.sock, h.buf)
 	}

@@ -7,26 +7,13 @@ import (
 	"os"
 	"runtime"
 	"strings"
-
-	"golang.org/x/sys/unix"
 )
 
 // ThisMachine describes the machine that the program runs on. What cannot be
 // found out stays zero.
 func ThisMachine() Machine {
 	m := Machine{CPU: processor(), CPUs: runtime.NumCPU(), Go: runtime.Version(), Ports: ports()}
-	var name unix.Utsname
-	if unix.Uname(&name) == nil {
-		m.Kernel = unix.ByteSliceToString(name.Release[:])
-	}
-	var info unix.Sysinfo_t
-	if unix.Sysinfo(&info) == nil {
-		m.Memory = uint64(info.Totalram) * uint64(info.Unit)
-	}
-	var files unix.Rlimit
-	if unix.Getrlimit(unix.RLIMIT_NOFILE, &files) == nil {
-		m.OpenFiles = files.Max
-	}
+	m.askSystem()
 	return m
 }
 

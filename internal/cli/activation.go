@@ -7,7 +7,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 )
 
 // fdScheme names a socket that systemd has opened and handed over
@@ -57,7 +56,7 @@ func takePassed() ([]*passed, error) {
 		if fields := strings.Split(names, ":"); i < len(fields) {
 			p.name = fields[i]
 		}
-		syscall.CloseOnExec(p.fd)
+		closeOnExec(p.fd)
 		sockets = append(sockets, p)
 	}
 	return sockets, nil

@@ -22,6 +22,7 @@ func labCommand() *cobra.Command {
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(labStudyCommand(), labClaimsCommand(), labPeersCommand(), compareCommand(), labChildCommand())
+	cmd.AddCommand(labMeasuring()...)
+	cmd.AddCommand(compareCommand())
 	return cmd
 }

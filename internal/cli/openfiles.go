@@ -3,14 +3,8 @@ package cli
 import (
 	"errors"
 	"fmt"
-	"math"
 	"os"
 	"strconv"
-	"syscall"
-
-	"golang.org/x/sys/unix"
-
-	"github.com/epinet/epi"
 )
 
 // A room is how many connections the process can have.
@@ -41,22 +35,6 @@ func (r room) check(maxConns int) error {
 		maxConns, r.conns(), r.of, r.limit, r.open, remedy)
 }
 
-// measureRoom looks at the limit of the driver and at the descriptors that are
-// open now, which cannot be connections.
-func measureRoom(driver string) (room, error) {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return room{}, fmt.Errorf("ask for the limit of open files: %w", err)
-	}
-	r := room{limit: int(min(files.Cur, math.MaxInt32)), of: ofOpenFiles}
-	if driver == string(epi.DriverSelect) && r.limit > unix.FD_SETSIZE {
-		r.limit, r.of = unix.FD_SETSIZE, ofSelect
-	}
-	open, err := openBelow(r.limit)
-	r.open = open
-	return r, err
-}
-
 // openBelow counts the descriptors of this process whose numbers are below
 // limit; inherited ones above it leave the room as it is. Where /proc is
 // missing it is 0: the room is then told a little too large.
@@ -81,29 +59,4 @@ func openBelow(limit int) (int, error) {
 		}
 	}
 	return n, nil
-}
-
-// fewestOpenFiles is what a server needs for itself, with some to spare: the
-// standard streams, two descriptors for each loop, the listeners, the reserve,
-// and those of the Go runtime, which ends the program when it cannot have them.
-const fewestOpenFiles = 32
-
-// raiseOpenFiles raises the soft limit of open files to the hard one. The Go
-// runtime does so too, but only in a process that was not told otherwise.
-func raiseOpenFiles() error {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("ask for the limit of open files: %w", err)
-	}
-	if files.Max < fewestOpenFiles {
-		return fmt.Errorf("the limit of open files is %d, too low for a server; raise it with ulimit -n, to %d or more", files.Max, fewestOpenFiles)
-	}
-	if files.Cur >= files.Max {
-		return nil
-	}
-	files.Cur = files.Max
-	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return fmt.Errorf("raise the limit of open files to %d: %w", files.Max, err)
-	}
-	return nil
 }

@@ -8,7 +8,6 @@ import (
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/epinet/epi"
@@ -172,15 +171,6 @@ func (s *server) measure() measurement {
 
 // conns are those with a peer.
 func (m measurement) conns() int64 { return max(m.stats.Conns-m.sockets, 0) }
-
-// processorTime returns the CPU time that the process has used.
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0 // only for a bad address or a bad who
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
 
 // A statsEvent is what happened between two measurements.
 type statsEvent struct {

@@ -87,10 +87,11 @@ var ways = map[string]way{
 	"epoll-edge":    {epi.DriverEpoll, epi.TriggerEdge},
 	"epoll-oneshot": {epi.DriverEpoll, epi.TriggerOneShot},
 	"uring":         {epi.DriverUring, epi.TriggerAuto},
+	"portable":      {epi.DriverPortable, epi.TriggerAuto},
 }
 
 // wayNames are the keys of ways, in the order of the help.
-const wayNames = "auto, select, poll, epoll, epoll-{level,edge,oneshot} or uring"
+const wayNames = "auto, select, poll, epoll, epoll-{level,edge,oneshot}, uring or portable"
 
 func wayValue(to *way) *value[way] {
 	return &value[way]{to: to, text: "auto", parse: func(text string) (way, error) {

@@ -50,19 +50,29 @@ type Listening struct {
 	watched   bool
 	accepting bool
 
-	// Of a completion driver.
+	// Of drivers that accept ahead.
 	accept  operation // accepts connections, or waits for one to be accepted
 	waiting []int32   // connections that were accepted and not handed over
 }
+
+// An operation of a listening socket, of drivers that accept ahead.
+type operation uint8
+
+const (
+	idle      operation = iota
+	accepting           // accepts
+	watching            // for lack of descriptors: waits until somebody can be accepted
+)
 
 // Watched reports whether Listen succeeded and Unlisten was not yet called.
 func (l *Listening) Watched() bool { return l.watched }
 
 // A Stream hears what became of the operations of one connection. Its methods
-// are called by Dispatch on the loop, or by Pull in the goroutine that calls
-// it, never inside another method of the driver.
+// are called by Dispatch on the loop, or by Take and Pull in the goroutine that
+// calls them, never inside another method of the driver.
 type Stream interface {
-	// Connected ends Connect. After an error the socket is as if never opened.
+	// Connected ends Connect. After an error the socket is as if never opened;
+	// ErrBusy asks to try again later.
 	Connected(err error)
 
 	// Received hands over bytes that arrived, in order. They are the driver's
@@ -161,8 +171,8 @@ type Driver interface {
 	// Receive turns receiving on or off. Nothing that arrives meanwhile is lost.
 	Receive(s *Socket, on bool)
 	// Send offers bytes to the kernel, which takes the first n. When it does
-	// not take all, pending is true and Sent (or Ready) follows; until then
-	// the bytes must not change and no other Send may be made.
+	// not take all, pending is true and Sent follows; until then the bytes must
+	// not change and no other Send may be made.
 	Send(s *Socket, bufs [][]byte) (n int, pending bool, err error)
 	// CloseWrite shuts down the writing half.
 	CloseWrite(s *Socket) error
@@ -199,7 +209,8 @@ type Driver interface {
 // who do the reading and writing. These methods are for the holder.
 type Lender interface {
 	Driver
-	// Take notes that the holder follows up a Ready.
+	// Take notes that the holder follows up a Ready. It reports the end of a
+	// pending Send through Sent.
 	Take(s *Socket, r Readiness)
 	// Pull reports what has arrived through Received and ReceiveEnded, within
 	// the read budget. buf is room for the bytes.
@@ -227,7 +238,7 @@ var ErrBusy = errors.New("the peer's backlog is full")
 
 // Config is what a driver is made of.
 type Config struct {
-	Backend      poll.Backend // or Uring
+	Backend      poll.Backend // or Uring, or Portable
 	Trigger      Trigger      // of the pollers but Uring
 	Lend         bool         // report Ready instead of Received and let workers pull
 	ReadBudget   int          // bytes read per socket and turn
@@ -236,29 +247,41 @@ type Config struct {
 	BufferPool   int          // Uring: bytes that the kernel receives into
 	MaxDatagram  int          // bytes of a datagram that is handed over
 	PacketBatch  int          // messages received per packet socket and turn
-	Reserve      *Reserve
+	Shared       *Shared
 }
 
 // Uring is the Backend of io_uring.
 const Uring poll.Backend = "uring"
 
-// New makes a driver; with Lend it is a Lender. With io_uring the kernel does
-// the I/O of the loop's sockets. Workers do their own: blocking handlers must
-// not hold what all connections receive into, and only one thread may submit.
-// So for them io_uring is the poller.
+// Portable is the Backend of package net.
+const Portable poll.Backend = "portable"
+
+// New makes a driver; with Lend it is a Lender.
 func New(cfg Config) (Driver, error) {
-	if cfg.Backend == Uring && !cfg.Lend {
-		return newCompletion(cfg)
+	if cfg.Backend == Portable {
+		return newPortable(cfg), nil
 	}
-	return newReadiness(cfg)
+	return newNative(cfg)
 }
 
-// A Reserve is a descriptor that is given up to accept, and close, one
-// connection more when descriptors are used up. All loops share it.
-type Reserve = sock.Reserve
+// readSize is the size of one read: large enough that bulk data costs few
+// calls, small enough that a raw system call does not hold up the garbage
+// collector.
+const readSize = 64 << 10
 
-// NewReserve opens the reserve.
-func NewReserve() *Reserve { return sock.NewReserve() }
+// Shared is what the loops of one engine have in common.
+type Shared struct {
+	// Reserve is a descriptor that is given up to accept, and close, one
+	// connection more when descriptors are used up.
+	Reserve *sock.Reserve
+	handles handles // of the portable driver
+}
+
+// NewShared opens the reserve.
+func NewShared() *Shared { return &Shared{Reserve: sock.NewReserve()} }
+
+// Close gives the reserve back.
+func (s *Shared) Close() { s.Reserve.Close() }
 
 // A Trigger says how a readiness driver asks its poller.
 type Trigger uint8

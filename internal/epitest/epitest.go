@@ -16,7 +16,6 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
-	"github.com/epinet/epi/uring"
 )
 
 // Patience is how long a test waits for what must happen before it fails. No
@@ -49,30 +48,30 @@ func (m Mode) Engine() *epi.Engine {
 // NoLog returns a logger that keeps nothing.
 func NoLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
-// UringMissing says why this machine has no io_uring; it is empty when it has.
-func UringMissing() string {
-	if _, err := uring.Probe(); err != nil {
-		return err.Error()
-	}
-	return ""
-}
+// Native reports whether the engine's system calls are its own, on Linux, so that
+// they can be counted. Those of the portable driver are the Go runtime's.
+func (m Mode) Native() bool { return m.Driver != epi.DriverPortable }
 
 // Modes returns every driver that can be had here, with both execution models.
 func Modes() []Mode {
 	var modes []Mode
 	for _, workers := range []int{0, 3} {
-		modes = append(modes,
-			Mode{epi.DriverSelect, epi.TriggerAuto, workers},
-			Mode{epi.DriverPoll, epi.TriggerAuto, workers},
-			Mode{epi.DriverEpoll, epi.TriggerLevel, workers},
-			Mode{epi.DriverEpoll, epi.TriggerEdge, workers},
-			Mode{epi.DriverEpoll, epi.TriggerOneShot, workers},
-		)
-		if UringMissing() == "" {
-			modes = append(modes, Mode{epi.DriverUring, epi.TriggerAuto, workers})
-		}
+		modes = append(modes, nativeModes(workers)...)
+		modes = append(modes, Mode{epi.DriverPortable, epi.TriggerAuto, workers})
 	}
 	return modes
+}
+
+// EachNative runs a test of what the engine costs, in system calls and in memory,
+// for every mode but the portable ones: goroutines of package net, each with a
+// stack, make those calls.
+func EachNative(t *testing.T, test func(t *testing.T, m Mode)) {
+	t.Helper()
+	Each(t, func(t *testing.T, m Mode) {
+		if m.Native() {
+			test(t, m)
+		}
+	})
 }
 
 // Each runs a test for every mode.

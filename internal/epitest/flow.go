@@ -2,49 +2,21 @@ package epitest
 
 import (
 	"bytes"
-	"errors"
 	"io"
 	"net"
-	"syscall"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"github.com/epinet/epi"
 )
 
 const (
-	// narrowBuffer is the receive buffer of a narrow client. The kernel doubles
-	// it and rounds it up where it is less than its minimum, socket(7).
-	narrowBuffer = 4 << 10
 	// quietWindow is the time over which TurnsPerSecond looks. A loop that spins
 	// makes a hundred thousand turns in it.
 	quietWindow = time.Second
 	// looks is how often Settled must find the same value in a row.
 	looks = 20
 )
-
-// DialNarrow is Dial for a client with a small receive buffer: when it does
-// not read, its server's socket is soon full.
-func (s *Server) DialNarrow() net.Conn {
-	s.t.Helper()
-	addr := s.Listener.Addr()
-	narrow := func(_, _ string, raw syscall.RawConn) error {
-		var err error
-		return errors.Join(raw.Control(func(fd uintptr) {
-			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, narrowBuffer)
-		}), err)
-	}
-	dialer := net.Dialer{Control: narrow}
-	c, err := dialer.Dial(addr.Network(), addr.String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(Patience))
-	return c
-}
 
 // ExpectBytes reads exactly want, at most step bytes at a time.
 func ExpectBytes(t *testing.T, c net.Conn, want []byte, step int) {
@@ -70,7 +42,7 @@ func ExpectReset(t *testing.T, c net.Conn) int {
 	if _, ok := c.(*net.UnixConn); ok && err == nil {
 		return int(n)
 	}
-	if !errors.Is(err, syscall.ECONNRESET) {
+	if !IsReset(err) {
 		t.Fatalf("read %d bytes, then %v, want a reset", n, err)
 	}
 	return int(n)

@@ -17,7 +17,6 @@ import (
 	"strconv"
 	"strings"
 	"sync"
-	"sync/atomic"
 	"syscall"
 	"unsafe"
 
@@ -100,6 +99,15 @@ func Accept(fd int) (int, netip.AddrPort, error) {
 		}
 		return -1, netip.AddrPort{}, errno
 	}
+}
+
+// AcceptAndClose lets one client know that it cannot be served.
+func AcceptAndClose(fd int) error {
+	conn, _, err := Accept(fd)
+	if err == nil {
+		Close(conn, false)
+	}
+	return err
 }
 
 // Peer returns the address of the peer of a connection, the zero AddrPort if it
@@ -461,82 +469,4 @@ func bindAddress(fd int, local netip.Addr) error {
 		return fmt.Errorf("bind %s: %w", local, err)
 	}
 	return nil
-}
-
-// A Reserve is a descriptor kept for the moment when there are no others: it
-// is given up to accept one connection more, which is then closed at once, so
-// that its client hears of it instead of waiting in the backlog.
-type Reserve struct {
-	mu    sync.Mutex
-	fd    int         // guarded by mu; -1 when the reserve is spent
-	spent atomic.Bool // fd is -1; set under mu
-}
-
-// NewReserve opens the descriptor.
-func NewReserve() *Reserve {
-	r := &Reserve{fd: -1}
-	r.refill()
-	return r
-}
-
-// refill opens the descriptor again if it is spent. The caller holds mu.
-func (r *Reserve) refill() {
-	if r.fd >= 0 {
-		return
-	}
-	fd, err := unix.Open("/dev/null", unix.O_RDONLY|unix.O_CLOEXEC, 0)
-	if err != nil {
-		fd = -1
-	}
-	r.fd = fd
-	r.spent.Store(fd < 0)
-}
-
-// Shed accepts one connection of the listening socket fd and closes it. It
-// returns an error when none waits or the reserve is spent and cannot be had
-// back yet.
-func (r *Reserve) Shed(fd int) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.refill()
-	if r.fd < 0 {
-		return unix.EMFILE
-	}
-	r.spent.Store(true) // before anybody can take the descriptor
-	_ = unix.Close(r.fd)
-	r.fd = -1
-	conn, _, err := Accept(fd)
-	if err == nil {
-		_ = unix.Close(conn)
-	}
-	r.refill()
-	return err
-}
-
-// Reclaim closes the accepted connection conn if the reserve is spent, to have
-// it back, and reports whether it did. Another loop's accept can take the
-// descriptor that Shed gives up; without a reserve nobody could be shed until
-// some connection ends.
-func (r *Reserve) Reclaim(conn int) bool {
-	if !r.spent.Load() {
-		return false
-	}
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.fd >= 0 {
-		return false
-	}
-	_ = unix.Close(conn)
-	r.refill()
-	return true
-}
-
-// Close gives the descriptor back.
-func (r *Reserve) Close() {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.fd >= 0 {
-		_ = unix.Close(r.fd)
-		r.fd = -1
-	}
 }

@@ -267,12 +267,13 @@ func TestReserveSheds(t *testing.T) {
 	if _, _, err := Accept(ln); err != unix.EMFILE {
 		t.Fatalf("accept without descriptors: %v, want EMFILE", err)
 	}
+	accept := func() error { return AcceptAndClose(ln) }
 	for range clients {
-		if err := r.Shed(ln); err != nil {
+		if err := r.Shed(accept); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if err := r.Shed(ln); err != unix.EAGAIN {
+	if err := r.Shed(accept); err != unix.EAGAIN {
 		t.Errorf("nobody waits: %v, want EAGAIN", err)
 	}
 	for _, c := range clients {

@@ -9,7 +9,6 @@ import (
 	"io"
 	"os/exec"
 	"sync"
-	"syscall"
 	"time"
 )
 
@@ -161,7 +160,7 @@ func newFamily(s share, grace time.Duration) *family {
 // start starts a child. It is in a process group of its own: an interrupt from
 // the terminal is for the parent, which tells its children.
 func (f *family) start(cmd *exec.Cmd, s share) error {
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	ownGroup(cmd)
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err

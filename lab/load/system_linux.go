@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"syscall"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -36,15 +35,6 @@ func ephemeralPorts() int {
 		return defaultPorts
 	}
 	return high - low + 1
-}
-
-// processorTime returns the CPU time that the process has used.
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0 // only for a bad address or a bad who
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
 }
 
 // sharpenTimers lets the sleeps of this thread end on time: by default the

@@ -41,7 +41,7 @@ type testStream struct {
 
 func newSession(t *testing.T, choose func(int) int) *session {
 	k := newFakeKernel(t, choose)
-	cfg := Config{MaxEvents: 4, AcceptBudget: 2, ReadBudget: 24, Reserve: NewReserve()}
+	cfg := Config{MaxEvents: 4, AcceptBudget: 2, ReadBudget: 24, Shared: NewShared()}
 	return &session{t: t, k: k, d: newCompletionOn(cfg, k, k, fakeWaker{k})}
 }
 
@@ -378,7 +378,7 @@ func (s *session) finish() {
 	}
 	s.settle("the loop can be woken", func() bool { return k.underWay(kindWake) })
 	k.checkClosed()
-	d.cfg.Reserve.Close()
+	d.cfg.Shared.Close()
 }
 
 // each visits the streams that the engine has not closed.

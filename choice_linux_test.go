@@ -38,6 +38,8 @@ func TestDriver_Auto(t *testing.T) {
 		{"workers", &epi.Engine{Workers: 2}, "epoll-oneshot"},
 		{"a trigger", &epi.Engine{Trigger: epi.TriggerLevel}, "epoll-level"},
 		{"no threads", &epi.Engine{LockOSThread: epi.No}, "epoll-edge"},
+		{"portable", &epi.Engine{Driver: epi.DriverPortable}, "portable"},
+		{"portable with workers", &epi.Engine{Driver: epi.DriverPortable, Workers: 2}, "portable"},
 	}
 	for _, tc := range cases {
 		t.Run(tc.name, func(t *testing.T) {
@@ -47,6 +49,14 @@ func TestDriver_Auto(t *testing.T) {
 				t.Errorf("the driver is %q (%s), want %q", s.Driver, s.Reason, tc.driver)
 			}
 		})
+	}
+}
+
+func TestDriver_PortableHasNoTrigger(t *testing.T) {
+	const want = `epi: the portable driver has no trigger, and "edge" was asked for: choose epoll, on Linux`
+	_, err := (&epi.Engine{Driver: epi.DriverPortable, Trigger: epi.TriggerEdge}).Loop(0)
+	if err == nil || err.Error() != want {
+		t.Errorf("the error is %v, want %s", err, want)
 	}
 }
 

@@ -24,11 +24,6 @@ const (
 )
 
 const (
-	// readSize is the size of one read: large enough that bulk data costs few
-	// calls, small enough that the raw system call does not hold up the
-	// garbage collector.
-	readSize = 64 << 10
-
 	// hasInput are the conditions under which a read makes progress.
 	hasInput = poll.Readable | poll.ReadHangUp | poll.Priority | poll.Error | poll.HangUp
 	// hasRoom are those under which a write makes progress, if only to fail.
@@ -47,7 +42,7 @@ const (
 // one-shot the interest follows what the engine wants, at the start of Wait,
 // so that wishes that cancel each other out within one turn cost no call.
 type readiness struct {
-	sockets
+	descriptors
 	poller poll.Poller
 	mode   poll.Mode
 	edge   bool
@@ -74,12 +69,12 @@ func newReadiness(cfg Config) (*readiness, error) {
 		return nil, err
 	}
 	return &readiness{
-		sockets: sockets{cfg: cfg},
-		poller:  poller,
-		mode:    mode,
-		edge:    mode == poll.Edge,
-		events:  make([]poll.Event, cfg.MaxEvents),
-		buf:     make([]byte, readSize),
+		descriptors: descriptors{sockets: sockets{cfg: cfg}},
+		poller:      poller,
+		mode:        mode,
+		edge:        mode == poll.Edge,
+		events:      make([]poll.Event, cfg.MaxEvents),
+		buf:         make([]byte, readSize),
 	}, nil
 }
 
@@ -127,7 +122,7 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts the completions that need no event.
 func (d *readiness) leftOver() int {
-	return d.todo.len() + d.unreported() + len(d.broken) + len(d.packets.gone)
+	return d.todo.len() + d.unreported() + len(d.broken)
 }
 
 // settle brings the poller's interest up to date for the sockets on the list
@@ -457,6 +452,7 @@ func (d *readiness) Take(s *Socket, r Readiness) {
 	if r&WriteReady != 0 {
 		s.flags &^= sending
 		s.want &^= poll.Writable
+		s.Stream.Sent(0, nil)
 	}
 }
 

@@ -7,22 +7,19 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"github.com/epinet/epi/internal/slab"
 	"github.com/epinet/epi/internal/sock"
 )
 
-// packets is what the drivers have in common for datagrams: the sockets that are
-// open, and room for one batch each way, which all of them share.
-type packets struct {
-	open  slab.Slab[*PacketSocket]
-	gone  []*PacketSocket // closed, of which PacketClosed is not yet reported
+// packetRoom is room for one batch of datagrams each way, which all sockets of a
+// loop share.
+type packetRoom struct {
 	in    *sock.PacketReader
 	out   *sock.PacketWriter
 	batch []Datagram // handed over together
 }
 
 // prepare makes the room, when the first socket is opened.
-func (p *packets) prepare(cfg Config) {
+func (p *packetRoom) prepare(cfg Config) {
 	if p.in != nil {
 		return
 	}
@@ -31,20 +28,12 @@ func (p *packets) prepare(cfg Config) {
 	p.batch = make([]Datagram, 0, sock.MaxPackets)
 }
 
-func (p *packets) reportClosed() {
-	for i, s := range p.gone {
-		p.gone[i] = nil
-		s.Stream.PacketClosed()
-	}
-	p.gone = p.gone[:0]
-}
-
-func (d *sockets) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
+func (d *descriptors) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
 	fd, err := sock.BindPacket(network, local.AddrPort, local.Path, reusePort)
 	return packetHandle(fd, err)
 }
 
-func (d *sockets) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
+func (d *descriptors) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
 	fd, err := sock.ConnectPacket(network, remote.AddrPort, remote.Path)
 	return packetHandle(fd, err)
 }
@@ -58,29 +47,29 @@ func packetHandle(fd int, err error) (Handle, Endpoint, error) {
 }
 
 // adoptPacket gives s a token.
-func (d *sockets) adoptPacket(s *PacketSocket) {
-	d.packets.prepare(d.cfg)
+func (d *descriptors) adoptPacket(s *PacketSocket) {
+	d.room.prepare(d.cfg)
 	s.wide, s.segments = sock.Wide(int(s.Handle)), 0
 	if sock.Internet(int(s.Handle)) {
 		s.segments = math.MaxUint16
 	}
 	s.want, s.armed, s.ending = 0, 0, false
-	s.token = d.packets.open.Insert(s)
+	s.token = d.packets.Insert(s)
 }
 
 // endPacket closes the descriptor and forgets the socket.
-func (d *sockets) endPacket(s *PacketSocket) {
-	d.packets.open.Remove(s.token)
+func (d *descriptors) endPacket(s *PacketSocket) {
+	d.packets.Remove(s.token)
 	sock.Close(int(s.Handle), false)
 	s.Handle = NoHandle
-	d.packets.gone = append(d.packets.gone, s)
+	d.gonePackets = append(d.gonePackets, s)
 }
 
 // receivePackets takes one batch from the kernel and hands it over. It does not
 // try for another: what is left is reported again, and everybody else comes
 // first.
-func (d *sockets) receivePackets(s *PacketSocket) {
-	in := d.packets.in
+func (d *descriptors) receivePackets(s *PacketSocket) {
+	in := d.room.in
 	d.counters.Reads.Add(1)
 	n, err := in.Read(int(s.Handle))
 	if err == unix.EAGAIN {
@@ -99,11 +88,11 @@ func (d *sockets) receivePackets(s *PacketSocket) {
 
 // gather adds the datagrams of message i to the batch, which it hands over when
 // it is full, and returns how many were too long.
-func (d *sockets) gather(s *PacketSocket, i int) (oversize int) {
-	p, segment, cut := d.packets.in.Message(i)
+func (d *descriptors) gather(s *PacketSocket, i int) (oversize int) {
+	p, segment, cut := d.room.in.Message(i)
 	peer := s.Remote
 	if peer == (Endpoint{}) {
-		peer.AddrPort, peer.Path = d.packets.in.Sender(i)
+		peer.AddrPort, peer.Path = d.room.in.Sender(i)
 	}
 	if segment == 0 {
 		segment = len(p)
@@ -113,8 +102,8 @@ func (d *sockets) gather(s *PacketSocket, i int) (oversize int) {
 	}
 	for {
 		n := min(segment, len(p))
-		d.packets.batch = append(d.packets.batch, Datagram{p[:n:n], peer})
-		if len(d.packets.batch) == cap(d.packets.batch) {
+		d.room.batch = append(d.room.batch, Datagram{p[:n:n], peer})
+		if len(d.room.batch) == cap(d.room.batch) {
 			d.deliverPackets(s, 0)
 		}
 		p = p[n:]
@@ -124,9 +113,9 @@ func (d *sockets) gather(s *PacketSocket, i int) (oversize int) {
 	}
 }
 
-func (d *sockets) deliverPackets(s *PacketSocket, oversize int) {
-	batch := d.packets.batch
-	d.packets.batch = batch[:0]
+func (d *descriptors) deliverPackets(s *PacketSocket, oversize int) {
+	batch := d.room.batch
+	d.room.batch = batch[:0]
 	if len(batch) > 0 || oversize > 0 {
 		s.Stream.Arrived(batch, oversize)
 	}
@@ -134,8 +123,8 @@ func (d *sockets) deliverPackets(s *PacketSocket, oversize int) {
 
 // sendPackets makes one system call. pending says that there is no room on the
 // socket itself, of which an event will tell when that ends.
-func (d *sockets) sendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
-	out := d.packets.out
+func (d *descriptors) sendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
+	out := d.room.out
 	for {
 		if err = fillPackets(out, s, batch); err != nil {
 			out.Reset()

@@ -35,7 +35,7 @@ func TestMaxUnread(t *testing.T) {
 		for n := 0; n < bound; {
 			n = epitest.Receive(t, seen)
 		}
-		say(t, client, "!")
+		epitest.Say(t, client, "!")
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrUnreadFull) {
 			t.Errorf("OnClose told %v", err)
 		}

@@ -305,7 +305,7 @@ func TestF03_ShutdownWithBlockedHandler(t *testing.T) {
 			}
 		})
 		client := s.dial()
-		say(t, client, "?")
+		epitest.Say(t, client, "?")
 		epitest.Receive(t, blocked)
 		if err := s.stop(); !errors.Is(err, epi.ErrDrainTimeout) {
 			t.Errorf("Run returned %v", err)
@@ -336,7 +336,7 @@ func TestF03_ShutdownWithSlowHandler(t *testing.T) {
 				return nil
 			}}
 		})
-		say(t, s.dial(), "?")
+		epitest.Say(t, s.dial(), "?")
 		epitest.Receive(t, blocked)
 		if err := s.stop(); !errors.Is(err, epi.ErrDrainTimeout) {
 			t.Errorf("Run returned %v", err)

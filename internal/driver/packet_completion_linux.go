@@ -35,7 +35,7 @@ func (d *completion) watchPacket(s *PacketSocket, want poll.Mask) {
 
 // packetReady follows up a poll.
 func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
-	s, ok := d.packets.open.Get(token)
+	s, ok := d.packets.Get(token)
 	if !ok {
 		d.counters.Stale.Add(1)
 		return

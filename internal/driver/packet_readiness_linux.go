@@ -16,7 +16,7 @@ func (d *readiness) OpenPacket(s *PacketSocket) error {
 	s.want, s.armed = poll.Readable, poll.Readable
 	d.counters.Controls.Add(1)
 	if err := d.poller.Add(int(s.Handle), uint64(s.token|packetBit), s.want, poll.Level); err != nil {
-		d.packets.open.Remove(s.token)
+		d.packets.Remove(s.token)
 		return err
 	}
 	return nil
@@ -34,7 +34,7 @@ func (d *readiness) watchPacket(s *PacketSocket, want poll.Mask) error {
 }
 
 func (d *readiness) dispatchPacket(token slab.Token, ready poll.Mask) {
-	s, ok := d.packets.open.Get(token)
+	s, ok := d.packets.Get(token)
 	if !ok {
 		d.counters.Stale.Add(1)
 		return

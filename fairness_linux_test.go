@@ -58,7 +58,7 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 			})
 			epitest.Receive(t, flood.held)
 			for _, c := range clients {
-				say(t, c, "?")
+				epitest.Say(t, c, "?")
 			}
 			for _, c := range clients {
 				epitest.AwaitArrival(t, c)
@@ -146,7 +146,7 @@ func TestF01_OthersAreServed(t *testing.T) {
 		}
 		for range rounds {
 			for _, c := range clients {
-				say(t, c, "served")
+				epitest.Say(t, c, "served")
 			}
 			for _, c := range clients {
 				epitest.Expect(t, c, "served")

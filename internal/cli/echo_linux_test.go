@@ -92,6 +92,7 @@ func TestEchoHalfClose(t *testing.T) {
 		{"epoll-edge", "epoll-edge", "epoll-oneshot"},
 		{"epoll-oneshot", "epoll-oneshot", "epoll-oneshot"},
 		{"auto", bestDriver(), "epoll-oneshot"},
+		{"portable", "portable", "portable"},
 	}
 	if epitest.UringMissing() == "" {
 		rows = append(rows, struct{ flag, loops, workers string }{"uring", "uring", "uring-poll"})

@@ -14,9 +14,6 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// eightMiB is more than all buffers between two sockets hold.
-const eightMiB = 8 << 20
-
 func TestW01_WriteThenClose(t *testing.T) {
 	data := epitest.Pattern(eightMiB)
 	ways := []struct {

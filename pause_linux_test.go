@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"strings"
 	"sync"
@@ -106,22 +105,15 @@ type pending struct {
 	reset bool   // and then it resets
 }
 
-func say(t *testing.T, c net.Conn, text string) {
-	t.Helper()
-	if _, err := io.WriteString(c, text); err != nil {
-		t.Fatal(err)
-	}
-}
-
 var pendings = []pending{
 	{"nothing", func(*testing.T, net.Conn) {}, "", false},
-	{"data", func(t *testing.T, c net.Conn) { say(t, c, "second") }, "second", false},
+	{"data", func(t *testing.T, c net.Conn) { epitest.Say(t, c, "second") }, "second", false},
 	{"an end", epitest.CloseWrite, " EOF close:<nil>", false},
 	{"data and an end", func(t *testing.T, c net.Conn) {
-		say(t, c, "second")
+		epitest.Say(t, c, "second")
 		epitest.CloseWrite(t, c)
 	}, "second EOF close:<nil>", false},
-	{"data and a reset", func(t *testing.T, c net.Conn) { say(t, c, "second") }, "second close:reset", true},
+	{"data and a reset", func(t *testing.T, c net.Conn) { epitest.Say(t, c, "second") }, "second close:reset", true},
 }
 
 // A pauseServer has handlers that pause where they are told to.
@@ -203,7 +195,7 @@ func (s *pauseServer) begin(name, pause string, pending pending, resume func(c *
 		p.conn.Pause() // again changes nothing
 		close(p.paused)
 	}
-	say(t, p.client, "first")
+	epitest.Say(t, p.client, "first")
 	epitest.Receive(t, p.paused)
 	pending.act(t, p.client)
 	return p
@@ -295,7 +287,7 @@ func TestW10_ResumeInOnData(t *testing.T) {
 				return nil
 			}}
 		})
-		say(t, s.Dial(), message)
+		epitest.Say(t, s.Dial(), message)
 		for i := range message {
 			if got := epitest.Receive(t, told); got != message[i] {
 				t.Fatalf("byte %d is %q, want %q", i, got, message[i])
@@ -339,9 +331,9 @@ func TestW10_EndWhilePaused(t *testing.T) {
 				}
 			})
 			client := s.Dial()
-			say(t, client, "unread")
+			epitest.Say(t, client, "unread")
 			c := epitest.Receive(t, conns)
-			say(t, client, "more")
+			epitest.Say(t, client, "more")
 			epitest.AwaitArrival(t, client)
 			if err := row.end(c); err != nil {
 				t.Errorf("%s: %v", row.name, err)

@@ -41,7 +41,7 @@ const leaving = ^poll.Mask(0)
 // A token names its socket until the kernel has returned the last completion
 // that carries it, and the bytes of a Send stay untouched for so long.
 type completion struct {
-	sockets
+	descriptors
 	ring    ring
 	buffers buffers
 	waker   waker
@@ -121,15 +121,6 @@ func split(data uint64) (kind, slab.Token) {
 	return kind(t & slab.FreeBits >> kindShift), t &^ slab.FreeBits
 }
 
-// An operation of a listening socket.
-type operation uint8
-
-const (
-	idle      operation = iota
-	accepting           // multishot accept
-	watching            // poll, until somebody waits to be accepted
-)
-
 const (
 	// bufferSize is the size of a buffer that is filled by several receives:
 	// one read of bulk data.
@@ -194,7 +185,7 @@ func powerOfTwo(n, most int) int {
 }
 
 func newCompletionOn(cfg Config, r ring, b buffers, w waker) *completion {
-	return &completion{sockets: sockets{cfg: cfg}, ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
+	return &completion{descriptors: descriptors{sockets: sockets{cfg: cfg}}, ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
 }
 
 func (d *completion) Wait(timeout time.Duration) (int, error) {
@@ -216,7 +207,7 @@ func (d *completion) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts what Dispatch has to report besides the ring's completions.
 func (d *completion) leftOver() int {
-	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported() + len(d.packets.gone)
+	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported()
 }
 
 // enter hands over what is prepared and collects what is due. It makes no system

@@ -1,37 +1,16 @@
 package epitest
 
 import (
+	"errors"
 	"net"
 	"os"
-	"path/filepath"
 	"strconv"
 	"syscall"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
-
-// UnixPath returns a path for a socket, short enough for sun_path whatever the
-// test is called.
-func UnixPath(t *testing.T) string {
-	t.Helper()
-	dir, err := os.MkdirTemp("", "epi")
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = os.RemoveAll(dir) })
-	return filepath.Join(dir, "s")
-}
-
-// EachNetwork runs a test for every mode over TCP and over Unix sockets.
-// address is where to listen.
-func EachNetwork(t *testing.T, test func(t *testing.T, m Mode, address string)) {
-	t.Helper()
-	Each(t, func(t *testing.T, m Mode) {
-		t.Run("tcp", func(t *testing.T) { test(t, m, "tcp://127.0.0.1:0") })
-		t.Run("unix", func(t *testing.T) { test(t, m, "unix://"+UnixPath(t)) })
-	})
-}
 
 // AwaitArrival waits until everything that c has written, and the end of its
 // stream if it was shut down, is in the peer's kernel.
@@ -113,4 +92,29 @@ func SayUrgent(t *testing.T, c net.Conn, b byte) {
 	if err != nil {
 		t.Fatal(err)
 	}
+}
+
+// narrowBuffer is the receive buffer of a narrow client. The kernel doubles
+// it and rounds it up where it is less than its minimum, socket(7).
+const narrowBuffer = 4 << 10
+
+// DialNarrow is Dial for a client with a small receive buffer: when it does
+// not read, its server's socket is soon full.
+func (s *Server) DialNarrow() net.Conn {
+	s.t.Helper()
+	addr := s.Listener.Addr()
+	narrow := func(_, _ string, raw syscall.RawConn) error {
+		var err error
+		return errors.Join(raw.Control(func(fd uintptr) {
+			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, narrowBuffer)
+		}), err)
+	}
+	dialer := net.Dialer{Control: narrow}
+	c, err := dialer.Dial(addr.Network(), addr.String())
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(Patience))
+	return c
 }

@@ -1,0 +1,68 @@
+//go:build unix
+
+package cli
+
+import (
+	"fmt"
+	"math"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi"
+)
+
+// processorTime returns the CPU time that the process has used.
+func processorTime() time.Duration {
+	var usage syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
+		return 0 // only for a bad address or a bad who
+	}
+	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
+}
+
+// selectLimit is FD_SETSIZE, select(2).
+const selectLimit = 1024
+
+// measureRoom looks at the limit of the driver and at the descriptors that are
+// open now, which cannot be connections.
+func measureRoom(driver string) (room, error) {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return room{}, fmt.Errorf("ask for the limit of open files: %w", err)
+	}
+	r := room{limit: int(min(uint64(files.Cur), math.MaxInt32)), of: ofOpenFiles}
+	if driver == string(epi.DriverSelect) && r.limit > selectLimit {
+		r.limit, r.of = selectLimit, ofSelect
+	}
+	open, err := openBelow(r.limit)
+	r.open = open
+	return r, err
+}
+
+// fewestOpenFiles is what a server needs for itself, with some to spare: the
+// standard streams, two descriptors for each loop, the listeners, the reserve,
+// and those of the Go runtime, which ends the program when it cannot have them.
+const fewestOpenFiles = 32
+
+// raiseOpenFiles raises the soft limit of open files to the hard one. The Go
+// runtime does so too, but only in a process that was not told otherwise.
+func raiseOpenFiles() error {
+	var files syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("ask for the limit of open files: %w", err)
+	}
+	if uint64(files.Max) < fewestOpenFiles {
+		return fmt.Errorf("the limit of open files is %d, too low for a server; raise it with ulimit -n, to %d or more", files.Max, fewestOpenFiles)
+	}
+	if files.Cur >= files.Max {
+		return nil
+	}
+	files.Cur = files.Max
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
+		return fmt.Errorf("raise the limit of open files to %d: %w", files.Max, err)
+	}
+	return nil
+}
+
+// closeOnExec keeps a descriptor from programs that this one starts.
+func closeOnExec(fd int) { syscall.CloseOnExec(fd) }

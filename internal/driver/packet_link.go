@@ -1,0 +1,258 @@
+package driver
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/internal/sock"
+)
+
+const (
+	// sendTime is how long a datagram may wait for room while the loop waits
+	// for it: long enough to be tried once.
+	sendTime = 100 * time.Microsecond
+	// lastSendTime is how long the last datagram may wait for room when its
+	// socket is closed.
+	lastSendTime = time.Second
+)
+
+// A packetLink is a socket for datagrams of package net, with what a goroutine
+// has received on it. One goroutine receives at a time, and one sends what found
+// no room.
+type packetLink struct {
+	conn    net.PacketConn
+	remote  Endpoint // of a socket that is connected
+	working sync.WaitGroup
+	leaving bool   // of the loop; ClosePacket was called
+	sending bool   // of the loop; a datagram waits for room
+	space   []byte // of the receiver, and of the loop while that has ended
+
+	// Of the receiver, and of the loop while that has ended.
+	length int
+	peer   Endpoint
+	err    error
+}
+
+// Close closes a socket for which no goroutine works.
+func (l *packetLink) Close() error { return l.conn.Close() }
+
+func (d *portable) packetLink(s *PacketSocket) *packetLink {
+	return d.cfg.Shared.handles.get(s.Handle).(*packetLink)
+}
+
+func (d *portable) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
+	if network == "unixgram" {
+		conn, err := net.ListenUnixgram(network, &net.UnixAddr{Name: local.Path, Net: network})
+		return d.packetHandle(conn, Endpoint{}, err)
+	}
+	var config net.ListenConfig
+	if reusePort {
+		config.Control = sock.ReusePort
+	}
+	where := net.UDPAddrFromAddrPort(local.AddrPort)
+	conn, err := config.ListenPacket(context.Background(), network, where.String())
+	return d.packetHandle(conn, Endpoint{}, err)
+}
+
+func (d *portable) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
+	if network == "unixgram" {
+		own := &net.UnixAddr{Name: ownName(), Net: network}
+		conn, err := net.DialUnix(network, own, &net.UnixAddr{Name: remote.Path, Net: network})
+		return d.packetHandle(conn, remote, err)
+	}
+	conn, err := net.DialUDP(network, nil, net.UDPAddrFromAddrPort(remote.AddrPort))
+	return d.packetHandle(conn, remote, err)
+}
+
+// ownName returns a name for a Unix socket, so that its peer can answer: in the
+// abstract namespace where there is one, else that of a file.
+func ownName() string {
+	name := "epi-" + rand.Text()
+	if runtime.GOOS == "linux" {
+		return "@" + name
+	}
+	return filepath.Join(os.TempDir(), name)
+}
+
+func (d *portable) packetHandle(conn net.PacketConn, remote Endpoint, err error) (Handle, Endpoint, error) {
+	if err != nil {
+		return NoHandle, Endpoint{}, plain(err)
+	}
+	return d.cfg.Shared.handles.add(&packetLink{conn: conn, remote: remote}), endpointOf(conn.LocalAddr()), nil
+}
+
+func endpointOf(addr net.Addr) Endpoint {
+	switch addr := addr.(type) {
+	case *net.UDPAddr:
+		return Endpoint{AddrPort: unmapped(addr.AddrPort())}
+	case *net.UnixAddr:
+		if addr != nil {
+			return Endpoint{Path: addr.Name}
+		}
+	}
+	return Endpoint{}
+}
+
+func unmapped(a netip.AddrPort) netip.AddrPort {
+	return netip.AddrPortFrom(a.Addr().Unmap(), a.Port())
+}
+
+func (d *portable) OpenPacket(s *PacketSocket) error {
+	s.ending = false
+	s.token = d.packets.Insert(s)
+	l := d.packetLink(s)
+	l.space = make([]byte, d.cfg.MaxDatagram+1) // with room for one byte too many
+	d.receivePacket(s, l)
+	return nil
+}
+
+// receivePacket has a goroutine receive one datagram.
+func (d *portable) receivePacket(s *PacketSocket, l *packetLink) {
+	d.counters.Reads.Add(1)
+	l.working.Add(1)
+	d.waiters.Go(func() {
+		defer l.working.Done()
+		l.receive()
+		d.mail.post(note{kind: notePacket, packet: s})
+	})
+}
+
+func (l *packetLink) receive() {
+	var err error
+	switch conn := l.conn.(type) {
+	case *net.UDPConn:
+		var from netip.AddrPort
+		l.length, from, err = conn.ReadFromUDPAddrPort(l.space)
+		l.peer = Endpoint{AddrPort: unmapped(from)}
+	default:
+		var from net.Addr
+		l.length, from, err = conn.ReadFrom(l.space)
+		l.peer = endpointOf(from)
+	}
+	if l.remote != (Endpoint{}) {
+		l.peer = l.remote
+	}
+	l.err = nil
+	if err != nil {
+		l.err = plain(err)
+	}
+	if errors.Is(l.err, syscall.EMSGSIZE) { // how Windows says that it is cut off
+		l.length, l.err = len(l.space), nil
+	}
+}
+
+// followPacket follows up a note of a socket for datagrams.
+func (d *portable) followPacket(n note) {
+	s := n.packet
+	l := d.packetLink(s)
+	switch {
+	case n.kind == notePacketEnd:
+		d.cfg.Shared.handles.remove(s.Handle)
+		s.Handle = NoHandle
+		d.gonePackets = append(d.gonePackets, s)
+	case l.leaving:
+	case n.kind == noteRoom:
+		l.sending = false
+		if n.err != nil {
+			s.Stream.Failed(n.err)
+		}
+		s.Stream.Writable()
+	default:
+		d.deliverPacket(s, l)
+		d.receivePacket(s, l)
+	}
+}
+
+func (d *portable) deliverPacket(s *PacketSocket, l *packetLink) {
+	switch {
+	case l.err != nil:
+		s.Stream.Failed(l.err)
+	case l.length > d.cfg.MaxDatagram:
+		s.Stream.Arrived(nil, 1)
+	default:
+		s.Stream.Arrived([]Datagram{{l.space[:l.length:l.length], l.peer}}, 0)
+	}
+}
+
+// SendPackets sends one by one. A datagram for which there is no room is left to
+// a goroutine, but for those whose peer is a Unix socket without room: nothing
+// would tell of it.
+func (d *portable) SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
+	l := d.packetLink(s)
+	if l.sending {
+		return 0, true, nil
+	}
+	_ = l.conn.SetWriteDeadline(time.Now().Add(sendTime)) // it fails only for a closed one
+	for i, p := range batch {
+		d.counters.Writes.Add(1)
+		err := l.send(p)
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return d.noRoom(s, l, p, i)
+		case err != nil:
+			return i, false, plain(err)
+		}
+	}
+	return len(batch), false, nil
+}
+
+func (l *packetLink) send(p Datagram) error {
+	var err error
+	switch conn := l.conn.(type) {
+	case *net.UDPConn:
+		if l.remote != (Endpoint{}) {
+			_, err = conn.Write(p.Bytes)
+		} else {
+			_, err = conn.WriteToUDPAddrPort(p.Bytes, p.Peer.AddrPort)
+		}
+	case *net.UnixConn:
+		if l.remote != (Endpoint{}) {
+			_, err = conn.Write(p.Bytes)
+		} else {
+			_, err = conn.WriteToUnix(p.Bytes, &net.UnixAddr{Name: p.Peer.Path, Net: "unixgram"})
+		}
+	}
+	return err
+}
+
+// noRoom answers that there is none for batch[n], which is p.
+func (d *portable) noRoom(s *PacketSocket, l *packetLink, p Datagram, n int) (int, bool, error) {
+	if _, local := l.conn.(*net.UnixConn); local && l.remote == (Endpoint{}) {
+		return n, false, ErrBusy
+	}
+	_ = l.conn.SetWriteDeadline(time.Time{})
+	l.sending = true
+	l.working.Add(1)
+	own := Datagram{append([]byte(nil), p.Bytes...), p.Peer}
+	d.waiters.Go(func() {
+		defer l.working.Done()
+		err := l.send(own)
+		if err != nil {
+			err = plain(err)
+		}
+		d.mail.post(note{kind: noteRoom, packet: s, err: err})
+	})
+	return n + 1, true, nil
+}
+
+func (d *portable) ClosePacket(s *PacketSocket) {
+	l := d.packetLink(s)
+	l.leaving = true
+	d.packets.Remove(s.token)
+	d.waiters.Go(func() {
+		_ = l.conn.SetReadDeadline(past)
+		_ = l.conn.SetWriteDeadline(time.Now().Add(lastSendTime))
+		l.working.Wait()
+		_ = l.conn.Close()
+		d.mail.post(note{kind: notePacketEnd, packet: s})
+	})
+}

@@ -1,0 +1,198 @@
+package driver
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+
+	"github.com/epinet/epi/internal/sock"
+)
+
+// A port is a listening socket of package net, which all loops share.
+type port struct {
+	listener net.Listener
+	backlog  *sock.Backlog
+}
+
+// Close ends all Accepts.
+func (p *port) Close() error { return errors.Join(p.listener.Close(), p.backlog.Close()) }
+
+func (d *portable) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
+	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+	config.SetMultipathTCP(false)
+	if reusePort {
+		config.Control = sock.ReusePort
+	}
+	ln, err := config.Listen(context.Background(), network, addr.String())
+	if err != nil {
+		return NoHandle, nil, plain(err)
+	}
+	h, err := d.hold(ln)
+	if err != nil {
+		return NoHandle, nil, errors.Join(err, ln.Close())
+	}
+	return h, ln.Addr(), nil
+}
+
+// Adopt takes a duplicate: nobody else accepts any more on what was handed over.
+func (d *portable) Adopt(ln net.Listener) (Handle, error) {
+	of, ok := ln.(interface{ File() (*os.File, error) })
+	if !ok {
+		return NoHandle, fmt.Errorf("a %T has no socket of its own: hand over a *net.TCPListener or *net.UnixListener", ln)
+	}
+	file, err := of.File()
+	if err != nil {
+		return NoHandle, plain(err)
+	}
+	own, err := net.FileListener(file)
+	_ = file.Close() // own has one of its own
+	if err != nil {
+		return NoHandle, plain(err)
+	}
+	h, err := d.hold(own)
+	if err != nil {
+		return NoHandle, errors.Join(err, own.Close())
+	}
+	if ul, ok := ln.(*net.UnixListener); ok {
+		ul.SetUnlinkOnClose(false)
+	}
+	_ = ln.Close() // which leaves the duplicate
+	return h, nil
+}
+
+// hold gives a listening socket its number.
+func (d *portable) hold(ln net.Listener) (Handle, error) {
+	backlog, err := sock.NewBacklog(ln)
+	if err != nil {
+		return NoHandle, plain(err)
+	}
+	if ul, ok := ln.(*net.UnixListener); ok {
+		ul.SetUnlinkOnClose(false) // the engine removes the file, unless it is another's
+	}
+	return d.cfg.Shared.handles.add(&port{ln, backlog}), nil
+}
+
+func (d *portable) port(l *Listening) *port { return d.cfg.Shared.handles.get(l.Handle).(*port) }
+
+func (d *portable) Listen(l *Listening) error {
+	l.token = d.listeners.Insert(l)
+	l.watched = true
+	return d.Accept(l, true)
+}
+
+// Accept cannot call back the goroutine that accepts: what it brings while
+// accepting is off waits.
+func (d *portable) Accept(l *Listening, on bool) error {
+	l.accepting = on
+	switch {
+	case !on || l.accept != idle:
+	case len(l.waiting) > 0:
+		d.crowded = append(d.crowded, l)
+	default:
+		d.beginAccept(l)
+	}
+	return nil
+}
+
+func (d *portable) beginAccept(l *Listening) {
+	l.accept = accepting
+	token, p := l.token, d.port(l)
+	d.waiters.Go(func() {
+		conn, err := p.listener.Accept()
+		if err != nil {
+			d.mail.post(note{kind: noteAccepted, token: token, err: plain(err)})
+			return
+		}
+		d.mail.post(note{kind: noteAccepted, token: token, link: &link{conn: conn}})
+	})
+}
+
+// watch waits for somebody to be accepted. Accept itself would fail at once when
+// there is no descriptor, whether somebody waits or not.
+func (d *portable) watch(l *Listening) {
+	l.accept = watching
+	token, p := l.token, d.port(l)
+	d.waiters.Go(func() {
+		p.backlog.Await()
+		d.mail.post(note{kind: noteCrowd, token: token})
+	})
+}
+
+// accepted follows up a note of a listening socket.
+func (d *portable) accepted(n note) {
+	l, ok := d.listeners.Get(n.token)
+	if !ok {
+		d.counters.Stale.Add(1)
+		n.drop()
+		return
+	}
+	l.accept = idle
+	switch {
+	case n.link != nil:
+		l.waiting = append(l.waiting, int32(d.cfg.Shared.handles.add(n.link)))
+		d.handOverTo(l)
+	case n.err != nil && l.accepting:
+		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, n.err)
+		if l.accepting && l.accept == idle {
+			d.watch(l)
+		}
+	case l.accepting:
+		d.beginAccept(l)
+	}
+}
+
+// handOver gives the engine what waited while accepting was off.
+func (d *portable) handOver() {
+	crowded := d.crowded
+	d.crowded = nil
+	for _, l := range crowded {
+		d.handOverTo(l)
+	}
+}
+
+// handOverTo gives the engine what was accepted, if it accepts, and goes on.
+func (d *portable) handOverTo(l *Listening) {
+	if !l.accepting {
+		return
+	}
+	waiting := l.waiting
+	l.waiting = nil
+	for _, h := range waiting {
+		l.Acceptor.Accepted(Handle(h), d.peer(Handle(h)), nil)
+	}
+	if l.accepting && l.accept == idle {
+		d.beginAccept(l)
+	}
+}
+
+func (d *portable) peer(h Handle) netip.AddrPort {
+	tcp, ok := d.cfg.Shared.handles.get(h).(*link).conn.RemoteAddr().(*net.TCPAddr)
+	if !ok {
+		return netip.AddrPort{}
+	}
+	addr := tcp.AddrPort()
+	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
+}
+
+// Unlisten leaves behind a goroutine that accepts until the handle is discarded.
+// What it brings is dropped.
+func (d *portable) Unlisten(l *Listening) {
+	for _, h := range l.waiting {
+		d.cfg.Shared.handles.get(Handle(h)).(*link).reset() // as if it had not been accepted
+		d.cfg.Shared.handles.remove(Handle(h))
+	}
+	l.waiting = nil
+	l.accepting, l.watched = false, false
+	d.listeners.Remove(l.token)
+}
+
+func (d *portable) Shed(l *Listening) error {
+	return d.cfg.Shared.Reserve.Shed(d.port(l).backlog.AcceptAndClose)
+}
+
+func (d *portable) Reclaim(h Handle) bool {
+	return d.cfg.Shared.Reserve.Reclaim(func() { d.Discard(h) })
+}

@@ -1,0 +1,347 @@
+package driver
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/netip"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/internal/sock"
+)
+
+// portable is a Driver over package net, and so over what the Go runtime has on
+// each system: kqueue, IOCP, epoll. There only goroutines can wait:
+//
+//	Open, Receive(on) ─► one reads once ───────────────► Received, ReceiveEnded
+//	Send ──────────────► one writes ───────────────────► Sent
+//	Connect ───────────► one dials ────────────────────► Connected
+//	Accept(on) ────────► one accepts one connection ───► Accepted
+//	Close, Detach ─────► one interrupts those, waits for
+//	                     them and closes or gives away ► Closed, Detached
+//
+// Each does its one thing, leaves a note for the loop and ends. There is at most
+// one of a kind for each socket, which bounds the notes, what is read ahead (one
+// buffer) and what is accepted ahead (one connection for each loop). Closed comes
+// behind the notes of all others: no note can meet another socket.
+type portable struct {
+	sockets
+	mail    mailbox
+	taken   []note       // wait for Dispatch
+	resumed list         // sockets that want what is held for them
+	crowded []*Listening // with a connection that waits to be handed over
+	waiters sync.WaitGroup
+}
+
+// A note tells the loop what a goroutine has done.
+type note struct {
+	kind   noteKind
+	socket *Socket       // but for those of listening sockets and of packets
+	packet *PacketSocket // of packets
+	link   *link         // of socket; or what was accepted, unless there is an error
+	token  slab.Token    // of the listening socket
+	err    error
+}
+
+type noteKind uint8
+
+const (
+	noteRead      noteKind = iota // something was read, or the end
+	noteWritten                   // a Send has ended
+	noteConnected                 // Connect has ended
+	noteClosed                    // Close has ended
+	noteDetached                  // Detach has ended
+	noteAccepted                  // a listening socket has a new connection
+	noteCrowd                     // somebody waits to be accepted
+	notePacket                    // a datagram was received
+	noteRoom                      // a datagram for which there was no room has left
+	notePacketEnd                 // ClosePacket has ended
+)
+
+// drop gives up what the note holds: a connection as if it had not been accepted.
+func (n note) drop() {
+	if n.kind == noteAccepted && n.link != nil {
+		n.link.reset()
+	}
+}
+
+func newPortable(cfg Config) *portable {
+	return &portable{sockets: sockets{cfg: cfg}, mail: newMailbox()}
+}
+
+func (d *portable) Wait(timeout time.Duration) (int, error) {
+	left := d.resumed.len() + len(d.crowded) + d.unreported()
+	if left > 0 {
+		timeout = 0
+	}
+	d.counters.Waits.Add(1)
+	d.taken = d.mail.wait(d.taken[:0], d.cfg.MaxEvents, timeout)
+	d.counters.Events.Add(uint64(len(d.taken)))
+	return len(d.taken) + left, nil
+}
+
+func (d *portable) Wake() error {
+	d.mail.wake()
+	return nil
+}
+
+// Release waits for the goroutines: those that accepted end when their listening
+// sockets were closed.
+func (d *portable) Release() error {
+	d.mail.close()
+	d.waiters.Wait()
+	return nil
+}
+
+func (d *portable) Dispatch() {
+	for s := range d.takeListed(&d.resumed) {
+		d.deliver(s, d.link(s))
+	}
+	d.handOver()
+	for i, n := range d.taken {
+		d.taken[i] = note{}
+		d.follow(n)
+	}
+	d.taken = d.taken[:0]
+	d.reportGone()
+}
+
+// follow follows up one note.
+func (d *portable) follow(n note) {
+	switch n.kind {
+	case noteAccepted, noteCrowd:
+		d.accepted(n)
+	case notePacket, noteRoom, notePacketEnd:
+		d.followPacket(n)
+	case noteClosed:
+		d.forget(n.socket)
+		d.gone = append(d.gone, n.socket)
+	case noteDetached:
+		d.giveAway(n.socket, n.link)
+	default:
+		if !n.link.leaving {
+			d.progress(n)
+		}
+	}
+}
+
+// progress follows up a note of an open connection.
+func (d *portable) progress(n note) {
+	s := n.socket
+	switch {
+	case n.kind == noteConnected:
+		d.connected(s, n.link, n.err)
+	case d.cfg.Lend && n.kind == noteRead:
+		// The holder may be at work: only what never changes is looked at.
+		s.Stream.Ready(ReadReady)
+	case d.cfg.Lend:
+		s.Stream.Ready(WriteReady)
+	case n.kind == noteRead:
+		d.deliver(s, n.link)
+	default:
+		d.sent(s, n.link)
+	}
+}
+
+func (d *portable) link(s *Socket) *link { return d.cfg.Shared.handles.get(s.Handle).(*link) }
+
+// forget is the end of the handle.
+func (d *portable) forget(s *Socket) {
+	d.cfg.Shared.handles.remove(s.Handle)
+	d.forgetSocket(s)
+}
+
+// deliver hands over what was read, if the engine wants it, and has more read.
+func (d *portable) deliver(s *Socket, l *link) {
+	if s.flags&(receiving|closed) != receiving {
+		return // it is held
+	}
+	p, err := l.takeRead()
+	if p != nil {
+		s.Stream.Received(p.bytes())
+		p.free()
+	}
+	if err != nil {
+		s.flags |= ended
+		s.flags &^= receiving
+		s.Stream.ReceiveEnded(err)
+	}
+	d.pump(s, l)
+}
+
+// pump has a goroutine read, if the engine wants bytes and there are none.
+func (d *portable) pump(s *Socket, l *link) {
+	if s.flags&(receiving|ended|closed) != receiving || !l.beginRead() {
+		return
+	}
+	d.counters.Reads.Add(1)
+	d.waiters.Go(func() {
+		defer l.working.Done()
+		l.read(d.cfg.ReadBudget)
+		d.mail.post(note{kind: noteRead, socket: s, link: l})
+	})
+}
+
+func (d *portable) sent(s *Socket, l *link) {
+	s.flags &^= sending
+	n, err := l.takeWritten()
+	s.Stream.Sent(n, err)
+}
+
+func (d *portable) Open(s *Socket) error {
+	s.flags = receiving
+	s.token = d.open.Insert(s)
+	d.pump(s, d.link(s))
+	return nil
+}
+
+func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
+	ctx, cancel := context.WithCancel(context.Background())
+	l := &link{cancel: cancel}
+	s.flags, s.connecting = 0, true
+	s.Handle = d.cfg.Shared.handles.add(l)
+	s.token = d.open.Insert(s)
+	l.working.Add(1)
+	d.waiters.Go(func() {
+		defer l.working.Done()
+		err := l.dial(ctx, local, addr)
+		d.mail.post(note{kind: noteConnected, socket: s, link: l, err: err})
+	})
+	return nil
+}
+
+func (d *portable) connected(s *Socket, l *link, err error) {
+	s.connecting = false
+	if err != nil {
+		d.forget(s)
+		s.flags = 0 // as if never opened
+		s.Stream.Connected(err)
+		return
+	}
+	s.flags |= receiving
+	d.pump(s, l)
+	s.Stream.Connected(nil)
+}
+
+func (d *portable) Close(s *Socket, reset bool) {
+	l := d.leave(s)
+	s.flags |= closed
+	connecting := s.connecting
+	d.waiters.Go(func() {
+		l.close(connecting, reset)
+		d.mail.post(note{kind: noteClosed, socket: s, link: l})
+	})
+}
+
+// Detach ends reading. What still comes is held.
+func (d *portable) Detach(s *Socket) {
+	l := d.leave(s)
+	d.waiters.Go(func() {
+		l.release()
+		d.mail.post(note{kind: noteDetached, socket: s, link: l})
+	})
+}
+
+// leave begins the end of an open connection: nothing is reported any more.
+func (d *portable) leave(s *Socket) *link {
+	l := d.link(s)
+	l.leaving = true
+	s.flags &^= receiving
+	d.open.Remove(s.token)
+	return l
+}
+
+// giveAway ends Detach. A connection that broke meanwhile has told so here, and
+// would not tell again.
+func (d *portable) giveAway(s *Socket, l *link) {
+	d.forget(s)
+	p, err := l.takeRead()
+	if err != nil && err != io.EOF {
+		l.reset()
+		d.detached = append(d.detached, detachment{socket: s, err: err})
+		return
+	}
+	var rest []byte
+	if p != nil {
+		rest = append(rest, p.bytes()...)
+		p.free()
+	}
+	d.detached = append(d.detached, detachment{socket: s, conn: l.conn, rest: rest})
+}
+
+func (d *portable) Receive(s *Socket, on bool) {
+	if !on {
+		s.flags &^= receiving
+		return
+	}
+	s.flags |= receiving
+	l := d.link(s)
+	if !d.cfg.Lend && l.holds() { // with lending Give sees to it
+		d.resumed.add(s)
+	}
+	d.pump(s, l)
+}
+
+// Send writes what there is room for, where the system can be asked for that, and
+// lends the first bytes of the rest to a goroutine. A peer that answers at once
+// does not overtake the account of what it answers to.
+func (d *portable) Send(s *Socket, bufs [][]byte) (n int, pending bool, err error) {
+	l := d.link(s)
+	n, err = sock.WriteNow(l.conn.(syscall.Conn), bufs)
+	if err != nil {
+		return 0, false, err
+	}
+	out := l.beginWrite(bufs, n)
+	if len(out) == 0 {
+		d.counters.Writes.Add(1)
+		return n, false, nil
+	}
+	l.working.Add(1)
+	s.flags |= sending
+	d.counters.Writes.Add(1)
+	d.waiters.Go(func() {
+		defer l.working.Done()
+		l.write(out)
+		d.mail.post(note{kind: noteWritten, socket: s, link: l})
+	})
+	return n, true, nil
+}
+
+func (d *portable) CloseWrite(s *Socket) error { return d.link(s).closeWrite() }
+
+func (d *portable) Delivered(s *Socket) bool { return s.flags&sending == 0 && d.link(s).delivered() }
+
+func (d *portable) Unacked(s *Socket) int { return d.link(s).unacked() }
+
+func (d *portable) LocalAddr(s *Socket) net.Addr {
+	addr := d.link(s).conn.LocalAddr()
+	if unix, ok := addr.(*net.UnixAddr); ok && unix.Name == "@" {
+		return &net.UnixAddr{Net: unix.Net} // how package net writes that it has no name
+	}
+	return addr
+}
+
+func (d *portable) Take(s *Socket, r Readiness) {
+	if r&WriteReady != 0 && s.flags&sending != 0 {
+		d.sent(s, d.link(s))
+	}
+}
+
+// Pull has no use for buf: what was read lies in a buffer already.
+func (d *portable) Pull(s *Socket, _ []byte) { d.deliver(s, d.link(s)) }
+
+func (d *portable) Give(s *Socket) {
+	if s.flags&(receiving|closed) == receiving && d.link(s).holds() {
+		s.Stream.Ready(ReadReady)
+	}
+}
+
+func (d *portable) Discard(h Handle) {
+	what := d.cfg.Shared.handles.get(h)
+	d.cfg.Shared.handles.remove(h)
+	// Nobody waits for it: there is nothing to learn from an error.
+	_ = what.(io.Closer).Close()
+}

@@ -1,0 +1,37 @@
+package sock
+
+import (
+	"cmp"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+const reusePort = unix.SO_REUSEPORT
+
+func unsent(fd int) int { return Unacked(fd) }
+
+// BindLate is the Control of a socket that is bound to an address before it
+// connects: see bindAddress.
+func BindLate(_, _ string, c syscall.RawConn) error {
+	// On a socket that has no port to choose it fails, and is not needed.
+	_ = setOption(c, "IP_BIND_ADDRESS_NO_PORT", unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	return nil
+}
+
+// WriteNow writes to a connection of package net what the kernel takes at once.
+func WriteNow(c syscall.Conn, bufs [][]byte) (n int, err error) {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return 0, err
+	}
+	failed := raw.Write(func(fd uintptr) bool {
+		n, err = Write(int(fd), bufs)
+		return true
+	})
+	if err == unix.EAGAIN {
+		n, err = 0, nil
+	}
+	return n, cmp.Or(failed, os.NewSyscallError("write", err))
+}

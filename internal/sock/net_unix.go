@@ -1,0 +1,86 @@
+//go:build linux || darwin || freebsd
+
+package sock
+
+import (
+	"errors"
+	"net"
+	"os"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// Errno translates a system's own numbers of errors into those of package
+// syscall: here they are the same.
+func Errno(err error) error { return err }
+
+// ReusePort is the Control of a socket that shares its port with others.
+func ReusePort(_, _ string, c syscall.RawConn) error {
+	return setOption(c, "SO_REUSEPORT", unix.SOL_SOCKET, reusePort, 1)
+}
+
+func setOption(c syscall.RawConn, name string, level, option, value int) error {
+	var err error
+	failed := c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), level, option, value) })
+	return errors.Join(failed, os.NewSyscallError("setsockopt "+name, err))
+}
+
+// Received reports whether the peer's host has acknowledged everything that was
+// written to a connection of package net.
+func Received(c *net.TCPConn) bool { return Outstanding(c) == 0 }
+
+// Outstanding returns how much of what was written to a connection of package net
+// the peer's kernel has not acknowledged, 0 for one that has failed.
+func Outstanding(c syscall.Conn) int {
+	n := 0
+	control(c, func(fd uintptr) { n = unsent(int(fd)) })
+	return n
+}
+
+// A Backlog is the queue of connections that wait for a listener of package net
+// to accept them, for the time when there are no descriptors. It has one of its
+// own for that.
+type Backlog struct {
+	file *os.File
+	raw  syscall.RawConn
+}
+
+// NewBacklog returns the queue of ln, a TCP or Unix listener.
+func NewBacklog(ln net.Listener) (*Backlog, error) {
+	file, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return nil, err
+	}
+	raw, err := file.SyscallConn()
+	return &Backlog{file, raw}, err
+}
+
+// Await waits until there is a connection to accept, or Close.
+func (b *Backlog) Await() {
+	// It fails only when the file is closed.
+	_ = b.raw.Read(func(fd uintptr) bool {
+		events := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+		n, err := unix.Poll(events, 0)
+		return n > 0 || err != nil && err != unix.EINTR
+	})
+}
+
+// AcceptAndClose lets one client know that it cannot be served. It returns EAGAIN
+// when none waits.
+func (b *Backlog) AcceptAndClose() error {
+	var err error
+	failed := b.raw.Control(func(fd uintptr) {
+		var conn int
+		for err = unix.EINTR; err == unix.EINTR; {
+			conn, _, err = unix.Accept(int(fd))
+		}
+		if err == nil {
+			err = unix.Close(conn)
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+// Close gives the descriptor back.
+func (b *Backlog) Close() error { return b.file.Close() }
