@@ -28,11 +28,11 @@ type dialing struct {
 	stop  func() bool // ends the watch over ctx
 }
 
-// Dial begins to connect to address, tcp://host:port, tcp4://, tcp6:// or
-// unix:///path, and returns the connection at once: Write queues, and what is
-// queued leaves when it is established, of which OnOpen tells. When it cannot
-// be established, or ctx ends before it is, OnClose tells why. Afterwards ctx
-// has no meaning.
+// Dial begins to connect to address, tcp://host:port, tcp4://, tcp6://,
+// tls://host:port or unix:///path, and returns the connection at once: Write
+// queues, and what is queued leaves when it is established, of which OnOpen
+// tells; with TLS that is after the handshake. When it cannot be established, or
+// ctx ends before it is, OnClose tells why. Afterwards ctx has no meaning.
 //
 // Dial may be called from any goroutine, also inside callbacks; before Run it
 // takes effect when Run begins. Its own errors are for what can be told

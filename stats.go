@@ -55,7 +55,7 @@ type LoopStats struct {
 	QueueFull    uint64 // writes refused: MaxQueued, PacketQueue
 	Stalls       uint64 // connections reset: WriteTimeout
 	Handshakes   uint64 // TLS handshakes that succeeded
-	Refused      uint64 // connections closed for their TLS handshake or their PROXY header
+	Refused      uint64 // connections closed for their TLS handshake or their PROXY header; CauseRefused is something else
 	Detached     uint64 // connections given away by Detach
 	Tasks        uint64 // tasks run
 	TasksRefused uint64 // tasks refused: MaxTasks

@@ -100,10 +100,12 @@ type opening interface {
 // its loop. Bytes must not be written to it, nor read.
 func (c *Conn) Conn() *epi.Conn { return c.conn }
 
-// Subprotocol returns the one agreed on, or "".
+// Subprotocol returns the one agreed on, or "". It is known when Server.Handler is
+// called, and to a client in OnOpen and when Dial returns.
 func (c *Conn) Subprotocol() string { return c.protocol }
 
-// Compressed reports whether permessage-deflate was agreed on.
+// Compressed reports whether permessage-deflate was agreed on, which is known from
+// the same moments.
 func (c *Conn) Compressed() bool { return c.window != 0 }
 
 // Write queues a copy of a message. It takes all or nothing; the errors are

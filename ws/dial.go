@@ -18,18 +18,18 @@ import (
 	"github.com/epinet/epi"
 )
 
-// Options are for Dial; the zero value will do. See Server for the fields that
-// it has, too.
+// Options are for Dial; the zero value will do. What Server has, too, means the
+// same here and has the same default.
 type Options struct {
 	Header       http.Header // more of it for the request, such as Origin or Authorization
 	Subprotocols []string    // to offer, the best first
 	TLS          *tls.Config // for wss://; default Engine.TLS
 
-	MaxMessage   int
-	Compression  bool // offer permessage-deflate
-	CompressFrom int
-	PingInterval time.Duration
-	CloseTimeout time.Duration
+	MaxMessage   int           // default 1 MiB
+	Compression  bool          // offer permessage-deflate
+	CompressFrom int           // default 128
+	PingInterval time.Duration // default no pings
+	CloseTimeout time.Duration // default 5 s
 }
 
 // Dial connects to ws://host[:port]/path or wss://, on an engine that runs, and
