@@ -19,15 +19,17 @@ import (
 )
 
 const labPeersHelp = `Run echo servers side by side: epi with each driver and both models, Go's net,
-cloudwego/netpoll, crypto/tls, gorilla/websocket, coder/websocket, and C programs on epoll, libuv and libevent, which are built
-from lab/peers with the tools of this machine. One that cannot be built is
-listed with what it lacks.
+cloudwego/netpoll, and C programs on epoll, io_uring, libuv and libevent; for
+TLS beside net with crypto/tls, for WebSocket beside gorilla/websocket and
+coder/websocket, for datagrams beside net. They are built from lab/peers with
+the tools of this machine. One that cannot be built is listed with what it lacks.
 
 Server and load generator run on a CPU each; the servers take turns in every
 round. For each workload: the server's CPU time per request, requests per
 second, latency and context switches, as medians with minimum and maximum and
-as ratios to the C program on epoll; then memory per idle connection, and system
-calls per request where strace is installed.
+as ratios to the C program on epoll, or to the first peer of the scheme; then
+memory per idle connection, and system calls per request where strace is
+installed.
 
 Exit codes: 0 done, 1 failed or interrupted, 2 called wrongly.`
 
