@@ -29,21 +29,13 @@ const (
 // not read, its server's socket is soon full.
 func (s *Server) DialNarrow() net.Conn {
 	s.t.Helper()
-	addr := s.Listener.Addr()
 	narrow := func(_, _ string, raw syscall.RawConn) error {
 		var err error
 		return errors.Join(raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, narrowBuffer)
 		}), err)
 	}
-	dialer := net.Dialer{Control: narrow}
-	c, err := dialer.Dial(addr.Network(), addr.String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(Patience))
-	return c
+	return DialListener(s.t, s.Engine, s.Listener, net.Dialer{Control: narrow})
 }
 
 // ExpectBytes reads exactly want, at most step bytes at a time.

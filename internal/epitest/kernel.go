@@ -37,6 +37,7 @@ func EachNetwork(t *testing.T, test func(t *testing.T, m Mode, address string)) 
 // stream if it was shut down, is in the peer's kernel.
 func AwaitArrival(t *testing.T, c net.Conn) {
 	t.Helper()
+	c = socket(c)
 	if _, ok := c.(*net.TCPConn); !ok {
 		return // a Unix socket writes into the peer's queue
 	}
