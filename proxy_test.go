@@ -83,7 +83,7 @@ func TestProxyHeader_Refused(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
 		for i, row := range rows {
-			client := dialProxied(t, s.Engine, row.from, func(*epi.Conn) epi.Handler {
+			client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", row.from, func(*epi.Conn) epi.Handler {
 				t.Errorf("%s: the handler hears of it", row.name)
 				return &epitest.Funcs{}
 			})
@@ -111,7 +111,7 @@ func TestProxyHeader_BytesBehindItAreDelivered(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
 		for _, header := range headers {
-			client := dialProxied(t, s.Engine, "127.0.0.0/8", epitest.EchoHandler)
+			client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", "127.0.0.0/8", epitest.EchoHandler)
 			sent := make(chan error, 1)
 			go func() { _, err := io.WriteString(client, header+data); sent <- err }()
 			epitest.ExpectBytes(t, client, []byte(data), 64<<10)
@@ -126,10 +126,10 @@ func TestProxyHeader_BytesBehindItAreDelivered(t *testing.T) {
 
 // dialProxied connects to a new listener that awaits headers from the given
 // addresses.
-func dialProxied(t *testing.T, e *epi.Engine, from string, handler func(*epi.Conn) epi.Handler) net.Conn {
+func dialProxied(t *testing.T, e *epi.Engine, address, from string, handler func(*epi.Conn) epi.Handler) net.Conn {
 	t.Helper()
 	options := epi.ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix(from)}}
-	ln, err := e.ListenWith("tcp://127.0.0.1:0", options, handler)
+	ln, err := e.ListenWith(address, options, handler)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -164,12 +164,13 @@ func FuzzProxyDelivery(f *testing.F) {
 }
 
 // deliver returns what the handler of an engine is given of two pieces, and
-// whether there was one.
+// whether there was one. It is over Unix sockets, which leave no ports behind
+// that the system keeps for a minute.
 func deliver(t *testing.T, first, second []byte) (text string, opened bool) {
 	t.Helper()
-	s := epitest.Start(t, epitest.Modes()[0].Engine(), epitest.EchoHandler)
+	s := epitest.StartOn(t, epitest.Modes()[0].Engine(), "unix://"+epitest.UnixPath(t), epitest.EchoHandler)
 	texts := make(chan string, 1)
-	client := dialProxied(t, s.Engine, "127.0.0.0/8", func(*epi.Conn) epi.Handler {
+	client := dialProxied(t, s.Engine, "unix://"+epitest.UnixPath(t), "127.0.0.0/8", func(*epi.Conn) epi.Handler {
 		var got []byte
 		return &epitest.Funcs{
 			Data:  func(c *epi.Conn) error { got = append(got, c.Unread()...); c.Discard(len(c.Unread())); return nil },
@@ -178,7 +179,7 @@ func deliver(t *testing.T, first, second []byte) (text string, opened bool) {
 	})
 	_, _ = client.Write(first) // it may be refused already
 	_, _ = client.Write(second)
-	_ = client.(*net.TCPConn).CloseWrite()
+	_ = client.(*net.UnixConn).CloseWrite()
 	_, _ = io.Copy(io.Discard, client)
 	if err := s.Stop(); err != nil {
 		t.Fatal(err)
