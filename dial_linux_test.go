@@ -17,25 +17,6 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// run starts e without a listener. At the end of the test it must drain.
-func run(t *testing.T, e *epi.Engine) (stop func()) {
-	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	result := make(chan error, 1)
-	go func() { result <- e.Run(ctx) }()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		if err := epitest.Receive(t, result); err != nil {
-			t.Errorf("the engine did not drain: %v", err)
-		}
-		if n := e.Stats().Conns; n != 0 {
-			t.Errorf("%d connections are left after the end", n)
-		}
-	})
-	t.Cleanup(stop)
-	return stop
-}
-
 // A caller is a handler for Dial that says what it hears.
 type caller struct {
 	epitest.Funcs

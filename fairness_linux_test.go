@@ -117,7 +117,7 @@ func (f *flood) other(c *epi.Conn) error {
 // while one sends without end and another receives without end.
 func TestF01_OthersAreServed(t *testing.T) {
 	const others, rounds = 100, 3
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
 		next := make(chan epi.Handler, 1)
@@ -163,7 +163,7 @@ func TestF01_OthersAreServed(t *testing.T) {
 // of the loop is no turn of the connection: only that all leaves is looked at.
 func TestF01_SendingHasABudget(t *testing.T) {
 	const perTurn = 1<<20 + 256<<10 // the budget, and the last call of those that began within it
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
 		e.Loops = 1

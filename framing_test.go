@@ -58,7 +58,7 @@ func TestW11_FramesInPieces(t *testing.T) {
 		{"halves", func(total int) int { return (total + 1) / 2 }},
 		{"byte by byte", func(int) int { return 1 }},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, f := range framings {
 			var calls atomic.Int32
@@ -82,7 +82,7 @@ func TestW11_FramesInPieces(t *testing.T) {
 }
 
 func TestW11_FrameAboveTheBound(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, f := range framings {
 			var calls atomic.Int32
@@ -107,7 +107,7 @@ func TestW11_FrameAboveTheBound(t *testing.T) {
 // frames: they rest, and nobody calls OnData again.
 func TestW11_IncompleteFrameWaits(t *testing.T) {
 	const conns = 100
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, f := range framings {
 			var calls atomic.Int32

@@ -14,7 +14,7 @@ const twoMiB = 2 << 20
 
 func TestH01_CloseWriteAfterQueuedData(t *testing.T) {
 	data := epitest.Pattern(twoMiB)
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		var heard epitest.Words
 		closed := make(chan error, 1)
@@ -62,7 +62,7 @@ func TestH01_CloseWriteAfterQueuedData(t *testing.T) {
 //	server:  writes "s", CloseWrite   (the loop is held until both have)
 //	each reads the other's byte and the end; then the connection is closed
 func TestH01_SimultaneousCloseWrite(t *testing.T) {
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		var heard epitest.Words
 		opened := make(chan *epi.Conn, 1)
@@ -103,7 +103,7 @@ func TestH01_SimultaneousCloseWrite(t *testing.T) {
 
 func TestH02_OnEOFMayGoOnWriting(t *testing.T) {
 	data := epitest.Pattern(twoMiB)
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		var heard epitest.Words
 		ended := make(chan *epi.Conn, 2)
@@ -146,7 +146,7 @@ func TestH02_OnEOFMayGoOnWriting(t *testing.T) {
 
 func TestH02_WithoutOnEOFQueuedDataIsDelivered(t *testing.T) {
 	data := epitest.Pattern(twoMiB)
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		closed := make(chan error, 1)
 		s := epitest.StartOn(t, m.Engine(), address, func(*epi.Conn) epi.Handler {
@@ -179,7 +179,7 @@ func TestH02_WithoutOnEOFQueuedDataIsDelivered(t *testing.T) {
 func TestH02_EOFWhilePaused(t *testing.T) {
 	for _, tail := range []string{"", "tail"} {
 		t.Run("with "+tail, func(t *testing.T) {
-			epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+			epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 				t.Parallel()
 				testEOFWhilePaused(t, m, address, tail)
 			})

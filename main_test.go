@@ -1,8 +1,11 @@
 package epi_test
 
 import (
+	"context"
+	"sync"
 	"testing"
 
+	"github.com/epinet/epi"
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -13,3 +16,22 @@ const eightMiB = 8 << 20
 var roles = map[string]func(args []string) error{}
 
 func TestMain(m *testing.M) { epitest.Main(m, roles) }
+
+// run starts e without a listener. At the end of the test it must drain.
+func run(t *testing.T, e *epi.Engine) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	result := make(chan error, 1)
+	go func() { result <- e.Run(ctx) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := epitest.Receive(t, result); err != nil {
+			t.Errorf("the engine did not drain: %v", err)
+		}
+		if n := e.Stats().Conns; n != 0 {
+			t.Errorf("%d connections are left after the end", n)
+		}
+	})
+	t.Cleanup(stop)
+	return stop
+}

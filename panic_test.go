@@ -67,7 +67,7 @@ func TestF02_PanicInCallback(t *testing.T) {
 			f.Close = func(*epi.Conn, error) { _ = boom() }
 		}, func(t *testing.T, c net.Conn) { epitest.Say(t, c, "?"); epitest.ExpectReset(t, c) }, false},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			var log lockedBuffer
@@ -130,7 +130,7 @@ func checkPanicError(t *testing.T, where string, err error) {
 
 // TestF02_PanicInTask lets tasks and timers panic, of which only they end.
 func TestF02_PanicInTask(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
 		s := epitest.Start(t, e, epitest.EchoHandler)
@@ -177,7 +177,7 @@ func TestF02_PanicInTask(t *testing.T) {
 
 // TestF02_ErrorFromCallback is the quiet sibling of a panic.
 func TestF02_ErrorFromCallback(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		fail := func(*epi.Conn) error { return errBoom }
 		rows := []struct {

@@ -63,7 +63,7 @@ func TestW10_PauseAndResume(t *testing.T) {
 		{"in a timer", func(c *epi.Conn) error { c.Loop().After(time.Microsecond, c.Resume); return nil }},
 		{"in OnDrain", func(c *epi.Conn) error { return c.Send(make([]byte, pauseHighWater+1)) }},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		s := newPauseServer(t, m)
 		var trials []*pauseTrial
@@ -231,7 +231,7 @@ func (p *pauseTrial) checkResume(t *testing.T) {
 // to a connection that is paused: the engine reads next to nothing of it.
 func TestW10_PauseHoldsThePeerBack(t *testing.T) {
 	data := epitest.Pattern(2 * eightMiB)
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		e := m.Engine()
 		conns, got := make(chan *epi.Conn, 1), make(chan bool, 1)
@@ -274,7 +274,7 @@ func TestW10_PauseHoldsThePeerBack(t *testing.T) {
 // TestW10_ResumeInOnData resumes in the very callback that left bytes unread:
 // they are offered again, without new ones, until nothing is left.
 func TestW10_ResumeInOnData(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		const message = "one at a time"
 		told := make(chan byte, len(message))
@@ -316,7 +316,7 @@ func TestW10_EndWhilePaused(t *testing.T) {
 			return errors.Join(err, c.Close())
 		}, nil},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			conns, closed := make(chan *epi.Conn, 1), make(chan error, 1)

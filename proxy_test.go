@@ -1,7 +1,9 @@
 package epi_test
 
 import (
+	"bytes"
 	"crypto/tls"
+	"io"
 	"net"
 	"net/netip"
 	"strings"
@@ -63,4 +65,129 @@ func TestProxyHeader_Forms(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestProxyHeader_Refused closes connections whose header is not to be used,
+// before the handler hears of them, and counts them.
+func TestProxyHeader_Refused(t *testing.T) {
+	header := proxySignature + "\x21\x11\x00\x0c" + proxyIPv4
+	rows := []struct{ name, from, text string }{
+		{"a line that is too long", "127.0.0.0/8", "PROXY TCP4 " + strings.Repeat("1", 200)},
+		{"a line that is wrong", "127.0.0.0/8", "PROXY TCP4 nobody\r\nhello"},
+		{"binary, too long", "127.0.0.0/8", proxySignature + "\x21\x11\xff\xff"},
+		{"binary, shorter than its family", "127.0.0.0/8", proxySignature + "\x21\x11\x00\x01\x00hello"},
+		{"binary, untrusted", "192.0.2.0/24", header + "hello"},
+		{"text, untrusted", "192.0.2.0/24", "PROXY UNKNOWN\r\nhello"},
+		{"no header", "127.0.0.0/8", "hello"},
+	}
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
+		for i, row := range rows {
+			client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", row.from, func(*epi.Conn) epi.Handler {
+				t.Errorf("%s: the handler hears of it", row.name)
+				return &epitest.Funcs{}
+			})
+			epitest.Say(t, client, row.text)
+			if rest, _ := io.ReadAll(client); len(rest) > 0 { // the end or a reset
+				t.Errorf("%s: the client reads %q", row.name, rest)
+			}
+			want := uint64(i + 1)
+			epitest.WaitUntil(t, row.name+" is counted", func() bool {
+				st := s.Engine.Stats()
+				return st.Refused == want && st.Causes[epi.CauseProxy] == want
+			})
+		}
+	})
+}
+
+// TestProxyHeader_BytesBehindItAreDelivered sends more than one read takes in
+// the same breath as the header.
+func TestProxyHeader_BytesBehindItAreDelivered(t *testing.T) {
+	data := string(epitest.Pattern(1 << 20))
+	headers := []string{
+		"PROXY TCP4 192.0.2.7 192.0.2.1 1234 80\r\n",
+		proxySignature + "\x21\x11\x00\x0c" + proxyIPv4,
+	}
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
+		for _, header := range headers {
+			client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", "127.0.0.0/8", epitest.EchoHandler)
+			sent := make(chan error, 1)
+			go func() { _, err := io.WriteString(client, header+data); sent <- err }()
+			epitest.ExpectBytes(t, client, []byte(data), 64<<10)
+			if err := epitest.Receive(t, sent); err != nil {
+				t.Error(err)
+			}
+			epitest.CloseWrite(t, client)
+			epitest.ExpectEOF(t, client)
+		}
+	})
+}
+
+// dialProxied connects to a new listener that awaits headers from the given
+// addresses.
+func dialProxied(t *testing.T, e *epi.Engine, address, from string, handler func(*epi.Conn) epi.Handler) net.Conn {
+	t.Helper()
+	options := epi.ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix(from)}}
+	ln, err := e.ListenWith(address, options, handler)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return epitest.DialListener(t, e, ln, net.Dialer{})
+}
+
+// FuzzProxyDelivery sends arbitrary bytes to an engine, in two pieces:
+// what it takes for a header, and where that ends, does not depend on where
+// they are cut, and all bytes behind a header arrive.
+func FuzzProxyDelivery(f *testing.F) {
+	for _, seed := range []string{
+		"PROXY TCP4 192.0.2.7 192.0.2.1 1234 80\r\nhello",
+		"PROXY UNKNOWN\r\n",
+		proxySignature + "\x21\x11\x00\x0c" + proxyIPv4 + "hello",
+		proxySignature + "\x20\x00\x00\x00hello",
+		proxySignature + "\x21\x11\xff\xff",
+		"GET / HTTP/1.1\r\n\r\n",
+	} {
+		f.Add([]byte(seed), uint(7))
+	}
+	f.Fuzz(func(t *testing.T, data []byte, at uint) {
+		at %= uint(len(data) + 1)
+		whole, opened := deliver(t, data, nil)
+		parts, openedToo := deliver(t, data[:at], data[at:])
+		if whole != parts || opened != openedToo {
+			t.Errorf("%q: %q is delivered (opened: %v), cut at %d %q (opened: %v)", data, whole, opened, at, parts, openedToo)
+		}
+		if opened && !bytes.HasSuffix(data, []byte(whole)) {
+			t.Errorf("%q: %q is delivered, which is not its end", data, whole)
+		}
+	})
+}
+
+// deliver returns what the handler of an engine is given of two pieces, and
+// whether there was one. It is over Unix sockets, which leave no ports behind
+// that the system keeps for a minute.
+func deliver(t *testing.T, first, second []byte) (text string, opened bool) {
+	t.Helper()
+	s := epitest.StartOn(t, epitest.Modes()[0].Engine(), "unix://"+epitest.UnixPath(t), epitest.EchoHandler)
+	texts := make(chan string, 1)
+	client := dialProxied(t, s.Engine, "unix://"+epitest.UnixPath(t), "127.0.0.0/8", func(*epi.Conn) epi.Handler {
+		var got []byte
+		return &epitest.Funcs{
+			Data:  func(c *epi.Conn) error { got = append(got, c.Unread()...); c.Discard(len(c.Unread())); return nil },
+			Close: func(*epi.Conn, error) { texts <- string(got) },
+		}
+	})
+	_, _ = client.Write(first) // it may be refused already
+	_, _ = client.Write(second)
+	_ = client.(*net.UnixConn).CloseWrite()
+	_, _ = io.Copy(io.Discard, client)
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case text := <-texts:
+		return text, true
+	default:
+		return "", false
+	}
 }

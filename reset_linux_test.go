@@ -58,7 +58,7 @@ func TestH03_ResetAfterData(t *testing.T) {
 			tail:  tail,
 		},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		for _, tc := range cases {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()
@@ -121,7 +121,7 @@ func TestH03_ResetDuringWrite(t *testing.T) {
 		{"closing, the socket full", 8 << 20, true},
 		{"closing, all bytes in the kernel", 256 << 10, true},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		for _, tc := range cases {
 			t.Run(tc.name, func(t *testing.T) {
 				t.Parallel()

@@ -23,7 +23,7 @@ func TestW01_WriteThenClose(t *testing.T) {
 		{"Write", func(c *epi.Conn) error { _, err := c.Write(data); return err }},
 		{"Send", func(c *epi.Conn) error { return c.Send(data) }},
 	}
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		for _, way := range ways {
 			closed := make(chan error, 1)
@@ -78,7 +78,7 @@ func TestW02_HalfCloseThenAwait(t *testing.T) {
 			return &f
 		}, io.EOF},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			closed := make(chan error, 1)
@@ -115,7 +115,7 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 		{"consumed, many turns", 20_000, consume},
 		{"left unread up to MaxUnread", 0, keep},
 	}
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		for _, row := range rows {
 			var got []byte
@@ -147,9 +147,9 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 }
 
 func TestW04_VectoredWriteOverFullSocket(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
-		vectored(t, m, "tcp://127.0.0.1:0")
+		vectored(t, m, m.Address())
 	})
 }
 
@@ -238,7 +238,7 @@ func cut(data []byte, place int, sizes ...int) [][]byte {
 // by a Send of several slices, to one connection.
 func TestW08_ManyWriters(t *testing.T) {
 	const writers, records = 32, 100
-	epitest.EachNetwork(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
 		t.Parallel()
 		conns := make(chan *epi.Conn, 1)
 		s := epitest.StartOn(t, m.Engine(), address, func(*epi.Conn) epi.Handler {

@@ -77,7 +77,10 @@ func TestLiveEngine(t *testing.T) {
 		leaving := s.Dial()
 		epitest.CloseWrite(t, leaving)
 		epitest.ExpectEOF(t, leaving)
-		epitest.WaitUntil(t, "it has left", func() bool { return e.Stats().Conns == clients })
+		epitest.WaitUntil(t, "it has left and all is counted", func() bool {
+			st := e.Stats()
+			return st.Conns == clients && st.BytesOut == clients*size
+		})
 
 		got := gather(t, e)
 		for _, want := range []struct {

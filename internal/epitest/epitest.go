@@ -27,12 +27,16 @@ type Mode struct {
 	Driver  epi.Driver
 	Trigger epi.Trigger
 	Workers int
+	TLS     bool // what Start starts speaks TLS, and so do clients of Dial
 }
 
 func (m Mode) String() string {
 	model := "loop"
 	if m.Workers > 0 {
 		model = "workers"
+	}
+	if m.TLS {
+		model += "/tls"
 	}
 	if m.Trigger == epi.TriggerAuto {
 		return fmt.Sprintf("%s/%s", m.Driver, model)
@@ -42,7 +46,11 @@ func (m Mode) String() string {
 
 // Engine returns an engine of this mode with two loops and no log.
 func (m Mode) Engine() *epi.Engine {
-	return &epi.Engine{Driver: m.Driver, Trigger: m.Trigger, Workers: m.Workers, Loops: 2, Logger: NoLog()}
+	e := &epi.Engine{Driver: m.Driver, Trigger: m.Trigger, Workers: m.Workers, Loops: 2, Logger: NoLog()}
+	if m.TLS {
+		e.TLS = shared().server
+	}
+	return e
 }
 
 // NoLog returns a logger that keeps nothing.
@@ -57,7 +65,7 @@ func Modes() []Mode {
 	var modes []Mode
 	for _, workers := range []int{0, 3} {
 		modes = append(modes, nativeModes(workers)...)
-		modes = append(modes, Mode{epi.DriverPortable, epi.TriggerAuto, workers})
+		modes = append(modes, Mode{Driver: epi.DriverPortable, Workers: workers})
 	}
 	return modes
 }
@@ -157,7 +165,7 @@ type Server struct {
 // test the server is stopped and must have drained.
 func Start(t *testing.T, e *epi.Engine, handler func(*epi.Conn) epi.Handler) *Server {
 	t.Helper()
-	return StartOn(t, e, "tcp://127.0.0.1:0", handler)
+	return StartOn(t, e, Mode{TLS: isSecure(e)}.Address(), handler)
 }
 
 // StartOn is Start with a listener on the given address.
@@ -204,14 +212,7 @@ func (s *Server) Stop() error {
 // Dial connects a client with a watchdog; it is closed at the end of the test.
 func (s *Server) Dial() net.Conn {
 	s.t.Helper()
-	addr := s.Listener.Addr()
-	c, err := net.Dial(addr.Network(), addr.String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(Patience))
-	return c
+	return DialListener(s.t, s.Engine, s.Listener, net.Dialer{})
 }
 
 // CloseWrite half-closes a client.
@@ -225,6 +226,7 @@ func CloseWrite(t *testing.T, c net.Conn) {
 // Reset closes a client with RST.
 func Reset(t *testing.T, c net.Conn) {
 	t.Helper()
+	c = socket(c)
 	if err := c.(*net.TCPConn).SetLinger(0); err != nil {
 		t.Fatal(err)
 	}

@@ -7,7 +7,6 @@ import (
 	"strconv"
 	"syscall"
 	"testing"
-	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,6 +15,7 @@ import (
 // stream if it was shut down, is in the peer's kernel.
 func AwaitArrival(t *testing.T, c net.Conn) {
 	t.Helper()
+	c = socket(c)
 	if _, ok := c.(*net.TCPConn); !ok {
 		return // a Unix socket writes into the peer's queue
 	}
@@ -102,19 +102,11 @@ const narrowBuffer = 4 << 10
 // not read, its server's socket is soon full.
 func (s *Server) DialNarrow() net.Conn {
 	s.t.Helper()
-	addr := s.Listener.Addr()
 	narrow := func(_, _ string, raw syscall.RawConn) error {
 		var err error
 		return errors.Join(raw.Control(func(fd uintptr) {
 			err = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, narrowBuffer)
 		}), err)
 	}
-	dialer := net.Dialer{Control: narrow}
-	c, err := dialer.Dial(addr.Network(), addr.String())
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	s.t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(Patience))
-	return c
+	return DialListener(s.t, s.Engine, s.Listener, net.Dialer{Control: narrow})
 }

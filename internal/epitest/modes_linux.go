@@ -16,14 +16,14 @@ func UringMissing() string {
 // nativeModes returns the drivers that make system calls by themselves.
 func nativeModes(workers int) []Mode {
 	modes := []Mode{
-		{epi.DriverSelect, epi.TriggerAuto, workers},
-		{epi.DriverPoll, epi.TriggerAuto, workers},
-		{epi.DriverEpoll, epi.TriggerLevel, workers},
-		{epi.DriverEpoll, epi.TriggerEdge, workers},
-		{epi.DriverEpoll, epi.TriggerOneShot, workers},
+		{Driver: epi.DriverSelect, Workers: workers},
+		{Driver: epi.DriverPoll, Workers: workers},
+		{Driver: epi.DriverEpoll, Trigger: epi.TriggerLevel, Workers: workers},
+		{Driver: epi.DriverEpoll, Trigger: epi.TriggerEdge, Workers: workers},
+		{Driver: epi.DriverEpoll, Trigger: epi.TriggerOneShot, Workers: workers},
 	}
 	if UringMissing() == "" {
-		modes = append(modes, Mode{epi.DriverUring, epi.TriggerAuto, workers})
+		modes = append(modes, Mode{Driver: epi.DriverUring, Workers: workers})
 	}
 	return modes
 }
