@@ -118,7 +118,8 @@ type Engine struct {
 	// goroutine. More wait for their turn. Default: 1,024.
 	MaxHandshakes int
 	// HandshakeTimeout bounds the time for a PROXY header and the TLS handshake
-	// (ErrHandshakeTimeout). Default: 10 s.
+	// (ErrHandshakeTimeout), waiting because of MaxHandshakes included.
+	// Default: 10 s.
 	HandshakeTimeout time.Duration
 
 	// Logger hears what happens, each nature at one level:
