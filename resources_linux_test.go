@@ -116,7 +116,7 @@ func TestR02_MaxConns(t *testing.T) {
 // Select can watch 1,024 descriptors. Poll looks at all of them in each wait,
 // so that the time for n connections grows with n²: it has fewer.
 func TestR03_TenThousandAtOnce(t *testing.T) {
-	const rounds = 10
+	const rounds = 6
 	clients := startCrowd(t)
 	type crowd struct {
 		mode   epitest.Mode
