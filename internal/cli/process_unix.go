@@ -6,19 +6,9 @@ import (
 	"fmt"
 	"math"
 	"syscall"
-	"time"
 
 	"github.com/epinet/epi"
 )
-
-// processorTime returns the CPU time that the process has used.
-func processorTime() time.Duration {
-	var usage syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &usage); err != nil {
-		return 0 // only for a bad address or a bad who
-	}
-	return time.Duration(usage.Utime.Nano() + usage.Stime.Nano())
-}
 
 // selectLimit is FD_SETSIZE, select(2).
 const selectLimit = 1024

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/lab/proc"
 )
 
 // An event is something to tell: as text for people, or as a JSON object.
@@ -164,7 +165,7 @@ type measurement struct {
 }
 
 func (s *server) measure() measurement {
-	m := measurement{when: time.Now(), cpu: processorTime(), stats: s.engine.Stats(), sockets: s.packets.sockets.Load()}
+	m := measurement{when: time.Now(), cpu: proc.Own(), stats: s.engine.Stats(), sockets: s.packets.sockets.Load()}
 	m.stats.PacketsDropped += s.packets.unanswered.Load()
 	return m
 }

@@ -222,9 +222,9 @@ func (g *generator) measure(ctx context.Context) {
 	if g.sleep(ctx, g.from) {
 		g.phase.Store("measuring")
 		before := g.serverUsage()
-		g.begun = processorTime()
+		g.begun = proc.Own()
 		g.sleep(ctx, g.to)
-		g.cpu = processorTime() - g.begun
+		g.cpu = proc.Own() - g.begun
 		g.used = g.serverUsage().Sub(before)
 	}
 	if now := g.clock(); now < g.to {
@@ -341,7 +341,7 @@ func (g *generator) close() (*tally, error) {
 
 // progress tells how far the generator is.
 func (g *generator) progress() Progress {
-	p := Progress{Phase: g.phase.Load().(string), Conns: g.share.Conns, CPU: processorTime()}
+	p := Progress{Phase: g.phase.Load().(string), Conns: g.share.Conns, CPU: proc.Own()}
 	for _, l := range g.lanes {
 		p.Open += int(l.live.conns.Load())
 		p.Requests += l.live.requests.Load()

@@ -1,4 +1,4 @@
-// Package proc reads from /proc what other processes of this machine use: CPU
+// Package proc tells what this process uses and, from /proc, what others do: CPU
 // time to the nanosecond, context switches and memory.
 package proc
 
