@@ -323,6 +323,9 @@ func TestL05_UseAfterClose(t *testing.T) {
 		epitest.ExpectEOF(t, client)
 		useClosed(t, c)
 		epitest.Receive(t, closed)
+		if n := c.Queued(); n != 0 { // before OnClose the client may have what is not counted as sent yet
+			t.Errorf("%d bytes are queued", n)
+		}
 		useClosed(t, c)
 		ticked := make(chan struct{})
 		c.Loop().After(0, func() { close(ticked) })
@@ -348,9 +351,6 @@ func useClosed(t *testing.T, c *epi.Conn) {
 	}
 	c.Pause()
 	c.Resume()
-	if n := c.Queued(); n != 0 {
-		t.Errorf("%d bytes are queued", n)
-	}
 	if c.LocalAddr() == nil || c.RemoteAddr() == nil {
 		t.Error("an address is missing")
 	}
