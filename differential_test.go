@@ -133,8 +133,8 @@ func fixedScripts() [][]action {
 // randomScript makes a script of several connections.
 //
 // Where TCP, or who is faster, could decide about the outcome, the script
-// awaits: before a reset or an abort, which may overtake bytes, and around a
-// bulk write, whose neighbours would take part in crossing the watermark.
+// awaits: before a reset or an abort, which may overtake bytes and the end of
+// the stream, and around a bulk write, whose neighbours would take part in crossing the watermark.
 func randomScript(rng *rand.Rand) []action {
 	var script []action
 	conns := 1 + rng.IntN(4)
@@ -271,6 +271,7 @@ func (c *diffClient) receive() {
 		c.server.update(func(d *diffConn) { d.answersReceived += n })
 		if err != nil {
 			c.end = err
+			c.server.update(func(d *diffConn) { d.endReceived = true })
 			return
 		}
 	}
@@ -290,7 +291,7 @@ func (c *diffClient) do(t *testing.T, a action) {
 		}
 	case actAwait:
 		c.server.await(t, func(d *diffConn) bool {
-			return d.closed || d.consumed == c.sent && d.answersReceived == d.written
+			return d.closed || d.consumed == c.sent && d.answersReceived == d.written && d.endReceived == d.writeEnded
 		})
 	case actHalfClose:
 		_ = c.conn.CloseWrite() // it may be closed already
@@ -335,6 +336,8 @@ type diffConn struct {
 	consumed        int // bytes of frames that were handled
 	written         int // bytes that Write took
 	answersReceived int // by the client
+	writeEnded      bool
+	endReceived     bool // by the client
 	closed          bool
 }
 
@@ -427,6 +430,7 @@ func (d *diffConn) obey(c *epi.Conn, cmd byte, body []byte) (more bool, err erro
 		return false, nil
 	case cmdCloseWrite:
 		d.note("closeWrite")
+		d.update(func(d *diffConn) { d.writeEnded = true })
 		return true, c.CloseWrite()
 	case cmdClose:
 		d.note("close")
