@@ -155,10 +155,11 @@ func TestTLS_StalledHandshakeGivesItsPlaceBack(t *testing.T) {
 		e := m.Engine()
 		e.TLS, e.MaxHandshakes, e.HandshakeTimeout = server, 1, 100*time.Millisecond
 		s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
-		stalled := tls.Client(&joining{Conn: s.Dial()}, config)
-		if err := stalled.Handshake(); err != nil { // its Finished is kept back
-			t.Fatal(err)
-		}
+		var stalled *tls.Conn
+		epitest.WaitUntil(t, "one has come as far as its Finished, which is kept back", func() bool {
+			stalled = tls.Client(&joining{Conn: s.Dial()}, config)
+			return stalled.Handshake() == nil
+		})
 		epitest.WaitUntil(t, "another shakes hands", func() bool {
 			_, err := tls.Client(s.Dial(), config).Write([]byte("at last"))
 			return err == nil && e.Stats().Handshakes > 0
