@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"syscall"
 	"time"
 
@@ -198,8 +199,15 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 	last := first
 	ticks, stop := tick(s.stats)
 	defer stop()
+	looks, stopLooks := tick(trimPause)
+	defer stopLooks()
+	var memory trimmer
 	for {
 		select {
+		case <-looks:
+			if memory.due(s.engine.Stats()) {
+				debug.FreeOSMemory()
+			}
 		case <-ticks:
 			now := s.measure()
 			out.tellLive(newStats(last, now))
