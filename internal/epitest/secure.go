@@ -150,10 +150,8 @@ func connect(ln *epi.Listener, dialer net.Dialer, secure bool) (net.Conn, error)
 // handshake.
 func SecureClient(c net.Conn) *tls.Conn { return tls.Client(c, shared().client) }
 
-// SecureListener returns a listener whose connections speak TLS, for what the
-// engine of a secure mode dials.
-func SecureListener(ln *net.TCPListener) net.Listener { return &secureListener{ln} }
-
+// A secureListener's connections speak TLS, for what the engine of a secure mode
+// dials.
 type secureListener struct{ *net.TCPListener }
 
 func (l *secureListener) Accept() (net.Conn, error) {
