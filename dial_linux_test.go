@@ -46,21 +46,6 @@ func dial(t *testing.T, e *epi.Engine, address string, h epi.Handler) *epi.Conn 
 	return c
 }
 
-// listen is a listener of package net, whose backlog takes what is dialled.
-func listen(t *testing.T, network string) (ln net.Listener, address string) {
-	t.Helper()
-	where := "127.0.0.1:0"
-	if network == "unix" {
-		where = epitest.UnixPath(t)
-	}
-	ln, err := net.Listen(network, where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
-	return ln, network + "://" + ln.Addr().String()
-}
-
 // accept takes one connection of ln, with a watchdog.
 func accept(t *testing.T, ln net.Listener) net.Conn {
 	t.Helper()
@@ -76,22 +61,19 @@ func accept(t *testing.T, ln net.Listener) net.Conn {
 	return c
 }
 
-// eachDial runs a test for every mode, dialling over TCP and Unix sockets.
+// eachDial runs a test for every mode, dialling over TCP, Unix sockets and TLS.
 func eachDial(t *testing.T, test func(t *testing.T, m epitest.Mode, network string)) {
 	t.Helper()
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		for _, network := range []string{"tcp", "unix"} {
-			t.Run(network, func(t *testing.T) {
-				t.Parallel()
-				test(t, m, network)
-			})
-		}
+	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
+		t.Parallel()
+		network, _, _ := strings.Cut(address, ":")
+		test(t, m, network)
 	})
 }
 
 func TestL06_DialRefused(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		want := syscall.ECONNREFUSED
 		if network == "unix" {
 			want = syscall.ENOENT // closing ln removes the file
@@ -114,42 +96,62 @@ func TestL06_DialRefused(t *testing.T) {
 	})
 }
 
+// endsOfDial are what ends a connection before it is open.
+var endsOfDial = []struct {
+	name string
+	end  func(c *epi.Conn, cancel, stop func())
+	want error
+}{
+	{"Close", func(c *epi.Conn, _, _ func()) { _ = c.Close() }, nil},
+	{"Abort", func(c *epi.Conn, _, _ func()) { _ = c.Abort() }, epi.ErrAborted},
+	{"cancel", func(_ *epi.Conn, cancel, _ func()) { cancel() }, context.Canceled},
+	{"cancel after Close", func(c *epi.Conn, cancel, _ func()) { _, _ = c.Write([]byte("x")); _ = c.Close(); cancel() }, context.Canceled},
+	{"shutdown", func(_ *epi.Conn, _, stop func()) { stop() }, epi.ErrShutdown},
+}
+
 // The peer's backlog is full, so the connection stays on its way until
 // something else ends it.
 func TestL06_EndWhileConnecting(t *testing.T) {
-	cases := []struct {
-		name string
-		end  func(c *epi.Conn, cancel, stop func())
-		want error
-	}{
-		{"Close", func(c *epi.Conn, _, _ func()) { _ = c.Close() }, nil},
-		{"Abort", func(c *epi.Conn, _, _ func()) { _ = c.Abort() }, epi.ErrAborted},
-		{"cancel", func(_ *epi.Conn, cancel, _ func()) { cancel() }, context.Canceled},
-		{"cancel after Close", func(c *epi.Conn, cancel, _ func()) { _, _ = c.Write([]byte("x")); _ = c.Close(); cancel() }, context.Canceled},
-		{"shutdown", func(_ *epi.Conn, _, stop func()) { stop() }, epi.ErrShutdown},
-	}
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
 		_, address := epitest.FullListener(t, network)
-		for _, tc := range cases {
-			e := m.Engine()
-			stop := run(t, e)
-			ctx, cancel := context.WithCancel(context.Background())
-			h := newCaller()
-			c, err := e.Dial(ctx, address, h)
-			if err != nil {
-				t.Fatal(err)
-			}
-			tc.end(c, cancel, stop)
-			if err := epitest.Receive(t, h.closed); !errors.Is(err, tc.want) {
-				t.Errorf("%s: the cause is %v, want %v", tc.name, err, tc.want)
-			}
-			stop()
-			cancel()
-			if h.heard.String() != "close" {
-				t.Errorf("%s: the handler heard %q", tc.name, &h.heard)
-			}
-		}
+		testEndOfDial(t, m, address, func(*epi.Engine) bool { return true })
 	})
+}
+
+// The peer's kernel has accepted, and nobody answers the ClientHello.
+func TestL06_EndWhileHandshaking(t *testing.T) {
+	for _, m := range epitest.SecureModes() {
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			_, address := epitest.Listen(t, m.Network())
+			testEndOfDial(t, m, address, func(e *epi.Engine) bool { return e.Stats().BytesOut > 0 })
+		})
+	}
+}
+
+// testEndOfDial ends, in each way, a connection that has come as far as begun
+// tells.
+func testEndOfDial(t *testing.T, m epitest.Mode, address string, begun func(*epi.Engine) bool) {
+	for _, tc := range endsOfDial {
+		e := m.Engine()
+		stop := run(t, e)
+		ctx, cancel := context.WithCancel(context.Background())
+		h := newCaller()
+		c, err := e.Dial(ctx, address, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		epitest.WaitUntil(t, "it is on its way", func() bool { return begun(e) })
+		tc.end(c, cancel, stop)
+		if err := epitest.Receive(t, h.closed); !errors.Is(err, tc.want) {
+			t.Errorf("%s: the cause is %v, want %v", tc.name, err, tc.want)
+		}
+		stop()
+		cancel()
+		if h.heard.String() != "close" {
+			t.Errorf("%s: the handler heard %q", tc.name, &h.heard)
+		}
+	}
 }
 
 func TestL06_DialTimeout(t *testing.T) {
@@ -195,7 +197,7 @@ func TestL06_ContextHasEndedBefore(t *testing.T) {
 // Once established, the connection does not depend on the context.
 func TestL06_ContextEndsAfterwards(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		e := m.Engine()
 		run(t, e)
 		ctx, cancel := context.WithCancel(context.Background())
@@ -204,9 +206,11 @@ func TestL06_ContextEndsAfterwards(t *testing.T) {
 		if _, err := e.Dial(ctx, address, h); err != nil {
 			t.Fatal(err)
 		}
+		peer := accept(t, ln)
+		epitest.RoundTrip(t, peer, "hello") // over TLS this is also the peer's part of the handshake
 		epitest.Receive(t, opened)
 		cancel()
-		epitest.RoundTrip(t, accept(t, ln), "still here")
+		epitest.RoundTrip(t, peer, "still here")
 	})
 }
 
@@ -234,7 +238,7 @@ func TestL06_FullBacklogIsWaitedFor(t *testing.T) {
 //	loop:                         connects   open: sends, then the end of the stream
 func TestL06_WritesBeforeOpen(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		e := m.Engine()
 		h := newCaller()
 		c := dial(t, e, address, h)
@@ -260,9 +264,49 @@ func TestL06_WritesBeforeOpen(t *testing.T) {
 	})
 }
 
+// What is written and closed before the handshake leaves after it; when it fails,
+// OnClose tells why nothing was delivered.
+func TestL06_HandshakeFailsAfterClose(t *testing.T) {
+	answers := map[string]func(peer net.Conn) error{
+		"the end":     net.Conn.Close,
+		"plain bytes": func(peer net.Conn) error { _, err := io.WriteString(peer, "220 who are you?\r\n"); return err },
+	}
+	for _, m := range epitest.SecureModes() {
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			for name, answer := range answers {
+				ln, address := epitest.Listen(t, "tcp")
+				e := m.Engine()
+				run(t, e)
+				h := newCaller()
+				c := dial(t, e, strings.Replace(address, "tcp", "tls", 1), h)
+				if _, err := c.Write([]byte("undeliverable")); err != nil {
+					t.Fatal(err)
+				}
+				if err := c.Close(); err != nil {
+					t.Fatal(err)
+				}
+				peer := accept(t, ln)
+				if _, err := peer.Read(make([]byte, 1)); err != nil { // the ClientHello
+					t.Fatal(err)
+				}
+				if err := answer(peer); err != nil {
+					t.Fatal(err)
+				}
+				if err := epitest.Receive(t, h.closed); !errors.Is(err, epi.ErrHandshake) {
+					t.Errorf("%s: the cause is %v", name, err)
+				}
+				if h.heard.String() != "close" {
+					t.Errorf("%s: the handler heard %q", name, &h.heard)
+				}
+			}
+		})
+	}
+}
+
 func TestL06_CloseWriteBeforeOpen(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		e := m.Engine()
 		h := newCaller()
 		c := dial(t, e, address, h)
@@ -292,7 +336,7 @@ func TestL06_CloseWriteBeforeOpen(t *testing.T) {
 func TestL06_WritesWhileConnecting(t *testing.T) {
 	const rounds, writers, each = 5, 4, 10
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		e := m.Engine()
 		run(t, e)
 		for range rounds {
@@ -375,7 +419,7 @@ func TestL06_NameUnknown(t *testing.T) {
 
 func TestL06_MaxConnsBoundsDial(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		_, address := listen(t, network)
+		_, address := epitest.Listen(t, network)
 		e := m.Engine()
 		e.MaxConns = 1
 		run(t, e)
@@ -395,7 +439,7 @@ func TestL06_MaxConnsBoundsDial(t *testing.T) {
 // A callback dials: the connection is another, and its callbacks come later.
 func TestL06_DialInsideCallback(t *testing.T) {
 	eachDial(t, func(t *testing.T, m epitest.Mode, network string) {
-		ln, address := listen(t, network)
+		ln, address := epitest.Listen(t, network)
 		e := m.Engine()
 		back := newCaller()
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {

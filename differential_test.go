@@ -2,6 +2,7 @@ package epi_test
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -63,12 +64,16 @@ func (a action) String() string {
 	return fmt.Sprintf("%d: send %q in steps of %d", a.conn, a.data, a.step)
 }
 
+// secureScripts is how many scripts are played over TLS, where each connection
+// begins with a handshake.
+const secureScripts = 60
+
 func TestF04_SameTraceEverywhere(t *testing.T) {
 	scripts := fixedScripts()
 	for seed := range uint64(200) {
 		scripts = append(scripts, randomScript(rand.New(rand.NewPCG(seed, 4))))
 	}
-	modes := epitest.Modes()
+	modes := append(epitest.Modes(), epitest.SecureModes()...) // TLS changes nothing
 	reference := newDiffServer(t, modes[0])
 	var want []string
 	for _, script := range scripts {
@@ -78,6 +83,10 @@ func TestF04_SameTraceEverywhere(t *testing.T) {
 		t.Run(m.String(), func(t *testing.T) {
 			t.Parallel()
 			s := newDiffServer(t, m)
+			scripts := scripts
+			if m.TLS {
+				scripts = scripts[:secureScripts]
+			}
 			for i, script := range scripts {
 				if got := s.play(script); got != want[i] {
 					t.Fatalf("script %d:\n%v\ntrace:\n%s\nof %v:\n%s", i, script, got, modes[0], want[i])
@@ -102,7 +111,7 @@ func TestF04_ScriptsDoWhatTheySay(t *testing.T) {
 		"0: open echo(2) panic closed(callback panicked: told to) | 2 bytes",
 		"0: open echo(2) close closed(<nil>) | 2 bytes",
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		s := newDiffServer(t, m)
 		for i, script := range fixedScripts() {
@@ -212,7 +221,7 @@ func newDiffServer(t *testing.T, m epitest.Mode) *diffServer {
 		return &diffConnEOF{newDiffConn(s.opened)}
 	})
 	var err error
-	s.noEOF, err = e.Listen("tcp://127.0.0.1:0", func(*epi.Conn) epi.Handler { return newDiffConn(s.opened) })
+	s.noEOF, err = e.Listen(m.Address(), func(*epi.Conn) epi.Handler { return newDiffConn(s.opened) })
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -226,9 +235,9 @@ func (s *diffServer) play(script []action) string {
 	for _, a := range script {
 		switch a.what {
 		case actConnect:
-			clients = append(clients, s.connect(s.Addr()))
+			clients = append(clients, s.connect(s.Listener))
 		case actConnectNoEOF:
-			clients = append(clients, s.connect(s.noEOF.Addr().String()))
+			clients = append(clients, s.connect(s.noEOF))
 		default:
 			clients[a.conn].do(s.t, a)
 		}
@@ -240,22 +249,20 @@ func (s *diffServer) play(script []action) string {
 	return trace.String()
 }
 
-func (s *diffServer) connect(addr string) *diffClient {
+func (s *diffServer) connect(ln *epi.Listener) *diffClient {
 	s.t.Helper()
-	conn, err := net.Dial("tcp", addr)
-	if err != nil {
-		s.t.Fatal(err)
-	}
-	c := &diffClient{conn: conn.(*net.TCPConn), server: epitest.Receive(s.t, s.opened), ended: make(chan struct{})}
+	conn := epitest.DialListener(s.t, s.Engine, ln, net.Dialer{})
+	c := &diffClient{conn: conn, server: epitest.Receive(s.t, s.opened), ended: make(chan struct{})}
 	go c.receive()
 	return c
 }
 
 // A diffClient is a client's end of a connection.
 type diffClient struct {
-	conn   *net.TCPConn
+	conn   net.Conn
 	server *diffConn
 	sent   int
+	torn   error         // the reset that it learned of by its half-close
 	quiet  bool          // it did reset the connection: what it received has no meaning
 	ended  chan struct{} // the end was received; the two below are set
 	got    []byte
@@ -294,11 +301,18 @@ func (c *diffClient) do(t *testing.T, a action) {
 			return d.closed || d.consumed == c.sent && d.answersReceived == d.written && d.endReceived == d.writeEnded
 		})
 	case actHalfClose:
-		_ = c.conn.CloseWrite() // it may be closed already
+		c.closeWrite()
 	case actReset:
 		c.quiet = true
-		_ = c.conn.SetLinger(0)
-		_ = c.conn.Close()
+		epitest.Reset(t, c.conn)
+	}
+}
+
+// closeWrite half-closes the connection, which may be closed already. With TLS
+// that is a write, and of a reset the kernel tells whoever writes or reads first.
+func (c *diffClient) closeWrite() {
+	if err := c.conn.(interface{ CloseWrite() error }).CloseWrite(); epitest.IsReset(err) {
+		c.torn = err
 	}
 }
 
@@ -306,7 +320,7 @@ func (c *diffClient) do(t *testing.T, a action) {
 func (c *diffClient) finish(t *testing.T) string {
 	t.Helper()
 	if !c.quiet {
-		_ = c.conn.CloseWrite()
+		c.closeWrite()
 	}
 	c.server.await(t, func(d *diffConn) bool { return d.closed })
 	epitest.Receive(t, c.ended)
@@ -315,7 +329,7 @@ func (c *diffClient) finish(t *testing.T) string {
 	if c.quiet {
 		return trace
 	}
-	return trace + fmt.Sprintf("%d bytes %08x, %s", len(c.got), crc32.ChecksumIEEE(c.got), causeName(c.end))
+	return trace + fmt.Sprintf("%d bytes %08x, %s", len(c.got), crc32.ChecksumIEEE(c.got), causeName(cmp.Or(c.torn, c.end)))
 }
 
 // causeName is a cause without what differs between systems and addresses.

@@ -12,7 +12,7 @@ import (
 )
 
 // TestF01_FloodGetsItsShare holds up the loop (or the only worker) in the
-// OnData of a flooding connection until a hundred others have sent. What is
+// callback of a flooding connection until a hundred others have sent. What is
 // measured is not time but the flood's bytes that go before them.
 //
 //	flood    ████ held ████ more and more and more
@@ -24,11 +24,15 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 		name      string
 		maxEvents int
 		rounds    int // turns that the others need at most
+		handler   func(f *flood) epi.Handler
+		client    func(c net.Conn) // until the test closes it
+		perTurn   int
 	}{
-		{"all in one wait", 0, 1},
-		{"sixteen in one wait", 16, (others+1)/16 + 1},
+		{"it sends, all in one wait", 0, 1, sendingFlood, sendWithoutEnd, budget},
+		{"it sends, sixteen in one wait", 16, (others+1)/16 + 1, sendingFlood, sendWithoutEnd, budget},
+		{"it receives, all in one wait", 0, 1, receivingFlood, receiveWithoutEnd, sendsPerTurn},
 	}
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			e := m.Engine()
@@ -46,16 +50,10 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 				epitest.RoundTrip(t, c, "opened")
 			}
 			flood.begun.Store(true)
-			next <- &epitest.Funcs{Data: flood.data}
+			next <- row.handler(flood)
 			flooder := s.Dial()
-			var writer sync.WaitGroup
-			writer.Go(func() {
-				for chunk := make([]byte, 256<<10); ; {
-					if _, err := flooder.Write(chunk); err != nil {
-						return // closed at the end of the test
-					}
-				}
-			})
+			var floods sync.WaitGroup
+			floods.Go(func() { row.client(flooder) })
 			epitest.Receive(t, flood.held)
 			for _, c := range clients {
 				epitest.Say(t, c, "?")
@@ -72,10 +70,10 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 				epitest.Expect(t, c, "?")
 			}
 			_ = flooder.Close()
-			writer.Wait()
+			floods.Wait()
 
 			// The turn that was held, one that may have begun, and the rounds.
-			if limit := int64(budget * (row.rounds + 2)); flood.before.Load() > limit {
+			if limit := int64(row.perTurn * (row.rounds + 2)); flood.before.Load() > limit {
 				t.Errorf("%s: %d bytes of the flood went before the last of the others, want at most %d",
 					row.name, flood.before.Load(), limit)
 			}
@@ -86,24 +84,48 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 	})
 }
 
+func sendWithoutEnd(c net.Conn) {
+	for chunk := make([]byte, 256<<10); ; {
+		if _, err := c.Write(chunk); err != nil {
+			return
+		}
+	}
+}
+
+func receiveWithoutEnd(c net.Conn) { _, _ = io.Copy(io.Discard, c) }
+
 // A flood counts its bytes until all others were served.
 type flood struct {
 	held, free chan struct{}
 	begun      atomic.Bool
 	started    bool         // of the flood's handler
-	bytes      atomic.Int64 // received since it was set free
-	before     atomic.Int64 // of these, received before the last of the others
+	bytes      atomic.Int64 // received, or queued, since it was set free
+	before     atomic.Int64 // of these, those before the last of the others
 }
 
-func (f *flood) data(c *epi.Conn) error {
+func (f *flood) hold() {
 	if !f.started {
 		f.started = true
 		close(f.held)
 		<-f.free
 	}
-	f.bytes.Add(int64(len(c.Unread())))
-	c.Discard(len(c.Unread()))
-	return nil
+}
+
+func sendingFlood(f *flood) epi.Handler {
+	return &epitest.Funcs{Data: func(c *epi.Conn) error {
+		f.hold()
+		f.bytes.Add(int64(c.Discard(len(c.Unread()))))
+		return nil
+	}}
+}
+
+func receivingFlood(f *flood) epi.Handler {
+	return &epitest.Funcs{Open: pour, Drain: func(c *epi.Conn) {
+		f.hold()
+		before := c.Queued()
+		_ = pour(c)
+		f.bytes.Add(int64(c.Queued() - before))
+	}}
 }
 
 func (f *flood) other(c *epi.Conn) error {
@@ -115,7 +137,8 @@ func (f *flood) other(c *epi.Conn) error {
 
 // TestF01_OthersAreServed lets a hundred connections echo, round after round,
 // while one sends without end and another receives without end. Not over TLS, in
-// which floods of the same process take its clients' CPU for the ciphers.
+// which floods of the same process take its clients' CPU for the ciphers: there
+// TestF01_FloodGetsItsShare shows it, whose floods end as soon as all are served.
 func TestF01_OthersAreServed(t *testing.T) {
 	const others, rounds = 100, 3
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
@@ -128,14 +151,8 @@ func TestF01_OthersAreServed(t *testing.T) {
 		next <- &epitest.Funcs{Open: pour, Drain: func(c *epi.Conn) { _ = pour(c) }}
 		source := s.Dial()
 		var floods sync.WaitGroup
-		floods.Go(func() {
-			for chunk := make([]byte, 256<<10); ; {
-				if _, err := sink.Write(chunk); err != nil {
-					return // closed at the end of the test
-				}
-			}
-		})
-		floods.Go(func() { _, _ = io.Copy(io.Discard, source) })
+		floods.Go(func() { sendWithoutEnd(sink) }) // closed at the end of the test
+		floods.Go(func() { receiveWithoutEnd(source) })
 		epitest.WaitUntil(t, "both floods flow", func() bool {
 			st := e.Stats()
 			return st.BytesIn > eightMiB && st.BytesOut > eightMiB
@@ -159,11 +176,14 @@ func TestF01_OthersAreServed(t *testing.T) {
 	})
 }
 
+// sendsPerTurn is the most that a connection sends in one turn: the budget, and
+// the last call of those that began within it.
+const sendsPerTurn = 1<<20 + 256<<10
+
 // TestF01_SendingHasABudget pours into a socket whose buffers take several MiB
 // and looks how many of them leave in one turn of the loop. With workers a turn
 // of the loop is no turn of the connection: only that all leaves is looked at.
 func TestF01_SendingHasABudget(t *testing.T) {
-	const perTurn = 1<<20 + 256<<10 // the budget, and the last call of those that began within it
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
@@ -184,8 +204,8 @@ func TestF01_SendingHasABudget(t *testing.T) {
 		if _, err := io.CopyN(io.Discard, client, 2*eightMiB); err != nil {
 			t.Fatal(err)
 		}
-		if n := most.Load(); m.Workers == 0 && n > perTurn {
-			t.Errorf("%d bytes left in one turn, want at most %d", n, perTurn)
+		if n := most.Load(); m.Workers == 0 && n > sendsPerTurn {
+			t.Errorf("%d bytes left in one turn, want at most %d", n, sendsPerTurn)
 		}
 	})
 }

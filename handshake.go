@@ -189,17 +189,18 @@ func (c *Conn) shaken() {
 
 // handshakeFailed closes the connection when the alert, if there is one, is sent.
 func (c *Conn) handshakeFailed(err error) {
-	if c.state.Load()&ending != 0 {
+	if c.state.Load()&(ending&^draining) != 0 {
 		return // that was the reason
 	}
-	c.extra.tls.fail()
-	c.mu.Lock()
-	c.unset(handshaking)
-	c.mu.Unlock()
 	if errors.Is(err, io.EOF) { // which would stand for an orderly end
 		err = io.ErrUnexpectedEOF
 	}
-	c.refuse(draining, fmt.Errorf("%w: %w", ErrHandshake, err))
+	err = fmt.Errorf("%w: %w", ErrHandshake, err)
+	c.extra.tls.fail(err)
+	c.mu.Lock()
+	c.unset(handshaking)
+	c.mu.Unlock()
+	c.refuse(draining, err)
 }
 
 // refuse closes a connection that was not worth a handler.

@@ -168,13 +168,12 @@ func TestL03_NumberReusedInSameBatch(t *testing.T) {
 		release := epitest.Hold(t, conns[0].Loop())
 		epitest.Say(t, x, "x")
 		epitest.AwaitArrival(t, x)
-		c := s.Dial()
-		epitest.Say(t, c, "c")
-		epitest.AwaitArrival(t, c)
+		c, spoke := dialAndSay(t, s, m, "c")
 		epitest.Say(t, a, "a")
 		epitest.AwaitArrival(t, a)
 		release()
 
+		epitest.Receive(t, spoke)
 		epitest.Expect(t, c, "c")
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrAborted) {
 			t.Errorf("a's cause is %v", err)
@@ -188,13 +187,50 @@ func TestL03_NumberReusedInSameBatch(t *testing.T) {
 	})
 }
 
+// dialAndSay connects a client that says text, while the server's loop is held:
+// what it says first has arrived. It has said all when the channel is closed.
+func dialAndSay(t *testing.T, s *epitest.Server, m epitest.Mode, text string) (c net.Conn, spoke <-chan struct{}) {
+	t.Helper()
+	socket := s.DialSocket()
+	c = socket
+	first, all := make(chan struct{}), make(chan struct{})
+	if m.TLS {
+		c = epitest.SecureClient(&noticed{socket, sync.OnceFunc(func() { close(first) })})
+	} else {
+		close(first)
+	}
+	go func() {
+		defer close(all)
+		if _, err := io.WriteString(c, text); err != nil {
+			t.Error(err)
+		}
+	}()
+	if !m.TLS {
+		epitest.Receive(t, all)
+	}
+	epitest.Receive(t, first)
+	epitest.AwaitArrival(t, socket)
+	return c, all
+}
+
+// A noticed connection tells when it was written to.
+type noticed struct {
+	net.Conn
+	written func()
+}
+
+func (n *noticed) Write(p []byte) (int, error) {
+	defer n.written()
+	return n.Conn.Write(p)
+}
+
 // The goroutine of a closed connection writes to a number that is another's.
 //
 //	client a:  connects (number n), resets            | client b connects: number n again
 //	loop:                          OnClose(a), n free |  OnOpen(b)
 //	goroutine: holds a .....................................Write → ErrClosed; b hears nothing
 func TestL03_OldGoroutineWritesToNobody(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		opened := make(chan *epi.Conn, 2)
 		closed := make(chan error, 2)
 		s := epitest.Start(t, m.Serial(), func(*epi.Conn) epi.Handler {
@@ -361,7 +397,7 @@ func useClosed(t *testing.T, c *epi.Conn) {
 func TestL08_GarbageCollectorRunsAllTheTime(t *testing.T) {
 	const clients, rounds, size = 8, 20, 20 << 10
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		e := m.Engine()
 		e.ReadBudget = 2500 // every other read ends in the middle of a piece
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
@@ -384,7 +420,7 @@ func TestL08_GarbageCollectorRunsAllTheTime(t *testing.T) {
 		for range clients {
 			all.Go(func() {
 				for range rounds / 4 {
-					c, err := net.Dial("tcp", s.Addr())
+					c, err := s.Connect()
 					if err != nil {
 						t.Error(err)
 						return

@@ -68,13 +68,13 @@ func newTLSLayer(c *Conn, config *tls.Config, client bool) *tlsLayer {
 
 // prefaceReceived takes bytes that arrive before the handler is told.
 func (c *Conn) prefaceReceived(p []byte) {
-	x := c.extra
+	x, st := c.extra, c.state.Load()
 	switch {
-	case c.state.Load()&ending != 0:
-		return
-	case x.tls != nil && x.tls.shake != nil:
-		x.tls.shake.feed(p)
+	case x.tls != nil && x.tls.shake != nil && st&(ending&^draining) == 0:
+		x.tls.shake.feed(p) // what is queued leaves after the handshake, also after Close
 		c.adjustReceiving()
+		return
+	case st&ending != 0:
 		return
 	case c.inbox != nil:
 		c.inbox.Append(&c.loop.pool, p)

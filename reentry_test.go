@@ -51,7 +51,7 @@ func (r *recorder) called(callback string) {
 
 // everyCall makes each call that causes a callback: OnDrain by a write above
 // HighWater, OnData by Resume, OnClose by Close.
-func (r *recorder) everyCall(c *epi.Conn, e *epi.Engine) {
+func (r *recorder) everyCall(c *epi.Conn, e *epi.Engine, network string) {
 	c.Pause()
 	c.Resume()
 	if _, err := c.Write(make([]byte, 100)); err != nil {
@@ -61,7 +61,7 @@ func (r *recorder) everyCall(c *epi.Conn, e *epi.Engine) {
 		r.t.Error(err)
 	}
 	c.Loop().After(0, func() { r.called("timer") })
-	if _, err := e.Dial(context.Background(), "tcp://"+c.LocalAddr().String(), &epitest.Funcs{
+	if _, err := e.Dial(context.Background(), network+"://"+c.LocalAddr().String(), &epitest.Funcs{
 		Open:  func(c *epi.Conn) error { r.called("OnOpen, dialled"); return c.Close() },
 		Close: func(*epi.Conn, error) { r.called("OnClose, dialled") },
 	}); err != nil {
@@ -73,7 +73,7 @@ func (r *recorder) everyCall(c *epi.Conn, e *epi.Engine) {
 }
 
 func TestL07_NoCallbackInsideTheCallThatCausesIt(t *testing.T) {
-	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Run("from a callback", func(t *testing.T) {
 			t.Parallel()
 			testReentry(t, m, func(act func()) { act() })
@@ -103,7 +103,7 @@ func testReentry(t *testing.T, m epitest.Mode, run func(act func())) {
 			Data: func(c *epi.Conn) error {
 				r.called("OnData")
 				// The bytes stay unread, so that Resume has something to offer.
-				once.Do(func() { run(func() { r.everyCall(c, e) }) })
+				once.Do(func() { run(func() { r.everyCall(c, e, m.Network()) }) })
 				return nil
 			},
 			Close: func(*epi.Conn, error) { r.called("OnClose") },

@@ -101,19 +101,24 @@ func (t *tlsLayer) ended(err error) {
 		c.endReading(io.EOF)
 		c.tellEnd()
 	default: // of which the peer is told by an alert
-		t.fail()
-		_ = c.end(draining, fmt.Errorf("tls: %w", err))
+		err = fmt.Errorf("tls: %w", err)
+		t.fail(err)
+		_ = c.end(draining, err)
 	}
 }
 
-// fail gives up: nothing but what is sealed already, an alert, can be sent.
-func (t *tlsLayer) fail() {
+// fail gives up: nothing but what is sealed already, an alert, can be sent. Also
+// a connection that is closing is told why the rest is not delivered.
+func (t *tlsLayer) fail(cause error) {
 	t.failed = true
 	c := t.owner
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for _, q := range []**buffer.Queue{&c.queue, &t.plain} {
 		if *q != nil {
+			if c.cause == nil || c.cause == io.EOF {
+				c.cause = cause
+			}
 			c.queued -= (*q).Len()
 			c.loop.pool.PutQueue(*q)
 			*q = nil
@@ -145,8 +150,9 @@ func (t *tlsLayer) encrypt() {
 		var one [1][]byte
 		n, err := t.conn.Write(t.plain.Buffers(one[:0], budget)[0])
 		if err != nil {
-			t.fail()
-			_ = c.end(draining, fmt.Errorf("tls: %w", err))
+			err = fmt.Errorf("tls: %w", err)
+			t.fail(err)
+			_ = c.end(draining, err)
 			return
 		}
 		budget -= n

@@ -190,7 +190,7 @@ func TestTLS_DialledHearsHowTheServerEnds(t *testing.T) {
 		e := m.Engine()
 		run(t, e)
 		for _, row := range rows {
-			ln, address := listen(t, "tcp")
+			ln, address := epitest.Listen(t, "tcp")
 			h := newCaller()
 			got := make(chan struct{})
 			h.Data = func(c *epi.Conn) error {

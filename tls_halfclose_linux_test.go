@@ -43,6 +43,31 @@ func TestTLS_DrainSendsWhatIsQueued(t *testing.T) {
 	})
 }
 
+// TestTLS_BrokenWhileItDelivers: Close has bytes to deliver, and then the client
+// sends what is no record. OnClose tells that they were thrown away.
+func TestTLS_BrokenWhileItDelivers(t *testing.T) {
+	for _, m := range epitest.SecureModes() {
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			closed := make(chan error, 1)
+			s := epitest.Start(t, m.Engine(), func(*epi.Conn) epi.Handler {
+				return &epitest.Funcs{
+					Open:  func(c *epi.Conn) error { return errors.Join(c.Send(make([]byte, eightMiB)), c.Close()) },
+					Close: func(_ *epi.Conn, err error) { closed <- err },
+				}
+			})
+			client := s.DialNarrow().(*tls.Conn)
+			epitest.Expect(t, client, "\x00")
+			epitest.Say(t, client.NetConn(), "this is no record")
+			_, _ = io.Copy(io.Discard, client)
+			var broken tls.RecordHeaderError
+			if err := epitest.Receive(t, closed); !errors.As(err, &broken) {
+				t.Errorf("OnClose told %v", err)
+			}
+		})
+	}
+}
+
 // TestTLS_CloseWriteByTheServer: the client reads all and the end, and what it
 // says afterwards is heard.
 func TestTLS_CloseWriteByTheServer(t *testing.T) {

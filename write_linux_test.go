@@ -314,7 +314,8 @@ func readRecord(t *testing.T, c net.Conn) (w, i int, ok bool) {
 }
 
 // TestW12_BroadcastCopiesNothing measures the allocations of the process and
-// so is not parallel.
+// so is not parallel. It is not for TLS, which seals what is broadcast for each
+// connection with a key of its own, and so copies it.
 func TestW12_BroadcastCopiesNothing(t *testing.T) {
 	message := epitest.Pattern(64 << 10)
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

@@ -215,6 +215,18 @@ func (s *Server) Dial() net.Conn {
 	return DialListener(s.t, s.Engine, s.Listener, net.Dialer{})
 }
 
+// Connect is Dial for goroutines other than the test's. The caller closes the
+// client.
+func (s *Server) Connect() (net.Conn, error) {
+	return connect(s.Listener, net.Dialer{}, isSecure(s.Engine))
+}
+
+// DialSocket is Dial without the handshake of a secure mode.
+func (s *Server) DialSocket() net.Conn {
+	s.t.Helper()
+	return dialListener(s.t, s.Listener, net.Dialer{}, false)
+}
+
 // CloseWrite half-closes a client.
 func CloseWrite(t *testing.T, c net.Conn) {
 	t.Helper()

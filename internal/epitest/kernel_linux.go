@@ -46,31 +46,23 @@ func PeerDescriptor(t *testing.T, c net.Conn) int {
 	return -1
 }
 
-// FullListener returns a listener of package net, on network tcp or unix,
-// whose backlog is full: who connects to address waits until Accept was
-// called.
+// FullListener is Listen with a backlog that is full: who connects to address
+// waits until Accept was called.
 func FullListener(t *testing.T, network string) (ln net.Listener, address string) {
 	t.Helper()
-	where := "127.0.0.1:0"
-	if network == "unix" {
-		where = UnixPath(t)
-	}
-	ln, err := net.Listen(network, where)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = ln.Close() })
+	ln, address = Listen(t, network)
+	var err error
 	// Another listen(2) makes the backlog shorter. One connection fits into 0.
 	control(t, ln.(syscall.Conn), func(fd int) { err = unix.Listen(fd, 0) })
 	if err != nil {
 		t.Fatal(err)
 	}
-	first, err := net.Dial(network, ln.Addr().String())
+	first, err := net.Dial(ln.Addr().Network(), ln.Addr().String())
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = first.Close() })
-	return ln, network + "://" + ln.Addr().String()
+	return ln, address
 }
 
 func control(t *testing.T, c syscall.Conn, f func(fd int)) {

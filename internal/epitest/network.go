@@ -1,6 +1,7 @@
 package epitest
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -26,4 +27,25 @@ func EachNetwork(t *testing.T, test func(t *testing.T, m Mode, address string)) 
 		t.Run("tcp", func(t *testing.T) { test(t, m, "tcp://127.0.0.1:0") })
 		t.Run("unix", func(t *testing.T) { test(t, m, "unix://"+UnixPath(t)) })
 	})
+}
+
+// Listen returns a listener of package net, on network tcp, tls or unix, for what
+// engines dial, and its address as they write it.
+func Listen(t *testing.T, network string) (ln net.Listener, address string) {
+	t.Helper()
+	var err error
+	if network == "unix" {
+		ln, err = net.Listen("unix", UnixPath(t))
+	} else {
+		ln, err = net.Listen("tcp", "127.0.0.1:0")
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = ln.Close() })
+	address = network + "://" + ln.Addr().String()
+	if network == "tls" {
+		ln = &secureListener{ln.(*net.TCPListener)}
+	}
+	return ln, address
 }

@@ -53,13 +53,16 @@ func eachSecure(t *testing.T, test func(t *testing.T, m Mode)) {
 	}
 }
 
-// Address is where to listen in this mode: a free port of 127.0.0.1.
-func (m Mode) Address() string {
+// Network is tcp, or tls in a secure mode: the scheme of addresses.
+func (m Mode) Network() string {
 	if m.TLS {
-		return "tls://127.0.0.1:0"
+		return "tls"
 	}
-	return "tcp://127.0.0.1:0"
+	return "tcp"
 }
+
+// Address is where to listen in this mode: a free port of 127.0.0.1.
+func (m Mode) Address() string { return m.Network() + "://127.0.0.1:0" }
 
 // SelfSigned returns a configuration for a server of 127.0.0.1 and of the given
 // names, and one for its clients, which trust nobody else.
@@ -89,7 +92,10 @@ func SelfSigned(names ...string) (server, client *tls.Config, err error) {
 		&tls.Config{RootCAs: roots, ServerName: "127.0.0.1"}, nil
 }
 
-type secrets struct{ server, client *tls.Config }
+type secrets struct {
+	server *tls.Config // also for what these engines dial
+	client *tls.Config
+}
 
 // shared is what the engines of secure modes and their clients use.
 var shared = sync.OnceValue(func() secrets {
@@ -99,6 +105,7 @@ var shared = sync.OnceValue(func() secrets {
 	}
 	// A client that closes with tickets unread would reset the connection.
 	server.SessionTicketsDisabled = true
+	server.RootCAs, server.ServerName = client.RootCAs, client.ServerName
 	return secrets{server, client}
 })
 
@@ -109,20 +116,50 @@ func isSecure(e *epi.Engine) bool { return e.TLS != nil && e.TLS == shared().ser
 // where e is of a secure mode; it is closed at the end of the test.
 func DialListener(t *testing.T, e *epi.Engine, ln *epi.Listener, dialer net.Dialer) net.Conn {
 	t.Helper()
-	c, err := dialer.Dial(ln.Addr().Network(), ln.Addr().String())
+	return dialListener(t, ln, dialer, isSecure(e))
+}
+
+func dialListener(t *testing.T, ln *epi.Listener, dialer net.Dialer, secure bool) net.Conn {
+	t.Helper()
+	c, err := connect(ln, dialer, secure)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
+	return c
+}
+
+func connect(ln *epi.Listener, dialer net.Dialer, secure bool) (net.Conn, error) {
+	c, err := dialer.Dial(ln.Addr().Network(), ln.Addr().String())
+	if err != nil {
+		return nil, err
+	}
 	_ = c.SetDeadline(time.Now().Add(Patience))
-	if !isSecure(e) {
-		return c
+	if !secure {
+		return c, nil
 	}
-	client := tls.Client(c, shared().client)
+	client := SecureClient(c)
 	if err := client.Handshake(); err != nil {
-		t.Fatal(err)
+		_ = c.Close()
+		return nil, err
 	}
-	return client
+	return client, nil
+}
+
+// SecureClient returns a client of a secure mode's server on c, before its
+// handshake.
+func SecureClient(c net.Conn) *tls.Conn { return tls.Client(c, shared().client) }
+
+// A secureListener's connections speak TLS, for what the engine of a secure mode
+// dials.
+type secureListener struct{ *net.TCPListener }
+
+func (l *secureListener) Accept() (net.Conn, error) {
+	c, err := l.TCPListener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	return tls.Server(c, shared().server), nil
 }
 
 // socket returns what is below TLS, or c itself.
