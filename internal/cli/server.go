@@ -125,7 +125,7 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 	if s.engine.TLS, err = s.security.open(s.listen); err != nil {
 		return nil, err
 	}
-	if s.security.files != nil {
+	if s.security.rereads() {
 		s.hangups = notifyHangup()
 	}
 	for _, address := range s.listen {
