@@ -14,6 +14,10 @@ import (
 // its name, fd:// all of them.
 const fdScheme = "fd"
 
+// passedSchemes are those of sockets that were handed over, with the scheme of
+// what is spoken on them; plain streams have none.
+var passedSchemes = map[string]string{fdScheme: "", "tls+fd": "tls", "ws+fd": "ws", "wss+fd": "wss"}
+
 // firstPassed is the first descriptor that is handed over, SD_LISTEN_FDS_START.
 const firstPassed = 3
 

@@ -80,12 +80,15 @@ func (s *security) addCertificate(config *tls.Config, hosts []string) (err error
 	return nil
 }
 
+// secureSchemes are those with TLS.
+var secureSchemes = map[string]bool{"tls": true, "wss": true}
+
 // secureHosts returns the hosts of the addresses with TLS, and whether there
 // are any such addresses.
 func secureHosts(addresses []string) (hosts []string, any bool) {
 	for _, address := range addresses {
-		scheme, rest, _ := strings.Cut(address, "://")
-		if scheme != "tls" && scheme != "wss" {
+		scheme, rest := spokenAt(address)
+		if !secureSchemes[scheme] {
 			continue
 		}
 		any = true

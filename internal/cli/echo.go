@@ -26,7 +26,8 @@ version 1 or 2, and those from elsewhere must not.
 
 With systemd's socket activation, --listen fd://NAME takes the socket with that
 FileDescriptorName=, fd://3, fd://4 and so on take them by their number, and
-fd:// takes all.
+fd:// takes all. tls+fd://NAME, ws+fd://NAME/path and wss+fd://NAME/path do the
+same and speak TLS or WebSocket on it.
 
 SIGINT or SIGTERM drains: no more connections are accepted, and the program
 ends when the clients have everything. A second signal aborts.

@@ -44,7 +44,7 @@ type server struct {
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path or fd://name; repeatable")
+	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: "+listenSchemes+"; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
@@ -127,6 +127,9 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 	}
 	if s.security.rereads() {
 		s.hangups = notifyHangup()
+	}
+	if speaksWebSocket(s.listen) {
+		s.engine.MaxQueued = echoQueued // before the engine begins with the first listener
 	}
 	for _, address := range s.listen {
 		bound, err := s.listenAt(address, handler)
