@@ -121,7 +121,22 @@ func TestSocketActivationThatDoesNotFit(t *testing.T) {
 		}
 		defer f.Close()
 		_, stderr := startWith(t, "activated", []*os.File{f}, "echo", "--listen", "fd://web").end(exitFailed)
-		expectOneLine(t, stderr, "fd://web", "no listening stream socket")
+		expectOneLine(t, stderr, "fd://web", "no listening stream socket", "ListenStream=")
+	})
+	t.Run("no socket", func(t *testing.T) {
+		t.Setenv("SOCKETS", "web")
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		_, stderr := startWith(t, "activated", []*os.File{f}, "echo", "--listen", "fd://web").end(exitFailed)
+		expectOneLine(t, stderr, "fd://web", "no socket", "ListenStream=")
+	})
+	t.Run("fewer than said", func(t *testing.T) {
+		t.Setenv("SOCKETS", strings.Repeat(":", 99))
+		_, stderr := startWith(t, "activated", handOver(t, listen(t, "tcp", "127.0.0.1:0")), "echo", "--listen", "fd://").end(exitFailed)
+		expectOneLine(t, stderr, "LISTEN_FDS is 100", "bad file descriptor")
 	})
 	t.Run("unused", func(t *testing.T) {
 		t.Setenv("SOCKETS", "web")

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -80,7 +81,7 @@ func (s *server) listenOnPassed(address, spoken, place string, handler func(*epi
 	for _, socket := range sockets {
 		ln, err := s.engine.ListenOn(socket, options, handler)
 		if err != nil {
-			return nil, failure{fmt.Errorf("listen %s: %w", address, err)}
+			return nil, failure{fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))} // without the engine's address
 		}
 		names = append(names, passedName(spoken, ln.Addr(), path))
 	}
