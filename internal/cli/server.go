@@ -71,7 +71,10 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	if err := raiseOpenFiles(); err != nil {
 		return failure{err}
 	}
-	out := newReport(stdout, s.json)
+	// A server outlives those who read what it says: what it cannot write has no
+	// part in the exit code, and SIGPIPE would end it.
+	signal.Ignore(syscall.SIGPIPE)
+	out := newReport(below(stdout), s.json)
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
 	signals := make(chan os.Signal, 2) // one to drain, one to abort
