@@ -14,14 +14,19 @@ import (
 // its name, fd:// all of them.
 const fdScheme = "fd"
 
+// passedSchemes are those of sockets that were handed over, with the scheme of
+// what is spoken on them; plain streams have none.
+var passedSchemes = map[string]string{fdScheme: "", "tls+fd": "tls", "ws+fd": "ws", "wss+fd": "wss"}
+
 // firstPassed is the first descriptor that is handed over, SD_LISTEN_FDS_START.
 const firstPassed = 3
 
 // A passed socket is one that systemd has handed over.
 type passed struct {
-	fd    int
-	name  string // FileDescriptorName= of the socket unit
-	taken bool
+	fd     int
+	name   string // FileDescriptorName= of the socket unit
+	socket bool   // it is one
+	taken  bool
 }
 
 func (p *passed) String() string {
@@ -56,7 +61,9 @@ func takePassed() ([]*passed, error) {
 		if fields := strings.Split(names, ":"); i < len(fields) {
 			p.name = fields[i]
 		}
-		closeOnExec(p.fd)
+		if p.socket, err = inherit(p.fd); err != nil {
+			return nil, fmt.Errorf("LISTEN_FDS is %d, but descriptor %d: %w: whoever starts this program is to hand over so many", n, p.fd, err)
+		}
 		sockets = append(sockets, p)
 	}
 	return sockets, nil
@@ -91,14 +98,24 @@ func openPassed(sockets []*passed, place string) ([]net.Listener, error) {
 
 func (p *passed) open() (net.Listener, error) {
 	p.taken = true
+	if !p.socket {
+		return nil, fmt.Errorf("%s is no socket: %s", p, handOverStreams)
+	}
 	file := os.NewFile(uintptr(p.fd), p.String())
 	defer file.Close()
 	ln, err := net.FileListener(file)
 	if err != nil {
-		return nil, fmt.Errorf("%s is no listening stream socket: %w", p, err)
+		var op *net.OpError // which repeats the name
+		if errors.As(err, &op) {
+			err = op.Err
+		}
+		return nil, fmt.Errorf("%s is no listening stream socket (%w): %s", p, err, handOverStreams)
 	}
 	return ln, nil
 }
+
+// handOverStreams is the remedy for sockets that cannot be used.
+const handOverStreams = "hand over one that ListenStream= of a socket unit makes"
 
 func closeAll(listeners []net.Listener) {
 	for _, ln := range listeners {

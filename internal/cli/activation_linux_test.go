@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"crypto/tls"
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -58,6 +60,37 @@ func TestSocketActivation(t *testing.T) {
 	_ = dial(t, want[1])
 }
 
+// What is spoken on a socket of systemd is what its scheme says.
+func TestSocketActivationWithTLSAndWebSocket(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "echo.sock")
+	var listeners []net.Listener
+	for range 4 {
+		listeners = append(listeners, listen(t, "tcp", "127.0.0.1:0"))
+	}
+	listeners = append(listeners, listen(t, "unix", path))
+	t.Setenv("SOCKETS", "plain:tls:ws:wss:local")
+	p := startWith(t, "activated", handOver(t, listeners...), "echo", "--json", "--listen", "fd://plain",
+		"--listen", "tls+fd://tls", "--listen", "ws+fd://ws/x", "--listen", "wss+fd://6/x", "--listen", "tls+fd://")
+	begun := await[startEvent](p, "start")
+	at := func(i int) string { return listeners[i].Addr().String() }
+	want := []string{"tcp://" + at(0), "tls://" + at(1), "ws://" + at(2) + "/x", "wss://" + at(3) + "/x", "tls+unix://" + path}
+	if !slices.Equal(begun.Listen, want) {
+		t.Errorf("it listens on %v, want %v", begun.Listen, want)
+	}
+	epitest.RoundTrip(t, dial(t, "tcp://"+at(0)), "hello")
+	secure, _ := dialTLS(t, "tls://"+at(1))
+	epitest.RoundTrip(t, secure, "hello")
+	expectMessageEcho(t, dial(t, "tcp://"+at(2)))
+	secure, _ = dialTLS(t, "wss://"+at(3))
+	expectMessageEcho(t, secure)
+	secure = tls.Client(dial(t, "unix://"+path), &tls.Config{InsecureSkipVerify: true})
+	epitest.RoundTrip(t, secure, "hello")
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); stderr != "" {
+		t.Errorf("stderr: %s", stderr)
+	}
+}
+
 func TestSocketActivationThatDoesNotFit(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -88,7 +121,22 @@ func TestSocketActivationThatDoesNotFit(t *testing.T) {
 		}
 		defer f.Close()
 		_, stderr := startWith(t, "activated", []*os.File{f}, "echo", "--listen", "fd://web").end(exitFailed)
-		expectOneLine(t, stderr, "fd://web", "no listening stream socket")
+		expectOneLine(t, stderr, "fd://web", "no listening stream socket", "ListenStream=")
+	})
+	t.Run("no socket", func(t *testing.T) {
+		t.Setenv("SOCKETS", "web")
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		_, stderr := startWith(t, "activated", []*os.File{f}, "echo", "--listen", "fd://web").end(exitFailed)
+		expectOneLine(t, stderr, "fd://web", "no socket", "ListenStream=")
+	})
+	t.Run("fewer than said", func(t *testing.T) {
+		t.Setenv("SOCKETS", strings.Repeat(":", 99))
+		_, stderr := startWith(t, "activated", handOver(t, listen(t, "tcp", "127.0.0.1:0")), "echo", "--listen", "fd://").end(exitFailed)
+		expectOneLine(t, stderr, "LISTEN_FDS is 100", "bad file descriptor")
 	})
 	t.Run("unused", func(t *testing.T) {
 		t.Setenv("SOCKETS", "web")

@@ -16,6 +16,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/spf13/pflag"
@@ -28,12 +29,13 @@ type security struct {
 	cert, key, clientCA string
 	files               *epi.Certificate // nil: no --cert
 	trial               bool             // the certificate was made here
+	issuers             *issuers         // nil: no --client-ca
 }
 
 func (s *security) addFlags(flags *pflag.FlagSet) {
 	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://; SIGHUP reads it again (default one made for a trial)")
 	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
-	flags.StringVar(&s.clientCA, "client-ca", "", "PEM `file` with the issuers of the certificates that clients must have (default they need none)")
+	flags.StringVar(&s.clientCA, "client-ca", "", "PEM `file` with the issuers of the certificates that clients must have; SIGHUP reads it again (default they need none)")
 }
 
 // open returns the configuration for the addresses, nil when none has TLS.
@@ -54,13 +56,16 @@ func (s *security) open(addresses []string) (*tls.Config, error) {
 	if s.clientCA == "" {
 		return config, nil
 	}
-	issuers, err := readIssuers(s.clientCA)
-	if err != nil {
+	s.issuers = &issuers{file: s.clientCA, base: config.Clone()}
+	if err := s.issuers.reload(); err != nil {
 		return nil, failure{err}
 	}
-	config.ClientCAs, config.ClientAuth = issuers, tls.RequireAndVerifyClientCert
+	config.GetConfigForClient = s.issuers.configFor
 	return config, nil
 }
+
+// rereads reports whether there are files that SIGHUP reads again.
+func (s *security) rereads() bool { return s.files != nil || s.issuers != nil }
 
 func (s *security) addCertificate(config *tls.Config, hosts []string) (err error) {
 	if s.cert == "" {
@@ -75,12 +80,15 @@ func (s *security) addCertificate(config *tls.Config, hosts []string) (err error
 	return nil
 }
 
+// secureSchemes are those with TLS.
+var secureSchemes = map[string]bool{"tls": true, "wss": true}
+
 // secureHosts returns the hosts of the addresses with TLS, and whether there
 // are any such addresses.
 func secureHosts(addresses []string) (hosts []string, any bool) {
 	for _, address := range addresses {
-		scheme, rest, _ := strings.Cut(address, "://")
-		if scheme != "tls" && scheme != "wss" {
+		scheme, rest := spokenAt(address)
+		if !secureSchemes[scheme] {
 			continue
 		}
 		any = true
@@ -93,17 +101,32 @@ func secureHosts(addresses []string) (hosts []string, any bool) {
 	return hosts, any
 }
 
-func readIssuers(file string) (*x509.CertPool, error) {
-	text, err := os.ReadFile(file)
-	if err != nil {
-		return nil, fmt.Errorf("--client-ca: %w: give a PEM file that this user may read", err)
-	}
-	issuers := x509.NewCertPool()
-	if !issuers.AppendCertsFromPEM(text) {
-		return nil, fmt.Errorf("--client-ca %s: there is no certificate in it: give a PEM file with those of the issuers", file)
-	}
-	return issuers, nil
+// issuers are those of the certificates that clients must have, in a file.
+type issuers struct {
+	file    string
+	base    *tls.Config                // without them
+	current atomic.Pointer[tls.Config] // base with them, as they were last read
 }
+
+// reload reads the file again. After an error the old issuers stay.
+func (i *issuers) reload() error {
+	text, err := os.ReadFile(i.file)
+	if err != nil {
+		return fmt.Errorf("--client-ca: %w: give a PEM file that this user may read", err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(text) {
+		return fmt.Errorf("--client-ca %s: there is no certificate in it: give a PEM file with those of the issuers", i.file)
+	}
+	config := i.base.Clone()
+	config.ClientCAs, config.ClientAuth = pool, tls.RequireAndVerifyClientCert
+	i.current.Store(config)
+	return nil
+}
+
+// configFor is tls.Config.GetConfigForClient. Who resumes a session is checked
+// against the issuers of now, too: crypto/tls does that.
+func (i *issuers) configFor(*tls.ClientHelloInfo) (*tls.Config, error) { return i.current.Load(), nil }
 
 const (
 	// trialLife is long enough for a trial, and too short to be forgotten about.
@@ -159,11 +182,14 @@ type certificateEvent struct {
 	Fingerprint string `json:"fingerprint"` // SHA-256, as openssl x509 -fingerprint writes it
 	Expires     string `json:"expires"`
 	Error       string `json:"error,omitempty"` // why it was not read again
+
+	ClientCA      string `json:"client_ca,omitempty"`       // the issuers' file
+	ClientCAError string `json:"client_ca_error,omitempty"` // why it was not read again
 }
 
 // describe tells about the certificate that is served.
 func (s *security) describe(config *tls.Config) certificateEvent {
-	e := certificateEvent{Event: "certificate", Certificate: s.cert}
+	e := certificateEvent{Event: "certificate", Certificate: s.cert, ClientCA: s.clientCA}
 	var served *tls.Certificate
 	if s.trial {
 		e.Certificate = "self-signed, for a trial"
@@ -182,21 +208,38 @@ func fingerprint(der []byte) string {
 }
 
 func (e certificateEvent) text() string {
-	kept := ""
-	if e.Error != "" {
-		kept = " is kept"
+	text := fmt.Sprintf("certificate  %s%s (until %s)\nSHA-256      %s\n", e.Certificate, kept(e.Error), e.Expires, e.Fingerprint)
+	if e.ClientCA != "" {
+		text += fmt.Sprintf("client CA    %s%s\n", e.ClientCA, kept(e.ClientCAError))
 	}
-	return fmt.Sprintf("certificate  %s%s (until %s)\nSHA-256      %s\n", e.Certificate, kept, e.Expires, e.Fingerprint)
+	return text
 }
 
-// reload reads the files again. When they cannot be used, the old certificate
+func kept(why string) string {
+	if why == "" {
+		return ""
+	}
+	return " is kept"
+}
+
+// reload reads the files again. Of those that cannot be used, the old content
 // stays.
 func (s *security) reload(config *tls.Config, log *slog.Logger) certificateEvent {
-	err := s.files.Reload()
+	var certErr, issuersErr error
+	if s.files != nil {
+		certErr = s.files.Reload()
+	}
+	if s.issuers != nil {
+		issuersErr = s.issuers.reload()
+	}
 	e := s.describe(config)
-	if err != nil {
-		e.Error = oneLine(err)
-		log.Error("the old certificate is kept; mend the files and send SIGHUP again", "error", err)
+	if certErr != nil {
+		e.Error = oneLine(certErr)
+		log.Error("the old certificate is kept; mend the files and send SIGHUP again", "error", certErr)
+	}
+	if issuersErr != nil {
+		e.ClientCAError = oneLine(issuersErr)
+		log.Error("the old issuers of clients' certificates are kept; mend the file and send SIGHUP again", "error", issuersErr)
 	}
 	return e
 }

@@ -9,6 +9,7 @@ import (
 	"io"
 	"runtime/debug"
 	"strings"
+	"sync"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -32,9 +33,13 @@ func (f failure) Unwrap() error { return f.error }
 func Main(args []string, stdout, stderr io.Writer) int {
 	root := newRoot()
 	root.SetArgs(args)
-	root.SetOut(stdout)
+	out := &output{Writer: stdout}
+	root.SetOut(out)
 	root.SetErr(stderr)
 	cmd, err := root.ExecuteC()
+	if lost := out.lost(); lost != nil && (err == nil || errors.Is(err, lost)) {
+		err = failure{fmt.Errorf("%w: the output is lost; direct it elsewhere", lost)}
+	}
 	if err == nil {
 		return exitDone
 	}
@@ -48,6 +53,38 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	}
 	fmt.Fprintf(stderr, "epi: %s; see \"%s --help\"\n", text, cmd.CommandPath())
 	return exitUsage
+}
+
+// An output is stdout. It remembers that something did not get there: a disk
+// that is full must not look like success.
+type output struct {
+	io.Writer
+	mu  sync.Mutex
+	err error // guarded by mu; the first
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.Writer.Write(p)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.err == nil {
+		o.err = err
+	}
+	return n, err
+}
+
+func (o *output) lost() error {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.err
+}
+
+// below returns what an output writes to, w itself where it is none.
+func below(w io.Writer) io.Writer {
+	if o, ok := w.(*output); ok {
+		return o.Writer
+	}
+	return w
 }
 
 // oneLine returns an error's text on one line and without the engine's prefix.

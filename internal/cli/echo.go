@@ -14,9 +14,9 @@ when it has none: every message comes back. The same port serves a page to try
 it with, and /healthz.
 
 A tls:// or wss:// address has the certificate of --cert and --key; SIGHUP reads
-them again, and when they cannot be used the old one stays. Without them it has
-a self-signed one, made for a trial, which no client trusts by itself: compare
-its SHA-256 fingerprint, which is printed at the start.
+them and --client-ca again, and of what cannot be used the old content stays.
+Without them it has a self-signed one, made for a trial, which no client trusts
+by itself: compare its SHA-256 fingerprint, which is printed at the start.
 
 A udp:// or unixgram:// address sends each datagram back; --stats and the totals
 tell how many were dropped.
@@ -26,7 +26,8 @@ version 1 or 2, and those from elsewhere must not.
 
 With systemd's socket activation, --listen fd://NAME takes the socket with that
 FileDescriptorName=, fd://3, fd://4 and so on take them by their number, and
-fd:// takes all.
+fd:// takes all. tls+fd://NAME, ws+fd://NAME/path and wss+fd://NAME/path do the
+same and speak TLS or WebSocket on it.
 
 SIGINT or SIGTERM drains: no more connections are accepted, and the program
 ends when the clients have everything. A second signal aborts.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"strings"
@@ -8,17 +9,38 @@ import (
 	"github.com/epinet/epi"
 )
 
+// listenSchemes is what --listen takes, for its help and its errors.
+const listenSchemes = "tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path, fd://name, tls+fd://name, ws+fd://name/path or wss+fd://name/path"
+
+// streamSchemes are the engine's.
+var streamSchemes = map[string]bool{"tcp": true, "tcp4": true, "tcp6": true, "tls": true, "unix": true}
+
+// spokenAt returns the scheme of what is spoken at an address, whoever opens the
+// socket, and what follows it.
+func spokenAt(address string) (scheme, rest string) {
+	scheme, rest, _ = strings.Cut(address, "://")
+	if spoken, activated := passedSchemes[scheme]; activated {
+		return spoken, rest
+	}
+	return scheme, rest
+}
+
 // listenAt listens on an address of the engine, of package ws or of systemd, and
 // tells how its addresses are written.
 func (s *server) listenAt(address string, handler func(*epi.Conn) epi.Handler) ([]string, error) {
-	scheme, rest, _ := strings.Cut(address, "://")
+	scheme, rest, ok := strings.Cut(address, "://")
+	spoken, activated := passedSchemes[scheme]
 	switch {
-	case scheme == fdScheme:
-		return s.listenOnPassed(address, rest, handler)
+	case !ok:
+		return nil, fmt.Errorf("listen %s: there is no scheme: write %s", address, listenSchemes)
+	case activated:
+		return s.listenOnPassed(address, spoken, rest, handler)
 	case packetSchemes[scheme] && s.datagrams:
 		return s.listenPackets(address)
 	case webSocketSchemes[scheme] != "" && s.webSocket != nil:
 		return s.listenWebSocket(address, scheme, rest)
+	case !streamSchemes[scheme]:
+		return nil, fmt.Errorf("listen %s: the scheme %q is unknown: write %s", address, scheme, listenSchemes)
 	}
 	ln, err := s.engine.ListenWith(address, s.options, handler)
 	if err != nil {
@@ -38,21 +60,43 @@ func (s *server) listenPackets(address string) ([]string, error) {
 }
 
 // listenOnPassed takes the socket that place names, all that are left when it
-// names none.
-func (s *server) listenOnPassed(address, place string, handler func(*epi.Conn) epi.Handler) ([]string, error) {
+// names none, and speaks what the scheme says on them.
+func (s *server) listenOnPassed(address, spoken, place string, handler func(*epi.Conn) epi.Handler) ([]string, error) {
+	options, path := s.options, ""
+	if secureSchemes[spoken] {
+		options.TLS = s.engine.TLS
+	}
+	if webSocketSchemes[spoken] != "" {
+		var err error
+		if place, path, err = cutPath(place); err != nil {
+			return nil, fmt.Errorf("listen %s: %w", address, err)
+		}
+		handler = s.openWebSocket(path)
+	}
 	sockets, err := openPassed(s.passed, place)
 	if err != nil {
 		return nil, failure{fmt.Errorf("listen %s: %w", address, err)}
 	}
 	var names []string
 	for _, socket := range sockets {
-		ln, err := s.engine.ListenOn(socket, s.options, handler)
+		ln, err := s.engine.ListenOn(socket, options, handler)
 		if err != nil {
-			return nil, failure{fmt.Errorf("listen %s: %w", address, err)}
+			return nil, failure{fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))} // without the engine's address
 		}
-		names = append(names, ln.String())
+		names = append(names, passedName(spoken, ln.Addr(), path))
 	}
 	return names, nil
+}
+
+// passedName is how clients write the address of a socket of systemd.
+func passedName(spoken string, addr net.Addr, path string) string {
+	switch network := addr.Network(); {
+	case spoken == "":
+		return network + "://" + addr.String()
+	case network == "unix":
+		return spoken + "+unix://" + addr.String() + path
+	}
+	return spoken + "://" + addr.String() + path
 }
 
 // addSocketFile remembers the file that listening has made.

@@ -32,6 +32,7 @@ func TestMain(m *testing.M) {
 		"no files":   limited(16, 16),
 		"soft limit": limited(fewFiles, 0),
 		"activated":  activated,
+		"unheard":    unheard,
 		"nobody": func(args []string) error {
 			if err := syscall.Setuid(nobody); err != nil {
 				return err
@@ -71,6 +72,18 @@ func activated(args []string) error {
 		if err := os.Setenv(name, value); err != nil {
 			return err
 		}
+	}
+	return program(args)
+}
+
+// unheard is the program with a stdout that nobody reads any more.
+func unheard(args []string) error {
+	read, write, err := os.Pipe()
+	if err != nil {
+		return err
+	}
+	if err := errors.Join(syscall.Dup3(int(write.Fd()), syscall.Stdout, 0), read.Close(), write.Close()); err != nil {
+		return err
 	}
 	return program(args)
 }

@@ -54,5 +54,13 @@ func raiseOpenFiles() error {
 	return nil
 }
 
-// closeOnExec keeps a descriptor from programs that this one starts.
-func closeOnExec(fd int) { syscall.CloseOnExec(fd) }
+// inherit keeps a descriptor from programs that this one starts, and reports
+// whether it is a socket.
+func inherit(fd int) (socket bool, err error) {
+	var about syscall.Stat_t
+	if err := syscall.Fstat(fd, &about); err != nil {
+		return false, err
+	}
+	syscall.CloseOnExec(fd)
+	return about.Mode&syscall.S_IFMT == syscall.S_IFSOCK, nil
+}

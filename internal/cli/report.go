@@ -32,7 +32,7 @@ func newReport(out io.Writer, json bool) *report {
 }
 
 func isTerminal(w io.Writer) bool {
-	f, ok := w.(*os.File)
+	f, ok := below(w).(*os.File)
 	if !ok {
 		return false
 	}

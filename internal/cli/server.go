@@ -45,7 +45,7 @@ type server struct {
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path or fd://name; repeatable")
+	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: "+listenSchemes+"; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
@@ -72,7 +72,10 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	if err := raiseOpenFiles(); err != nil {
 		return failure{err}
 	}
-	out := newReport(stdout, s.json)
+	// A server outlives those who read what it says: what it cannot write has no
+	// part in the exit code, and SIGPIPE would end it.
+	signal.Ignore(syscall.SIGPIPE)
+	out := newReport(below(stdout), s.json)
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
 	signals := make(chan os.Signal, 2) // one to drain, one to abort
@@ -126,8 +129,11 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 	if s.engine.TLS, err = s.security.open(s.listen); err != nil {
 		return nil, err
 	}
-	if s.security.files != nil {
+	if s.security.rereads() {
 		s.hangups = notifyHangup()
+	}
+	if speaksWebSocket(s.listen) {
+		s.engine.MaxQueued = echoQueued // before the engine begins with the first listener
 	}
 	for _, address := range s.listen {
 		bound, err := s.listenAt(address, handler)

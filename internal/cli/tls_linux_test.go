@@ -142,6 +142,7 @@ func TestClientsNeedCertificatesOfTheirIssuer(t *testing.T) {
 	if _, err := c.Read(make([]byte, 1)); err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("a client without a certificate reads %v", err)
 	}
+	epitest.ExpectEOF(t, c.NetConn()) // the alert may leave before the refusal is counted
 	p.signal(syscall.SIGTERM)
 	if totals := await[totalsEvent](p, "totals"); totals.Refused != 1 {
 		t.Errorf("the totals are %+v", totals)
@@ -152,6 +153,72 @@ func TestClientsNeedCertificatesOfTheirIssuer(t *testing.T) {
 		t.Errorf("exit code %d", code)
 	}
 	expectOneLine(t, stderr, "--client-ca", key, "no certificate")
+}
+
+// SIGHUP changes whose certificates are accepted, also of those who resume a
+// session; a file that cannot be used changes nothing.
+func TestIssuersOfClientsAreReadAgain(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "issuers.pem")
+	first, second := clientConfig(t), clientConfig(t)
+	writeIssuer(t, file, first)
+	p := start(t, "echo", "--json", "--listen", "tls://127.0.0.1:0", "--client-ca", file)
+	begun := await[startEvent](p, "start")
+	expect := func(who string, config *tls.Config, welcome bool) {
+		t.Helper()
+		c := tls.Client(dial(t, "tcp://"+strings.TrimPrefix(begun.Listen[0], "tls://")), config)
+		_, err := c.Write([]byte("x"))
+		if err == nil {
+			_, err = c.Read(make([]byte, 1))
+		}
+		if welcome != (err == nil) || errors.Is(err, os.ErrDeadlineExceeded) {
+			t.Errorf("the client of the %s issuer reads %v", who, err)
+		}
+		_ = c.Close()
+	}
+	expect("first", first, true)
+	expect("second", second, false)
+
+	writeIssuer(t, file, second)
+	p.signal(syscall.SIGHUP)
+	if told := await[certificateEvent](p, "certificate"); told.ClientCA != file || told.ClientCAError != "" || told.Error != "" {
+		t.Errorf("told is %+v", told)
+	}
+	expect("first", first, false)
+	expect("second", second, true)
+
+	if err := os.WriteFile(file, []byte("garbage"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p.signal(syscall.SIGHUP)
+	if told := await[certificateEvent](p, "certificate"); !strings.Contains(told.ClientCAError, file) || told.Error != "" {
+		t.Errorf("told is %+v", told)
+	}
+	expect("second", second, true)
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); !strings.Contains(stderr, "level=ERROR") || !strings.Contains(stderr, "old issuers") {
+		t.Errorf("the log says %q", stderr)
+	}
+}
+
+// clientConfig returns the configuration of a client that has a certificate,
+// trusts everybody and resumes its sessions.
+func clientConfig(t *testing.T) *tls.Config {
+	t.Helper()
+	made, _, err := epitest.SelfSigned()
+	if err != nil {
+		t.Fatal(err)
+	}
+	made.InsecureSkipVerify, made.ClientSessionCache = true, tls.NewLRUClientSessionCache(0)
+	return made
+}
+
+// writeIssuer makes the file with the issuer of a client's certificate.
+func writeIssuer(t *testing.T, file string, of *tls.Config) {
+	t.Helper()
+	block := &pem.Block{Type: "CERTIFICATE", Bytes: of.Certificates[0].Certificate[0]}
+	if err := os.WriteFile(file, pem.EncodeToMemory(block), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // Garbage and plain HTTP end their own connection, and the log says so.

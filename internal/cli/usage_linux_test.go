@@ -1,12 +1,16 @@
 package cli
 
 import (
+	"bytes"
 	"net"
 	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 	"testing"
+
+	"github.com/epinet/epi/internal/epitest"
 )
 
 func TestHelpAndVersion(t *testing.T) {
@@ -27,6 +31,43 @@ func TestHelpAndVersion(t *testing.T) {
 				t.Errorf("exit code %d, stdout %q, stderr %q", code, stdout, stderr)
 			}
 		})
+	}
+}
+
+// full is a disk that is.
+type full struct{}
+
+func (full) Write([]byte) (int, error) { return 0, syscall.ENOSPC }
+
+func TestOutputThatIsLostExitsWith1(t *testing.T) {
+	for _, args := range [][]string{{"--help"}, {"--version"}, {"help", "echo"}, {"load", "--help"}} {
+		t.Run(describe(args), func(t *testing.T) {
+			var stderr bytes.Buffer
+			if code := Main(args, full{}, &stderr); code != exitFailed {
+				t.Errorf("exit code %d", code)
+			}
+			expectOneLine(t, stderr.String(), "no space left", "output is lost")
+		})
+	}
+}
+
+// A server goes on when nobody reads its stdout any more.
+func TestServerOutlivesItsReader(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "echo.sock")
+	p := startAs(t, "unheard", "echo", "--listen", "unix://"+path, "--stats", "1ms")
+	epitest.WaitUntil(t, "it listens", func() bool {
+		c, err := net.Dial("unix", path)
+		if err == nil {
+			_ = c.Close()
+		}
+		return err == nil
+	})
+	c := dial(t, "unix://"+path)
+	epitest.RoundTrip(t, c, "hello")
+	_ = c.Close()
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); stderr != "" {
+		t.Errorf("stderr: %s", stderr)
 	}
 }
 
@@ -69,6 +110,11 @@ func TestWrongCallsExitWith2(t *testing.T) {
 		{[]string{"echo", "--listen", "udp://127.0.0.1"}, []string{"listen", "udp", "missing port"}},
 		{[]string{"echo", "--listen", ":7000"}, []string{"listen", ":7000", "tcp://host:port"}},
 		{[]string{"echo", "--listen", ""}, []string{"listen", "no scheme", "tcp://host:port"}},
+		{[]string{"echo", "--listen", "fd"}, []string{"listen", "no scheme", "fd://name"}},
+		{[]string{"echo", "--listen", "http://127.0.0.1:0"}, []string{"listen", `"http"`, "ws://host:port/path", "udp://"}},
+		{[]string{"echo", "--listen", "ws://127.0.0.1"}, []string{"listen ws://127.0.0.1: ", "missing port"}},
+		{[]string{"echo", "--listen", "ws://127.0.0.1:0/a?b"}, []string{"listen", `"/a?b"`, "without escapes"}},
+		{[]string{"echo", "--listen", "wss+fd://web/a%20b"}, []string{"listen", `"/a%20b"`, "without escapes"}},
 		{[]string{"echo", "--listen", "tcp://127.0.0.1"}, []string{"listen", "tcp://127.0.0.1", "missing port"}},
 		{[]string{"echo", "--listen", "tcp://127.0.0.1:65536"}, []string{"listen", "65536", "from 0 to 65535"}},
 		{[]string{"echo", "--listen", "tcp4://[::1]:0"}, []string{"listen", "[::1]", "tcp4"}},

@@ -2,11 +2,15 @@ package cli
 
 import (
 	_ "embed"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
+	"slices"
 	"strings"
 
+	"github.com/epinet/epi"
 	"github.com/epinet/epi/ws"
 )
 
@@ -22,21 +26,48 @@ const (
 // webSocketSchemes are those that this package adds, with the engine's below.
 var webSocketSchemes = map[string]string{"ws": "tcp", "wss": "tls"}
 
+// speaksWebSocket reports whether one of the addresses does.
+func speaksWebSocket(addresses []string) bool {
+	return slices.ContainsFunc(addresses, func(address string) bool {
+		scheme, _ := spokenAt(address)
+		return webSocketSchemes[scheme] != ""
+	})
+}
+
 // listenWebSocket listens on an address of package ws.
 func (s *server) listenWebSocket(address, scheme, rest string) ([]string, error) {
-	host, path, hasPath := strings.Cut(rest, "/")
-	if hasPath {
-		path = "/" + path
-	}
-	w := s.webSocket(path)
-	s.engine.MaxQueued = max(s.engine.MaxQueued, echoQueued)
-	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, w.Serve)
+	host, path, err := cutPath(rest)
 	if err != nil {
-		return nil, listenError(fmt.Errorf("%s: %w", address, err))
+		return nil, fmt.Errorf("listen %s: %w", address, err)
 	}
-	s.webSockets = append(s.webSockets, w)
+	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, s.openWebSocket(path))
+	if err != nil {
+		return nil, listenError(fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))) // without the engine's address
+	}
 	_, bound, _ := strings.Cut(ln.String(), "://")
 	return []string{scheme + "://" + bound + path}, nil
+}
+
+// cutPath parts an address, without its scheme, from the path on it. The path
+// is what package ws compares with that of a request.
+func cutPath(rest string) (place, path string, err error) {
+	place, path, ok := strings.Cut(rest, "/")
+	if !ok {
+		return place, "", nil
+	}
+	path = "/" + path
+	u, err := url.Parse("http://host" + path)
+	if err != nil || u.RawQuery != "" || u.ForceQuery || u.Fragment != "" || u.Path != path {
+		return "", "", fmt.Errorf("the path %q is not one: write it without escapes, ? and #", path)
+	}
+	return place, path, nil
+}
+
+// openWebSocket returns the function that handles connections at a path.
+func (s *server) openWebSocket(path string) func(*epi.Conn) epi.Handler {
+	w := s.webSocket(path)
+	s.webSockets = append(s.webSockets, w)
+	return w.Serve
 }
 
 // closeWebSockets closes the connections that HTTP still has.
