@@ -88,7 +88,11 @@ func (s *scanner) token() string {
 }
 
 func isTokenByte(c byte) bool {
-	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9' || strings.IndexByte(tokenCharacters, c) >= 0
+	return isAlphanumeric(c) || strings.IndexByte(tokenCharacters, c) >= 0
+}
+
+func isAlphanumeric(c byte) bool {
+	return 'a' <= c && c <= 'z' || 'A' <= c && c <= 'Z' || '0' <= c && c <= '9'
 }
 
 func isToken(s string) bool {

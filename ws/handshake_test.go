@@ -30,12 +30,14 @@ func swapped(old, replacement string) string {
 	return strings.Replace(requestLines, old, replacement, 1)
 }
 
+type upgradeTest struct {
+	name, request string
+	status        int
+}
+
 func TestUpgradeIsStrict(t *testing.T) {
 	huge := strings.Repeat("X-Filler: "+strings.Repeat("x", 1000)+"\r\n", 70)
-	tests := []struct {
-		name, request string
-		status        int
-	}{
+	tests := []upgradeTest{
 		{"good", requestLines, 101},
 		{"names in other cases", strings.NewReplacer("Upgrade: websocket", "uPGRADE: WebSocket", "keep-alive, Upgrade", "UPGRADE,keep-alive").Replace(requestLines), 101},
 		{"other upgrades besides", swapped("Upgrade: websocket", "Upgrade: foo/2, websocket"), 101},
@@ -44,11 +46,22 @@ func TestUpgradeIsStrict(t *testing.T) {
 		{"no request line", "GET\r\n", 400},
 		{"bad version", swapped("HTTP/1.1", "HTTP/1.x"), 400},
 		{"HTTP/1.0", swapped("HTTP/1.1", "HTTP/1.0"), 400},
-		{"HTTP/2.0", swapped("HTTP/1.1", "HTTP/2.0"), 400},
+		{"HTTP/2.0", swapped("HTTP/1.1", "HTTP/2.0"), 505},
+		{"HTTP/1.2, which means 1.1", swapped("HTTP/1.1", "HTTP/1.2"), 101},
+		{"an empty line first", "\r\n" + requestLines, 101},
+		{"two empty lines first", "\r\n\r\n" + requestLines, 400},
+		{"a line feed first", "\n" + requestLines, 400},
+		{"a fragment in the target", swapped("GET /chat", "GET /chat#a"), 400},
+		{"a target in no ASCII", swapped("GET /chat", "GET /\xff"), 400},
+		{"asterisk", swapped("GET /chat", "GET *"), 400},
+		{"authority", swapped("GET /chat", "GET example.com:80"), 400},
+		{"absolute target without a host", swapped("GET /chat", "GET http:///chat"), 400},
 		{"POST", swapped("GET", "POST"), 405},
 		{"HEAD", swapped("GET", "HEAD"), 405},
 		{"no Host", without("Host"), 400},
 		{"empty Host", swapped("example.com", ""), 400},
+		{"Host with a port", swapped("example.com", "[::1]:8080"), 101},
+		{"Host with characters that no name has", swapped("example.com", "a%20_b!"), 101},
 		{"two Hosts", requestLines + "host: example.com\r\n", 400},
 		{"no Upgrade", without("Upgrade"), 400},
 		{"wrong Upgrade", swapped("Upgrade: websocket", "Upgrade: h2c"), 400},
@@ -58,7 +71,7 @@ func TestUpgradeIsStrict(t *testing.T) {
 		{"two keys", requestLines + "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n", 400},
 		{"short key", swapped("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25j"), 400},
 		{"key that is no base64", swapped("dGhlIHNhbXBsZSBub25jZQ==", "!!!!IHNhbXBsZSBub25jZQ=="), 400},
-		{"key with bits behind its end", swapped("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZR=="), 400},
+		{"key with bits behind its end, as in RFC 6455, section 4.1", swapped("dGhlIHNhbXBsZSBub25jZQ==", "AQIDBAUGBwgJCgsMDQ4PEC=="), 101},
 		{"no version", without("Sec-WebSocket-Version"), 426},
 		{"version 8", swapped("Version: 13", "Version: 8"), 426},
 		{"version 13, 8", swapped("Version: 13", "Version: 13, 8"), 426},
@@ -76,6 +89,10 @@ func TestUpgradeIsStrict(t *testing.T) {
 		{"foreign origin", requestLines + "Origin: http://evil.example\r\n", 403},
 		{"own origin", requestLines + "Origin: https://example.com\r\n", 101},
 		{"malformed extensions", requestLines + "Sec-WebSocket-Extensions: a; =\r\n", 400},
+		{"malformed subprotocols", requestLines + "Sec-WebSocket-Protocol: a, b c\r\n", 400},
+	}
+	for _, host := range []string{"a b", "a,b/c", "user@a", "http://a", "a:b", "a:65536", "a:1:2", ":80", "::1", "[::1", "[a]", "[::1]a", "[1.2.3.4]", "%zz", "\xff"} {
+		tests = append(tests, upgradeTest{"Host " + host, swapped("example.com", host), 400})
 	}
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		es := serve(t, m, echoServer())
@@ -84,7 +101,8 @@ func TestUpgradeIsStrict(t *testing.T) {
 				conn := es.Dial()
 				_, _ = io.WriteString(conn, c.request+"\r\n") // the answer may come before all of it is sent
 				r := bufio.NewReader(conn)
-				resp, err := http.ReadResponse(r, &http.Request{Method: http.MethodGet})
+				method, _, _ := strings.Cut(c.request, " ")
+				resp, err := http.ReadResponse(r, &http.Request{Method: method})
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -205,6 +223,27 @@ func TestRequestTimeout(t *testing.T) {
 		answer, err := io.ReadAll(c)
 		if err != nil || !strings.HasPrefix(string(answer), "HTTP/1.1 408 ") {
 			t.Errorf("the server says %q, %v", answer, err)
+		}
+	})
+}
+
+// An empty line before the request may come in pieces, and is not HTTP's either.
+func TestEmptyLineBeforeTheRequest(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		s := echoServer()
+		s.HTTP = http.NotFoundHandler()
+		es := serve(t, m, s)
+		for _, request := range []string{requestLines + "\r\n" + bye, "GET / HTTP/1.1\r\nHost: a\r\n\r\n"} {
+			c := es.Dial()
+			for _, piece := range strings.Split("\r\n"+request, "") {
+				if _, err := io.WriteString(c, piece); err != nil {
+					t.Fatal(err)
+				}
+			}
+			all, err := io.ReadAll(c)
+			if err != nil || !strings.HasPrefix(string(all), "HTTP/1.1 101 ") && !strings.HasPrefix(string(all), "HTTP/1.1 404 ") {
+				t.Errorf("the server says %q, %v", all, err)
+			}
 		}
 	})
 }

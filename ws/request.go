@@ -8,8 +8,10 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -21,6 +23,11 @@ const (
 	// acceptGUID is of RFC 6455, section 1.3.
 	acceptGUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"
 	version    = "13"
+	// portBits is the size of a port.
+	portBits = 16
+	// hostCharacters are in names of hosts besides letters and digits: those of
+	// RFC 3986, section 3.2.2, many of which no name has in practice.
+	hostCharacters = "-._~!$&'()*+,;=%"
 
 	headerKey     = "Sec-Websocket-Key"
 	headerVersion = "Sec-Websocket-Version"
@@ -41,13 +48,16 @@ func (r *Refusal) Error() string {
 
 func refusal(status int, reason string) *Refusal { return &Refusal{Status: status, Reason: reason} }
 
-// response encodes the answer.
-func (r *Refusal) response() []byte {
+// response encodes the answer; that to a HEAD request is only the header.
+func (r *Refusal) response(head bool) []byte {
 	var b bytes.Buffer
 	body := r.Reason + "\n"
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", r.Status, http.StatusText(r.Status))
 	_ = r.Header.Write(&b)
-	fmt.Fprintf(&b, "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n%s", len(body), body)
+	fmt.Fprintf(&b, "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n", len(body))
+	if !head {
+		b.WriteString(body)
+	}
 	return b.Bytes()
 }
 
@@ -98,14 +108,14 @@ func checkLines(block []byte) error {
 	return nil
 }
 
-// countLines counts the lines with a name, which net/http takes out of Header.
-func countLines(block []byte, name string) (n int) {
+// values returns those of the lines with a name, which net/http takes out of Header.
+func values(block []byte, name string) (list []string) {
 	for line := range strings.SplitSeq(string(block), "\r\n") {
-		if key, _, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
-			n++
+		if key, value, ok := strings.Cut(line, ":"); ok && strings.EqualFold(key, name) {
+			list = append(list, strings.Trim(value, " \t"))
 		}
 	}
-	return n
+	return list
 }
 
 func parseRequest(block []byte) (*http.Request, error) {
@@ -116,8 +126,12 @@ func parseRequest(block []byte) (*http.Request, error) {
 	if err != nil {
 		return nil, refusal(http.StatusBadRequest, "malformed request")
 	}
-	if hosts := countLines(block[bytes.IndexByte(block, '\n')+1:], "Host"); hosts > 1 || hosts == 0 && r.ProtoAtLeast(1, 1) {
-		return nil, refusal(http.StatusBadRequest, fmt.Sprintf("there must be one Host, and there are %d", hosts))
+	hosts := values(block[bytes.IndexByte(block, '\n')+1:], "Host")
+	switch {
+	case len(hosts) > 1 || len(hosts) == 0 && r.ProtoAtLeast(1, 1):
+		return nil, refusal(http.StatusBadRequest, fmt.Sprintf("there must be one Host, and there are %d", len(hosts)))
+	case len(hosts) == 1 && hosts[0] != "" && !isHost(hosts[0]):
+		return nil, refusal(http.StatusBadRequest, "the Host is no host with a port")
 	}
 	r.Body = http.NoBody
 	return r, nil
@@ -134,8 +148,12 @@ func checkUpgrade(r *http.Request) error {
 	switch {
 	case r.Method != http.MethodGet:
 		return &Refusal{http.StatusMethodNotAllowed, "an upgrade is a GET", http.Header{"Allow": {http.MethodGet}}}
-	case r.ProtoMajor != 1 || r.ProtoMinor != 1:
+	case r.ProtoMajor != 1:
+		return refusal(http.StatusHTTPVersionNotSupported, "an upgrade needs HTTP/1.1")
+	case r.ProtoMinor < 1: // one above 1 means as much as 1 (RFC 9110, section 2.5)
 		return refusal(http.StatusBadRequest, "an upgrade needs HTTP/1.1")
+	case !isTarget(r):
+		return refusal(http.StatusBadRequest, "the target is neither a path nor a URI with a host")
 	case r.Host == "":
 		return refusal(http.StatusBadRequest, "the Host is empty")
 	case r.ContentLength != 0 || len(r.TransferEncoding) > 0:
@@ -153,9 +171,48 @@ func checkUpgrade(r *http.Request) error {
 	return nil
 }
 
+// isKey takes bits behind the end, too, which the example of RFC 6455, section
+// 4.1, has.
 func isKey(text string) bool {
-	key, err := base64.StdEncoding.Strict().DecodeString(text)
+	key, err := base64.StdEncoding.DecodeString(text)
 	return err == nil && len(key) == keySize
+}
+
+// isTarget reports whether the target of a request has the origin or the
+// absolute form (RFC 9112, section 3.2), in characters of a URI.
+func isTarget(r *http.Request) bool {
+	for i := range len(r.RequestURI) {
+		if c := r.RequestURI[i]; c <= ' ' || c >= 0x7f || c == '#' {
+			return false
+		}
+	}
+	return r.RequestURI[0] == '/' || r.URL.Host != ""
+}
+
+// isHost reports whether a Host is one, perhaps with a port (RFC 9110, section
+// 7.2, and RFC 3986, section 3.2.2).
+func isHost(text string) bool {
+	host, port := text, ""
+	if i := strings.LastIndexByte(text, ':'); i > strings.LastIndexByte(text, ']') {
+		host, port = text[:i], text[i+1:]
+	}
+	if port != "" {
+		if _, err := strconv.ParseUint(port, 10, portBits); err != nil {
+			return false
+		}
+	}
+	if literal, ok := strings.CutPrefix(host, "["); ok {
+		literal, ok = strings.CutSuffix(literal, "]")
+		addr, err := netip.ParseAddr(literal)
+		return ok && err == nil && addr.Is6()
+	}
+	for i := range len(host) {
+		if c := host[i]; !isAlphanumeric(c) && strings.IndexByte(hostCharacters, c) < 0 {
+			return false
+		}
+	}
+	_, err := url.PathUnescape(host)
+	return host != "" && err == nil
 }
 
 // hasToken reports whether a comma separated list has a token, in any case.
@@ -175,6 +232,10 @@ func tokens(lines []string) (list []string) {
 	return list
 }
 
+func allTokens(list []string) bool {
+	return !slices.ContainsFunc(list, func(t string) bool { return !isToken(t) })
+}
+
 // acceptKey answers a key.
 func acceptKey(key string) string {
 	sum := sha1.Sum([]byte(key + acceptGUID))
@@ -184,6 +245,7 @@ func acceptKey(key string) string {
 // An upgrade is the opening of a connection to a Server.
 type upgrade struct {
 	server *Server
+	begun  bool // no empty line is skipped any more
 	end    headerEnd
 }
 
@@ -193,23 +255,26 @@ func (u *upgrade) begin(c *Conn) error {
 	defer c.mu.Unlock()
 	c.setTimer(c.with.openTimeout, func() {
 		if c.settle() {
-			c.refuse(refusal(http.StatusRequestTimeout, "the request took too long"), ErrRequestTimeout)
+			c.refuse(refusal(http.StatusRequestTimeout, "the request took too long"), false, ErrRequestTimeout)
 		}
 	})
 	return nil
 }
 
-// refuse answers and closes.
-func (c *Conn) refuse(r *Refusal, cause error) {
+// refuse answers, only with a header after HEAD, and closes.
+func (c *Conn) refuse(r *Refusal, head bool, cause error) {
 	c.mu.Lock()
 	c.setCause(cause)
 	c.mu.Unlock()
-	_, _ = c.conn.Write(r.response()) // the queue is empty, or the connection is gone
+	_, _ = c.conn.Write(r.response(head)) // the queue is empty, or the connection is gone
 	_ = c.conn.Close()
 }
 
 // advance waits for the whole header and then decides.
 func (u *upgrade) advance(c *Conn) error {
+	if !u.skipEmptyLine(c) {
+		return nil
+	}
 	p := c.conn.Unread()
 	size, err := 0, error(nil)
 	if p[0] < 'A' || p[0] > 'Z' { // no method: something else than HTTP, which may never send a line
@@ -232,11 +297,30 @@ func (u *upgrade) advance(c *Conn) error {
 		if !ok {
 			r = refusal(http.StatusForbidden, err.Error())
 		}
+		head := bytes.HasPrefix(p, []byte(http.MethodHead+" "))
 		c.conn.Discard(len(p))
-		c.refuse(r, err)
+		c.refuse(r, head, err)
 	}
 	return nil
 }
+
+// skipEmptyLine drops an empty line before the request, which a server should
+// not mind (RFC 9112, section 2.2). It reports false when it needs more bytes.
+func (u *upgrade) skipEmptyLine(c *Conn) bool {
+	p := c.conn.Unread()
+	start := string(p[:min(len(p), len(emptyLine))])
+	switch {
+	case u.begun || !strings.HasPrefix(emptyLine, start):
+	case start != emptyLine:
+		return false
+	default:
+		u.begun = true
+		c.conn.Discard(len(emptyLine))
+	}
+	return len(c.conn.Unread()) > 0
+}
+
+const emptyLine = "\r\n"
 
 // decide makes the connection a WebSocket or gives it to HTTP, with all that
 // has arrived, or says why it does neither.
@@ -284,6 +368,9 @@ func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
 		extensions, c.window = acceptDeflate(offers)
 	}
 	offered := tokens(r.Header[headerProtocol])
+	if !allTokens(offered) {
+		return refusal(http.StatusBadRequest, "a subprotocol's name is no token")
+	}
 	if i := slices.IndexFunc(s.Subprotocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
 		c.protocol = s.Subprotocols[i]
 	}
