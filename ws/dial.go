@@ -151,7 +151,7 @@ func (a *answer) opened() { a.done <- nil }
 
 // check holds RFC 6455, section 4.1, against the answer.
 func (a *answer) check(c *Conn, block []byte) error {
-	r, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(block)), nil)
+	r, err := parseHead(block, func(r *bufio.Reader) (*http.Response, error) { return http.ReadResponse(r, nil) })
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 const (
@@ -118,11 +119,35 @@ func values(block []byte, name string) (list []string) {
 	return list
 }
 
+// A headReader is what net/http parses a header from. It is pooled: one for each
+// connection would be 4 KiB of garbage.
+type headReader struct {
+	src bytes.Reader
+	buf *bufio.Reader
+}
+
+var headReaders = sync.Pool{New: func() any {
+	h := new(headReader)
+	h.buf = bufio.NewReader(&h.src)
+	return h
+}}
+
+// parseHead parses a header by a function of net/http. The body of what it
+// returns must not be read.
+func parseHead[T any](block []byte, parse func(*bufio.Reader) (T, error)) (T, error) {
+	h := headReaders.Get().(*headReader)
+	defer headReaders.Put(h)
+	h.src.Reset(block)
+	defer h.src.Reset(nil)
+	h.buf.Reset(&h.src)
+	return parse(h.buf)
+}
+
 func parseRequest(block []byte) (*http.Request, error) {
 	if err := checkLines(block); err != nil {
 		return nil, err
 	}
-	r, err := http.ReadRequest(bufio.NewReader(bytes.NewReader(block)))
+	r, err := parseHead(block, http.ReadRequest)
 	if err != nil {
 		return nil, refusal(http.StatusBadRequest, "malformed request")
 	}
@@ -378,10 +403,11 @@ func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
 	if h == nil {
 		return refusal(http.StatusForbidden, "refused")
 	}
-	var b bytes.Buffer
-	fmt.Fprintf(&b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", acceptKey(r.Header.Get(headerKey)))
-	writeLine(&b, "Sec-WebSocket-Protocol", c.protocol)
-	writeLine(&b, "Sec-WebSocket-Extensions", extensions)
+	b := buffers.get()
+	defer buffers.put(b)
+	fmt.Fprintf(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", acceptKey(r.Header.Get(headerKey)))
+	writeLine(b, "Sec-WebSocket-Protocol", c.protocol)
+	writeLine(b, "Sec-WebSocket-Extensions", extensions)
 	b.WriteString("\r\n")
 	c.conn.Discard(size)
 	c.handler = h // from now on OnClose is called
