@@ -42,7 +42,7 @@ func (s *server) listenAt(address string, handler func(*epi.Conn) epi.Handler) (
 	case !streamSchemes[scheme]:
 		return nil, fmt.Errorf("listen %s: the scheme %q is unknown: write %s", address, scheme, listenSchemes)
 	}
-	ln, err := s.engine.ListenWith(address, s.options, handler)
+	ln, err := s.engine.ListenWith(address, s.options, s.wave.count(handler))
 	if err != nil {
 		return nil, listenError(err)
 	}
@@ -79,7 +79,7 @@ func (s *server) listenOnPassed(address, spoken, place string, handler func(*epi
 	}
 	var names []string
 	for _, socket := range sockets {
-		ln, err := s.engine.ListenOn(socket, options, handler)
+		ln, err := s.engine.ListenOn(socket, options, s.wave.count(handler))
 		if err != nil {
 			return nil, failure{fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))} // without the engine's address
 		}

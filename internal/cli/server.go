@@ -30,6 +30,7 @@ type server struct {
 	passed      []*passed        // sockets that were handed over
 	datagrams   bool             // the command answers them
 	packets     packetEcho
+	wave        wave
 	socketFiles []string // to be removed when the loops do not come to it
 	way         way
 	stats       time.Duration
@@ -78,6 +79,7 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	out := newReport(below(stdout), s.json)
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
+	s.wave = newWave()
 	signals := make(chan os.Signal, 2) // one to drain, one to abort
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
@@ -205,13 +207,13 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 	last := first
 	ticks, stop := tick(s.stats)
 	defer stop()
-	looks, stopLooks := tick(trimPause)
-	defer stopLooks()
-	var memory trimmer
+	defer s.wave.ended.Stop()
 	for {
 		select {
-		case <-looks:
-			if memory.due(s.engine.Stats()) {
+		case <-s.wave.grown:
+			s.wave.follow()
+		case <-s.wave.ended.C:
+			if s.wave.follow() {
 				debug.FreeOSMemory()
 			}
 		case <-ticks:

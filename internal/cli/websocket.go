@@ -40,7 +40,7 @@ func (s *server) listenWebSocket(address, scheme, rest string) ([]string, error)
 	if err != nil {
 		return nil, fmt.Errorf("listen %s: %w", address, err)
 	}
-	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, s.openWebSocket(path))
+	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, s.wave.count(s.openWebSocket(path)))
 	if err != nil {
 		return nil, listenError(fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))) // without the engine's address
 	}

@@ -1,0 +1,58 @@
+package cli
+
+import (
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi"
+)
+
+const (
+	// waveSize is the number of new connections that make it worth while to give
+	// memory back.
+	waveSize = 1000
+	// wavePause is how long nobody must have come for a wave to be over.
+	wavePause = time.Second
+)
+
+// A wave is many connections that open one soon after the other. To open one
+// takes more memory than to have it, above all a handshake or an upgrade: after
+// a wave the heap is mostly garbage, which an idle server would keep for
+// minutes.
+type wave struct {
+	opened atomic.Uint64
+	grown  chan struct{} // filled at every waveSize-th connection
+	ended  *time.Timer   // of the one who calls follow; runs while there is a wave
+	last   uint64        // of the same; opened when ended was set
+}
+
+func newWave() wave {
+	ended := time.NewTimer(wavePause)
+	ended.Stop()
+	return wave{grown: make(chan struct{}, 1), ended: ended}
+}
+
+// count counts the connections that handler is called for.
+func (w *wave) count(handler func(*epi.Conn) epi.Handler) func(*epi.Conn) epi.Handler {
+	return func(c *epi.Conn) epi.Handler {
+		if w.opened.Add(1)%waveSize == 0 {
+			select {
+			case w.grown <- struct{}{}:
+			default: // it is known
+			}
+		}
+		return handler(c)
+	}
+}
+
+// follow is called when something comes out of grown or ended. It reports
+// whether the wave is over.
+func (w *wave) follow() bool {
+	now := w.opened.Load()
+	over := now == w.last
+	w.last = now
+	if !over {
+		w.ended.Reset(wavePause)
+	}
+	return over
+}
