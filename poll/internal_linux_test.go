@@ -2,9 +2,7 @@ package poll
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -67,66 +65,6 @@ func TestP15_MillisecondsAreRoundedUp(t *testing.T) {
 			t.Errorf("milliseconds(%d) = %d, want %d", row.timeout, got, row.want)
 		}
 	}
-}
-
-// An old kernel answers epoll_pwait2 with ENOSYS, an old container with EPERM.
-func TestP15_FallsBackToMilliseconds(t *testing.T) {
-	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
-		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			p := newEpollForTest(t)
-			denied := make(chan error)
-			waited := make(chan error)
-			go func() {
-				runtime.LockOSThread() // and never unlocked: the thread ends with its filter
-				err := denyCall(unix.SYS_EPOLL_PWAIT2, errno)
-				denied <- err
-				if err == nil {
-					waited <- waitInTime(p)
-				}
-			}()
-			if err := <-denied; err != nil {
-				t.Skipf("this system lets no test filter system calls: %v", err)
-			}
-			if err := <-waited; err != nil {
-				t.Fatal(err)
-			}
-			if !p.msOnly.Load() {
-				t.Error("epoll_pwait2 will be tried again")
-			}
-		})
-	}
-}
-
-func waitInTime(p *epoll) error {
-	for _, timeout := range []time.Duration{1, 300 * time.Microsecond, 1500 * time.Microsecond} {
-		begin := time.Now()
-		n, err := p.Wait(make([]Event, 1), timeout)
-		if took := time.Since(begin); n != 0 || err != nil || took < timeout {
-			return fmt.Errorf("timeout %v: %d events, %v, after %v", timeout, n, err, took)
-		}
-	}
-	return nil
-}
-
-// denyCall makes the kernel answer one system call of this thread with errno.
-func denyCall(number uint32, errno unix.Errno) error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: number},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, failed := unix.Syscall(unix.SYS_PRCTL,
-		unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(filter)
-	if failed != 0 {
-		return failed
-	}
-	return nil
 }
 
 // In the set it would end every call at once by its HangUp: a spinning Wait.
