@@ -1,9 +1,7 @@
 package poll_test
 
 import (
-	"errors"
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -18,20 +16,12 @@ func TestP15_FallsBackToMilliseconds(t *testing.T) {
 	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
 		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
 			p := polltest.Open(t, poll.BackendEpoll)
-			waited := make(chan error)
-			go func() {
-				runtime.LockOSThread() // and never unlocked: the thread ends with its filter
-				err := polltest.DenyCall(unix.SYS_EPOLL_PWAIT2, errno)
-				if err == nil {
-					err = waitInTime(p)
+			polltest.OnOwnThread(t, func() error {
+				if err := polltest.DenyCall(unix.SYS_EPOLL_PWAIT2, errno); err != nil {
+					return err
 				}
-				waited <- err
-			}()
-			err := <-waited
-			if errors.Is(err, polltest.ErrNoFilter) {
-				t.Skip(err)
-			}
-			polltest.Must(t, err)
+				return waitInTime(p)
+			})
 			if !poll.CountsMilliseconds(p) {
 				t.Error("epoll_pwait2 will be tried again")
 			}

@@ -83,14 +83,28 @@ func wait(t *testing.T, p poll.Poller, timeout time.Duration) []poll.Event {
 	return events[:n]
 }
 
-// ErrNoFilter: this system lets no test filter system calls.
-var ErrNoFilter = errors.New("this system lets no test filter system calls")
+var errNoFilter = errors.New("this system lets no test filter system calls")
+
+// OnOwnThread runs a test that may call DenyCall, on a thread that ends with it.
+func OnOwnThread(t *testing.T, test func() error) {
+	t.Helper()
+	done := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread ends with its filter
+		done <- test()
+	}()
+	err := Receive(t, done)
+	if errors.Is(err, errNoFilter) {
+		t.Skip(err)
+	}
+	Must(t, err)
+}
 
 // DenyCall makes the kernel answer one system call of this thread with errno,
-// for ever: lock the goroutine to the thread, and never unlock it.
+// for ever: see OnOwnThread.
 func DenyCall(number uint32, errno unix.Errno) error {
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return fmt.Errorf("%w: %w", ErrNoFilter, err)
+		return fmt.Errorf("%w: %w", errNoFilter, err)
 	}
 	filter := []unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
@@ -103,7 +117,7 @@ func DenyCall(number uint32, errno unix.Errno) error {
 		unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)))
 	runtime.KeepAlive(filter)
 	if failed != 0 {
-		return fmt.Errorf("%w: %w", ErrNoFilter, failed)
+		return fmt.Errorf("%w: %w", errNoFilter, failed)
 	}
 	return nil
 }

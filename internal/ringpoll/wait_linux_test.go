@@ -3,7 +3,6 @@ package ringpoll_test
 import (
 	"errors"
 	"fmt"
-	"runtime"
 	"testing"
 	"time"
 
@@ -36,16 +35,7 @@ func TestP15_RemovalsDoNotShortenTheTimeout(t *testing.T) {
 // is something to ask for or to take.
 func TestAGlanceAtNothingIsNoSystemCall(t *testing.T) {
 	open(t) // or skip
-	done := make(chan error)
-	go func() {
-		runtime.LockOSThread() // and never unlocked: the thread ends with its filter
-		done <- glanceWithoutCalls()
-	}()
-	err := <-done
-	if errors.Is(err, polltest.ErrNoFilter) {
-		t.Skip(err)
-	}
-	polltest.Must(t, err)
+	polltest.OnOwnThread(t, glanceWithoutCalls)
 }
 
 func glanceWithoutCalls() error {
