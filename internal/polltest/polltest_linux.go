@@ -188,14 +188,14 @@ func Receive[T any](tb testing.TB, c <-chan T) T {
 	}
 }
 
-// elsewhere runs a loop that waits on p in another goroutine, which from now on
-// is the poller's, and closes p when the loop has ended.
-func elsewhere(p poll.Poller, loop func() error) <-chan error {
+// elsewhere runs a loop that waits in another goroutine, to which its poller
+// belongs until the loop has ended.
+func elsewhere(loop func() error) <-chan error {
 	ended := make(chan error, 1)
 	go func() {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
-		ended <- errors.Join(loop(), p.Close())
+		ended <- loop()
 	}()
 	return ended
 }

@@ -101,7 +101,7 @@ func timerStormDisturbsNoTraffic(t *testing.T, s Subject) {
 		a, peer := NewSocketPair(t)
 		Must(t, p.Add(a.FD, 1, poll.Readable, mode))
 		Must(t, echoing.Add(peer.FD, 1, poll.Readable, mode))
-		echoed := elsewhere(echoing, func() error { return echo(echoing, peer.FD, mode, rounds) })
+		echoed := elsewhere(func() error { return echo(echoing, peer.FD, mode, rounds) })
 		for range rounds {
 			a.Write(1)
 			Equal(t, Next(t, p, 1), poll.Event{Token: 1, Ready: poll.Readable})
