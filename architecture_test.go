@@ -22,7 +22,7 @@ var layers = [][]string{
 	{"lab", "lab/load", "metrics"},
 	{"lab/compare", "lab/study", "lab/bench"},
 	{"lab/report"},
-	{"internal/epitest", "internal/cli"},
+	{"internal/epitest", "internal/polltest", "internal/cli"},
 	{"cmd/epi", "examples", "examples/blocking", "examples/echo", "examples/lines", "examples/relay", "examples/tls", "examples/udp", "examples/websocket"},
 }
 

@@ -2,9 +2,7 @@ package poll
 
 import (
 	"errors"
-	"fmt"
 	"math"
-	"runtime"
 	"testing"
 	"time"
 	"unsafe"
@@ -69,68 +67,8 @@ func TestP15_MillisecondsAreRoundedUp(t *testing.T) {
 	}
 }
 
-// An old kernel answers epoll_pwait2 with ENOSYS, an old container with EPERM.
-func TestP15_FallsBackToMilliseconds(t *testing.T) {
-	for _, errno := range []unix.Errno{unix.ENOSYS, unix.EPERM} {
-		t.Run(unix.ErrnoName(errno), func(t *testing.T) {
-			p := newEpollForTest(t)
-			denied := make(chan error)
-			waited := make(chan error)
-			go func() {
-				runtime.LockOSThread() // and never unlocked: the thread ends with its filter
-				err := denyCall(unix.SYS_EPOLL_PWAIT2, errno)
-				denied <- err
-				if err == nil {
-					waited <- waitInTime(p)
-				}
-			}()
-			if err := <-denied; err != nil {
-				t.Skipf("this system lets no test filter system calls: %v", err)
-			}
-			if err := <-waited; err != nil {
-				t.Fatal(err)
-			}
-			if !p.msOnly.Load() {
-				t.Error("epoll_pwait2 will be tried again")
-			}
-		})
-	}
-}
-
-func waitInTime(p *epoll) error {
-	for _, timeout := range []time.Duration{1, 300 * time.Microsecond, 1500 * time.Microsecond} {
-		begin := time.Now()
-		n, err := p.Wait(make([]Event, 1), timeout)
-		if took := time.Since(begin); n != 0 || err != nil || took < timeout {
-			return fmt.Errorf("timeout %v: %d events, %v, after %v", timeout, n, err, took)
-		}
-	}
-	return nil
-}
-
-// denyCall makes the kernel answer one system call of this thread with errno.
-func denyCall(number uint32, errno unix.Errno) error {
-	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
-		return err
-	}
-	filter := []unix.SockFilter{
-		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: 0}, // the number of the call
-		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, Jf: 1, K: number},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
-		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
-	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}
-	_, _, failed := unix.Syscall(unix.SYS_PRCTL,
-		unix.PR_SET_SECCOMP, unix.SECCOMP_MODE_FILTER, uintptr(unsafe.Pointer(&program)))
-	runtime.KeepAlive(filter)
-	if failed != 0 {
-		return failed
-	}
-	return nil
-}
-
-// In the set it would end every call at once by its HangUp: a spinning Wait.
-func TestP06_DisarmedOneShotIsNotInTheCall(t *testing.T) {
+func eachScanner(t *testing.T, test func(t *testing.T, s *scanner)) {
+	t.Helper()
 	for _, kind := range []scanKind{selectCall, pollCall} {
 		t.Run(string(kind.backend), func(t *testing.T) {
 			s, err := newScanner(kind)
@@ -138,100 +76,96 @@ func TestP06_DisarmedOneShotIsNotInTheCall(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer s.Close()
-			var fds [2]int
-			if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fds[0])
-			if err := s.Add(fds[0], 1, Readable, OneShot); err != nil {
-				t.Fatal(err)
-			}
-			if err := unix.Close(fds[1]); err != nil { // HangUp
-				t.Fatal(err)
-			}
-			events := make([]Event, 1)
-			for _, want := range []int{1, 0} {
-				if n, err := s.Wait(events, 0); n != want || err != nil {
-					t.Fatalf("%d events, %v, want %d", n, err, want)
-				}
-			}
-			if found, err := s.waiters[0].call.do(0); found != 0 || err != nil {
-				t.Errorf("the call finds %d ready, %v", found, err)
-			}
+			test(t, s)
 		})
 	}
+}
+
+// readyFD returns a descriptor that is readable, and closed after the test.
+func readyFD(t *testing.T) int {
+	t.Helper()
+	fd, err := unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(fd) })
+	return fd
+}
+
+// In the set it would end every call at once by its HangUp: a spinning Wait.
+func TestP06_DisarmedOneShotIsNotInTheCall(t *testing.T) {
+	eachScanner(t, func(t *testing.T, s *scanner) {
+		var fds [2]int
+		if err := unix.Pipe2(fds[:], unix.O_NONBLOCK|unix.O_CLOEXEC); err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(fds[0])
+		if err := s.Add(fds[0], 1, Readable, OneShot); err != nil {
+			t.Fatal(err)
+		}
+		if err := unix.Close(fds[1]); err != nil { // HangUp
+			t.Fatal(err)
+		}
+		events := make([]Event, 1)
+		for _, want := range []int{1, 0} {
+			if n, err := s.Wait(events, 0); n != want || err != nil {
+				t.Fatalf("%d events, %v, want %d", n, err, want)
+			}
+		}
+		if found, err := s.waiters[0].call.do(0); found != 0 || err != nil {
+			t.Errorf("the call finds %d ready, %v", found, err)
+		}
+	})
 }
 
 // waiter A:  call finds the shot ──► reports it, disarms
 // waiter B:  call finds the shot too ──────────────────────► must drop it
 // user:                           drains, Modify arms it again ──►
 func TestP06_StaleFindOfARearmedOneShotIsDropped(t *testing.T) {
-	for _, kind := range []scanKind{selectCall, pollCall} {
-		t.Run(string(kind.backend), func(t *testing.T) {
-			s, err := newScanner(kind)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			fd, err := unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fd)
-			b, err := s.newWaiter()
-			if err := errors.Join(err, s.Add(fd, 1, Readable, OneShot)); err != nil {
-				t.Fatal(err)
-			}
-			s.refresh(b)
-			if n, err := b.call.do(0); n != 1 || err != nil {
-				t.Fatalf("B finds %d, %v", n, err)
-			}
-			events := make([]Event, 1)
-			if n, err := s.Wait(events, 0); n != 1 || err != nil { // A
-				t.Fatalf("A reports %d, %v", n, err)
-			}
-			eventFD(fd).drain()
-			if err := s.Modify(fd, 1, Readable, OneShot); err != nil {
-				t.Fatal(err)
-			}
-			if n := s.report(b, events); n != 0 {
-				t.Errorf("B reports %v", events[0])
-			}
-		})
-	}
+	eachScanner(t, func(t *testing.T, s *scanner) {
+		fd := readyFD(t)
+		b, err := s.newWaiter()
+		if err := errors.Join(err, s.Add(fd, 1, Readable, OneShot)); err != nil {
+			t.Fatal(err)
+		}
+		s.refresh(b)
+		if n, err := b.call.do(0); n != 1 || err != nil {
+			t.Fatalf("B finds %d, %v", n, err)
+		}
+		events := make([]Event, 1)
+		if n, err := s.Wait(events, 0); n != 1 || err != nil { // A
+			t.Fatalf("A reports %d, %v", n, err)
+		}
+		eventFD(fd).drain()
+		if err := s.Modify(fd, 1, Readable, OneShot); err != nil {
+			t.Fatal(err)
+		}
+		if n := s.report(b, events); n != 0 {
+			t.Errorf("B reports %v", events[0])
+		}
+	})
 }
 
 // waiter:  call finds the descriptor ready ──────────────────────► must drop it
 // user:            Remove, close, open another under the number, Add ──►
 func TestP10_FindOfAReusedNumberIsDropped(t *testing.T) {
-	for _, kind := range []scanKind{selectCall, pollCall} {
-		t.Run(string(kind.backend), func(t *testing.T) {
-			s, err := newScanner(kind)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer s.Close()
-			fd, err := unix.Eventfd(1, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC)
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer unix.Close(fd)
-			if err := s.Add(fd, 1, Readable, Level); err != nil {
-				t.Fatal(err)
-			}
-			w := s.waiters[0]
-			s.refresh(w)
-			if n, err := w.call.do(0); n != 1 || err != nil {
-				t.Fatalf("finds %d, %v", n, err)
-			}
-			if err := errors.Join(s.Remove(fd), s.Add(fd, 2, Readable, Level)); err != nil {
-				t.Fatal(err)
-			}
-			if events := make([]Event, 1); s.report(w, events) != 0 {
-				t.Errorf("reports %v", events[0])
-			}
-		})
-	}
+	eachScanner(t, func(t *testing.T, s *scanner) {
+		fd := readyFD(t)
+		if err := s.Add(fd, 1, Readable, Level); err != nil {
+			t.Fatal(err)
+		}
+		w := s.waiters[0]
+		s.refresh(w)
+		if n, err := w.call.do(0); n != 1 || err != nil {
+			t.Fatalf("finds %d, %v", n, err)
+		}
+		if err := errors.Join(s.Remove(fd), s.Add(fd, 2, Readable, Level)); err != nil {
+			t.Fatal(err)
+		}
+		if events := make([]Event, 1); s.report(w, events) != 0 {
+			t.Errorf("reports %v", events[0])
+		}
+	})
 }
 
 // wakingCall is a poll(2) during which somebody calls Wake.

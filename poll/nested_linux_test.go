@@ -5,6 +5,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/epinet/epi/internal/polltest"
 	"github.com/epinet/epi/poll"
 )
 
@@ -25,28 +26,28 @@ func isReadable(t *testing.T, fd int) bool {
 	t.Helper()
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	_, err := unix.Poll(fds, 0)
-	must(t, err)
+	polltest.Must(t, err)
 	return fds[0].Revents&unix.POLLIN != 0
 }
 
 func TestP02_ThePollerItselfIsReadable(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
 		for _, mode := range []poll.Mode{poll.Level, poll.Edge} {
-			p := newPoller(t, b)
+			p := polltest.Open(t, b)
 			fd, ok := descriptor(t, p, b)
 			if !ok {
 				return
 			}
-			r, w := newPipe(t)
-			must(t, p.Add(r.fd, 1, poll.Readable, mode))
+			r, w := polltest.NewPipe(t)
+			polltest.Must(t, p.Add(r.FD, 1, poll.Readable, mode))
 			if isReadable(t, fd) {
 				t.Fatal("readable with nothing ready")
 			}
-			w.write(1)
+			w.Write(1)
 			if !isReadable(t, fd) {
 				t.Fatal("not readable with an event ready")
 			}
-			expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+			polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
 			if got, want := isReadable(t, fd), mode == poll.Level; got != want {
 				t.Fatalf("mode %d: readable after the event was taken: %v, want %v", mode, got, want)
 			}
@@ -56,40 +57,39 @@ func TestP02_ThePollerItselfIsReadable(t *testing.T) {
 
 func TestP02_NestedSet(t *testing.T) {
 	eachBackend(t, func(t *testing.T, outside poll.Backend) {
-		inner, outer := newPoller(t, poll.BackendEpoll), newPoller(t, outside)
+		inner, outer := polltest.Open(t, poll.BackendEpoll), polltest.Open(t, outside)
 		fd, _ := descriptor(t, inner, poll.BackendEpoll)
-		r, w := newPipe(t)
-		must(t, inner.Add(r.fd, 1, poll.Readable, poll.Level))
-		must(t, outer.Add(fd, 2, poll.Readable, poll.Level))
+		r, w := polltest.NewPipe(t)
+		polltest.Must(t, inner.Add(r.FD, 1, poll.Readable, poll.Level))
+		polltest.Must(t, outer.Add(fd, 2, poll.Readable, poll.Level))
 
-		results := newResults()
-		waiter := startWait(t, outer, -1, results)
-		w.write(1)
-		equal(t, waiter.await(t), []poll.Event{{Token: 2, Ready: poll.Readable}})
-		expect(t, inner, poll.Event{Token: 1, Ready: poll.Readable})
-		r.drain()
-		expect(t, inner)
-		expect(t, outer)
+		waiter := startWaits(t, outer, 1)
+		w.Write(1)
+		polltest.Equal(t, waiter.await(), poll.Event{Token: 2, Ready: poll.Readable})
+		polltest.Expect(t, inner, poll.Event{Token: 1, Ready: poll.Readable})
+		r.Drain()
+		polltest.Expect(t, inner)
+		polltest.Expect(t, outer)
 
-		must(t, inner.Wake())
-		expect(t, outer, poll.Event{Token: 2, Ready: poll.Readable})
-		expect(t, inner)
-		expect(t, outer)
+		polltest.Must(t, inner.Wake())
+		polltest.Expect(t, outer, poll.Event{Token: 2, Ready: poll.Readable})
+		polltest.Expect(t, inner)
+		polltest.Expect(t, outer)
 	})
 }
 
 func TestP02_NestedEdge(t *testing.T) {
-	inner, outer := newPoller(t, poll.BackendEpoll), newPoller(t, poll.BackendEpoll)
+	inner, outer := polltest.Open(t, poll.BackendEpoll), polltest.Open(t, poll.BackendEpoll)
 	fd, _ := descriptor(t, inner, poll.BackendEpoll)
-	r, w := newPipe(t)
-	must(t, inner.Add(r.fd, 1, poll.Readable, poll.Level))
-	must(t, outer.Add(fd, 2, poll.Readable, poll.Edge))
+	r, w := polltest.NewPipe(t)
+	polltest.Must(t, inner.Add(r.FD, 1, poll.Readable, poll.Level))
+	polltest.Must(t, outer.Add(fd, 2, poll.Readable, poll.Edge))
 	for range 3 {
-		w.write(1)
-		expect(t, outer, poll.Event{Token: 2, Ready: poll.Readable})
-		expect(t, outer)
-		expect(t, inner, poll.Event{Token: 1, Ready: poll.Readable})
-		r.drain()
-		expect(t, inner)
+		w.Write(1)
+		polltest.Expect(t, outer, poll.Event{Token: 2, Ready: poll.Readable})
+		polltest.Expect(t, outer)
+		polltest.Expect(t, inner, poll.Event{Token: 1, Ready: poll.Readable})
+		r.Drain()
+		polltest.Expect(t, inner)
 	}
 }

@@ -6,88 +6,24 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/epinet/epi/internal/polltest"
 	"github.com/epinet/epi/poll"
 )
 
-func TestP08_ErrorsOfRegistration(t *testing.T) {
+func TestP08_ClosedDescriptorIsRefused(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, _ := newPipe(t)
-		other, _ := newPipe(t)
-		gone, _ := newPipe(t)
-		gone.close()
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-
-		for _, row := range []struct {
-			what string
-			got  error
-			want error
-		}{
-			{"add twice", p.Add(r.fd, 2, poll.Readable, poll.Level), poll.ErrExist},
-			{"modify unknown", p.Modify(other.fd, 2, poll.Readable, poll.Level), poll.ErrNotExist},
-			{"remove unknown", p.Remove(other.fd), poll.ErrNotExist},
-			{"add closed", p.Add(gone.fd, 2, poll.Readable, poll.Level), unix.EBADF},
-			{"modify closed", p.Modify(gone.fd, 2, poll.Readable, poll.Level), unix.EBADF},
-			{"remove closed", p.Remove(gone.fd), unix.EBADF},
-			{"add -1", p.Add(-1, 2, poll.Readable, poll.Level), unix.EBADF},
-			{"modify -1", p.Modify(-1, 2, poll.Readable, poll.Level), unix.EBADF},
-			{"remove -1", p.Remove(-1), unix.EBADF},
-			{"add reserved token", p.Add(other.fd, poll.ReservedToken, poll.Readable, poll.Level), unix.EINVAL},
-			{"modify reserved token", p.Modify(r.fd, poll.ReservedToken, poll.Readable, poll.Level), unix.EINVAL},
-		} {
-			if !errors.Is(row.got, row.want) {
-				t.Errorf("%s: %v, want %v", row.what, row.got, row.want)
-			}
-		}
-		if _, err := p.Wait(nil, 0); !errors.Is(err, unix.EINVAL) {
-			t.Errorf("wait without room: %v, want EINVAL", err)
-		}
-		must(t, p.Remove(r.fd))
-		must(t, p.Add(r.fd, 2, poll.Readable, poll.Level))
-	})
-}
-
-func TestP08_EverythingFailsAfterClose(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, _ := newPipe(t)
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-		must(t, p.Close())
-		_, waitErr := p.Wait(make([]poll.Event, 1), -1)
+		p := polltest.Open(t, b)
+		gone, _ := polltest.NewPipe(t)
+		gone.Close()
 		for what, err := range map[string]error{
-			"add":    p.Add(r.fd, 1, poll.Readable, poll.Level),
-			"modify": p.Modify(r.fd, 1, poll.Readable, poll.Level),
-			"remove": p.Remove(r.fd),
-			"wait":   waitErr,
-			"wake":   p.Wake(),
-			"close":  p.Close(),
+			"add":    p.Add(gone.FD, 1, poll.Readable, poll.Level),
+			"modify": p.Modify(gone.FD, 1, poll.Readable, poll.Level),
+			"remove": p.Remove(gone.FD),
 		} {
-			if !errors.Is(err, poll.ErrClosed) {
-				t.Errorf("%s: %v, want ErrClosed", what, err)
+			if !errors.Is(err, unix.EBADF) {
+				t.Errorf("%s: %v, want EBADF", what, err)
 			}
 		}
-	})
-}
-
-func TestP10_LatestTokenAndInterestWin(t *testing.T) {
-	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		a, peer := newSocketPair(t)
-		peer.write(1)
-		must(t, p.Add(a.fd, 1, poll.Readable, poll.Level))
-		expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
-		must(t, p.Modify(a.fd, 2, poll.Readable, poll.Level))
-		expect(t, p, poll.Event{Token: 2, Ready: poll.Readable})
-		must(t, p.Modify(a.fd, 3, poll.Writable, poll.Level))
-		expect(t, p, poll.Event{Token: 3, Ready: poll.Writable})
-		must(t, p.Modify(a.fd, 3, poll.Readable|poll.Writable, poll.Level))
-		expect(t, p, poll.Event{Token: 3, Ready: poll.Readable | poll.Writable})
-		must(t, p.Modify(a.fd, 3, 0, poll.Level))
-		expect(t, p)
-		must(t, p.Remove(a.fd))
-		expect(t, p)
-		must(t, p.Add(a.fd, 4, poll.Readable, poll.Level))
-		expect(t, p, poll.Event{Token: 4, Ready: poll.Readable})
 	})
 }
 
@@ -95,27 +31,26 @@ func TestP10_LatestTokenAndInterestWin(t *testing.T) {
 // test:               change ──►
 func TestP10_ChangeReachesAWaitUnderWay(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
-		w.write(1)
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
+		w.Write(1)
 		for _, row := range []struct {
 			what   string
 			change func() error
 			want   uint64
 		}{
-			{"add", func() error { return p.Add(r.fd, 1, poll.Readable, poll.OneShot) }, 1},
-			{"arm", func() error { return p.Modify(r.fd, 2, poll.Readable, poll.OneShot) }, 2},
-			{"level", func() error { return p.Modify(r.fd, 3, poll.Readable, poll.Level) }, 3},
+			{"add", func() error { return p.Add(r.FD, 1, poll.Readable, poll.OneShot) }, 1},
+			{"arm", func() error { return p.Modify(r.FD, 2, poll.Readable, poll.OneShot) }, 2},
+			{"level", func() error { return p.Modify(r.FD, 3, poll.Readable, poll.Level) }, 3},
 		} {
-			results := newResults()
-			waiter := startWait(t, p, -1, results)
-			must(t, row.change())
-			equal(t, waiter.await(t), []poll.Event{{Token: row.want, Ready: poll.Readable}})
+			waiter := startWaits(t, p, 1)
+			polltest.Must(t, row.change())
+			polltest.Equal(t, waiter.await(), poll.Event{Token: row.want, Ready: poll.Readable})
 		}
-		must(t, p.Modify(r.fd, 4, 0, poll.Level))
-		waiter := startWait(t, p, -1, newResults())
-		must(t, p.Modify(r.fd, 5, poll.Readable, poll.Level))
-		equal(t, waiter.await(t), []poll.Event{{Token: 5, Ready: poll.Readable}})
+		polltest.Must(t, p.Modify(r.FD, 4, 0, poll.Level))
+		waiter := startWaits(t, p, 1)
+		polltest.Must(t, p.Modify(r.FD, 5, poll.Readable, poll.Level))
+		polltest.Equal(t, waiter.await(), poll.Event{Token: 5, Ready: poll.Readable})
 	})
 }
 
@@ -124,15 +59,15 @@ func TestP10_ChangeReachesAWaitUnderWay(t *testing.T) {
 func TestP10_RemoveReachesAWaitUnderWay(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
 		for range 50 {
-			p := newPoller(t, b)
-			r, w := newPipe(t)
-			must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-			waiter := startWait(t, p, -1, newResults())
-			must(t, p.Remove(r.fd))
-			w.write(1)
-			waiter.awaitAsleep(t)
-			must(t, p.Wake())
-			equal(t, waiter.await(t), nil)
+			p := polltest.Open(t, b)
+			r, w := polltest.NewPipe(t)
+			polltest.Must(t, p.Add(r.FD, 1, poll.Readable, poll.Level))
+			waiter := startWaits(t, p, 1)
+			polltest.Must(t, p.Remove(r.FD))
+			w.Write(1)
+			polltest.Must(t, polltest.AwaitAsleep(waiter.tid))
+			polltest.Must(t, p.Wake())
+			polltest.Equal(t, waiter.await())
 		}
 	})
 }
@@ -142,17 +77,17 @@ func TestP10_RemoveReachesAWaitUnderWay(t *testing.T) {
 // peer:                            read blocks ─────────► end of stream
 func TestP10_RemoveLetsASocketClose(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		a, peer := newTCPPair(t)
-		must(t, p.Add(a.fd, 1, poll.Readable, poll.Level))
-		waiter := startWait(t, p, -1, newResults())
-		must(t, p.Remove(a.fd))
-		a.close()
-		watch := newPoller(t, poll.BackendEpoll)
-		must(t, watch.Add(peer.fd, 2, poll.Readable|poll.ReadHangUp, poll.Level))
-		eventually(t, watch, poll.Event{Token: 2, Ready: poll.Readable | poll.ReadHangUp})
-		must(t, p.Wake())
-		equal(t, waiter.await(t), nil)
+		p := polltest.Open(t, b)
+		a, peer := polltest.NewTCPPair(t)
+		polltest.Must(t, p.Add(a.FD, 1, poll.Readable, poll.Level))
+		waiter := startWaits(t, p, 1)
+		polltest.Must(t, p.Remove(a.FD))
+		a.Close()
+		watch := polltest.Open(t, poll.BackendEpoll)
+		polltest.Must(t, watch.Add(peer.FD, 2, poll.Readable|poll.ReadHangUp, poll.Level))
+		polltest.Eventually(t, watch, poll.Event{Token: 2, Ready: poll.Readable | poll.ReadHangUp})
+		polltest.Must(t, p.Wake())
+		polltest.Equal(t, waiter.await())
 	})
 }
 
@@ -162,25 +97,25 @@ func TestP10_RemoveLetsASocketClose(t *testing.T) {
 func TestP10_ChurnUnderWait(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
 		const files, rounds = 8, 1000
-		p := newPoller(t, b)
+		p := polltest.Open(t, b)
 		waiters := make(chan error)
 		for range 2 {
 			go func() { waiters <- waitUntilToken(p, files, files+1) }()
 		}
 		churners := make(chan error)
 		for i := range uint64(files) {
-			f := newEventFD(t, 1)
-			go func() { churners <- churn(p, f.fd, i, rounds) }()
+			f := polltest.NewEventFD(t, 1)
+			go func() { churners <- churn(p, f.FD, i, rounds) }()
 		}
 		for range files {
-			must(t, receive(t, churners))
+			polltest.Must(t, polltest.Receive(t, churners))
 		}
-		last := newEventFD(t, 1)
-		must(t, p.Add(last.fd, files, poll.Readable, poll.Level))
+		last := polltest.NewEventFD(t, 1)
+		polltest.Must(t, p.Add(last.FD, files, poll.Readable, poll.Level))
 		for range 2 {
-			must(t, receive(t, waiters))
+			polltest.Must(t, polltest.Receive(t, waiters))
 		}
-		expect(t, p, poll.Event{Token: files, Ready: poll.Readable})
+		polltest.Expect(t, p, poll.Event{Token: files, Ready: poll.Readable})
 	})
 }
 
@@ -219,125 +154,125 @@ func waitUntilToken(p poll.Poller, last, bound uint64) error {
 
 func TestP14_CloseWithoutRemove(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
-		other, otherWriter := newPipe(t)
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-		must(t, p.Add(other.fd, 2, poll.Readable, poll.Level))
-		w.write(1)
-		otherWriter.write(1)
-		r.close()
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
+		other, otherWriter := polltest.NewPipe(t)
+		polltest.Must(t, p.Add(r.FD, 1, poll.Readable, poll.Level))
+		polltest.Must(t, p.Add(other.FD, 2, poll.Readable, poll.Level))
+		w.Write(1)
+		otherWriter.Write(1)
+		r.Close()
 
 		otherEvent := poll.Event{Token: 2, Ready: poll.Readable}
 		if b == poll.BackendEpoll {
-			expect(t, p, otherEvent)
-			if err := p.Remove(r.fd); !errors.Is(err, unix.EBADF) {
+			polltest.Expect(t, p, otherEvent)
+			if err := p.Remove(r.FD); !errors.Is(err, unix.EBADF) {
 				t.Errorf("Remove after close: %v, want EBADF", err)
 			}
 			return
 		}
 		// The table is ours, so its owner is told, and the others are served.
 		for range 2 {
-			expect(t, p, otherEvent, poll.Event{Token: 1, Ready: poll.Error})
+			polltest.Expect(t, p, otherEvent, poll.Event{Token: 1, Ready: poll.Error})
 		}
-		must(t, p.Remove(r.fd))
-		expect(t, p, otherEvent)
+		polltest.Must(t, p.Remove(r.FD))
+		polltest.Expect(t, p, otherEvent)
 	})
 }
 
 func TestP14_CloseOfTheOnlyOneDoesNotSleep(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, _ := newPipe(t)
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-		r.close()
+		p := polltest.Open(t, b)
+		r, _ := polltest.NewPipe(t)
+		polltest.Must(t, p.Add(r.FD, 1, poll.Readable, poll.Level))
+		r.Close()
 		if b == poll.BackendEpoll {
-			expect(t, p)
+			polltest.Expect(t, p)
 			return
 		}
-		equal(t, next(t, p, 1), []poll.Event{{Token: 1, Ready: poll.Error}})
+		polltest.Equal(t, polltest.Next(t, p, 1), poll.Event{Token: 1, Ready: poll.Error})
 	})
 }
 
 func TestP14_DuplicateKeepsTheRegistration(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
-		fd, err := unix.FcntlInt(uintptr(r.fd), unix.F_DUPFD_CLOEXEC, 0)
-		duplicate := newFile(t, fd, err)
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-		w.write(1)
-		r.close()
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
+		fd, err := unix.FcntlInt(uintptr(r.FD), unix.F_DUPFD_CLOEXEC, 0)
+		duplicate := polltest.NewFile(t, fd, err)
+		polltest.Must(t, p.Add(r.FD, 1, poll.Readable, poll.Level))
+		w.Write(1)
+		r.Close()
 		if b != poll.BackendEpoll {
 			// These watch the number, which is closed, and not the pipe.
-			expect(t, p, poll.Event{Token: 1, Ready: poll.Error})
+			polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Error})
 			return
 		}
 		// epoll watches the pipe, and nothing ends that any more ...
-		expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
-		if err := p.Remove(r.fd); !errors.Is(err, unix.EBADF) {
+		polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+		if err := p.Remove(r.FD); !errors.Is(err, unix.EBADF) {
 			t.Errorf("Remove of the closed number: %v, want EBADF", err)
 		}
-		if err := p.Remove(duplicate.fd); !errors.Is(err, poll.ErrNotExist) {
+		if err := p.Remove(duplicate.FD); !errors.Is(err, poll.ErrNotExist) {
 			t.Errorf("Remove of the duplicate: %v, want ErrNotExist", err)
 		}
-		expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+		polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
 		// ... but the close of the last duplicate.
-		duplicate.close()
-		expect(t, p)
+		duplicate.Close()
+		polltest.Expect(t, p)
 	})
 }
 
 func TestP14_RemoveFirstThenClose(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
-		fd, err := unix.FcntlInt(uintptr(r.fd), unix.F_DUPFD_CLOEXEC, 0)
-		newFile(t, fd, err)
-		must(t, p.Add(r.fd, 1, poll.Readable, poll.Level))
-		w.write(1)
-		must(t, p.Remove(r.fd))
-		r.close()
-		expect(t, p)
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
+		fd, err := unix.FcntlInt(uintptr(r.FD), unix.F_DUPFD_CLOEXEC, 0)
+		polltest.NewFile(t, fd, err)
+		polltest.Must(t, p.Add(r.FD, 1, poll.Readable, poll.Level))
+		w.Write(1)
+		polltest.Must(t, p.Remove(r.FD))
+		r.Close()
+		polltest.Expect(t, p)
 	})
 }
 
 // duplicateAt returns a duplicate of f whose number is at least least.
-func duplicateAt(t *testing.T, f *file, least int) *file {
+func duplicateAt(t *testing.T, f *polltest.File, least int) *polltest.File {
 	t.Helper()
-	fd, err := unix.FcntlInt(uintptr(f.fd), unix.F_DUPFD_CLOEXEC, least)
-	return newFile(t, fd, err)
+	fd, err := unix.FcntlInt(uintptr(f.FD), unix.F_DUPFD_CLOEXEC, least)
+	return polltest.NewFile(t, fd, err)
 }
 
 func TestP19_SelectRefusesHighDescriptors(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
 		high := duplicateAt(t, r, 1500)
-		w.write(1)
-		err := p.Add(high.fd, 1, poll.Readable, poll.Level)
+		w.Write(1)
+		err := p.Add(high.FD, 1, poll.Readable, poll.Level)
 		if b == poll.BackendSelect {
 			refused(t, err, "fd 1500", "FD_SETSIZE (1024)", "use poll or epoll")
-			expect(t, p)
+			polltest.Expect(t, p)
 			return
 		}
-		must(t, err)
-		expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+		polltest.Must(t, err)
+		polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
 	})
 }
 
 func TestP19_TheBoundIsExact(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r, w := newPipe(t)
+		p := polltest.Open(t, b)
+		r, w := polltest.NewPipe(t)
 		last, beyond := duplicateAt(t, r, 1023), duplicateAt(t, r, 1024)
-		if last.fd != 1023 || beyond.fd != 1024 {
-			t.Fatalf("descriptors %d and %d are in use", last.fd, beyond.fd)
+		if last.FD != 1023 || beyond.FD != 1024 {
+			t.Fatalf("descriptors %d and %d are in use", last.FD, beyond.FD)
 		}
-		w.write(1)
-		must(t, p.Add(last.fd, 1, poll.Readable, poll.Level))
-		expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
-		if err := p.Add(beyond.fd, 2, poll.Readable, poll.Level); (err != nil) != (b == poll.BackendSelect) {
+		w.Write(1)
+		polltest.Must(t, p.Add(last.FD, 1, poll.Readable, poll.Level))
+		polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+		if err := p.Add(beyond.FD, 2, poll.Readable, poll.Level); (err != nil) != (b == poll.BackendSelect) {
 			t.Errorf("Add of 1024: %v", err)
 		}
 	})
@@ -345,19 +280,19 @@ func TestP19_TheBoundIsExact(t *testing.T) {
 
 func TestP19_TheSetsSurviveTheCall(t *testing.T) {
 	eachBackend(t, func(t *testing.T, b poll.Backend) {
-		p := newPoller(t, b)
-		r1, w1 := newPipe(t)
-		r2, w2 := newPipe(t)
-		must(t, p.Add(r1.fd, 1, poll.Readable, poll.Level))
-		must(t, p.Add(r2.fd, 2, poll.Readable, poll.Level))
+		p := polltest.Open(t, b)
+		r1, w1 := polltest.NewPipe(t)
+		r2, w2 := polltest.NewPipe(t)
+		polltest.Must(t, p.Add(r1.FD, 1, poll.Readable, poll.Level))
+		polltest.Must(t, p.Add(r2.FD, 2, poll.Readable, poll.Level))
 		for range 3 { // each call clears the bits of the one that is not ready
-			w1.write(1)
-			expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
-			r1.drain()
-			w2.write(1)
-			expect(t, p, poll.Event{Token: 2, Ready: poll.Readable})
-			r2.drain()
-			expect(t, p)
+			w1.Write(1)
+			polltest.Expect(t, p, poll.Event{Token: 1, Ready: poll.Readable})
+			r1.Drain()
+			w2.Write(1)
+			polltest.Expect(t, p, poll.Event{Token: 2, Ready: poll.Readable})
+			r2.Drain()
+			polltest.Expect(t, p)
 		}
 	})
 }
