@@ -9,6 +9,7 @@ import (
 	"net"
 	"os"
 	"os/signal"
+	"slices"
 	"syscall"
 	"time"
 
@@ -130,6 +131,9 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 	}
 	if s.security.rereads() {
 		s.hangups = notifyHangup()
+	}
+	if s.options.ProxyFrom != nil && !slices.ContainsFunc(s.listen, isStream) {
+		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
 	}
 	if speaksWebSocket(s.listen) {
 		s.engine.MaxQueued = echoQueued // before the engine begins with the first listener
