@@ -88,7 +88,9 @@ type Engine struct {
 	PacketBatch int
 	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
 	// socket, each counted with 128 bytes besides: one that would exceed it is
-	// dropped, with ErrQueueFull (Stats.PacketsDropped). Default: 4 MiB.
+	// dropped, with ErrQueueFull (Stats.PacketsDropped). Of it a Unix peer that
+	// does not read has at most a quarter; what is beyond is dropped, too.
+	// Default: 4 MiB.
 	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
 	TaskBudget int

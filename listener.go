@@ -41,8 +41,8 @@ type acceptor struct {
 	listener *Listener
 	loop     *Loop
 	sock     driver.Listening // of the loop
-	refused  bool             // of the loop; the last accept failed, and the log says so
-	shedSaid int64            // of the loop; when the log last said that connections are shed
+	pauses   lack             // of the loop
+	sheds    lack             // of the loop
 	removed  bool             // of the loop
 }
 
@@ -264,7 +264,6 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		a.pause(err)
 		return
 	}
-	a.refused = false
 	if a.loop.drv.Reclaim(h) {
 		a.loop.count.shed.Add(1)
 		return
@@ -305,17 +304,15 @@ func (l *Loop) share() *Loop {
 // adopt opens an accepted connection.
 func (l *Loop) adopt(c *Conn) {
 	if err := l.drv.Open(&c.sock); err != nil {
-		if !l.refusing {
+		if l.unwatched.due() {
 			l.cfg.log.Warn("connections are refused: they cannot be watched", "loop", l.id, "error", err)
 		}
-		l.refusing = true
 		l.count.shed.Add(1)
 		l.drv.Discard(c.sock.Handle)
 		l.engine.leave()
 		l.retire()
 		return
 	}
-	l.refusing = false
 	if l.draining {
 		_ = c.end(draining, ErrShutdown)
 	}
@@ -333,8 +330,7 @@ func (a *acceptor) pause(err error) {
 		err = fmt.Errorf("%w: raise the limit of open files (ulimit -n) or set MaxConns below it", err)
 	}
 	l.count.acceptErrors.Add(1)
-	if !a.refused {
-		a.refused = true
+	if a.pauses.due() {
 		l.cfg.log.Warn("accepting pauses", "listener", a.listener.String(), "error", err)
 	}
 	if err := l.drv.Accept(&a.sock, false); err != nil {

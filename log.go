@@ -8,9 +8,23 @@ import (
 	"time"
 )
 
-// shedPause is the time between two lines that say that a listener sheds: a
-// server at its limit sheds thousands in a second.
-const shedPause = 10 * time.Second
+// sayAgain is the time between two lines of the log about the same lack: a
+// server at its limit sheds thousands of connections in a second, and pauses
+// twenty times.
+const sayAgain = 10 * time.Second
+
+// A lack is something of which the log tells once in a while.
+type lack struct{ said int64 }
+
+// due reports whether it is to be told now.
+func (s *lack) due() bool {
+	now := clock()
+	if s.said != 0 && now-s.said < int64(sayAgain) {
+		return false
+	}
+	s.said = now
+	return true
+}
 
 // logs reports whether somebody wants to hear what is said at level, so that
 // what costs something to say is not put together for nobody.
@@ -47,11 +61,9 @@ func (c *Conn) log(level slog.Level, text string, more ...any) {
 // logShed says that connections are shed because there are too many, once in a
 // while.
 func (a *acceptor) logShed() {
-	now := clock()
-	if a.shedSaid != 0 && now-a.shedSaid < int64(shedPause) {
+	if !a.sheds.due() {
 		return
 	}
-	a.shedSaid = now
 	l := a.loop
 	err := fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, l.cfg.maxConns)
 	l.cfg.log.Warn("connections are shed", "listener", a.listener.String(), "loop", l.id, "error", err)

@@ -59,7 +59,7 @@ type Loop struct {
 	listening       int                      // listening sockets that this loop watches
 	draining        bool                     // the engine is shutting down
 	aborted         bool                     // and its drain timeout is over
-	refusing        bool                     // the driver could not open the last connection, and the log says so
+	unwatched       lack                     // the driver cannot open connections
 	quietSince      int64                    // when the loop last ran out of work; 0 while it has some
 }
 

@@ -166,6 +166,53 @@ func TestPacket_SlowUnixPeer(t *testing.T) {
 	})
 }
 
+// TestPacket_StuckUnixPeerLeavesRoomForOthers fills the whole queue with answers
+// to one that does not read. All but its share is given up at once, so that
+// another has its answers.
+func TestPacket_StuckUnixPeerLeavesRoomForOthers(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		e.Loops, e.PacketQueue = 1, 1<<20
+		var server *epi.PacketConn
+		ln := listenPacket(t, e, "unixgram://"+filepath.Join(t.TempDir(), "server"), func(c *epi.PacketConn) epi.PacketHandler {
+			server = c
+			return &packetFuncs{packet: func(c *epi.PacketConn, p []byte, from epi.PacketAddr) {
+				for c.WriteTo(p, from) == nil && string(p) == "flood" {
+				}
+			}}
+		})
+		startPackets(t, e)
+		// It is not connected: else its queue has no bound but the send buffer of
+		// the server's socket, which is all peers' (unix(7)).
+		stuck, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "stuck"), Net: "unixgram"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer stuck.Close()
+		other := dialPacket(t, ln)
+		exchange(t, other, []byte("hello"))
+		flood := func() (dropped uint64) {
+			dropped = e.Stats().PacketsDropped
+			if _, err := stuck.WriteTo([]byte("flood"), ln.Addr()); err != nil {
+				t.Fatal(err)
+			}
+			return dropped
+		}
+		for range 3 {
+			dropped := flood()
+			epitest.WaitUntil(t, "the stuck peer has its share", func() bool {
+				n := server.Queued()
+				given := e.Stats().PacketsDropped > dropped+1 // one was refused by WriteTo
+				if given && n == 0 {                          // its patience is over
+					dropped = flood()
+				}
+				return given && n > 0 && n <= e.PacketQueue/4
+			})
+			exchange(t, other, []byte("hello"))
+		}
+	})
+}
+
 // TestPacket_StuckUnixPeerCostsNothing counts the turns of a loop while a peer of
 // either kind of socket takes nothing, and closes the sockets after Linger.
 func TestPacket_StuckUnixPeerCostsNothing(t *testing.T) {

@@ -13,6 +13,10 @@ const (
 	packetAgain = 2 * time.Millisecond
 	// packetPatience is how long it may stay full before it loses what waits.
 	packetPatience = time.Second
+	// packetShare is the part of Engine.PacketQueue that may wait for one such
+	// peer: a quarter. Else one that does not read would have all of it, and the
+	// others no answers.
+	packetShare = 4
 )
 
 // waiting is the datagrams of peers that have no room for them at present. They
@@ -31,6 +35,7 @@ type waiting struct {
 type fullPeer struct {
 	since int64
 	now   bool // not to be tried before the retry
+	aside int  // the cost of what is set aside for it
 }
 
 // without returns the first datagrams of c.sending that are for peers which have
@@ -60,9 +65,17 @@ func (w *waiting) full(batch []driver.Datagram) bool {
 	return p != nil && p.now
 }
 
-// move sets the first datagram of c.sending aside.
+// move sets the first datagram of c.sending aside, or drops it where its peer has
+// its share of the queue.
 func (w *waiting) move(c *PacketConn) {
 	d := c.sending.rest()[0]
+	p, cost := w.peers[d.Peer], packetCost(d.Bytes)
+	if p.aside > 0 && p.aside+cost > c.loop.cfg.packetQueue/packetShare {
+		c.loop.count.packetsDropped.Add(1)
+		c.leave(1, len(d.Bytes))
+		return
+	}
+	p.aside += cost
 	if w.aside == nil {
 		w.aside = c.loop.packetQueues.get()
 	}
@@ -111,7 +124,7 @@ func (w *waiting) retry(c *PacketConn, now int64) {
 		w.aside = nil
 	}
 	for peer, p := range w.peers {
-		p.now = false
+		p.now, p.aside = false, 0
 		if p.late(now) {
 			delete(w.peers, peer)
 		}

@@ -187,6 +187,10 @@ const (
 	proxyLengthByte = 14 // where the length is
 )
 
+// proxyUnspecified is how the binary form says PROXY for a connection whose
+// address is of a family that the form does not have (section 2.2).
+var proxyUnspecified = append(bytes.Clone(proxyBinary), 0x21, 0x00)
+
 // takeProxyHeader takes the header off the first bytes, and reports whether the
 // connection goes on.
 func (c *Conn) takeProxyHeader() bool {
@@ -253,6 +257,9 @@ func proxyHeaderSize(data []byte) (int, error) {
 // parseProxyHeader returns the client's address. It is not valid where the
 // header says none: for a connection of the proxy's own, or an unknown family.
 func parseProxyHeader(header []byte) (netip.AddrPort, error) {
+	if bytes.HasPrefix(header, proxyUnspecified) {
+		return netip.AddrPort{}, nil // as for PROXY UNKNOWN; go-proxyproto refuses it
+	}
 	h, err := proxyproto.Read(bufio.NewReader(bytes.NewReader(header)))
 	if err != nil {
 		return netip.AddrPort{}, err

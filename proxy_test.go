@@ -30,6 +30,7 @@ func TestProxyHeader_Forms(t *testing.T) {
 		{"binary, IPv6", proxySignature + "\x21\x21\x00\x24" + ipv6 + ipv6 + "\x04\xd2\x00\x50", "[2001:db8::7]:1234"},
 		{"binary with a TLV", proxySignature + "\x21\x11\x00\x10" + proxyIPv4 + "\x04\x00\x01\x00", "192.0.2.7:1234"},
 		{"binary, local", proxySignature + "\x20\x00\x00\x00", "127.0.0.1:"},
+		{"binary, unspecified", proxySignature + "\x21\x00\x00\x03abc", "127.0.0.1:"},
 		{"binary, unix", proxySignature + "\x21\x31\x00\xd8" + strings.Repeat("\x00", 216), "127.0.0.1:"},
 	}
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

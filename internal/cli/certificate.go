@@ -33,9 +33,9 @@ type security struct {
 }
 
 func (s *security) addFlags(flags *pflag.FlagSet) {
-	flags.StringVar(&s.cert, "cert", "", "PEM `file` with the certificate chain for tls:// and wss://; SIGHUP reads it again (default one made for a trial)")
-	flags.StringVar(&s.key, "key", "", "PEM `file` with the certificate's key")
-	flags.StringVar(&s.clientCA, "client-ca", "", "PEM `file` with the issuers of the certificates that clients must have; SIGHUP reads it again (default they need none)")
+	flags.Var(fileValue(&s.cert), "cert", "PEM `file` with the certificate chain for tls:// and wss://; SIGHUP reads it again (default one made for a trial)")
+	flags.Var(fileValue(&s.key), "key", "PEM `file` with the certificate's key")
+	flags.Var(fileValue(&s.clientCA), "client-ca", "PEM `file` with the issuers of the certificates that clients must have; SIGHUP reads it again (default they need none)")
 }
 
 // open returns the configuration for the addresses, nil when none has TLS.

@@ -91,7 +91,7 @@ func below(w io.Writer) io.Writer {
 func oneLine(err error) string {
 	lines := strings.FieldsFunc(err.Error(), func(r rune) bool { return r == '\n' || r == '\r' })
 	for i, line := range lines {
-		lines[i] = strings.TrimPrefix(line, "epi: ")
+		lines[i] = strings.ReplaceAll(strings.TrimPrefix(line, "epi: "), ": epi: ", ": ")
 	}
 	return strings.Join(lines, "; ")
 }

@@ -56,6 +56,7 @@ func TestLoadThatCannotBeMadeExitsWith1(t *testing.T) {
 		{[]string{nobody, "--hdr", filepath.Join(dir, "no", "x.hgrm")}, []string{"--hdr", "x.hgrm", "no such file"}},
 		{[]string{nobody, "--hdr", filepath.Join(dir, "x.hgrm")}, []string{nobody, "no connection"}},
 		{[]string{"tcp://host.invalid:7000"}, []string{"host.invalid"}},
+		{[]string{"unixgram://" + filepath.Join(dir, "nobody")}, []string{"unixgram://", "/nobody: dial unixgram://", "no such file"}},
 	} {
 		code, stdout, stderr := call(append([]string{"load", "--conns", "2"}, c.args...)...)
 		if code != exitFailed || stdout != "" {
@@ -66,6 +67,16 @@ func TestLoadThatCannotBeMadeExitsWith1(t *testing.T) {
 	if names, err := os.ReadDir(dir); err != nil || len(names) != 0 {
 		t.Errorf("files stay behind: %v, %v", names, err)
 	}
+}
+
+// A load whose connections all fail says why once, not for each.
+func TestLoadThatIsRefusedSaysSoOnce(t *testing.T) {
+	p := start(t, "echo", "--json", "--listen", "tls://127.0.0.1:0")
+	target := await[startEvent](p, "start").Listen[0]
+	_, stderr := start(t, "load", "--conns", "5", target).end(exitFailed)
+	expectOneLine(t, stderr, target, "no connection", "certificate")
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
 }
 
 // startEcho starts a server for loads.

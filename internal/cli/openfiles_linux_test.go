@@ -140,3 +140,36 @@ func ticksOf(t *testing.T, pid int) int {
 	}
 	return user + system
 }
+
+// A server at its limit of open files, which clients reach again and again, says
+// so once in a while, not each time.
+func TestLackOfOpenFilesIsToldOnce(t *testing.T) {
+	p := startAs(t, "few files", "echo", "--json", "--loops", "1", "--listen", "tcp://127.0.0.1:0")
+	address := await[startEvent](p, "start").Listen[0]
+	served := func() (c net.Conn, ok bool) {
+		c = dial(t, address)
+		_, _ = c.Write([]byte("x")) // fails where the server has closed already
+		_, err := c.Read(make([]byte, 1))
+		return c, err == nil
+	}
+	for range 5 {
+		var all []net.Conn
+		epitest.WaitUntil(t, "a client is served", func() bool {
+			c, ok := served()
+			all = append(all, c)
+			return ok
+		})
+		for ok := true; ok; {
+			var c net.Conn
+			c, ok = served()
+			all = append(all, c)
+		}
+		for _, c := range all {
+			_ = c.Close()
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); strings.Count(stderr, "accepting pauses") != 1 || !strings.Contains(stderr, "ulimit -n") {
+		t.Errorf("the log says %q", stderr)
+	}
+}

@@ -10,6 +10,12 @@ import (
 // packetSchemes are those of datagrams.
 var packetSchemes = map[string]bool{"udp": true, "udp4": true, "udp6": true, "unixgram": true}
 
+// isStream reports whether an address has connections.
+func isStream(address string) bool {
+	scheme, _ := spokenAt(address)
+	return !packetSchemes[scheme]
+}
+
 // A packetEcho sends each datagram back to where it came from. One for which the
 // queue has no room is dropped, as UDP does; the engine counts it.
 type packetEcho struct {

@@ -10,6 +10,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
+	"slices"
 	"syscall"
 	"time"
 
@@ -133,6 +134,9 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 	}
 	if s.security.rereads() {
 		s.hangups = notifyHangup()
+	}
+	if s.options.ProxyFrom != nil && !slices.ContainsFunc(s.listen, isStream) {
+		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
 	}
 	if speaksWebSocket(s.listen) {
 		s.engine.MaxQueued = echoQueued // before the engine begins with the first listener

@@ -72,6 +72,17 @@ func limit(to *time.Duration) *value[time.Duration] {
 	}}
 }
 
+// fileValue is the name of a file. An empty one is a mistake, of a variable that
+// is not set perhaps, and must not mean what is meant without the flag.
+func fileValue(to *string) *value[string] {
+	return &value[string]{to: to, parse: func(text string) (string, error) {
+		if text == "" {
+			return "", errors.New("write the name of a file")
+		}
+		return text, nil
+	}}
+}
+
 // A way is how I/O is done: the engine's driver and its trigger.
 type way struct {
 	driver  epi.Driver

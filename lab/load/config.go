@@ -30,6 +30,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/lab/proc"
 )
 
 // Defaults of the Config's fields.
@@ -172,11 +173,25 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 	if _, err := c.Trust.config(); err != nil {
 		return nil, err
 	}
+	if err := c.checkServer(); err != nil {
+		return nil, err
+	}
 	endpoints, err := c.resolve(ctx)
 	if err != nil {
 		return nil, err
 	}
 	return endpoints, c.checkDatagrams(endpoints)
+}
+
+// checkServer refuses a process that cannot be watched.
+func (c *Config) checkServer() error {
+	if c.Server <= 0 {
+		return nil
+	}
+	if _, err := proc.Of(c.Server); err != nil {
+		return fmt.Errorf("the server cannot be watched: %w: give the id of the process that serves", err)
+	}
+	return nil
 }
 
 // checkDatagrams refuses messages that no datagram can be.

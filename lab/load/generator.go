@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -68,6 +70,12 @@ type generator struct {
 	part  string // why the measurement is partial
 }
 
+// faultsOnly is the engine's log. Why connections fail is in the report, once for
+// each cause; a line for each of them would hide it.
+func faultsOnly() *slog.Logger {
+	return slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+}
+
 // startGenerator starts the loops; close ends them.
 func startGenerator(s share) (*generator, error) {
 	trust, err := s.Trust.config()
@@ -84,6 +92,7 @@ func startGenerator(s share) (*generator, error) {
 			HighWater: max(flight, 1<<20), MaxQueued: max(flight, 16<<20),
 			Linger: s.Patience, DrainTimeout: s.Patience,
 			PacketQueue: max(s.Depth*packetCost+flight, 16<<20),
+			Logger:      faultsOnly(),
 		},
 		lanes:    map[*epi.Loop]*lane{},
 		trust:    trust,

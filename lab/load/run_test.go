@@ -317,7 +317,7 @@ func TestSomeConnectionsFail(t *testing.T) {
 	good := echoServer(t, local)
 	bad := "unix://" + filepath.Join(t.TempDir(), "none")
 	r := mustRun(t, Config{Targets: []string{good, bad}, Conns: 10, Duration: short})
-	if r.Setup.Opened != 5 || r.Setup.Failed != 5 || count(r, "connect: there is no such socket") != 5 || r.Partial != "" {
+	if r.Setup.Opened != 5 || r.Setup.Failed != 5 || count(r, "connect: there is no such socket: start the server, or name where it listens") != 5 || r.Partial != "" {
 		t.Errorf("set-up %+v, errors %v, %d requests, partial %q", r.Setup, r.Errors, r.Requests, r.Partial)
 	}
 }

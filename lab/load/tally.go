@@ -102,7 +102,9 @@ func causeOf(err error) string {
 	case errors.Is(err, errTooLong), errors.Is(err, context.DeadlineExceeded):
 		return errTooLong.Error()
 	case errors.Is(err, fs.ErrNotExist):
-		return "there is no such socket"
+		return "there is no such socket: start the server, or name where it listens"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return "connection refused: start the server, or name where it listens"
 	case errors.As(err, &errno):
 		return errno.Error()
 	}
