@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -56,11 +57,14 @@ const belowHighWater = 240 << 10
 // client: 240 KiB ───────────────────────────► reads everything ─► end
 // server:            SIGTERM ─► draining ─────►                      ─► exit 0
 func TestSignalDrains(t *testing.T) {
-	for _, signal := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+	for _, sent := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP} {
 		for _, workers := range []string{"0", "2"} {
-			t.Run(signal.String()+"/"+workers, func(t *testing.T) {
+			t.Run(sent.String()+"/"+workers, func(t *testing.T) {
+				if sent == syscall.SIGHUP && signal.Ignored(syscall.SIGHUP) {
+					t.Skip("the tests were told to outlive their terminal (nohup), and so is the server")
+				}
 				p, c := stuck(t, belowHighWater, "--workers", workers)
-				p.signal(signal)
+				p.signal(sent)
 				if e := await[drainingEvent](p, "draining"); e.Connections != 1 {
 					t.Errorf("draining %d connections", e.Connections)
 				}

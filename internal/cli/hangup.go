@@ -12,3 +12,11 @@ func notifyHangup() <-chan os.Signal {
 	signal.Notify(hangups, syscall.SIGHUP)
 	return hangups
 }
+
+// drainAtHangup is for a server without such files, whose terminal may go away.
+// One that was started to outlive its terminal, as nohup does, stays.
+func drainAtHangup(signals chan<- os.Signal) {
+	if !signal.Ignored(syscall.SIGHUP) {
+		signal.Notify(signals, syscall.SIGHUP)
+	}
+}

@@ -91,6 +91,9 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 		signal.Stop(signals)
 		return err
 	}
+	if s.hangups == nil {
+		drainAtHangup(signals)
+	}
 	out.tell(begun)
 	defer s.closeAdmin()
 	return s.run(out, signals) // signals stay caught: a late one does not change the exit code
