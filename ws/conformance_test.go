@@ -49,6 +49,8 @@ func talks() []talk {
 		{"no mask", encodeFrame(ws.Header{Fin: true, OpCode: Text, Length: 1}, "a"), "close:1002"},
 		{"top bit of the length", "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x01abcd", "close:1002"},
 		{"length of 16 bits for 125", "\x82\xfe\x00\x7dabcd", "close:1002"},
+		{"top bit of the length, and no mask yet", "\x82\xff\x80\x00\x00\x00\x00\x00\x00\x01", "close:1002"},
+		{"length of 16 bits for 0, and no mask yet", "\x82\xfe\x00\x00", "close:1002"},
 		{"length of 64 bits for 65,535", "\x82\xff\x00\x00\x00\x00\x00\x00\xff\xffabcd", "close:1002"},
 
 		{"fragments", begin("a") + more("") + last("b") + bye, "t:ab close:1000"},

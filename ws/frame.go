@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"math"
 	"sync"
 
 	"github.com/gobwas/ws"
@@ -37,8 +38,34 @@ type headerReader struct {
 
 var headerReaders = sync.Pool{New: func() any { return new(headerReader) }}
 
-// parseHeader decodes the header at the start of p and returns its size, 0 when
-// p does not have all of it.
+// checkLengthBytes checks the length that follows the first two bytes, as soon
+// as it is there.
+func checkLengthBytes(p []byte) error {
+	size, least := 0, uint64(0)
+	switch p[1] & lengthBits {
+	case length16:
+		size, least = 2, length16
+	case length64:
+		size, least = 8, max16+1
+	}
+	if len(p) < ws.MinHeaderSize+size {
+		return nil
+	}
+	var length uint64
+	for _, b := range p[ws.MinHeaderSize:][:size] {
+		length = length<<8 | uint64(b)
+	}
+	switch {
+	case length > math.MaxInt64:
+		return violation(ProtocolError, "frame length with its top bit set")
+	case length < least:
+		return violation(ProtocolError, "frame length in more bytes than it needs")
+	}
+	return nil
+}
+
+// parseHeader decodes the header at the start of p, whose length was checked,
+// and returns its size, 0 when p does not have all of it.
 func parseHeader(p []byte) (h ws.Header, size int, err error) {
 	size = headerSize(p)
 	if size > len(p) {
@@ -49,13 +76,7 @@ func parseHeader(p []byte) (h ws.Header, size int, err error) {
 	h, err = ws.ReadHeaderBuffer(&r.Reader, r.buf[:])
 	r.Reset(nil)
 	headerReaders.Put(r)
-	if err != nil {
-		return h, 0, violation(ProtocolError, "frame length with its top bit set")
-	}
-	if ws.HeaderSize(h) != size {
-		return h, 0, violation(ProtocolError, "frame length in more bytes than it needs")
-	}
-	return h, size, nil
+	return h, size, err
 }
 
 // headerSize returns the size of the header that begins p: at least 2.

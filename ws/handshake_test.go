@@ -100,7 +100,8 @@ func TestUpgradeIsStrict(t *testing.T) {
 			t.Run(c.name, func(t *testing.T) {
 				conn := es.Dial()
 				_, _ = io.WriteString(conn, c.request+"\r\n") // the answer may come before all of it is sent
-				r := bufio.NewReader(conn)
+				var said strings.Builder                      // net/http takes Connection out of the header
+				r := bufio.NewReader(io.TeeReader(conn, &said))
 				method, _, _ := strings.Cut(c.request, " ")
 				resp, err := http.ReadResponse(r, &http.Request{Method: method})
 				if err != nil {
@@ -112,8 +113,11 @@ func TestUpgradeIsStrict(t *testing.T) {
 				if c.status == 101 {
 					return
 				}
-				if resp.StatusCode == 426 && resp.Header.Get(headerVersion) != "13" {
-					t.Errorf("426 names no version: %v", resp.Header)
+				if resp.StatusCode == 426 && (resp.Header.Get(headerVersion) != "13" || !strings.Contains(said.String(), "\r\nConnection: close, Upgrade\r\n")) {
+					t.Errorf("426 does not tell what to upgrade to: %v", resp.Header)
+				}
+				if _, err := http.ParseTime(resp.Header.Get("Date")); err != nil {
+					t.Error(err)
 				}
 				if _, err := io.ReadAll(resp.Body); err != nil || !resp.Close {
 					t.Errorf("the answer does not close: %v, %v", resp.Header, err)

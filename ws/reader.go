@@ -100,6 +100,9 @@ func (c *Conn) step(p []byte) (more bool, err error) {
 		if err := c.checkStart(p[0], p[1]); err != nil {
 			return false, err
 		}
+		if err := checkLengthBytes(p); err != nil {
+			return false, err
+		}
 	}
 	h, size, err := parseHeader(p)
 	if err != nil || size == 0 {

@@ -14,6 +14,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 const (
@@ -55,7 +56,12 @@ func (r *Refusal) response(head bool) []byte {
 	body := r.Reason + "\n"
 	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", r.Status, http.StatusText(r.Status))
 	_ = r.Header.Write(&b)
-	fmt.Fprintf(&b, "Connection: close\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n", len(body))
+	connection := "close"
+	if r.Header.Get("Upgrade") != "" { // which is only for this connection (RFC 9110, section 7.8)
+		connection = "close, Upgrade"
+	}
+	fmt.Fprintf(&b, "Date: %s\r\nConnection: %s\r\n", time.Now().UTC().Format(http.TimeFormat), connection)
+	fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n", len(body))
 	if !head {
 		b.WriteString(body)
 	}
