@@ -74,6 +74,7 @@ func (c *Conn) prefaceReceived(p []byte) {
 		return
 	case x.tls != nil && x.tls.shake != nil:
 		x.tls.shake.feed(p)
+		c.letShake()
 		c.adjustReceiving()
 		return
 	case c.inbox != nil:
