@@ -194,7 +194,7 @@ func (c *Conn) shaken() {
 		return // ctx ended first
 	}
 	c.begin()
-	t.received(rest) // also what tls.Conn has read already
+	t.unseal(rest, false) // also what tls.Conn has read already
 	c.tellEnd()
 }
 
