@@ -164,6 +164,17 @@ func (c *Conn) beginHandshake() {
 	t.shake = newHandshake(input)
 	c.dropInbox()
 	c.loop.engine.handshakes.begin(t)
+	c.letShake()
+}
+
+// letShake makes the loop give way to the handshakes, all at once, before it
+// sleeps. Otherwise they might have to wait until the Go scheduler takes the
+// processor away from the loop that sleeps: tens of microseconds, in which it
+// keeps looking. A worker that waits gives way anyhow.
+func (c *Conn) letShake() {
+	if c.loop.engine.workers == nil {
+		c.loop.shaking = true
+	}
 }
 
 // shaken follows up the end of a handshake.
@@ -183,7 +194,7 @@ func (c *Conn) shaken() {
 		return // ctx ended first
 	}
 	c.begin()
-	t.received(rest) // also what tls.Conn has read already
+	t.unseal(rest, false) // also what tls.Conn has read already
 	c.tellEnd()
 }
 

@@ -60,6 +60,7 @@ type Loop struct {
 	draining        bool                     // the engine is shutting down
 	aborted         bool                     // and its drain timeout is over
 	unwatched       lack                     // the driver cannot open connections
+	shaking         bool                     // handshakes were given something to do, and the loop has not made way for them
 	quietSince      int64                    // when the loop last ran out of work; 0 while it has some
 }
 
@@ -145,7 +146,8 @@ func (l *Loop) wait() error {
 		l.quietSince = 0
 		return err
 	}
-	if l.keepSpinning() {
+	if l.shaking || l.keepSpinning() {
+		l.shaking = false
 		runtime.Gosched()
 		return nil
 	}

@@ -72,6 +72,7 @@ func (c *Conn) prefaceReceived(p []byte) {
 	switch {
 	case x.tls != nil && x.tls.shake != nil && st&(ending&^draining) == 0:
 		x.tls.shake.feed(p) // what is queued leaves after the handshake, also after Close
+		c.letShake()
 		c.adjustReceiving()
 		return
 	case st&ending != 0:
@@ -99,20 +100,6 @@ func (c *Conn) goOnWithPreface() {
 	if c.inbox != nil && wholeRecord(c.inbox.Bytes()) {
 		c.beginHandshake()
 	}
-}
-
-const (
-	recordHeader    = 5  // RFC 8446, section 5.1: type, version and length
-	recordHandshake = 22 // the type of a ClientHello
-)
-
-// wholeRecord reports whether p begins with a whole record of a handshake, or
-// with something that can never be one.
-func wholeRecord(p []byte) bool {
-	if len(p) > 0 && p[0] != recordHandshake {
-		return true
-	}
-	return len(p) >= recordHeader && len(p) >= recordHeader+int(binary.BigEndian.Uint16(p[3:]))
 }
 
 // prefaceEnded follows up the end of the peer's bytes before the handler was told.

@@ -35,6 +35,7 @@ type tlsLayer struct {
 	conn    *tls.Conn
 	shake   *handshake    // nil when it is over
 	input   []byte        // the holder's; what Read may take
+	records records       // of the one that reads; where in them the tls.Conn is
 	plain   *buffer.Queue // the holder's; on its way into conn; nil when nothing
 	sealed  *buffer.Queue // guarded by owner.mu; on its way out of it; nil when nothing
 	over    bool          // the holder's; close_notify was received
@@ -62,12 +63,16 @@ func (starved) Temporary() bool { return true }
 var errStarved error = starved{}
 
 // received decrypts what has arrived.
-func (t *tlsLayer) received(p []byte) {
+func (t *tlsLayer) received(p []byte) { t.unseal(p, t.records.between() && isRecord(p)) }
+
+// unseal is received, where single says that p is one record and that tls.Conn
+// has not read any other before that it keeps.
+func (t *tlsLayer) unseal(p []byte, single bool) {
 	c := t.owner
 	t.input = p
 	for !t.failed && !t.over {
 		room := c.loop.pool.Get(max(len(t.input), leastPlain))
-		n, err := t.decrypt(room[:cap(room)])
+		n, err := t.decrypt(room[:cap(room)], single)
 		if n > 0 {
 			c.received(room[:n])
 		}
@@ -80,12 +85,17 @@ func (t *tlsLayer) received(p []byte) {
 	t.input = nil
 }
 
-// decrypt fills p as far as there is something.
-func (t *tlsLayer) decrypt(p []byte) (n int, err error) {
+// decrypt fills p as far as there is something. When what has arrived is a single
+// record, which p has room for, nothing is behind its bytes: so tls.Conn, which
+// takes long to find that out, is not asked.
+func (t *tlsLayer) decrypt(p []byte, single bool) (n int, err error) {
 	for n < len(p) && err == nil {
 		var m int
 		m, err = t.conn.Read(p[n:])
 		n += m
+		if single && err == nil {
+			err = errStarved
+		}
 	}
 	return n, err
 }
@@ -204,12 +214,15 @@ func (t *transport) Read(p []byte) (int, error) {
 	case t.under != nil:
 		return t.under.Read(p)
 	case t.shake != nil:
-		return t.shake.read((*tlsLayer)(t), p)
+		n, err := t.shake.read((*tlsLayer)(t), p)
+		t.records.follow(p[:n])
+		return n, err
 	case len(t.input) == 0:
 		return 0, errStarved
 	}
 	n := copy(p, t.input)
 	t.input = t.input[n:]
+	t.records.follow(p[:n])
 	return n, nil
 }
 

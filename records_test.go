@@ -1,0 +1,60 @@
+package epi
+
+import (
+	"encoding/binary"
+	"math/rand/v2"
+	"testing"
+)
+
+// record returns a TLS record with size bytes behind its header.
+func record(size int) []byte {
+	p := make([]byte, recordHeader+size)
+	p[0] = 23 // application data
+	binary.BigEndian.PutUint16(p[recordHeader-2:], uint16(size))
+	return p
+}
+
+// TestRecords_AreFollowedInAnyPieces compares with the places where records end.
+func TestRecords_AreFollowedInAnyPieces(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	var stream []byte
+	ends := map[int]bool{0: true}
+	for _, size := range []int{0, 1, 4, 5, 6, 500, 0, 0, 1 << 14, 1<<16 - 1, 17} {
+		stream = append(stream, record(size)...)
+		ends[len(stream)] = true
+	}
+	for _, most := range []int{1, 2, 6, 600, len(stream)} {
+		var r records
+		for at := 0; at < len(stream); {
+			n := min(1+rng.IntN(most), len(stream)-at)
+			r.follow(stream[at : at+n])
+			at += n
+			if r.between() != ends[at] {
+				t.Fatalf("pieces of at most %d: after %d bytes between is %v", most, at, r.between())
+			}
+		}
+	}
+}
+
+func TestRecords_OneIsToldFromMoreAndLess(t *testing.T) {
+	one := record(100)
+	rows := []struct {
+		name string
+		p    []byte
+		want bool
+	}{
+		{"nothing", nil, false},
+		{"a part of a header", one[:recordHeader-1], false},
+		{"a header", one[:recordHeader], false},
+		{"all but the last byte", one[:len(one)-1], false},
+		{"one", one, true},
+		{"an empty one", record(0), true},
+		{"one and a byte", append(record(100), 23), false},
+		{"two", append(record(100), record(100)...), false},
+	}
+	for _, row := range rows {
+		if got := isRecord(row.p); got != row.want {
+			t.Errorf("%s: %v", row.name, got)
+		}
+	}
+}
