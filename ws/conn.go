@@ -24,8 +24,9 @@ type Conn struct {
 	part     *message  // the callbacks'; the message under way; nil between messages
 	protocol string
 
-	heard   atomic.Bool // something has arrived since the last ping
-	stalled atomic.Bool // reading waits for the queue to empty
+	heard    atomic.Bool // something has arrived since the last ping
+	stalled  atomic.Bool // reading waits for the queue to empty
+	checking atomic.Bool // a timer will look whether it has
 
 	mu        sync.Mutex
 	timer     *epi.Timer // guarded by mu; for the upgrade, then for pings, then for closing

@@ -12,9 +12,11 @@ const (
 	// maxBacklog is the number of queued bytes above which no further frame is
 	// looked at: a few compressed bytes can ask for a large answer.
 	maxBacklog = 1 << 20
-	// backlogCheck is how often the queue is looked at meanwhile, besides
-	// OnDrain, which does not come where Engine.HighWater is above maxBacklog.
-	backlogCheck = 10 * time.Millisecond
+	// firstBacklogCheck and lastBacklogCheck are the pauses, doubling, between
+	// looks at the queue meanwhile, besides OnDrain, which does not come where
+	// Engine.HighWater is above maxBacklog.
+	firstBacklogCheck = 10 * time.Millisecond
+	lastBacklogCheck  = 320 * time.Millisecond
 )
 
 // A message is one of which a part has arrived. Frames that lie whole in the
@@ -71,17 +73,22 @@ func (c *Conn) receive() error {
 func (c *Conn) stall() {
 	c.stalled.Store(true)
 	c.conn.Pause()
-	c.conn.Loop().After(backlogCheck, c.checkBacklog)
+	if !c.checking.Swap(true) {
+		c.checkBacklogIn(firstBacklogCheck)
+	}
 }
 
-func (c *Conn) checkBacklog() {
-	switch {
-	case !c.stalled.Load():
-	case c.conn.Queued() <= maxBacklog/2:
-		c.unstall()
-	default:
-		c.conn.Loop().After(backlogCheck, c.checkBacklog)
-	}
+func (c *Conn) checkBacklogIn(pause time.Duration) {
+	c.conn.Loop().After(pause, func() {
+		c.checking.Store(false) // before the look: who stalls from now on begins to check
+		switch {
+		case !c.stalled.Load():
+		case c.conn.Queued() <= maxBacklog/2:
+			c.unstall()
+		case !c.checking.Swap(true):
+			c.checkBacklogIn(min(2*pause, lastBacklogCheck))
+		}
+	})
 }
 
 func (c *Conn) unstall() {
