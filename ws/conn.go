@@ -97,8 +97,9 @@ type opening interface {
 	failed(err error)
 }
 
-// Conn returns the connection underneath, for its addresses, its TLS state and
-// its loop. Bytes must not be written to it, nor read.
+// Conn returns the connection underneath, for its addresses, its TLS state, its
+// queue and its loop. Bytes must not be written to it, nor read, and it is not for
+// closing either: see Close and Abort.
 func (c *Conn) Conn() *epi.Conn { return c.conn }
 
 // Subprotocol returns the one agreed on, or "". It is known when Server.Handler is
@@ -150,6 +151,17 @@ func (c *Conn) Close(code Code, reason string) error {
 	c.closeSent = true
 	c.awaitEnd()
 	return nil
+}
+
+// Abort closes the connection at once, without a close frame: what is queued is
+// thrown away and the peer sees a reset. OnMessage is not called any more, and
+// OnClose is told epi.ErrAborted unless the end had another reason before. It
+// returns ErrClosed when the connection is closed already.
+func (c *Conn) Abort() error {
+	c.mu.Lock()
+	c.closeSent = true
+	c.mu.Unlock()
+	return wrapClosed(c.conn.Abort())
 }
 
 // awaitEnd bounds the time until the peer ends the connection. The caller holds mu.
