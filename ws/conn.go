@@ -23,9 +23,10 @@ type Conn struct {
 	opening  opening   // the callbacks'; nil when the upgrade is done
 	part     *message  // the callbacks'; the message under way; nil between messages
 	protocol string
+	inflated int // the callbacks'; bytes decompressed since others had their turn
 
 	heard    atomic.Bool // something has arrived since the last ping
-	stalled  atomic.Bool // reading waits for the queue to empty
+	stalled  atomic.Bool // reading waits for the queue to empty, or for others' turns
 	checking atomic.Bool // a timer will look whether it has
 
 	mu        sync.Mutex

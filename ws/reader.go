@@ -12,6 +12,9 @@ const (
 	// maxBacklog is the number of queued bytes above which no further frame is
 	// looked at: a few compressed bytes can ask for a large answer.
 	maxBacklog = 1 << 20
+	// maxInflated is the number of decompressed bytes after which other connections
+	// have their turn: what one turn reads can stand for a thousand times as much.
+	maxInflated = 1 << 20
 	// firstBacklogCheck and lastBacklogCheck are the pauses, doubling, between
 	// looks at the queue meanwhile, besides OnDrain, which does not come where
 	// Engine.HighWater is above maxBacklog.
@@ -62,6 +65,10 @@ func (c *Conn) receive() error {
 			c.stall()
 			return nil
 		}
+		if c.inflated > maxInflated {
+			c.yield()
+			return nil
+		}
 		more, err := c.step(p)
 		if err != nil || !more {
 			return err
@@ -76,6 +83,14 @@ func (c *Conn) stall() {
 	if !c.checking.Swap(true) {
 		c.checkBacklogIn(firstBacklogCheck)
 	}
+}
+
+// yield goes on reading when others have had their turn.
+func (c *Conn) yield() {
+	c.inflated = 0
+	c.stalled.Store(true)
+	c.conn.Pause()
+	c.conn.Loop().After(0, c.unstall)
 }
 
 func (c *Conn) checkBacklogIn(pause time.Duration) {
@@ -238,6 +253,7 @@ func (c *Conn) inflate(m *message) error {
 	if err := inflate(out, m.buf, c.with.maxMessage); err != nil {
 		return err
 	}
+	c.inflated += out.Len()
 	if m.op == Text && !utf8.Valid(out.Bytes()) {
 		return errNotText
 	}
