@@ -38,6 +38,7 @@ type Conn struct {
 	closeSent bool       // guarded by mu; no frame may follow
 	closeRead bool       // guarded by mu; the peer's close frame has arrived
 	over      bool       // guarded by mu; OnClose was called
+	paused    bool       // guarded by mu; by Pause
 }
 
 // settle decides the upgrade, once. What comes second, the decision or the time
@@ -100,7 +101,7 @@ type opening interface {
 
 // Conn returns the connection underneath, for its addresses, its TLS state, its
 // queue and its loop. Bytes must not be written to it, nor read, and it is not for
-// closing either: see Close and Abort.
+// pausing and closing either: the Conn has methods of its own for that.
 func (c *Conn) Conn() *epi.Conn { return c.conn }
 
 // Subprotocol returns the one agreed on, or "". It is known when Server.Handler is
@@ -150,6 +151,7 @@ func (c *Conn) Close(code Code, reason string) error {
 		return err
 	}
 	c.closeSent = true
+	c.resumeLocked() // for the answer
 	c.awaitEnd()
 	return nil
 }
@@ -163,6 +165,38 @@ func (c *Conn) Abort() error {
 	c.closeSent = true
 	c.mu.Unlock()
 	return wrapClosed(c.conn.Abort())
+}
+
+// Pause stops reading: OnMessage is not called until Resume, also not with
+// messages that have arrived. The peer's pings are not answered meanwhile, its
+// close is not heard of, and it is not given up for its silence. Called outside a
+// callback, one that is under way may still end.
+func (c *Conn) Pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closeSent || c.over {
+		return // what arrives is dropped anyway, but for the answer
+	}
+	c.paused = true
+	c.conn.Pause()
+}
+
+// Resume goes on reading.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resumeLocked()
+}
+
+func (c *Conn) resumeLocked() {
+	if !c.paused {
+		return
+	}
+	c.paused = false
+	c.heard.Store(true) // it has had no time to answer a ping
+	if !c.stalled.Load() {
+		c.conn.Resume()
+	}
 }
 
 // awaitEnd bounds the time until the peer ends the connection. The caller holds mu.
@@ -279,7 +313,7 @@ func (c *Conn) pulse() {
 	}
 	// A peer that takes bytes slowly, for which reading may have stopped, is
 	// the business of Engine.WriteTimeout.
-	if !c.heard.Swap(false) && c.conn.Queued() == 0 {
+	if !c.heard.Swap(false) && c.conn.Queued() == 0 && !c.paused {
 		if c.cause == nil {
 			c.cause = ErrPingTimeout
 		}

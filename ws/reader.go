@@ -54,11 +54,14 @@ func (c *Conn) dropPart() {
 func (c *Conn) receive() error {
 	for {
 		c.mu.Lock()
-		closed := c.closeRead
+		closed, paused := c.closeRead, c.paused
 		c.mu.Unlock()
 		p := c.conn.Unread()
 		if closed || len(p) == 0 {
 			c.conn.Discard(len(p))
+			return nil
+		}
+		if paused {
 			return nil
 		}
 		if c.conn.Queued() > maxBacklog {
@@ -78,8 +81,7 @@ func (c *Conn) receive() error {
 
 // stall stops reading until the queue is shorter.
 func (c *Conn) stall() {
-	c.stalled.Store(true)
-	c.conn.Pause()
+	c.hold()
 	if !c.checking.Swap(true) {
 		c.checkBacklogIn(firstBacklogCheck)
 	}
@@ -88,8 +90,7 @@ func (c *Conn) stall() {
 // yield goes on reading when others have had their turn.
 func (c *Conn) yield() {
 	c.inflated = 0
-	c.stalled.Store(true)
-	c.conn.Pause()
+	c.hold()
 	c.conn.Loop().After(0, c.unstall)
 }
 
@@ -106,8 +107,18 @@ func (c *Conn) checkBacklogIn(pause time.Duration) {
 	})
 }
 
+// hold stops reading until unstall, which another goroutine may call meanwhile.
+func (c *Conn) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled.Store(true)
+	c.conn.Pause()
+}
+
 func (c *Conn) unstall() {
-	if c.stalled.Swap(false) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stalled.Swap(false) && !c.paused {
 		c.conn.Resume()
 	}
 }
