@@ -8,12 +8,11 @@ import (
 	"testing"
 
 	"github.com/gobwas/ws"
-
-	"github.com/epinet/epi/internal/epitest"
 )
 
 // The tests whose names carry the number of a case show it for messages; the
-// engine's own tests show it for bytes.
+// engine's own tests show it for bytes, with TLS too. Those here that move much
+// leave TLS out.
 
 const eightMiB = 8 << 20
 
@@ -22,14 +21,6 @@ func handled(make func() Handler) *Server {
 	s := echoServer()
 	s.Handler = func(*Conn, *http.Request) Handler { return make() }
 	return s
-}
-
-// serveOn is serve with an address to listen on.
-func serveOn(t *testing.T, m epitest.Mode, address string, s *Server) *epitest.Server {
-	t.Helper()
-	es := epitest.StartOn(t, m.Engine(), address, s.Serve)
-	t.Cleanup(func() { _ = s.Close() })
-	return es
 }
 
 // draining is a handler that also wants to know of OnDrain.

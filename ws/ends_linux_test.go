@@ -123,7 +123,7 @@ func TestH03_ResetAfterMessages(t *testing.T) {
 
 // A reset while messages wait for room, in the open connection and after Close.
 func TestH03_ResetDuringWrite(t *testing.T) {
-	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for name, after := range map[string]func(c *Conn) error{
 			"open":    func(*Conn) error { return nil },
@@ -152,7 +152,7 @@ func TestH03_ResetDuringWrite(t *testing.T) {
 // Clients reset where in the upgrade they please, and as soon as it is done: who
 // has heard OnOpen hears OnClose.
 func TestH04_ResetAroundTheUpgrade(t *testing.T) {
-	const each = 10
+	const each = 5
 	ways := []string{"", requestLines[:50], requestLines, requestLines + "\r\n", requestLines + "\r\n" + text("a")}
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
@@ -497,7 +497,7 @@ func TestL07_NoCallbackInsideTheCallThatCausesIt(t *testing.T) {
 // TestL08_GarbageCollectorRunsAllTheTime moves messages through pooled buffers,
 // compressors and prepared frames.
 func TestL08_GarbageCollectorRunsAllTheTime(t *testing.T) {
-	const clients, rounds = 4, 10
+	const clients, rounds = 4, 6
 	defer debug.SetGCPercent(debug.SetGCPercent(1))
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		s := handled(func() Handler {

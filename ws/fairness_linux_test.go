@@ -19,7 +19,7 @@ import (
 )
 
 // TestF01_FloodGetsItsShare holds up the loop (or the only worker) in the
-// OnMessage of a flooding connection until fifty others have sent. What is
+// OnMessage of a flooding connection until twenty others have sent. What is
 // measured is not time but the flood's bytes, as its handler gets them, that go
 // before the others'.
 //
@@ -27,7 +27,7 @@ import (
 //	others            each sends "?"
 //	served   flood's share, some others, flood's share, … the last other
 func TestF01_FloodGetsItsShare(t *testing.T) {
-	const others, budget = 50, 64 << 10
+	const others, budget = 20, 64 << 10
 	long := strings.Repeat("*", testMax)
 	rows := []struct {
 		name, lines, frame string
@@ -36,7 +36,7 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 		{"messages", "", binary(long[:1000]), budget},
 		{"compressed messages", offerLine, packed(Binary, long), maxInflated + testMax},
 	}
-	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			e := m.Serial()
@@ -203,16 +203,17 @@ func TestF02_FaultInCallback(t *testing.T) {
 var errBoom = errors.New("boom")
 
 // TestF03_ShutdownUnderLoad stops an engine while its connections are written to
-// without pause: each message that Write took arrives whole, then 1001, although
+// without pause: each message that Send took arrives whole, then 1001, although
 // nobody answers.
 func TestF03_ShutdownUnderLoad(t *testing.T) {
-	const conns, size = 10, 5000
+	const conns, size = 4, 20_000
+	shared := Prepare(Binary, make([]byte, size))
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		var taken, opens, closes atomic.Int64
 		fill := func(c *Conn) error {
 			for c.Conn().Queued() <= 256<<10 {
-				if err := c.Write(Binary, make([]byte, size)); err != nil {
+				if err := c.Send(shared); err != nil {
 					return nil // closing has begun
 				}
 				taken.Add(1)
@@ -239,14 +240,14 @@ func TestF03_ShutdownUnderLoad(t *testing.T) {
 			})
 		}
 		epitest.WaitUntil(t, "the load is there", func() bool {
-			return opens.Load() == conns && es.Engine.Stats().BytesOut > eightMiB
+			return opens.Load() == conns && es.Engine.Stats().BytesOut > 1<<20
 		})
 		if err := es.Stop(); err != nil {
 			t.Errorf("Run returned %v", err)
 		}
 		readers.Wait()
 		if received.Load() != taken.Load() || closes.Load() != conns {
-			t.Errorf("%d messages were written and %d arrived; OnClose was called %d times", taken.Load(), received.Load(), closes.Load())
+			t.Errorf("%d messages were sent and %d arrived; OnClose was called %d times", taken.Load(), received.Load(), closes.Load())
 		}
 	})
 }
@@ -254,12 +255,13 @@ func TestF03_ShutdownUnderLoad(t *testing.T) {
 // readToClose reads messages of a size, a close frame and the end, and returns
 // the number of messages.
 func readToClose(r io.Reader, size int, code Code) (count int64, err error) {
+	buf := make([]byte, max(size, maxControl))
 	for {
 		h, err := ws.ReadHeader(r)
 		if err != nil {
 			return count, fmt.Errorf("after %d messages: %w", count, err)
 		}
-		p := make([]byte, h.Length)
+		p := buf[:min(h.Length, int64(len(buf)))]
 		if _, err := io.ReadFull(r, p); err != nil {
 			return count, fmt.Errorf("in message %d: %w", count, err)
 		}
@@ -273,8 +275,8 @@ func readToClose(r io.Reader, size int, code Code) (count int64, err error) {
 			}
 			return count, err
 		}
-		if len(p) != size {
-			return count, fmt.Errorf("a message has %d bytes", len(p))
+		if h.Length != int64(size) {
+			return count, fmt.Errorf("a message has %d bytes", h.Length)
 		}
 		count++
 	}

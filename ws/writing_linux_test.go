@@ -35,7 +35,7 @@ func writeAll(c *Conn, total int) (count int, err error) {
 func sizeOf(i int) int { return sizes[i%len(sizes)] }
 
 func TestW01_MessagesThenClose(t *testing.T) {
-	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		counts := make(chan int, 1)
 		s, ended := ends(funcs{open: func(c *Conn) error {
@@ -43,7 +43,7 @@ func TestW01_MessagesThenClose(t *testing.T) {
 			counts <- n
 			return errors.Join(err, c.Close(Normal, ""))
 		}})
-		client := serveOn(t, m, address, s).Dial()
+		client := serve(t, m, s).Dial()
 		r := open(t, client, "", "")
 		expectNumbered(t, r, epitest.Receive(t, counts), sizeOf)
 		expectClose(t, r, Normal)
@@ -68,7 +68,7 @@ func TestW02_EndThenAwait(t *testing.T) {
 		{"half-close within a frame", text("never whole")[:9], 0, io.ErrUnexpectedEOF.Error()},
 		{"close frame", bye, Normal, "websocket closed by the peer: code 1000"},
 	}
-	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			counts := make(chan int, 1)
@@ -99,7 +99,7 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 		{"within a frame", text("never whole")[:9], io.ErrUnexpectedEOF.Error()},
 		{"with a close frame", bye, "websocket closed by the peer: code 1000"},
 	}
-	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		for _, row := range rows {
 			heard := 0
@@ -110,7 +110,7 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 				heard++
 				return nil
 			}})
-			es := serveOn(t, m, address, s)
+			es := serve(t, m, s)
 			client := es.Dial()
 			open(t, client, "", "")
 			var all strings.Builder
@@ -196,6 +196,7 @@ func TestW07_StalledReaders(t *testing.T) {
 	// In a second, all connections together; the kernel's probes of full windows
 	// are some of them. A loop that spins makes thousands.
 	const mostTurns = 60
+	const muchMore = 5 << 20 // than the buffers of a client that does not read hold
 	bomb := packed(Binary, strings.Repeat("*", testMax))
 	rows := []struct {
 		name    string
@@ -210,16 +211,15 @@ func TestW07_StalledReaders(t *testing.T) {
 		{"it sends for ever and is echoed", "", binary(strings.Repeat("*", testMax)), true, echo{}.OnMessage},
 		{"compressed, it sends for ever and is echoed", offerLine, bomb, true, echo{}.OnMessage},
 		{"much is queued for it", "", text("?"), false, func(c *Conn, _ Opcode, _ []byte) error {
-			_, err := writeAll(c, eightMiB)
+			_, err := writeAll(c, muchMore)
 			return err
 		}},
 		{"the server closed it", "", text("?"), false, func(c *Conn, _ Opcode, _ []byte) error {
-			_, err := writeAll(c, eightMiB)
+			_, err := writeAll(c, muchMore)
 			return errors.Join(err, c.Close(Normal, ""))
 		}},
 	}
-	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+	run := func(t *testing.T, m epitest.Mode) {
 		e := m.Engine()
 		e.Linger = epitest.Patience
 		handlers := make(chan Handler, 1)
@@ -251,7 +251,13 @@ func TestW07_StalledReaders(t *testing.T) {
 				t.Fatalf("the echo of message %d is wrong", i)
 			}
 		}
-	})
+	}
+	for _, m := range epitest.SecureModes() { // what is ws's own here does not depend on the driver
+		t.Run(m.String(), func(t *testing.T) {
+			t.Parallel()
+			run(t, m)
+		})
+	}
 }
 
 // sendForEver sends a frame over and over until the test ends.
@@ -272,11 +278,11 @@ func sendForEver(t *testing.T, client net.Conn, frame string) {
 // by Write and by Send, and pings in between.
 func TestW08_ManyWriters(t *testing.T) {
 	const writers, messages = 32, 50
-	epitest.EachStream(t, func(t *testing.T, m epitest.Mode, address string) {
+	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		conns := make(chan *Conn, 1)
 		s, ended := ends(funcs{open: func(c *Conn) error { conns <- c; return nil }})
-		client := serveOn(t, m, address, s).DialNarrow()
+		client := serve(t, m, s).DialNarrow()
 		r := open(t, client, "", "")
 		c := epitest.Receive(t, conns)
 		var all sync.WaitGroup
