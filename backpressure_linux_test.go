@@ -179,9 +179,9 @@ func TestW07_StalledReaders(t *testing.T) {
 				t.Fatal(err)
 			}
 			row.client(t, client)
-			epitest.Settled(t, row.name, func() uint64 { return bytesMoved(e) })
+			epitest.Settled(t, row.name, func() uint64 { return epitest.BytesMoved(e) })
 		}
-		if n := turnsAtRest(t, e); n >= mostTurns {
+		if n := epitest.TurnsAtRest(t, e); n >= mostTurns {
 			t.Errorf("the loops made %.0f turns in a second without work", n)
 		}
 		if n := e.Stats().Conns; n != int64(len(rows)) {
@@ -193,25 +193,6 @@ func TestW07_StalledReaders(t *testing.T) {
 			epitest.RoundTrip(t, other, "served")
 		}
 	})
-}
-
-// turnsAtRest returns the turns of a second in which no bytes move. The kernel
-// finds a little more room in full buffers now and then, which is work.
-func turnsAtRest(t *testing.T, e *epi.Engine) float64 {
-	t.Helper()
-	for range 20 {
-		before := bytesMoved(e)
-		if turns := epitest.TurnsPerSecond(e); bytesMoved(e) == before {
-			return turns
-		}
-	}
-	t.Fatal("bytes of clients that do not read keep moving")
-	return 0
-}
-
-func bytesMoved(e *epi.Engine) uint64 {
-	st := e.Stats()
-	return st.BytesIn + st.BytesOut
 }
 
 func TestW09_QueueFull(t *testing.T) {

@@ -160,7 +160,7 @@ func runTalks(t *testing.T, es *epitest.Server, lines string, list []talk) {
 	}
 }
 
-func TestConformance(t *testing.T) {
+func TestW11_F04_Conformance(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		es := serve(t, m, echoServer())
 		runTalks(t, es, "", talks())
@@ -169,7 +169,7 @@ func TestConformance(t *testing.T) {
 }
 
 // Frames in the same segment as the request are delivered.
-func TestFramesComeWithTheRequest(t *testing.T) {
+func TestW11_FramesComeWithTheRequest(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		es := serve(t, m, echoServer())
 		if got := told(t, open(t, es.Dial(), "", text("a")+begin("b")+last("c")+bye)); got != "t:a t:bc close:1000" {
@@ -198,7 +198,7 @@ func TestRequestByteByByte(t *testing.T) {
 }
 
 // The queue has a bound however much a few compressed bytes ask for.
-func TestCompressedFloodIsAnswered(t *testing.T) {
+func TestW06_CompressedFloodIsAnswered(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		const messages = 200
 		s := echoServer()

@@ -23,9 +23,11 @@ type Conn struct {
 	opening  opening   // the callbacks'; nil when the upgrade is done
 	part     *message  // the callbacks'; the message under way; nil between messages
 	protocol string
+	inflated int // the callbacks'; bytes decompressed since others had their turn
 
-	heard   atomic.Bool // something has arrived since the last ping
-	stalled atomic.Bool // reading waits for the queue to empty
+	heard    atomic.Bool // something has arrived since the last ping
+	stalled  atomic.Bool // reading waits for the queue to empty, or for others' turns
+	checking atomic.Bool // a timer will look whether it has
 
 	mu        sync.Mutex
 	timer     *epi.Timer // guarded by mu; for the upgrade, then for pings, then for closing
@@ -36,6 +38,7 @@ type Conn struct {
 	closeSent bool       // guarded by mu; no frame may follow
 	closeRead bool       // guarded by mu; the peer's close frame has arrived
 	over      bool       // guarded by mu; OnClose was called
+	paused    bool       // guarded by mu; by Pause
 }
 
 // settle decides the upgrade, once. What comes second, the decision or the time
@@ -96,8 +99,9 @@ type opening interface {
 	failed(err error)
 }
 
-// Conn returns the connection underneath, for its addresses, its TLS state and
-// its loop. Bytes must not be written to it, nor read.
+// Conn returns the connection underneath, for its addresses, its TLS state, its
+// queue and its loop. Bytes must not be written to it, nor read, and it is not for
+// pausing and closing either: the Conn has methods of its own for that.
 func (c *Conn) Conn() *epi.Conn { return c.conn }
 
 // Subprotocol returns the one agreed on, or "". It is known when Server.Handler is
@@ -147,8 +151,52 @@ func (c *Conn) Close(code Code, reason string) error {
 		return err
 	}
 	c.closeSent = true
+	c.resumeLocked() // for the answer
 	c.awaitEnd()
 	return nil
+}
+
+// Abort closes the connection at once, without a close frame: what is queued is
+// thrown away and the peer sees a reset. OnMessage is not called any more, and
+// OnClose is told epi.ErrAborted unless the end had another reason before. It
+// returns ErrClosed when the connection is closed already.
+func (c *Conn) Abort() error {
+	c.mu.Lock()
+	c.closeSent = true
+	c.mu.Unlock()
+	return wrapClosed(c.conn.Abort())
+}
+
+// Pause stops reading: OnMessage is not called until Resume, also not with
+// messages that have arrived. The peer's pings are not answered meanwhile, its
+// close is not heard of, and it is not given up for its silence. Called outside a
+// callback, one that is under way may still end.
+func (c *Conn) Pause() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closeSent || c.over {
+		return // what arrives is dropped anyway, but for the answer
+	}
+	c.paused = true
+	c.conn.Pause()
+}
+
+// Resume goes on reading.
+func (c *Conn) Resume() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resumeLocked()
+}
+
+func (c *Conn) resumeLocked() {
+	if !c.paused {
+		return
+	}
+	c.paused = false
+	c.heard.Store(true) // it has had no time to answer a ping
+	if !c.stalled.Load() {
+		c.conn.Resume()
+	}
 }
 
 // awaitEnd bounds the time until the peer ends the connection. The caller holds mu.
@@ -265,7 +313,7 @@ func (c *Conn) pulse() {
 	}
 	// A peer that takes bytes slowly, for which reading may have stopped, is
 	// the business of Engine.WriteTimeout.
-	if !c.heard.Swap(false) && c.conn.Queued() == 0 {
+	if !c.heard.Swap(false) && c.conn.Queued() == 0 && !c.paused {
 		if c.cause == nil {
 			c.cause = ErrPingTimeout
 		}

@@ -56,7 +56,7 @@ func ends(f funcs) (*Server, <-chan error) {
 	return s, ended
 }
 
-func TestOnCloseTellsWhy(t *testing.T) {
+func TestH02_OnCloseTellsWhy(t *testing.T) {
 	angry := errors.New("angry")
 	closes := func(c *Conn) error { return c.Close(GoingAway, "restart") }
 	fails := func(*Conn, Opcode, []byte) error { return angry }
@@ -94,7 +94,7 @@ func TestOnCloseTellsWhy(t *testing.T) {
 	}
 }
 
-func TestDrainTellsGoingAway(t *testing.T) {
+func TestF03_DrainTellsGoingAway(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		es := serve(t, m, echoServer())
 		talking, silent := es.Dial(), es.Dial()
@@ -242,7 +242,7 @@ func TestCompressorKeepsToItsWindow(t *testing.T) {
 	}
 }
 
-func TestDial(t *testing.T) {
+func TestL06_Dial(t *testing.T) {
 	for _, compression := range []bool{false, true} {
 		t.Run(fmt.Sprintf("compression %t", compression), func(t *testing.T) {
 			epitest.Each(t, func(t *testing.T, m epitest.Mode) {
@@ -281,7 +281,7 @@ func TestDial(t *testing.T) {
 	}
 }
 
-func TestDialErrors(t *testing.T) {
+func TestL06_DialErrors(t *testing.T) {
 	accept := "Sec-WebSocket-Accept: %s\r\n"
 	for _, c := range []struct{ name, answer, want string }{
 		{"refused", "HTTP/1.1 403 Forbidden\r\n\r\n", "403"},
@@ -316,7 +316,7 @@ func TestDialErrors(t *testing.T) {
 	}
 }
 
-func TestDialEndsWithItsContext(t *testing.T) {
+func TestL06_DialEndsWithItsContext(t *testing.T) {
 	es := epitest.Start(t, oneMode().Engine(), func(*epi.Conn) epi.Handler { return &epitest.Funcs{} })
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Millisecond)
 	defer cancel()

@@ -12,9 +12,14 @@ const (
 	// maxBacklog is the number of queued bytes above which no further frame is
 	// looked at: a few compressed bytes can ask for a large answer.
 	maxBacklog = 1 << 20
-	// backlogCheck is how often the queue is looked at meanwhile, besides
-	// OnDrain, which does not come where Engine.HighWater is above maxBacklog.
-	backlogCheck = 10 * time.Millisecond
+	// maxInflated is the number of decompressed bytes after which other connections
+	// have their turn: what one turn reads can stand for a thousand times as much.
+	maxInflated = 1 << 20
+	// firstBacklogCheck and lastBacklogCheck are the pauses, doubling, between
+	// looks at the queue meanwhile, besides OnDrain, which does not come where
+	// Engine.HighWater is above maxBacklog.
+	firstBacklogCheck = 10 * time.Millisecond
+	lastBacklogCheck  = 320 * time.Millisecond
 )
 
 // A message is one of which a part has arrived. Frames that lie whole in the
@@ -49,15 +54,22 @@ func (c *Conn) dropPart() {
 func (c *Conn) receive() error {
 	for {
 		c.mu.Lock()
-		closed := c.closeRead
+		closed, paused := c.closeRead, c.paused
 		c.mu.Unlock()
 		p := c.conn.Unread()
 		if closed || len(p) == 0 {
 			c.conn.Discard(len(p))
 			return nil
 		}
+		if paused {
+			return nil
+		}
 		if c.conn.Queued() > maxBacklog {
 			c.stall()
+			return nil
+		}
+		if c.inflated > maxInflated {
+			c.yield()
 			return nil
 		}
 		more, err := c.step(p)
@@ -69,23 +81,44 @@ func (c *Conn) receive() error {
 
 // stall stops reading until the queue is shorter.
 func (c *Conn) stall() {
-	c.stalled.Store(true)
-	c.conn.Pause()
-	c.conn.Loop().After(backlogCheck, c.checkBacklog)
-}
-
-func (c *Conn) checkBacklog() {
-	switch {
-	case !c.stalled.Load():
-	case c.conn.Queued() <= maxBacklog/2:
-		c.unstall()
-	default:
-		c.conn.Loop().After(backlogCheck, c.checkBacklog)
+	c.hold()
+	if !c.checking.Swap(true) {
+		c.checkBacklogIn(firstBacklogCheck)
 	}
 }
 
+// yield goes on reading when others have had their turn.
+func (c *Conn) yield() {
+	c.inflated = 0
+	c.hold()
+	c.conn.Loop().After(0, c.unstall)
+}
+
+func (c *Conn) checkBacklogIn(pause time.Duration) {
+	c.conn.Loop().After(pause, func() {
+		c.checking.Store(false) // before the look: who stalls from now on begins to check
+		switch {
+		case !c.stalled.Load():
+		case c.conn.Queued() <= maxBacklog/2:
+			c.unstall()
+		case !c.checking.Swap(true):
+			c.checkBacklogIn(min(2*pause, lastBacklogCheck))
+		}
+	})
+}
+
+// hold stops reading until unstall, which another goroutine may call meanwhile.
+func (c *Conn) hold() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.stalled.Store(true)
+	c.conn.Pause()
+}
+
 func (c *Conn) unstall() {
-	if c.stalled.Swap(false) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.stalled.Swap(false) && !c.paused {
 		c.conn.Resume()
 	}
 }
@@ -234,6 +267,7 @@ func (c *Conn) inflate(m *message) error {
 	if err := inflate(out, m.buf, c.with.maxMessage); err != nil {
 		return err
 	}
+	c.inflated += out.Len()
 	if m.op == Text && !utf8.Valid(out.Bytes()) {
 		return errNotText
 	}

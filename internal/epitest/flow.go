@@ -69,3 +69,23 @@ func TurnsPerSecond(e *epi.Engine) float64 {
 	<-time.After(quietWindow)
 	return float64(e.Stats().Turns-before) / time.Since(begun).Seconds()
 }
+
+// TurnsAtRest returns the turns of a second in which no bytes move. The kernel
+// finds a little more room in full buffers now and then, which is work.
+func TurnsAtRest(t *testing.T, e *epi.Engine) float64 {
+	t.Helper()
+	for range 20 {
+		before := BytesMoved(e)
+		if turns := TurnsPerSecond(e); BytesMoved(e) == before {
+			return turns
+		}
+	}
+	t.Fatal("bytes of clients that do not read keep moving")
+	return 0
+}
+
+// BytesMoved returns how many bytes e has received and sent.
+func BytesMoved(e *epi.Engine) uint64 {
+	st := e.Stats()
+	return st.BytesIn + st.BytesOut
+}
