@@ -139,7 +139,8 @@ func (c *Conn) Ping(p []byte) error {
 // Close sends a close frame with a code that the peer may be told, or with none
 // for NoStatus, and closes the connection when the peer has answered or the
 // time for that is over. Messages that arrive meanwhile are dropped. It returns
-// ErrClosed when a close frame was sent already.
+// ErrClosed when a close frame was sent already, and epi.ErrQueueFull, having done
+// nothing, when there is no room for the frame: then wait, or Abort.
 func (c *Conn) Close(code Code, reason string) error {
 	p, err := closePayload(code, reason)
 	if err != nil {
