@@ -26,22 +26,26 @@ func isReset(err error) bool {
 
 // Both ends send their close frames before they have the other's.
 //
-//	client:  text "late"   close frame
-//	server:  text "first"  Close, Close again   (the loop is held until both have)
-//	each reads the other's message or drops it, and its close frame; OnClose hears no fault, once
+//	client:  text "hold"                text "late"   close frame
+//	server:  OnMessage (does not return...............................)
+//	test:                               "first"  Close, Close again
+//	each drops the other's message or reads it, and its close frame; OnClose hears no fault, once
 func TestH01_SimultaneousClose(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
-		conns := make(chan *Conn, 1)
-		s, ended := ends(funcs{
-			open:    func(c *Conn) error { conns <- c; return nil },
-			message: func(*Conn, Opcode, []byte) error { return errors.New("a message came after Close") },
-		})
+		held, free := make(chan *Conn, 2), make(chan struct{})
+		release := sync.OnceFunc(func() { close(free) })
+		defer release()
+		s, ended := ends(funcs{message: func(c *Conn, _ Opcode, p []byte) error {
+			held <- c
+			<-free
+			return nil
+		}})
 		es := epitest.Start(t, m.Serial(), s.Serve)
 		client := es.Dial()
 		r := open(t, client, "", "")
-		c := epitest.Receive(t, conns)
-		release := epitest.Hold(t, c.Conn().Loop())
+		epitest.Say(t, client, text("hold"))
+		c := epitest.Receive(t, held)
 		epitest.Say(t, client, text("late")+bye)
 		epitest.AwaitArrival(t, client)
 		if err := errors.Join(c.Write(Text, []byte("first")), c.Close(GoingAway, "")); err != nil {
@@ -59,6 +63,9 @@ func TestH01_SimultaneousClose(t *testing.T) {
 		}
 		if err := es.Stop(); err != nil {
 			t.Error(err)
+		}
+		if len(held) > 0 {
+			t.Error("a message came after Close")
 		}
 		if len(ended) > 0 {
 			t.Errorf("OnClose again: %v", <-ended)
