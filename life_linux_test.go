@@ -178,8 +178,9 @@ func TestL03_NumberReusedInSameBatch(t *testing.T) {
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrAborted) {
 			t.Errorf("a's cause is %v", err)
 		}
-		if heard.String() != "close" {
-			t.Errorf("a's handler heard %q", &heard)
+		// The goroutines of the portable driver may tell of a before x.
+		if got := heard.String(); got != "close" && (got != "data close" || m.Driver != epi.DriverPortable) {
+			t.Errorf("a's handler heard %q", got)
 		}
 		epitest.RoundTrip(t, c, "more")
 		epitest.CloseWrite(t, c)
