@@ -255,7 +255,7 @@ func (d *readiness) progress(s *Socket, ready poll.Mask) {
 // or the engine has had enough. A short read ends it without another call that
 // would only say EAGAIN: more bytes make a new event (epoll(7)).
 func (d *readiness) receive(s *Socket, buf []byte) {
-	budget := d.cfg.ReadBudget
+	budget, again := d.cfg.ReadBudget, false
 	for s.flags&(receiving|mayRead|closed) == receiving|mayRead {
 		if budget <= 0 {
 			d.list(s)
@@ -264,6 +264,10 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 		room := buf[:min(len(buf), budget)]
 		d.counters.Reads.Add(1)
 		n, err := sock.Read(int(s.Handle), room)
+		if err == unix.EAGAIN && s.flags&drain != 0 && !again {
+			again = true // at the mark of urgent data a pending signal has the same answer
+			continue
+		}
 		if err != nil {
 			d.readFailed(s, err)
 			return
