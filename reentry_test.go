@@ -3,7 +3,6 @@ package epi_test
 import (
 	"context"
 	"regexp"
-	"runtime"
 	"sync"
 	"testing"
 
@@ -16,22 +15,6 @@ var publicCall = regexp.MustCompile(`^github\.com/epinet/epi\.\(\*(` +
 	`Conn\)\.(Write|Send|Close|CloseWrite|Abort|Pause|Resume)|` +
 	`Loop\)\.(Do|After|Every)|Timer\)\.Stop|Listener\)\.Close|Engine\)\.(Dial|Listen))$`)
 
-// causeOnStack returns the call of the package that the caller runs inside, or
-// "".
-func causeOnStack() string {
-	pcs := make([]uintptr, 100)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		f, more := frames.Next()
-		if publicCall.MatchString(f.Function) {
-			return f.Function
-		}
-		if !more {
-			return ""
-		}
-	}
-}
-
 // A recorder notes which callbacks ran, and complains of those that ran inside
 // the call that caused them.
 type recorder struct {
@@ -41,7 +24,7 @@ type recorder struct {
 }
 
 func (r *recorder) called(callback string) {
-	if cause := causeOnStack(); cause != "" {
+	if cause := epitest.CallOnStack(publicCall); cause != "" {
 		r.t.Errorf("%s runs inside %s", callback, cause)
 	}
 	r.mu.Lock()

@@ -111,13 +111,18 @@ func (t *tlsLayer) ended(err error) {
 		c.endReading(io.EOF)
 		c.tellEnd()
 	default: // of which the peer is told by an alert
-		err = fmt.Errorf("tls: %w", err)
-		t.fail(err)
-		_ = c.end(draining, err)
+		t.giveUp(err)
 	}
 }
 
-// fail gives up: nothing but what is sealed already, an alert, can be sent. Also
+// giveUp closes the connection for an error of tls.Conn.
+func (t *tlsLayer) giveUp(err error) {
+	err = fmt.Errorf("tls: %w", err)
+	t.fail(err)
+	_ = t.owner.end(draining, err)
+}
+
+// fail ends sealing: nothing but what is sealed already, an alert, can be sent. Also
 // a connection that is closing is told why the rest is not delivered.
 func (t *tlsLayer) fail(cause error) {
 	t.failed = true
@@ -160,9 +165,7 @@ func (t *tlsLayer) encrypt() {
 		var one [1][]byte
 		n, err := t.conn.Write(t.plain.Buffers(one[:0], budget)[0])
 		if err != nil {
-			err = fmt.Errorf("tls: %w", err)
-			t.fail(err)
-			_ = c.end(draining, err)
+			t.giveUp(err)
 			return
 		}
 		budget -= n

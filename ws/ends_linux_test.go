@@ -6,7 +6,6 @@ import (
 	"io"
 	"net"
 	"regexp"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"sync"
@@ -431,20 +430,6 @@ func TestL06_ShutdownWhileDialling(t *testing.T) {
 // publicCall matches the frames of calls that could cause a callback.
 var publicCall = regexp.MustCompile(`epi/ws\.\(\*Conn\)\.(Write|Send|Ping|Close|Abort)$`)
 
-func causeOnStack() string {
-	pcs := make([]uintptr, 100)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(1, pcs)])
-	for {
-		f, more := frames.Next()
-		if publicCall.MatchString(f.Function) {
-			return f.Function
-		}
-		if !more {
-			return ""
-		}
-	}
-}
-
 // TestL07_NoCallbackInsideTheCallThatCausesIt makes the calls in OnMessage and in
 // another goroutine: a write above HighWater causes OnDrain, Abort OnClose.
 func TestL07_NoCallbackInsideTheCallThatCausesIt(t *testing.T) {
@@ -460,7 +445,7 @@ func TestL07_NoCallbackInsideTheCallThatCausesIt(t *testing.T) {
 		} {
 			var heard epitest.Words
 			called := func(what string) {
-				if cause := causeOnStack(); cause != "" {
+				if cause := epitest.CallOnStack(publicCall); cause != "" {
 					t.Errorf("%s: %s runs inside %s", name, what, cause)
 				}
 				heard.Add("%s", what)
