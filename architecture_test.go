@@ -14,16 +14,16 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "lab/proc"},
+	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc"},
 	{"internal/ringpoll"},
 	{"internal/driver"},
 	{""},
 	{"ws"},
-	{"lab", "lab/load", "metrics"},
-	{"lab/compare", "lab/study", "lab/bench"},
-	{"lab/report"},
-	{"internal/epitest", "internal/polltest", "internal/cli"},
-	{"cmd/epi", "examples", "examples/blocking", "examples/echo", "examples/lines", "examples/relay", "examples/tls", "examples/udp", "examples/websocket"},
+	{"metrics", "internal/epitest", "internal/polltest", "apps/lab", "apps/lab/load"},
+	{"apps/lab/compare", "apps/lab/study", "apps/lab/bench"},
+	{"apps/lab/report"},
+	{"apps/internal/cli"},
+	{"apps/epi", "examples", "examples/blocking", "examples/echo", "examples/lines", "examples/relay", "examples/tls", "examples/udp", "examples/websocket"},
 }
 
 // TestImportsPointOneWay compares the imports of every package, those of its
@@ -39,6 +39,20 @@ func TestImportsPointOneWay(t *testing.T) {
 			if layerOf(imported) >= layer {
 				t.Errorf("%q (layer %d) imports %q (layer %d): imports must point down", name, layer, imported, layerOf(imported))
 			}
+		}
+	}
+}
+
+// TestLibraryStandsWithoutApps holds the library apart from the programs made
+// with it: whoever imports epi gets nothing of apps, tests included.
+func TestLibraryStandsWithoutApps(t *testing.T) {
+	out, err := exec.Command("go", "list", "-test", "-deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for imported := range strings.Lines(string(out)) {
+		if name, ok := local(strings.TrimSpace(imported)); ok && strings.HasPrefix(name, "apps/") {
+			t.Errorf("the library depends on %s", name)
 		}
 	}
 }
@@ -63,10 +77,11 @@ func TestArchitectureNamesEveryPackage(t *testing.T) {
 	}
 }
 
-// packages returns this module's packages with those of the module that they import.
+// packages returns the packages of the workspace's modules with those of ours
+// that they import.
 func packages(t *testing.T) map[string][]string {
 	t.Helper()
-	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "./...").Output()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "work").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
@@ -85,7 +100,7 @@ func packages(t *testing.T) map[string][]string {
 	return imports
 }
 
-// local returns the path of a package within the module.
+// local returns the path of a package below the library's.
 func local(importPath string) (string, bool) {
 	if importPath == module {
 		return "", true

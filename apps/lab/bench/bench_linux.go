@@ -1,0 +1,289 @@
+// Package bench runs echo servers side by side under the same loads: epi with
+// each driver and both models, and its peers, whose programs are in apps/lab/peers,
+// a module of its own. Each server is a process on one CPU, the load generator
+// one on another; the servers take turns in every round.
+package bench
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/apps/lab"
+	"github.com/epinet/epi/apps/lab/load"
+)
+
+// A Config says what to compare. The zero value of a field chooses the default.
+type Config struct {
+	Self      string        // the epi binary, which is server and load generator
+	Sources   string        // directory of the peers' sources
+	Only      []string      // names of workloads; default all
+	Servers   []string      // names of servers; default all
+	Rounds    int           // default 5
+	Duration  time.Duration // measured in each run; default 1 s
+	Conns     int           // of the table of memory; default 10,000
+	Tell      func(string)  // hears what is being done
+	workloads []Workload    // for tests
+}
+
+// A Workload is a load under which the servers are compared.
+type Workload struct {
+	Name   string
+	Title  string
+	Conns  int
+	Active int
+	Depth  int
+	Size   int
+	Scheme string // what the servers speak; empty: TCP
+}
+
+// speaks returns the scheme of w.
+func (w Workload) speaks() string { return cmp.Or(w.Scheme, schemeTCP) }
+
+// Workloads are all workloads.
+var Workloads = []Workload{
+	{"small", "64 bytes, 100 connections", 100, 100, 1, 64, ""},
+	{"medium", "1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, ""},
+	{"pipelined", "64 bytes, 1,000 connections, 16 in flight", 1000, 1000, 16, 64, ""},
+	{"bulk", "64 KiB, 10 connections", 10, 10, 1, 64 << 10, ""},
+	{"idle", "1 KiB, 100 active of 10,000 connections", 10000, 100, 1, 1 << 10, ""},
+	{"tls", "TLS, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeTLS},
+	{"ws", "WebSocket, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeWS},
+	{"udp", "UDP, 64 bytes, 100 sockets, 2 in flight", 100, 100, 2, 64, schemeUDP},
+}
+
+const (
+	defaultRounds   = 5
+	defaultDuration = time.Second
+	defaultConns    = 10000
+	warmup          = 300 * time.Millisecond
+	// selectConns is what a server on select can hold beside its own descriptors.
+	selectConns = 1000
+)
+
+// A bench is a comparison under way.
+type bench struct {
+	Config
+	servers              []Server
+	serverCPU, clientCPU int
+	samples              samples
+	failures             map[string]string // by server: why it takes no further part
+	result               *lab.Result
+}
+
+// samples are the reports by workload and by server.
+type samples map[string]map[string][]*load.Report
+
+func newSamples() samples { return samples{} }
+
+// Check says what is wrong with the names in c.
+func (c Config) Check() error {
+	for _, name := range c.Only {
+		if !slices.ContainsFunc(Workloads, func(w Workload) bool { return w.Name == name }) {
+			return fmt.Errorf("unknown workload %q: choose %s", name, strings.Join(workloadNames(), ", "))
+		}
+	}
+	return nil
+}
+
+func workloadNames() []string {
+	var names []string
+	for _, w := range Workloads {
+		names = append(names, w.Name)
+	}
+	return names
+}
+
+// Run compares the servers. When ctx ends, the result is what was measured so
+// far, marked as partial.
+func Run(ctx context.Context, c Config) (*lab.Result, error) {
+	b := &bench{Config: c.withDefaults(), samples: newSamples(), failures: map[string]string{}}
+	b.result = &lab.Result{Title: "Echo servers side by side", Started: time.Now(), Machine: lab.ThisMachine()}
+	out, err := os.MkdirTemp("", "epi-peers-")
+	if err != nil {
+		return nil, err
+	}
+	defer os.RemoveAll(out)
+	b.Tell("building the peers")
+	if err := b.choose(Servers(ctx, b.Self, b.Sources, out)); err != nil {
+		return nil, err
+	}
+	b.pin()
+	b.checkEcho(ctx)
+	for round := range b.Rounds {
+		for _, w := range b.workloads {
+			b.round(ctx, round, w)
+		}
+	}
+	b.tables()
+	b.measureMemory(ctx)
+	b.measureCalls(ctx)
+	if ctx.Err() != nil {
+		b.result.Partial = "interrupted"
+	}
+	b.result.Seconds = time.Since(b.result.Started).Seconds()
+	return b.result, nil
+}
+
+func (c Config) withDefaults() Config {
+	if c.Rounds == 0 {
+		c.Rounds = defaultRounds
+	}
+	if c.Duration == 0 {
+		c.Duration = defaultDuration
+	}
+	if c.Conns == 0 {
+		c.Conns = defaultConns
+	}
+	if c.Tell == nil {
+		c.Tell = func(string) {}
+	}
+	if c.workloads != nil {
+		return c
+	}
+	for _, w := range Workloads {
+		if len(c.Only) == 0 || slices.Contains(c.Only, w.Name) {
+			c.workloads = append(c.workloads, w)
+		}
+	}
+	return c
+}
+
+// choose keeps the servers that were asked for.
+func (b *bench) choose(all []Server) error {
+	for _, name := range b.Servers {
+		if !slices.ContainsFunc(all, func(s Server) bool { return s.Name == name }) {
+			var names []string
+			for _, s := range all {
+				names = append(names, s.Name)
+			}
+			return fmt.Errorf("unknown server %q: choose %s", name, strings.Join(names, ", "))
+		}
+	}
+	for _, s := range all {
+		if len(b.Servers) > 0 && !slices.Contains(b.Servers, s.Name) {
+			continue
+		}
+		if s.Absent != "" {
+			b.failures[s.Name] = s.Absent
+		}
+		b.servers = append(b.servers, s)
+	}
+	return nil
+}
+
+func (b *bench) pin() {
+	b.serverCPU, b.clientCPU = twoCPUs()
+	if b.serverCPU < 0 {
+		b.note("server and client could not be pinned to a CPU each: the figures say less")
+	}
+}
+
+func (b *bench) note(format string, args ...any) {
+	b.result.Notes = append(b.result.Notes, fmt.Sprintf(format, args...))
+}
+
+// checkEcho leaves out servers that do not give back what they get.
+func (b *bench) checkEcho(ctx context.Context) {
+	for _, s := range b.servers {
+		w := Workload{Conns: 10, Active: 10, Depth: 4, Size: 10000, Scheme: s.scheme}
+		if !b.takesPart(ctx, s, w) {
+			continue
+		}
+		b.Tell("checking " + s.Name)
+		if _, err := b.run(ctx, s, w, 200*time.Millisecond, "--verify"); err != nil && ctx.Err() == nil {
+			b.failures[s.Name] = err.Error()
+		}
+	}
+}
+
+// takesPart reports whether s is to be run with w.
+func (b *bench) takesPart(ctx context.Context, s Server, w Workload) bool {
+	return ctx.Err() == nil && s.speaks() == w.speaks() && b.failures[s.Name] == "" && tooMany(s, w.Conns) == ""
+}
+
+// tooMany says why s cannot hold so many connections.
+func tooMany(s Server, conns int) string {
+	if s.Name == "epi select" && conns > selectConns {
+		return "select holds at most 1,024 descriptors"
+	}
+	return ""
+}
+
+// round runs every server once with w. The order changes from round to round,
+// so that nobody always follows the same neighbour.
+func (b *bench) round(ctx context.Context, round int, w Workload) {
+	for i := range b.servers {
+		s := b.servers[(i+round)%len(b.servers)]
+		if !b.takesPart(ctx, s, w) {
+			continue
+		}
+		b.Tell(fmt.Sprintf("%d/%d rounds, %s: %s", round+1, b.Rounds, w.Title, s.Name))
+		report, err := b.run(ctx, s, w, b.Duration)
+		if ctx.Err() != nil {
+			return
+		}
+		if err != nil {
+			b.note("%s, %s: %s; it takes no further part", s.Name, w.Title, err)
+			b.failures[s.Name] = err.Error()
+			continue
+		}
+		if b.samples[w.Name] == nil {
+			b.samples[w.Name] = map[string][]*load.Report{}
+		}
+		b.samples[w.Name][s.Name] = append(b.samples[w.Name][s.Name], report)
+	}
+}
+
+// run starts the server, puts it under load and ends it.
+func (b *bench) run(ctx context.Context, s Server, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
+	p, address, err := startServer(ctx, s, b.serverCPU)
+	if err != nil {
+		return nil, err
+	}
+	report, err := b.load(ctx, address, p.pid(), w, d, flags...)
+	if said := p.end(); err != nil && p.died {
+		err = fmt.Errorf("the server ended in mid-run: %s", said)
+	}
+	return report, err
+}
+
+// load runs the load generator.
+func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
+	args := append([]string{"load", w.speaks() + "://" + address, "--json", "--loops", "1", "--insecure",
+		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
+		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(),
+		"--server", strconv.Itoa(server)}, flags...)
+	cmd := exec.CommandContext(ctx, b.Self, args...)
+	var out bytes.Buffer
+	errorText := &beginning{}
+	cmd.Stdout, cmd.Stderr = &out, errorText
+	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	if err := startPinned(cmd, b.clientCPU); err != nil {
+		return nil, fmt.Errorf("start the load generator: %w", err)
+	}
+	if err := cmd.Wait(); err != nil {
+		if text := firstLine(errorText.String()); text != "" {
+			err = errors.New(strings.TrimPrefix(text, "epi: "))
+		}
+		return nil, err
+	}
+	report := &load.Report{}
+	if err := json.Unmarshal(out.Bytes(), report); err != nil {
+		return nil, fmt.Errorf("read what the load generator says: %w", err)
+	}
+	if report.Requests == 0 || report.Server == nil {
+		return nil, errors.New("no request was answered")
+	}
+	return report, nil
+}
