@@ -1,9 +1,12 @@
 package epi_test
 
 import (
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
+	"regexp"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -88,4 +91,24 @@ func isIn(sources []string, piece string) bool {
 		}
 	}
 	return false
+}
+
+// TestCasesAreCatalogued looks for the case of each test's name in docs/cases.md.
+func TestCasesAreCatalogued(t *testing.T) {
+	page, err := os.ReadFile("docs/cases.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile(`func Test([PLWHRTFD]|Hunt|Hostile|Program)(\d+)_`)
+	for _, source := range goFiles(t) {
+		for _, match := range name.FindAllStringSubmatch(source, -1) {
+			number, err := strconv.Atoi(match[2])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !regexp.MustCompile(fmt.Sprintf(`\b%s%d\b`, match[1], number)).Match(page) {
+				t.Errorf("docs/cases.md has no case %s%d", match[1], number)
+			}
+		}
+	}
 }
