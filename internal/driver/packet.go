@@ -32,6 +32,7 @@ type PacketSocket struct {
 
 	token    slab.Token
 	wide     bool      // its addresses are those of IPv6
+	internet bool      // it is no Unix socket
 	segments int       // longest datagrams that are sent as segments of one; 0: none are
 	want     poll.Mask // what is waited for
 	armed    poll.Mask // what the kernel was asked for

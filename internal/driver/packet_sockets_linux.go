@@ -49,8 +49,8 @@ func packetHandle(fd int, err error) (Handle, Endpoint, error) {
 // adoptPacket gives s a token.
 func (d *descriptors) adoptPacket(s *PacketSocket) {
 	d.room.prepare(d.cfg)
-	s.wide, s.segments = sock.Wide(int(s.Handle)), 0
-	if sock.Internet(int(s.Handle)) {
+	s.wide, s.internet, s.segments = sock.Wide(int(s.Handle)), sock.Internet(int(s.Handle)), 0
+	if s.internet {
 		s.segments = math.MaxUint16
 	}
 	s.want, s.armed, s.ending = 0, 0, false
@@ -71,7 +71,7 @@ func (d *descriptors) endPacket(s *PacketSocket) {
 func (d *descriptors) receivePackets(s *PacketSocket) {
 	in := d.room.in
 	d.counters.Reads.Add(1)
-	n, err := in.Read(int(s.Handle))
+	n, err := in.Read(int(s.Handle), s.internet)
 	if err == unix.EAGAIN {
 		return
 	}
@@ -146,7 +146,7 @@ func (d *descriptors) sendPackets(s *PacketSocket, batch []Datagram) (n int, pen
 		return n, false, nil
 	case err != unix.EAGAIN:
 		return 0, false, os.NewSyscallError("sendmmsg", err)
-	case !sock.Internet(int(s.Handle)) && s.Remote == (Endpoint{}):
+	case !s.internet && s.Remote == (Endpoint{}):
 		// It is the peer's queue that is full, and this socket is writable all
 		// the time (unix(7)).
 		return 0, false, ErrBusy

@@ -98,7 +98,9 @@ func packetSocket(network string, family int) (int, error) {
 			return -1, os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
 	}
-	if family != unix.AF_UNIX {
+	if family == unix.AF_UNIX {
+		refuseRights(fd)
+	} else {
 		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // of Linux 5.0; without it each comes alone
 	}
 	return fd, nil
@@ -163,6 +165,8 @@ type PacketReader struct {
 	control []groControl
 	used    int // headers that the last Read has changed
 
+	internet bool // what the headers were made ready for
+
 	paths map[string]string // names of Unix sockets, so that each is made once
 	scope uint32            // the interface that was looked up last
 	zone  string            // and its name
@@ -207,23 +211,20 @@ func NewPacketReader(count, size int) *PacketReader {
 		h.Iov = &r.vectors[i]
 		h.SetIovlen(1)
 		h.Name = (*byte)(unsafe.Pointer(&r.names[i]))
-		h.Control = (*byte)(unsafe.Pointer(&r.control[i]))
 	}
 	return r
 }
 
 // Read receives what has arrived, at most as many messages as there is room for,
 // and returns their number. It returns unix.EAGAIN when nothing has arrived, and
-// errors that wait on the socket.
-func (r *PacketReader) Read(fd int) (int, error) {
-	for i := range r.headers[:r.used] {
-		h := &r.headers[i].Hdr
-		h.Namelen = unix.SizeofSockaddrAny
-		h.SetControllen(int(unsafe.Sizeof(groControl{})))
-	}
-	r.used, r.scope = 0, 0
+// errors that wait on the socket. internet says what kind of socket it is: one of
+// the Unix kind gets no room for control messages, because the kernel would put
+// into it, as new descriptors of this process, whatever files the sender passes
+// (SCM_RIGHTS, unix(7)).
+func (r *PacketReader) Read(fd int, internet bool) (int, error) {
+	r.prepare(internet)
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.headers[0])), uintptr(len(r.headers)), unix.MSG_DONTWAIT, 0, 0)
+		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.headers[0])), uintptr(len(r.headers)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC, 0, 0)
 		switch errno {
 		case unix.EINTR:
 			continue
@@ -232,6 +233,26 @@ func (r *PacketReader) Read(fd int) (int, error) {
 			return int(n), nil
 		}
 		return 0, errno
+	}
+}
+
+// prepare makes the headers that the last Read has changed ready for the next,
+// and all of them when that is for the other kind of socket.
+func (r *PacketReader) prepare(internet bool) {
+	used := r.headers[:r.used]
+	if r.internet != internet {
+		used = r.headers
+	}
+	r.used, r.scope, r.internet = 0, 0, internet
+	for i := range used {
+		h := &used[i].Hdr
+		h.Namelen = unix.SizeofSockaddrAny
+		h.Control = nil
+		h.SetControllen(0)
+		if internet {
+			h.Control = (*byte)(unsafe.Pointer(&r.control[i]))
+			h.SetControllen(int(unsafe.Sizeof(groControl{})))
+		}
 	}
 }
 

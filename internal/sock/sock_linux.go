@@ -192,7 +192,9 @@ func Unacked(fd int) int {
 }
 
 // NetConn makes a connection of package net of fd, which is closed if that fails.
+// A Unix one takes files again: what refuseRights refuses is now for its user.
 func NetConn(fd int) (net.Conn, error) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 1) // for a TCP socket it means nothing and fails
 	f := os.NewFile(uintptr(fd), "")
 	defer f.Close() // FileConn has a duplicate
 	return net.FileConn(f)
@@ -268,6 +270,14 @@ func internetSockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err er
 		sa6.ZoneId = uint32(ifi.Index)
 	}
 	return unix.AF_INET6, sa6, nil
+}
+
+// refuseRights has the kernel refuse the files that a peer wants to pass to a
+// Unix socket, and to the connections of a listening one. Nobody would take them
+// up; but the last close of such a file would fall to whoever receives the bytes
+// that it came with, and can block.
+func refuseRights(fd int) {
+	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) // of Linux 6.16; without it they are closed unseen
 }
 
 // Listen makes a listening socket. An address without IP listens on every
@@ -368,6 +378,7 @@ func prepareAdopted(fd int, addr net.Addr) error {
 // setListenOptions sets what accepted connections inherit, too.
 func setListenOptions(fd, family int, network string, reusePort bool) error {
 	if family == unix.AF_UNIX {
+		refuseRights(fd)
 		return nil
 	}
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
@@ -431,11 +442,11 @@ func Connect(local netip.Addr, addr net.Addr) (fd int, err error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	if family != unix.AF_UNIX {
-		if err := setStreamOptions(fd); err != nil {
-			_ = unix.Close(fd)
-			return -1, err
-		}
+	if family == unix.AF_UNIX {
+		refuseRights(fd)
+	} else if err := setStreamOptions(fd); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	if local.IsValid() {
 		if err := bindAddress(fd, local); err != nil {

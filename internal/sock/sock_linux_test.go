@@ -314,3 +314,43 @@ func TestBacklogFollowsTheSystem(t *testing.T) {
 		t.Errorf("the backlog is %d", backlog())
 	}
 }
+
+// TestPacketReaderTakesNoFiles reads a socket to which the kernel lets files be
+// passed, after a read of one that gets control messages.
+func TestPacketReaderTakesNoFiles(t *testing.T) {
+	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(fds[0])
+	defer unix.Close(fds[1])
+	r := NewPacketReader(4, 100)
+	internet, err := BindPacket("udp4", netip.MustParseAddrPort("127.0.0.1:0"), "", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(internet)
+	if _, err := r.Read(internet, true); err != unix.EAGAIN {
+		t.Fatal(err)
+	}
+	next := func() int {
+		fd, err := unix.Dup(fds[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		unix.Close(fd)
+		return fd
+	}
+	before := next()
+	for range 3 {
+		if err := unix.Sendmsg(fds[0], []byte("x"), unix.UnixRights(fds[0], fds[0]), nil, 0); err != nil {
+			t.Fatal(err)
+		}
+		if n, err := r.Read(fds[1], false); n != 1 || err != nil {
+			t.Fatalf("%d messages, %v", n, err)
+		}
+	}
+	if after := next(); after != before {
+		t.Errorf("the next free descriptor was %d, now it is %d", before, after)
+	}
+}
