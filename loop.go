@@ -113,6 +113,16 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	return l, nil
 }
 
+// Index returns the loop's number, with which Engine.Loop returns it: from 0 to
+// one less than the engine has loops (len(Stats.Loops)). It may be called from any
+// goroutine.
+//
+// It is for state that each loop has for itself, such as a slice with an element
+// for each loop: only callbacks of its connections, tasks and timers run on a
+// loop, one at a time, so such state needs no lock. With Engine.Workers the
+// callbacks of connections run elsewhere, and it does.
+func (l *Loop) Index() int { return l.id }
+
 // run is the loop: its phases, in order, until the engine has shut down and
 // everything is closed.
 func (l *Loop) run() error {
