@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -156,8 +157,9 @@ func (c *Conn) LocalAddr() net.Addr {
 }
 
 // Unread returns the bytes that have arrived and were not consumed. They are
-// valid until the callback returns or Discard or Read is called. Callbacks only.
-func (c *Conn) Unread() []byte { return c.unread }
+// valid until the callback returns or Discard or Read is called, and have no
+// room behind them: append copies. Callbacks only.
+func (c *Conn) Unread() []byte { return slices.Clip(c.unread) }
 
 // Discard consumes the first n unread bytes, or all when there are fewer, and
 // returns how many it consumed. Callbacks only.

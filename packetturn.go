@@ -3,6 +3,7 @@ package epi
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/epinet/epi/internal/driver"
 )
@@ -296,7 +297,7 @@ func (c *PacketConn) deliver(batch []driver.Datagram) (n int) {
 			return len(batch) // Close throws away what comes after it
 		}
 		n = i + 1
-		c.handler.OnPacket(c, batch[i].Bytes, PacketAddr(batch[i].Peer))
+		c.handler.OnPacket(c, slices.Clip(batch[i].Bytes), PacketAddr(batch[i].Peer))
 	}
 	return n
 }

@@ -29,6 +29,7 @@ import (
 	"io"
 	"iter"
 	"math"
+	"slices"
 )
 
 // DefaultMax is the bound of a message where none is given. It is that of
@@ -97,7 +98,7 @@ type Reader struct {
 
 // Next takes the next message out of src. The message aliases the buffer of
 // src: it is valid until the callback in which Next was called returns, and
-// must be copied to be kept. An empty message is not nil.
+// must be copied to be kept; append does so. An empty message is not nil.
 //
 // The error is ErrIncomplete when src holds no whole message, ErrTooLong when
 // the message is above the bound, io.EOF when the Framing has ended the stream
@@ -121,7 +122,7 @@ func (r *Reader) Next(src Source) (msg []byte, err error) {
 		}
 		r.take(src, n)
 		if msg != nil {
-			return msg, nil
+			return slices.Clip(msg), nil
 		}
 	}
 }
@@ -165,7 +166,7 @@ func (r *Reader) Tail(src Source) (msg []byte, err error) {
 		}
 		r.take(src, n)
 		if msg != nil {
-			return msg, nil
+			return slices.Clip(msg), nil
 		}
 	}
 }
@@ -192,7 +193,7 @@ func (r *Reader) fail(src Source, n int, msg []byte, err error) ([]byte, error) 
 	if msg == nil {
 		return nil, io.EOF
 	}
-	return msg, nil
+	return slices.Clip(msg), nil
 }
 
 // within returns ErrTooLong unless a message of at least size bytes may be.

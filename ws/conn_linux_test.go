@@ -68,14 +68,14 @@ func TestH02_OnCloseTellsWhy(t *testing.T) {
 		says    string
 		told    string
 	}{
-		{"the peer closes", funcs{}, closing(4000, "bye"), "close:4000", "websocket closed by the peer: code 4000: bye"},
+		{"the peer closes", funcs{}, closing(4000, "bye"), "close:4000", "websocket closed by the peer: code 4000: \"bye\""},
 		{"the peer closes without a code", funcs{}, frame(true, 0, ws.OpClose, ""), "close", "websocket closed by the peer: code 1005"},
-		{"the peer breaks a rule", funcs{}, last("a"), "close:1002", "websocket closed: code 1002: continuation of no message"},
+		{"the peer breaks a rule", funcs{}, last("a"), "close:1002", "websocket closed: code 1002: \"continuation of no message\""},
 		{"the stream ends", funcs{}, "", "", io.ErrUnexpectedEOF.Error()},
 		{"the stream ends within a frame", funcs{}, text("abc")[:7], "", io.ErrUnexpectedEOF.Error()},
 		{"Close, answered", funcs{open: closes}, text("late") + closing(GoingAway, ""), "close:1001", "<nil>"},
 		{"an error", funcs{message: fails}, text("a"), "close:1011", "angry"},
-		{"an error with a code", funcs{message: chooses}, text("a"), "close:1008", "websocket closed: code 1008: no"},
+		{"an error with a code", funcs{message: chooses}, text("a"), "close:1008", "websocket closed: code 1008: \"no\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			epitest.Each(t, func(t *testing.T, m epitest.Mode) {

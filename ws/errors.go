@@ -58,6 +58,7 @@ type CloseError struct {
 	Remote bool // the peer sent it
 }
 
+// Error quotes the reason: it may be the peer's, and contain anything.
 func (e *CloseError) Error() string {
 	who := "closed"
 	if e.Remote {
@@ -66,7 +67,7 @@ func (e *CloseError) Error() string {
 	if e.Reason == "" {
 		return fmt.Sprintf("websocket %s: code %d", who, e.Code)
 	}
-	return fmt.Sprintf("websocket %s: code %d: %s", who, e.Code, e.Reason)
+	return fmt.Sprintf("websocket %s: code %d: %q", who, e.Code, e.Reason)
 }
 
 // violation is the error for a peer that broke a rule.

@@ -2,6 +2,7 @@ package ws
 
 import (
 	"bytes"
+	"crypto/rand"
 	"math"
 	"sync"
 
@@ -97,6 +98,26 @@ func headerSize(p []byte) int {
 	return size
 }
 
+// masks are random bytes from which masks are taken: they must be such that nobody
+// can foresee them (RFC 6455, section 5.3).
+type masks struct {
+	random [256 * maskSize]byte
+	used   int // of random
+}
+
+var maskPool = sync.Pool{New: func() any { return &masks{used: len(masks{}.random)} }}
+
+func newMask() (mask [maskSize]byte) {
+	m := maskPool.Get().(*masks)
+	defer maskPool.Put(m)
+	if m.used == len(m.random) {
+		_, _ = rand.Read(m.random[:]) // it never fails
+		m.used = 0
+	}
+	m.used += copy(mask[:], m.random[m.used:])
+	return mask
+}
+
 // maxScratch bounds the buffers that are kept, and the frames that are copied
 // twice instead of allocated.
 const maxScratch = 64 << 10
@@ -105,7 +126,7 @@ const maxScratch = 64 << 10
 func appendFrame(b *bytes.Buffer, op Opcode, rsv byte, masked bool, p []byte) {
 	h := ws.Header{Fin: true, OpCode: op, Rsv: rsv, Length: int64(len(p)), Masked: masked}
 	if masked {
-		h.Mask = ws.NewMask()
+		h.Mask = newMask()
 	}
 	b.Grow(ws.MaxHeaderSize + len(p))
 	_ = ws.WriteHeaderBuffer(b, h, b.AvailableBuffer()) // a Buffer takes everything

@@ -8,7 +8,7 @@ package ws
 type Handler interface {
 	// OnMessage is called with each whole message, of opcode Text, which is
 	// valid UTF-8 then, or Binary. p is valid until OnMessage returns and may be
-	// changed. An error closes the connection: with the code of a *[CloseError],
+	// changed; it has no room behind it: append copies. An error closes the connection: with the code of a *[CloseError],
 	// or with InternalError.
 	OnMessage(c *Conn, op Opcode, p []byte) error
 

@@ -5,30 +5,45 @@ import (
 	"sync"
 )
 
-// A Prepared message is encoded once, and compressed once, for any number of
-// connections.
+// A Prepared message is encoded once, and compressed at most once for each window
+// that its receivers have, for any number of connections.
 type Prepared struct {
 	op         Opcode
 	payload    []byte
-	plain      func() []byte
-	compressed [maxWindow + 1]func() []byte // nil when it does not pay
+	plain      preparedFrame
+	compressed [maxWindow - minWindow + 1]preparedFrame // by the bits of the window
+}
+
+// A preparedFrame is made when the first connection needs it.
+type preparedFrame struct {
+	once  sync.Once
+	bytes []byte
+}
+
+func (f *preparedFrame) get(encode func() []byte) []byte {
+	f.once.Do(func() { f.bytes = encode() })
+	return f.bytes
 }
 
 // Prepare makes a message ready to be sent; p must not change any more.
-func Prepare(op Opcode, p []byte) *Prepared {
-	m := &Prepared{op: op, payload: p}
-	m.plain = sync.OnceValue(func() []byte { return encode(op, 0, p) })
-	for bits := uint8(minWindow); bits <= maxWindow; bits++ {
-		m.compressed[bits] = sync.OnceValue(func() []byte {
-			z := deflate(p, bits)
-			defer buffers.put(z)
-			if z.Len() >= len(p) {
-				return m.plain()
-			}
-			return encode(op, rsv1, z.Bytes())
-		})
-	}
-	return m
+func Prepare(op Opcode, p []byte) *Prepared { return &Prepared{op: op, payload: p} }
+
+// plainFrame returns the frame for connections without compression.
+func (m *Prepared) plainFrame() []byte {
+	return m.plain.get(func() []byte { return encode(m.op, 0, m.payload) })
+}
+
+// compressedFrame returns the frame for a window, a plain one when compressing
+// does not pay.
+func (m *Prepared) compressedFrame(window uint8) []byte {
+	return m.compressed[window-minWindow].get(func() []byte {
+		z := deflate(m.payload, window)
+		defer buffers.put(z)
+		if z.Len() >= len(m.payload) {
+			return m.plainFrame()
+		}
+		return encode(m.op, rsv1, z.Bytes())
+	})
 }
 
 func encode(op Opcode, rsv byte, p []byte) []byte {
@@ -43,15 +58,19 @@ func (c *Conn) Send(m *Prepared) error {
 	if c.with.client {
 		return c.Write(m.op, m.payload)
 	}
-	frame := m.plain
-	if c.window != 0 && len(m.payload) >= c.with.compressFrom {
-		frame = m.compressed[c.window]
-	}
-	p := frame()
+	p := m.frame(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.open || c.closeSent || c.over {
 		return ErrClosed
 	}
 	return wrapClosed(c.conn.Send(p))
+}
+
+// frame returns the frame for a connection to a client.
+func (m *Prepared) frame(c *Conn) []byte {
+	if c.window != 0 && len(m.payload) >= c.with.compressFrom {
+		return m.compressedFrame(c.window)
+	}
+	return m.plainFrame()
 }

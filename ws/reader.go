@@ -1,6 +1,7 @@
 package ws
 
 import (
+	"slices"
 	"sync"
 	"time"
 	"unicode/utf8"
@@ -282,7 +283,7 @@ func (c *Conn) deliver(op Opcode, p []byte) error {
 	if closing {
 		return nil
 	}
-	if err := c.handler.OnMessage(c, op, p); err != ErrClosed {
+	if err := c.handler.OnMessage(c, op, slices.Clip(p)); err != ErrClosed {
 		return err
 	}
 	return nil // it has closed the connection itself, and then written
