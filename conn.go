@@ -253,14 +253,21 @@ func (c *Conn) outbox() *buffer.Queue {
 
 // release unlocks mu and sees to it that what is to do gets a turn.
 func (c *Conn) release() {
-	wanted := c.todo != 0 && c.state.Load()&scheduled == 0
-	if wanted {
-		c.set(scheduled)
-	}
+	wanted := c.wantsTurn()
 	c.mu.Unlock()
 	if wanted {
 		c.loop.enqueue(c)
 	}
+}
+
+// wantsTurn reports whether there is something to do, and no turn yet, which the
+// caller then sees to. It holds mu.
+func (c *Conn) wantsTurn() bool {
+	if c.todo == 0 || c.state.Load()&scheduled != 0 {
+		return false
+	}
+	c.set(scheduled)
+	return true
 }
 
 // set and unset change the state. The caller holds mu.

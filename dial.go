@@ -86,7 +86,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
-	l := e.leastLoop()
+	l := e.lighterLoop()
 	from := &origin{unix: to.network == "unix", dials: true}
 	if to.tls {
 		from.tls = clientConfig(cmp.Or(o.TLS, e.TLS), to.host)

@@ -7,11 +7,14 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
+	"math/rand/v2"
 	"runtime/pprof"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/cpu"
 
 	"github.com/epinet/epi/internal/driver"
 )
@@ -145,9 +148,14 @@ type Engine struct {
 	context  context.Context // ends when the engine begins to drain
 	cancel   context.CancelFunc
 
-	conns     atomic.Int64 // open connections, for MaxConns
 	undrained atomic.Int64 // connections that did not drain in time
 	stopping  atomic.Bool
+
+	// All loops write this for each connection. It is apart from what they read
+	// for each message.
+	_     cpu.CacheLinePad
+	conns atomic.Int64 // open connections, for MaxConns
+	_     cpu.CacheLinePad
 
 	handshakes handshakes
 
@@ -344,6 +352,39 @@ func (e *Engine) Loop(i int) (*Loop, error) {
 	return e.loops[i], nil
 }
 
+// Conns returns the connections that are there now, those that are opening or
+// closing among them, for an administrator's list. It asks every loop and waits
+// for the answers, so it must not be called on a loop: not in a callback, but
+// with workers, nor in a task or timer. Before Run it waits, and when the engine
+// has ended there are none. The error is that of ctx, or ErrTooManyTasks.
+func (e *Engine) Conns(ctx context.Context) ([]*Conn, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	answers := make(chan []*Conn, len(e.loops))
+	asked := 0
+	for _, l := range e.loops {
+		err := l.Do(func() { answers <- l.conns() })
+		if errors.Is(err, ErrShutdown) {
+			continue // its connections have ended before
+		}
+		if err != nil {
+			return nil, err
+		}
+		asked++
+	}
+	var all []*Conn
+	for range asked {
+		select {
+		case conns := <-answers:
+			all = append(all, conns...)
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return all, nil
+}
+
 // enter admits a connection, unless there are MaxConns.
 func (e *Engine) enter() bool {
 	if e.conns.Add(1) <= int64(e.cfg.maxConns) {
@@ -356,11 +397,20 @@ func (e *Engine) enter() bool {
 // leave ends what enter began.
 func (e *Engine) leave() { e.conns.Add(-1) }
 
-// leastLoop returns the loop with the fewest connections.
-func (e *Engine) leastLoop() *Loop {
-	return slices.MinFunc(e.loops, func(a, b *Loop) int {
-		return int(a.live.Load() - b.live.Load())
-	})
+// lighterLoop returns a loop with few connections: of two that it picks at
+// random, the one that has fewer. That keeps loops nearly as even as looking at
+// all of them would, whose counters every other loop writes.
+func (e *Engine) lighterLoop() *Loop {
+	n := len(e.loops)
+	if n == 1 {
+		return e.loops[0]
+	}
+	first := rand.IntN(n)
+	a, b := e.loops[first], e.loops[(first+1+rand.IntN(n-1))%n]
+	if b.live.Load() < a.live.Load() {
+		return b
+	}
+	return a
 }
 
 // addListener makes ln known and lets the loops watch it.

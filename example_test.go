@@ -1,6 +1,7 @@
 package epi_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
@@ -172,3 +173,46 @@ func ExampleDrainHandler() {
 	// 8388608 <nil>
 	// run: <nil>
 }
+
+// Everybody in the room gets what one of them says, and all get it in one order.
+func ExampleGroup() {
+	var e epi.Engine
+	var room epi.Group
+	ln, err := e.Listen("tcp://127.0.0.1:0", func(*epi.Conn) epi.Handler { return &guest{room: &room} })
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	fmt.Fprint(c, "hello")
+	heard := make([]byte, len("hello"))
+	if _, err := io.ReadFull(c, heard); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(string(heard))
+
+	cancel()
+	fmt.Println("run:", <-done, room.Len())
+	// Output:
+	// hello
+	// run: <nil> 0
+}
+
+// A guest says things to everybody in the room.
+type guest struct{ room *epi.Group }
+
+func (g *guest) OnOpen(c *epi.Conn) error { return g.room.Add(c) }
+
+func (g *guest) OnData(c *epi.Conn) error {
+	said := bytes.Clone(c.Unread()) // Send keeps it
+	c.Discard(len(said))
+	return g.room.Send(said)
+}
+
+func (g *guest) OnClose(*epi.Conn, error) {} // it has left the room by itself

@@ -286,8 +286,8 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	_ = l.post(func() { l.adopt(c) }, maxQueue)
 }
 
-// imbalance is how many connections more than the emptiest loop a loop may
-// have before it gives new ones away.
+// imbalance is how many connections more than a lighter loop a loop may have
+// before it gives new ones away.
 const imbalance = 8
 
 // share returns the loop that a new connection should live on.
@@ -295,8 +295,8 @@ func (l *Loop) share() *Loop {
 	if len(l.engine.loops) == 1 || l.cfg.reusePort {
 		return l // with reusePort the kernel has chosen
 	}
-	if least := l.engine.leastLoop(); l.live.Load() > least.live.Load()+imbalance {
-		return least
+	if other := l.engine.lighterLoop(); l.live.Load() > other.live.Load()+imbalance {
+		return other
 	}
 	return l
 }

@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/sys/cpu"
+
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/wheel"
@@ -29,13 +31,18 @@ type Loop struct {
 
 	// live counts connections from their acceptance or Dial to the end of
 	// OnClose, and packet sockets likewise. The loop does not end before it is 0.
+	// Other loops write it; it is apart from what this one reads in every turn.
+	_    cpu.CacheLinePad
 	live atomic.Int64
+	_    cpu.CacheLinePad
 	// work says which of the queues below have something in them, so that a
 	// phase without work takes no lock. Set under mu.
 	work atomic.Uint32
 	// nextTimer is the earliest deadline, math.MaxInt64 when there is none.
 	// Set under mu.
 	nextTimer atomic.Int64
+	// groupTasks counts the tasks of groups that wait.
+	groupTasks atomic.Int64
 
 	mu        sync.Mutex
 	tasks     []func()              // guarded by mu; tasks[:firstTask] were taken
@@ -54,6 +61,8 @@ type Loop struct {
 
 	// Of the loop goroutine.
 	batch           []func()                 // tasks of this turn
+	visited         int                      // members of groups that they visited
+	memberships     map[*Conn]*membership    // of the connections that are in groups
 	packetConns     map[*PacketConn]struct{} // packet sockets that are open
 	finishedPackets []*PacketConn            // and those that this turn closes
 	listening       int                      // listening sockets that this loop watches
@@ -256,44 +265,75 @@ func (l *Loop) Do(fn func()) error { return l.post(fn, l.cfg.maxTasks) }
 // post is Do with another bound; the engine's own tasks have none, because
 // there are no more of them than connections and listeners.
 func (l *Loop) post(fn func(), bound int) error {
-	l.mu.Lock()
-	if l.stopped {
-		l.mu.Unlock()
-		return ErrShutdown
-	}
-	if len(l.tasks)-l.firstTask >= bound {
-		l.mu.Unlock()
-		l.count.tasksRefused.Add(1)
-		return fmt.Errorf("%w: %d", ErrTooManyTasks, bound)
-	}
-	l.tasks = append(l.tasks, fn)
-	sleeping := l.give(hasTasks)
-	l.mu.Unlock()
+	sleeping, err := l.submit(fn, bound)
 	if sleeping {
 		l.wake()
 	}
-	return nil
+	return err
 }
 
-// runTasks runs what was posted before the phase began, at most the budget.
+// submit is post, but for waking the loop, which the caller has to do if it
+// sleeps.
+func (l *Loop) submit(fn func(), bound int) (sleeping bool, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped {
+		return false, ErrShutdown
+	}
+	if len(l.tasks)-l.firstTask >= bound {
+		return false, l.refuseTask(bound)
+	}
+	l.tasks = append(l.tasks, fn)
+	return l.give(hasTasks), nil
+}
+
+func (l *Loop) refuseTask(bound int) error {
+	l.count.tasksRefused.Add(1)
+	return fmt.Errorf("%w: %d", ErrTooManyTasks, bound)
+}
+
+// visitBudget bounds the members of groups that the tasks of one turn visit.
+const visitBudget = 1 << 16
+
+// runTasks runs what was posted before the phase began, at most the budgets.
 func (l *Loop) runTasks() {
 	if l.work.Load()&hasTasks == 0 {
 		return
 	}
+	batch := l.takeTasks()
+	l.visited = 0
+	ran := 0
+	for ran < len(batch) && l.visited < visitBudget {
+		fn := batch[ran]
+		batch[ran] = nil
+		ran++
+		l.guard("task", fn)
+	}
+	l.returnTasks(batch[ran:])
+	clear(batch[ran:])
+	l.batch = batch
+	l.count.tasks.Add(uint64(ran))
+}
+
+// takeTasks returns the tasks of this turn.
+func (l *Loop) takeTasks() []func() {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	count := min(len(l.tasks)-l.firstTask, l.cfg.taskBudget)
 	waiting := l.tasks[l.firstTask:][:count]
 	batch := append(l.batch[:0], waiting...)
 	clear(waiting)
 	l.firstTask += count
+	return batch
+}
+
+// returnTasks puts those that were not run back to where they were.
+func (l *Loop) returnTasks(rest []func()) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.firstTask -= len(rest)
+	copy(l.tasks[l.firstTask:], rest)
 	l.compactTasks()
-	l.mu.Unlock()
-	for i, fn := range batch {
-		batch[i] = nil
-		l.guard("task", fn)
-	}
-	l.batch = batch
-	l.count.tasks.Add(uint64(count))
 }
 
 // waitingTasks returns the number of tasks that wait for their turn.
@@ -413,13 +453,16 @@ func (l *Loop) unschedule(t *wheel.Timer) bool {
 	return true
 }
 
-// enqueue gives c a turn: on the loop in the next flush phase, or by a worker.
-func (l *Loop) enqueue(c *Conn) {
+// enqueue gives connections their turns: on the loop in the next flush phase, or
+// by workers.
+func (l *Loop) enqueue(conns ...*Conn) {
 	if l.engine.workers != nil {
-		l.engine.workers.push(c)
+		for _, c := range conns {
+			l.engine.workers.push(c)
+		}
 		return
 	}
-	put(l, &l.dirty, hasDirty, c)
+	put(l, &l.dirty, hasDirty, conns...)
 }
 
 // A turnList is connections, or packet sockets, that wait for a phase of the
@@ -429,10 +472,13 @@ type turnList[T any] struct {
 	spare   []T // the loop's; the room of the batch before
 }
 
-// put adds c to a list of the loop and wakes the loop if it sleeps.
-func put[T any](l *Loop, list *turnList[T], bit uint32, c T) {
+// put adds to a list of the loop and wakes the loop if it sleeps.
+func put[T any](l *Loop, list *turnList[T], bit uint32, conns ...T) {
+	if len(conns) == 0 {
+		return
+	}
 	l.mu.Lock()
-	list.waiting = append(list.waiting, c)
+	list.waiting = append(list.waiting, conns...)
 	sleeping := l.give(bit)
 	l.mu.Unlock()
 	if sleeping {
@@ -478,6 +524,12 @@ func (l *Loop) closeFinished() {
 		l.drv.ClosePacket(&c.sock)
 	}
 	l.finishedPackets = l.finishedPackets[:0]
+}
+
+// conns returns the connections of the loop. Loop only.
+func (l *Loop) conns() (conns []*Conn) {
+	l.drv.Sockets(func(s driver.Stream) { conns = append(conns, connOf(s)) })
+	return conns
 }
 
 // drain closes every connection in order. New ones are closed as they come.

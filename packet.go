@@ -106,7 +106,7 @@ func (e *Engine) listenPacket(text string, handler func(*PacketConn) PacketHandl
 	if err != nil {
 		return nil, err
 	}
-	loops := []*Loop{e.leastLoop()}
+	loops := []*Loop{e.lighterLoop()}
 	reuse := e.cfg.reusePort && where.path == ""
 	if reuse {
 		loops = e.loops
@@ -216,7 +216,7 @@ func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHand
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
-	l := e.leastLoop()
+	l := e.lighterLoop()
 	h, local, err := l.drv.ConnectPacket(to.network, remote)
 	if err != nil {
 		e.leave()

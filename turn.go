@@ -529,6 +529,7 @@ func (c *Conn) shut() {
 	if timer != nil {
 		c.loop.unschedule(timer)
 	}
+	c.loop.leaveGroups(c)
 	if c.sock.Handle == driver.NoHandle {
 		c.closed()
 		return
