@@ -15,7 +15,7 @@ const module = "github.com/epinet/epi"
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
 	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/chat/ircmsg"},
-	{"internal/ringpoll"},
+	{"internal/ringpoll", "apps/chat/hall"},
 	{"internal/driver"},
 	{""},
 	{"ws"},
@@ -53,6 +53,21 @@ func TestLibraryStandsWithoutApps(t *testing.T) {
 	for imported := range strings.Lines(string(out)) {
 		if name, ok := local(strings.TrimSpace(imported)); ok && strings.HasPrefix(name, "apps/") {
 			t.Errorf("the library depends on %s", name)
+		}
+	}
+}
+
+// TestHallKnowsNoSocket holds the chat's state machine apart from all that has
+// a time or an order of its own.
+func TestHallKnowsNoSocket(t *testing.T) {
+	out, err := exec.Command("go", "list", "-deps", module+"/apps/chat/hall").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for dependency := range strings.Lines(string(out)) {
+		switch dependency = strings.TrimSpace(dependency); dependency {
+		case "net", module:
+			t.Errorf("apps/chat/hall depends on %s", dependency)
 		}
 	}
 }

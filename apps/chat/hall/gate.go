@@ -1,0 +1,87 @@
+package hall
+
+import "github.com/epinet/epi/apps/chat/ircmsg"
+
+// A ChannelID names a channel in the gate's lists. Numbers are small and are used
+// again after a channel is gone, so that they can be indices.
+type ChannelID uint32
+
+// A Rank is what a member may do in a channel: a set of the bits below. Of two
+// ranks the one with the higher number can do more.
+type Rank uint8
+
+// The bits of a Rank, each a mode of channels.
+const (
+	Voice   Rank = 1 << iota // v, +
+	HalfOp                   // h, %
+	Op                       // o, @
+	Admin                    // a, &
+	Founder                  // q, ~
+)
+
+// A Gate does what the hall decides. Its methods are called during Hall.Apply, by
+// the goroutine that called it, must not block, and must not call the hall. What is
+// said of one session must have its effect in the order of the calls.
+//
+// A session that the gate no longer has is no error: the gate ignores the call.
+type Gate interface {
+	// Send gives lines to one session, each ended by CR LF. The gate may not keep
+	// the slice after it has returned.
+	Send(to SessionID, lines []byte)
+
+	// Deliver gives an item to the sessions that it names. The item does not
+	// change any more; the gate may keep it.
+	Deliver(item *Item)
+
+	// Member puts a session on the list of a channel, or changes its rank there.
+	Member(s SessionID, c ChannelID, rank Rank)
+
+	// Leave takes a session off the list of a channel. A session that is closed is
+	// taken off all lists without it; see Close.
+	Leave(s SessionID, c ChannelID)
+
+	// Caps sets the capabilities of a session. It has none before.
+	Caps(s SessionID, caps Caps)
+
+	// Registered says that a session has finished its registration: the gate ends
+	// its deadline for that and begins to ask for signs of life.
+	Registered(s SessionID)
+
+	// Close ends a session in order after the last lines, which may be empty. The
+	// hall has forgotten the session; the gate takes it off all lists.
+	Close(s SessionID, last []byte)
+
+	// Begin starts work that may take long, apart from all loops. When it has ended,
+	// the gate gives the hall a Result with the same Session and Number.
+	Begin(w *Work)
+}
+
+// An Item is lines for many sessions: those on the list of a channel of Channels, if
+// their rank is high enough, and those of Sessions, but none of Except; each of them
+// once. It does not change after Gate.Deliver.
+type Item struct {
+	Channels []Reach
+	Sessions []SessionID
+	Except   []SessionID
+
+	// Need are capabilities without which a session gets nothing.
+	Need Caps
+	// Unless are capabilities with which, if it has all of them, a session gets
+	// nothing; none here excludes nobody.
+	Unless Caps
+
+	// Lines are sent one after the other, in the form for the session's
+	// capabilities.
+	Lines []*ircmsg.Line
+}
+
+// A Reach is the members of a channel with at least a rank.
+type Reach struct {
+	Channel ChannelID
+	Rank    Rank
+}
+
+// Wants says whether a session with these capabilities gets the item's lines.
+func (i *Item) Wants(caps Caps) bool {
+	return caps&i.Need == i.Need && (i.Unless == 0 || caps&i.Unless != i.Unless)
+}

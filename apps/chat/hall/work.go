@@ -1,0 +1,82 @@
+package hall
+
+// A WorkKind is what is to be done outside the hall.
+type WorkKind uint8
+
+const (
+	// CheckPassword asks whether Work.Password is that of Work.Account. The Result
+	// has OK and the account's name as its owner writes it.
+	CheckPassword WorkKind = iota
+	// FindCertificate asks whose certificate Work.Fingerprint is, and, where
+	// Work.Account is not empty, whether it is that account's. Result as above.
+	FindCertificate
+	// FindVerifier asks for the SCRAM-SHA-256 verifier of Work.Account. OK is false
+	// where there is none.
+	FindVerifier
+	// CheckToken asks whose bearer token Work.Password is. Result as above.
+	CheckToken
+	// RegisterAccount asks for a new account Work.Account with Work.Password and the
+	// address Work.Email, which may be empty.
+	RegisterAccount
+	// VerifyAccount finishes the registration of Work.Account with the code
+	// Work.Password.
+	VerifyAccount
+	// CheckOperator asks whether Work.Password is that of the operator Work.Account
+	// in the configuration.
+	CheckOperator
+	// CheckServer asks whether Work.Password is the server's password.
+	CheckServer
+	// CheckGateway asks whether Work.Password is that of the WEBIRC gateway
+	// Work.Account, coming from Work.Address.
+	CheckGateway
+	// Rehash reads the configuration again. The gate calls Hall.Configure before
+	// the Result comes; an error is in Result.Text.
+	Rehash
+	// Die ends the server in order. It has no Result.
+	Die
+	// Restart ends the server in order and begins it again. It has no Result.
+	Restart
+)
+
+// Work is something that the gate does for the hall, apart from all loops, with a
+// bound on how much is done at once. Passwords in it must reach no log.
+type Work struct {
+	Kind    WorkKind
+	Session SessionID
+	// Number comes back in the Result. No two works of a hall have the same.
+	Number uint64
+
+	Account     string
+	Password    string
+	Email       string
+	Fingerprint string
+	// Address is where the session comes from, for limits on guessing.
+	Address string
+}
+
+// A Result is what has become of a Work.
+type Result struct {
+	Session SessionID
+	Number  uint64
+	OK      bool
+	// Account is the account's name as its owner writes it.
+	Account string
+	// Code and Text say why not, for FAIL and for people; Code is a word of the
+	// specification (ACCOUNT_EXISTS), and both may be empty. When RegisterAccount
+	// is OK and has the Code VERIFICATION_REQUIRED, VerifyAccount is to follow.
+	Code string
+	Text string
+	// Verifier is the answer to FindVerifier.
+	Verifier *Verifier
+	// Pending says that there are too many to be checked at once; the client may
+	// try later.
+	Pending bool
+}
+
+// A Verifier is what SCRAM-SHA-256 keeps instead of a password (RFC 5802).
+type Verifier struct {
+	Salt       []byte
+	Iterations int
+	StoredKey  []byte
+	ServerKey  []byte
+}
