@@ -121,7 +121,7 @@ const (
 	defaultLinger       = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
 
-	defaultMaxHandshakes    = 1024
+	defaultMaxHandshakes    = 4096
 	defaultHandshakeTimeout = 10 * time.Second
 )
 

@@ -120,7 +120,10 @@ type Engine struct {
 	// Default: none, and dialling trusts what the system trusts.
 	TLS *tls.Config
 	// MaxHandshakes bounds the TLS handshakes under way, each of which has a
-	// goroutine. More wait for their turn. Default: 1,024.
+	// goroutine and about 31 KiB. One is under way when the client has sent its
+	// ClientHello as a whole. More wait for their turn; when one has waited for
+	// its client for a fifth of HandshakeTimeout, it gives way to another
+	// (Stats.HandshakesCut). Default: 4,096.
 	MaxHandshakes int
 	// HandshakeTimeout bounds the time for a PROXY header and the TLS handshake
 	// (ErrHandshakeTimeout), waiting because of MaxHandshakes included.
@@ -135,8 +138,9 @@ type Engine struct {
 	//	Info   the life of listeners; peers that are refused, and why
 	//	Debug  connections opening, and closing with the cause
 	//
-	// What can be repeated without end at Warn is said once, or once in a while;
-	// Stats counts all of it. Default: slog.Default().
+	// What can be repeated without end at Warn is said once, or once in a while,
+	// and what a peer can cause at Info ten times in ten seconds; Stats counts
+	// all of it. Default: slog.Default().
 	Logger *slog.Logger
 
 	once     sync.Once
@@ -195,7 +199,7 @@ func (e *Engine) makeLoops() error {
 	e.cfg = cfg
 	startRuntimePoller()
 	e.shared = driver.NewShared()
-	e.handshakes.free = cfg.maxHandshakes
+	e.handshakes.init(cfg)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
 		e.workers = newWorkerPool()

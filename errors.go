@@ -39,7 +39,8 @@ var (
 	// ErrHandshake: the TLS handshake failed, for the reason that it wraps.
 	ErrHandshake = errors.New("tls handshake")
 	// ErrHandshakeTimeout: the PROXY header and the TLS handshake took longer than
-	// Engine.HandshakeTimeout.
+	// Engine.HandshakeTimeout, or the client was silent while others waited for
+	// its place (Engine.MaxHandshakes).
 	ErrHandshakeTimeout = errors.New("handshake took too long")
 	// ErrProxyHeader: a peer that ListenOptions.ProxyFrom names sent no PROXY
 	// header, or a bad one.

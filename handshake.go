@@ -1,73 +1,42 @@
 package epi
 
 import (
+	"container/list"
 	"errors"
 	"fmt"
 	"io"
 	"sync"
 )
 
-// handshakes bounds the TLS handshakes that are under way. Those that are too
-// many wait in order, within Engine.HandshakeTimeout.
-type handshakes struct {
-	mu      sync.Mutex
-	free    int         // guarded by mu; handshakes that may begin
-	waiting []*tlsLayer // guarded by mu
-	running sync.WaitGroup
-}
+// maxShakeInput is how much of what has arrived waits for a handshake at most,
+// which takes it record by record. Beyond it the connection is not read from.
+const maxShakeInput = 32 << 10
 
-// begin runs a handshake in a goroutine, now or when another has ended.
-func (h *handshakes) begin(t *tlsLayer) {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.free == 0 {
-		h.waiting = append(h.waiting, t)
-		return
-	}
-	h.free--
-	h.start(t)
-}
-
-func (h *handshakes) start(t *tlsLayer) {
-	h.running.Go(func() {
-		t.shakeHands()
-		h.end()
-	})
-}
-
-// end lets the next one begin.
-func (h *handshakes) end() {
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if len(h.waiting) == 0 {
-		h.waiting = nil
-		h.free++
-		return
-	}
-	next := h.waiting[0]
-	h.waiting[0] = nil
-	h.waiting = h.waiting[1:]
-	h.start(next)
-}
-
-// maxShakeInput is how much of what has arrived waits for a handshake at most:
-// more than any message of one. Beyond it the connection is not read from.
-const maxShakeInput = 64 << 10
+// errCut ends a handshake whose peer was silent while others waited.
+var errCut = fmt.Errorf("%w: its place is needed", ErrHandshakeTimeout)
 
 // A handshake is one under way: a goroutine that may block in the functions of
 // the tls.Config, and until the peer has sent what it needs.
 type handshake struct {
+	layer *tlsLayer
+	turn  chan struct{} // filled when it may go on: of handshakes.resume
+
+	// Guarded by handshakes.mu.
+	in    *list.List    // where it waits or computes; nil: nowhere
+	at    *list.Element // its place there
+	since int64         // when it got there
+	cut   bool          // its place was given to another
+
 	mu      sync.Mutex
 	arrived sync.Cond
 	input   []byte // guarded by mu; what the goroutine has not taken
-	started bool   // guarded by mu; it is not waiting for others to end
 	closed  error  // guarded by mu; why nothing more arrives
 	done    bool   // guarded by mu; the goroutine has ended
 	result  error  // guarded by mu; how
 }
 
-func newHandshake(input []byte) *handshake {
-	s := &handshake{input: append([]byte(nil), input...)}
+func newHandshake(t *tlsLayer, input []byte) *handshake {
+	s := &handshake{layer: t, turn: make(chan struct{}, 1), input: append([]byte(nil), input...)}
 	s.arrived.L = &s.mu
 	return s
 }
@@ -75,11 +44,8 @@ func newHandshake(input []byte) *handshake {
 // shakeHands is the goroutine.
 func (t *tlsLayer) shakeHands() {
 	s := t.shake
-	s.mu.Lock()
-	s.started = true
-	s.mu.Unlock()
-	t.owner.request(doCheck) // it takes input now
 	err := t.handshake()
+	t.owner.loop.engine.handshakes.end(s)
 	s.mu.Lock()
 	s.done, s.result = true, err
 	s.mu.Unlock()
@@ -98,11 +64,9 @@ func (t *tlsLayer) handshake() (err error) {
 }
 
 // read is the transport's Read during the handshake.
-func (s *handshake) read(t *tlsLayer, p []byte) (int, error) {
+func (s *handshake) read(p []byte) (int, error) {
+	s.awaitInput()
 	s.mu.Lock()
-	for len(s.input) == 0 && s.closed == nil {
-		s.arrived.Wait()
-	}
 	if len(s.input) == 0 {
 		defer s.mu.Unlock()
 		return 0, s.closed
@@ -113,17 +77,41 @@ func (s *handshake) read(t *tlsLayer, p []byte) (int, error) {
 	readOn := wasFull && !s.fullLocked()
 	s.mu.Unlock()
 	if readOn {
-		t.owner.request(doCheck)
+		s.layer.owner.request(doCheck)
 	}
 	return n, nil
+}
+
+// awaitInput waits for the peer where nothing has arrived. Meanwhile others may
+// compute.
+func (s *handshake) awaitInput() {
+	s.mu.Lock()
+	there := len(s.input) > 0 || s.closed != nil
+	s.mu.Unlock()
+	if there {
+		return
+	}
+	all := &s.layer.owner.loop.engine.handshakes
+	all.pause(s)
+	s.mu.Lock()
+	for len(s.input) == 0 && s.closed == nil {
+		s.arrived.Wait()
+	}
+	there = len(s.input) > 0
+	s.mu.Unlock()
+	if there {
+		all.resume(s)
+	}
 }
 
 // feed hands over what has arrived.
 func (s *handshake) feed(p []byte) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.input = append(s.input, p...)
-	s.arrived.Signal()
+	if s.closed == nil {
+		s.input = append(s.input, p...)
+		s.arrived.Signal()
+	}
 }
 
 // close says that nothing more arrives.
@@ -136,6 +124,14 @@ func (s *handshake) close(cause error) {
 	s.arrived.Signal()
 }
 
+// abandon is close for a handshake that is not to go on with what has arrived.
+func (s *handshake) abandon(cause error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.input, s.closed = nil, cause
+	s.arrived.Signal()
+}
+
 // full reports whether no more is to be read for now.
 func (s *handshake) full() bool {
 	s.mu.Lock()
@@ -143,9 +139,7 @@ func (s *handshake) full() bool {
 	return s.fullLocked()
 }
 
-func (s *handshake) fullLocked() bool {
-	return !s.started && len(s.input) > 0 || len(s.input) >= maxShakeInput
-}
+func (s *handshake) fullLocked() bool { return len(s.input) >= maxShakeInput }
 
 // ended returns how the goroutine has ended, and what it left.
 func (s *handshake) ended() (rest []byte, done bool, err error) {
@@ -161,9 +155,9 @@ func (c *Conn) beginHandshake() {
 	if c.inbox != nil {
 		input = c.inbox.Bytes()
 	}
-	t.shake = newHandshake(input)
+	t.shake, t.hello = newHandshake(t, input), nil
 	c.dropInbox()
-	c.loop.engine.handshakes.begin(t)
+	c.loop.engine.handshakes.begin(t.shake)
 	c.letShake()
 }
 
@@ -203,7 +197,12 @@ func (c *Conn) handshakeFailed(err error) {
 	if c.state.Load()&(ending&^draining) != 0 {
 		return // that was the reason
 	}
-	if errors.Is(err, io.EOF) { // which would stand for an orderly end
+	how := draining
+	switch {
+	case errors.Is(err, errCut):
+		c.loop.count.handshakesCut.Add(1)
+		how = aborting // it has kept others waiting for long enough
+	case errors.Is(err, io.EOF): // which would stand for an orderly end
 		err = io.ErrUnexpectedEOF
 	}
 	err = fmt.Errorf("%w: %w", ErrHandshake, err)
@@ -211,12 +210,12 @@ func (c *Conn) handshakeFailed(err error) {
 	c.mu.Lock()
 	c.unset(handshaking)
 	c.mu.Unlock()
-	c.refuse(draining, err)
+	c.refuse(how, err)
 }
 
 // refuse closes a connection that was not worth a handler.
 func (c *Conn) refuse(how stateBits, cause error) {
 	c.loop.count.refused.Add(1)
-	c.loop.cfg.log.Info("a connection is refused", "peer", c.RemoteAddr(), "error", cause)
+	c.logRefused("a connection is refused", "error", cause)
 	_ = c.end(how, cause)
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strconv"
+	"sync"
 	"time"
 )
 
@@ -26,6 +27,36 @@ func (s *lack) due() bool {
 	return true
 }
 
+// linesAtOnce is how many lines about single peers are worth reading within
+// sayAgain.
+const linesAtOnce = 10
+
+// A spate is lines about single peers, of which a hostile one can cause any
+// number: the first of them are said, and of the others how many there were.
+type spate struct {
+	mu    sync.Mutex
+	begun int64  // guarded by mu; when the first of these lines was said
+	said  int    // guarded by mu; lines since then
+	kept  uint64 // guarded by mu; lines since the last that was said
+}
+
+// say reports whether a line is to be said at the time now, and how many were not
+// since the last one.
+func (s *spate) say(now int64) (yes bool, kept uint64) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.said == 0 || now-s.begun >= int64(sayAgain) {
+		s.begun, s.said = now, 0
+	}
+	if s.said == linesAtOnce {
+		s.kept++
+		return false, 0
+	}
+	s.said++
+	kept, s.kept = s.kept, 0
+	return true, kept
+}
+
 // logs reports whether somebody wants to hear what is said at level, so that
 // what costs something to say is not put together for nobody.
 func (l *Loop) logs(level slog.Level) bool {
@@ -41,12 +72,31 @@ func (c *Conn) logOpened() {
 // logClosed tells the end of a connection. That it was refused is worth more
 // attention than that it ended.
 func (c *Conn) logClosed(cause Cause, err error) {
-	level, text := slog.LevelDebug, "connection closed"
 	if cause == CauseRefused {
-		level, text = slog.LevelInfo, "peer refused"
+		c.logRefused("peer refused", "cause", cause.String(), "error", err)
+		return
 	}
-	if c.loop.logs(level) {
-		c.log(level, text, "cause", cause.String(), "error", err)
+	if c.loop.logs(slog.LevelDebug) {
+		c.log(slog.LevelDebug, "connection closed", "cause", cause.String(), "error", err)
+	}
+}
+
+// logRefused tells what was refused to a peer. What would be too much at level
+// Info is said at Debug.
+func (c *Conn) logRefused(text string, args ...any) {
+	if !c.loop.logs(slog.LevelInfo) {
+		return
+	}
+	say, kept := c.loop.refusals.say(clock())
+	switch {
+	case !say:
+		if c.loop.logs(slog.LevelDebug) {
+			c.log(slog.LevelDebug, text, args...)
+		}
+	case kept > 0:
+		c.log(slog.LevelInfo, text, append(args, "not_told_before", kept)...)
+	default:
+		c.log(slog.LevelInfo, text, args...)
 	}
 }
 

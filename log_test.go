@@ -3,6 +3,7 @@ package epi_test
 import (
 	"bytes"
 	"context"
+	"io"
 	"log/slog"
 	"runtime/pprof"
 	"slices"
@@ -127,5 +128,31 @@ func awaitLabel(t *testing.T, label string) {
 			t.Fatal(err)
 		}
 		return strings.Contains(profile.String(), label)
+	})
+}
+
+// TestHostile11_RefusalsAreToldAFewTimes: the others are said at Debug.
+func TestHostile11_RefusalsAreToldAFewTimes(t *testing.T) {
+	const peers = 40
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		log := &journal{}
+		server, _ := selfSigned(t)
+		e := m.Serial()
+		e.Logger, e.TLS = slog.New(log), server
+		s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
+		for range peers {
+			c := s.Dial()
+			epitest.Say(t, c, "garbage")
+			_, _ = io.Copy(io.Discard, c)
+			_ = c.Close()
+		}
+		if err := s.Stop(); err != nil {
+			t.Fatal(err)
+		}
+		const text = " a connection is refused"
+		if info, debug := log.count("INFO"+text), log.count("DEBUG"+text); info == 0 || debug == 0 || info+debug != peers {
+			t.Errorf("of %d refusals %d were told at Info, %d at Debug", peers, info, debug)
+		}
 	})
 }

@@ -28,6 +28,7 @@ type Loop struct {
 	packetQueues packetQueues
 	count        counters
 	lag          lagMeter
+	refusals     spate
 
 	// live counts connections from their acceptance or Dial to the end of
 	// OnClose, and packet sockets likewise. The loop does not end before it is 0.

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -96,11 +97,31 @@ func (c *Conn) goOnWithPreface() {
 		c.offerAgain()
 		return
 	}
-	// A client that says nothing, or not enough, does not cost a goroutine.
-	if c.inbox != nil && wholeRecord(c.inbox.Bytes()) {
-		c.beginHandshake()
+	if c.inbox != nil {
+		c.awaitHello()
 	}
 }
+
+// awaitHello begins the handshake when the client's first message is there as a
+// whole: one that says nothing, or not enough, costs no goroutine.
+func (c *Conn) awaitHello() {
+	t := c.extra.tls
+	if t.hello == nil {
+		t.hello = &hello{}
+	}
+	switch t.hello.look(c.inbox.Bytes()) {
+	case helloAwaited:
+	case helloWhole:
+		c.beginHandshake()
+	case helloBroken: // crypto/tls knows which alert to send
+		c.beginHandshake()
+		t.shake.close(errNoHello)
+	case notTLS:
+		c.refuse(aborting, fmt.Errorf("%w: %w", ErrHandshake, errNoHello))
+	}
+}
+
+var errNoHello = errors.New("the client does not begin with a ClientHello: it does not speak TLS")
 
 // prefaceEnded follows up the end of the peer's bytes before the handler was told.
 func (c *Conn) prefaceEnded(cause error) {
@@ -109,6 +130,10 @@ func (c *Conn) prefaceEnded(cause error) {
 	}
 	if t := c.extra.tls; t != nil && t.shake != nil {
 		t.shake.close(cause) // which may have all that it needs
+		if c.loop.engine.handshakes.withdraw(t.shake) {
+			t.shake = nil // it would need an answer
+			c.handshakeFailed(cause)
+		}
 		return
 	}
 	missing := ErrHandshake
@@ -139,7 +164,8 @@ func (c *Conn) prefaceFull() bool {
 // dropPreface ends a handshake that is under way.
 func (c *Conn) dropPreface() {
 	if t := c.extra.tls; t != nil && t.shake != nil {
-		t.shake.close(net.ErrClosed)
+		t.shake.abandon(net.ErrClosed)
+		c.loop.engine.handshakes.withdraw(t.shake)
 	}
 }
 

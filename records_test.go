@@ -36,6 +36,39 @@ func TestRecords_AreFollowedInAnyPieces(t *testing.T) {
 	}
 }
 
+// TestHello_IsFollowedInAnyPieces: its end is found where it is, however it is
+// spread over records and arrivals.
+func TestHello_IsFollowedInAnyPieces(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, size := range []int{0, 1, 300, 20_000, maxHello} {
+		for _, most := range []int{1, 3, 100, maxRecord} {
+			message := make([]byte, messageHeader+size)
+			message[0] = messageHello
+			message[1], message[2], message[3] = byte(size>>16), byte(size>>8), byte(size)
+			var stream []byte
+			for left := message; len(left) > 0; {
+				n := min(1+rng.IntN(most), len(left))
+				stream = append(stream, recordHandshake, recordVersion, 1, byte(n>>8), byte(n))
+				stream = append(stream, left[:n]...)
+				left = left[n:]
+			}
+			for _, piece := range []int{1, 7, 2000, len(stream)} {
+				var h hello
+				for at := 0; at < len(stream); {
+					at = min(at+piece, len(stream))
+					want := helloAwaited
+					if at == len(stream) {
+						want = helloWhole
+					}
+					if got := h.look(stream[:at]); got != want {
+						t.Fatalf("%d bytes in records of at most %d and pieces of %d: at %d of %d the verdict is %d, want %d", size, most, piece, at, len(stream), got, want)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestRecords_OneIsToldFromMoreAndLess(t *testing.T) {
 	one := record(100)
 	rows := []struct {

@@ -5,25 +5,26 @@ import "sync/atomic"
 // counters are what one loop counts besides its driver. They are added to by
 // whoever does the work and may be read at any time.
 type counters struct {
-	turns        atomic.Uint64
-	sleeps       atomic.Uint64
-	wakes        atomic.Uint64
-	tasks        atomic.Uint64
-	tasksRefused atomic.Uint64
-	timers       atomic.Uint64
-	panics       atomic.Uint64
-	accepted     atomic.Uint64
-	acceptErrors atomic.Uint64
-	shed         atomic.Uint64
-	closed       atomic.Uint64
-	bytesIn      atomic.Uint64
-	bytesOut     atomic.Uint64
-	queueFull    atomic.Uint64
-	stalls       atomic.Uint64
-	handshakes   atomic.Uint64
-	refused      atomic.Uint64
-	detached     atomic.Uint64
-	causes       causeCounters
+	turns         atomic.Uint64
+	sleeps        atomic.Uint64
+	wakes         atomic.Uint64
+	tasks         atomic.Uint64
+	tasksRefused  atomic.Uint64
+	timers        atomic.Uint64
+	panics        atomic.Uint64
+	accepted      atomic.Uint64
+	acceptErrors  atomic.Uint64
+	shed          atomic.Uint64
+	closed        atomic.Uint64
+	bytesIn       atomic.Uint64
+	bytesOut      atomic.Uint64
+	queueFull     atomic.Uint64
+	stalls        atomic.Uint64
+	handshakes    atomic.Uint64
+	handshakesCut atomic.Uint64
+	refused       atomic.Uint64
+	detached      atomic.Uint64
+	causes        causeCounters
 
 	packetsIn      atomic.Uint64
 	packetsOut     atomic.Uint64
@@ -34,36 +35,37 @@ type counters struct {
 // LoopStats are the counters of one loop, since its start, or of all loops
 // added up.
 type LoopStats struct {
-	Conns        int64  // connections and packet sockets now, from acceptance or Dial to the end of OnClose
-	Turns        uint64 // iterations of the loop
-	Sleeps       uint64 // times that it slept
-	Wakes        uint64 // times that another goroutine had to wake it
-	Waits        uint64 // system calls that waited or looked for events
-	Events       uint64 // events they brought
-	Reads        uint64 // system calls that read
-	Writes       uint64 // system calls that wrote
-	Controls     uint64 // system calls that changed what the poller watches
-	Submits      uint64 // operations handed to io_uring
-	Stale        uint64 // events dropped because their connection was gone
-	Starved      uint64 // receives that found the buffer pool empty and were begun again (io_uring)
-	BytesIn      uint64 // bytes received
-	BytesOut     uint64 // bytes that the kernel took
-	Accepted     uint64 // connections accepted by this loop
-	Closed       uint64 // connections closed
-	Shed         uint64 // connections accepted and closed at once: MaxConns, or no descriptors
-	AcceptErrors uint64 // pauses of accepting
-	QueueFull    uint64 // writes refused: MaxQueued, PacketQueue
-	Stalls       uint64 // connections reset: WriteTimeout
-	Handshakes   uint64 // TLS handshakes that succeeded
-	Refused      uint64 // connections closed for their TLS handshake or their PROXY header; CauseRefused is something else
-	Detached     uint64 // connections given away by Detach
-	Tasks        uint64 // tasks run
-	TasksRefused uint64 // tasks refused: MaxTasks
-	Timers       uint64 // timers run
-	Panics       uint64 // panics in callbacks
-	TasksWaiting int    // tasks that wait now, the engine's own among them
-	Causes       Causes // Closed by cause
-	Lag          Lag    // Turns by how long they took
+	Conns         int64  // connections and packet sockets now, from acceptance or Dial to the end of OnClose
+	Turns         uint64 // iterations of the loop
+	Sleeps        uint64 // times that it slept
+	Wakes         uint64 // times that another goroutine had to wake it
+	Waits         uint64 // system calls that waited or looked for events
+	Events        uint64 // events they brought
+	Reads         uint64 // system calls that read
+	Writes        uint64 // system calls that wrote
+	Controls      uint64 // system calls that changed what the poller watches
+	Submits       uint64 // operations handed to io_uring
+	Stale         uint64 // events dropped because their connection was gone
+	Starved       uint64 // receives that found the buffer pool empty and were begun again (io_uring)
+	BytesIn       uint64 // bytes received
+	BytesOut      uint64 // bytes that the kernel took
+	Accepted      uint64 // connections accepted by this loop
+	Closed        uint64 // connections closed
+	Shed          uint64 // connections accepted and closed at once: MaxConns, or no descriptors
+	AcceptErrors  uint64 // pauses of accepting
+	QueueFull     uint64 // writes refused: MaxQueued, PacketQueue
+	Stalls        uint64 // connections reset: WriteTimeout
+	Handshakes    uint64 // TLS handshakes that succeeded
+	HandshakesCut uint64 // TLS handshakes ended for their silence while others waited: MaxHandshakes
+	Refused       uint64 // connections closed for their TLS handshake or their PROXY header; CauseRefused is something else
+	Detached      uint64 // connections given away by Detach
+	Tasks         uint64 // tasks run
+	TasksRefused  uint64 // tasks refused: MaxTasks
+	Timers        uint64 // timers run
+	Panics        uint64 // panics in callbacks
+	TasksWaiting  int    // tasks that wait now, the engine's own among them
+	Causes        Causes // Closed by cause
+	Lag           Lag    // Turns by how long they took
 
 	PacketsIn      uint64 // datagrams received
 	PacketsOut     uint64 // datagrams that the kernel took
@@ -103,36 +105,37 @@ func (e *Engine) Stats() Stats {
 func (l *Loop) stats() LoopStats {
 	d := l.drv.Counters()
 	return LoopStats{
-		Conns:        l.live.Load(),
-		Turns:        l.count.turns.Load(),
-		Sleeps:       l.count.sleeps.Load(),
-		Wakes:        l.count.wakes.Load(),
-		Waits:        d.Waits.Load(),
-		Events:       d.Events.Load(),
-		Reads:        d.Reads.Load(),
-		Writes:       d.Writes.Load(),
-		Controls:     d.Controls.Load(),
-		Submits:      d.Submits.Load(),
-		Stale:        d.Stale.Load(),
-		Starved:      d.Starved.Load(),
-		BytesIn:      l.count.bytesIn.Load(),
-		BytesOut:     l.count.bytesOut.Load(),
-		Accepted:     l.count.accepted.Load(),
-		Closed:       l.count.closed.Load(),
-		Shed:         l.count.shed.Load(),
-		AcceptErrors: l.count.acceptErrors.Load(),
-		QueueFull:    l.count.queueFull.Load(),
-		Stalls:       l.count.stalls.Load(),
-		Handshakes:   l.count.handshakes.Load(),
-		Refused:      l.count.refused.Load(),
-		Detached:     l.count.detached.Load(),
-		Tasks:        l.count.tasks.Load(),
-		TasksRefused: l.count.tasksRefused.Load(),
-		Timers:       l.count.timers.Load(),
-		Panics:       l.count.panics.Load(),
-		TasksWaiting: l.waitingTasks(),
-		Causes:       l.count.causes.causes(),
-		Lag:          l.lag.lag(),
+		Conns:         l.live.Load(),
+		Turns:         l.count.turns.Load(),
+		Sleeps:        l.count.sleeps.Load(),
+		Wakes:         l.count.wakes.Load(),
+		Waits:         d.Waits.Load(),
+		Events:        d.Events.Load(),
+		Reads:         d.Reads.Load(),
+		Writes:        d.Writes.Load(),
+		Controls:      d.Controls.Load(),
+		Submits:       d.Submits.Load(),
+		Stale:         d.Stale.Load(),
+		Starved:       d.Starved.Load(),
+		BytesIn:       l.count.bytesIn.Load(),
+		BytesOut:      l.count.bytesOut.Load(),
+		Accepted:      l.count.accepted.Load(),
+		Closed:        l.count.closed.Load(),
+		Shed:          l.count.shed.Load(),
+		AcceptErrors:  l.count.acceptErrors.Load(),
+		QueueFull:     l.count.queueFull.Load(),
+		Stalls:        l.count.stalls.Load(),
+		Handshakes:    l.count.handshakes.Load(),
+		HandshakesCut: l.count.handshakesCut.Load(),
+		Refused:       l.count.refused.Load(),
+		Detached:      l.count.detached.Load(),
+		Tasks:         l.count.tasks.Load(),
+		TasksRefused:  l.count.tasksRefused.Load(),
+		Timers:        l.count.timers.Load(),
+		Panics:        l.count.panics.Load(),
+		TasksWaiting:  l.waitingTasks(),
+		Causes:        l.count.causes.causes(),
+		Lag:           l.lag.lag(),
 
 		PacketsIn:      l.count.packetsIn.Load(),
 		PacketsOut:     l.count.packetsOut.Load(),
@@ -163,6 +166,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.QueueFull += o.QueueFull
 	s.Stalls += o.Stalls
 	s.Handshakes += o.Handshakes
+	s.HandshakesCut += o.HandshakesCut
 	s.Refused += o.Refused
 	s.Detached += o.Detached
 	s.Tasks += o.Tasks

@@ -11,13 +11,20 @@ import (
 	"github.com/epinet/epi/internal/buffer"
 )
 
-// TLS returns what was agreed on in the handshake, nil on a plain connection.
-// Callbacks only; in the function given to Listen, too.
+// TLS returns what was agreed on in the handshake. It is nil on a plain
+// connection, and where the handshake has not succeeded: in OnClose after a Dial
+// that has failed. Callbacks only; in the function given to Listen, too. It never
+// blocks.
 func (c *Conn) TLS() *tls.ConnectionState {
-	if c.extra == nil || c.extra.tls == nil {
+	// During the handshake, which may block in a function of the tls.Config, the
+	// tls.Conn would let nobody look.
+	if c.extra == nil || c.extra.tls == nil || c.extra.tls.shake != nil {
 		return nil
 	}
 	state := c.extra.tls.conn.ConnectionState()
+	if !state.HandshakeComplete {
+		return nil
+	}
 	return &state
 }
 
@@ -33,6 +40,7 @@ func (c *Conn) TLS() *tls.ConnectionState {
 type tlsLayer struct {
 	owner   *Conn
 	conn    *tls.Conn
+	hello   *hello        // the holder's; nil when a ClientHello is not waited for
 	shake   *handshake    // nil when it is over
 	input   []byte        // the holder's; what Read may take
 	records records       // of the one that reads; where in them the tls.Conn is
@@ -217,7 +225,7 @@ func (t *transport) Read(p []byte) (int, error) {
 	case t.under != nil:
 		return t.under.Read(p)
 	case t.shake != nil:
-		n, err := t.shake.read((*tlsLayer)(t), p)
+		n, err := t.shake.read(p)
 		t.records.follow(p[:n])
 		return n, err
 	case len(t.input) == 0:

@@ -78,6 +78,8 @@ var families = []family{
 
 	counter("handshakes_total", "TLS handshakes that succeeded.",
 		func(s *epi.LoopStats) uint64 { return s.Handshakes }),
+	counter("handshakes_cut_total", "TLS handshakes ended for their silence while others waited.",
+		func(s *epi.LoopStats) uint64 { return s.HandshakesCut }),
 	counter("connections_refused_total", "Connections closed for their TLS handshake or their PROXY header.",
 		func(s *epi.LoopStats) uint64 { return s.Refused }),
 	counter("connections_detached_total", "Connections given away, to net/http for instance.",

@@ -60,7 +60,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.BoolVar(&e.ReusePort, "reuse-port", false, "a listening socket for each loop (SO_REUSEPORT)")
 	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
 	s.security.addFlags(flags)
-	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 1024)")
+	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 4096)")
 	flags.Var(limit(&e.HandshakeTimeout), "handshake-timeout", "`duration` allowed for a TLS handshake and a PROXY header (default 10s)")
 	flags.Var(prefixesValue(&s.options.ProxyFrom), "proxy-from", "`network` such as 10.0.0.0/8 of proxies, whose connections begin with a PROXY header; repeatable (default none)")
 	flags.Var(adminValue(&s.adminAt), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
