@@ -92,7 +92,8 @@ type Engine struct {
 	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
 	// socket, each counted with 128 bytes besides: one that would exceed it is
 	// dropped, with ErrQueueFull (Stats.PacketsDropped). Of it a Unix peer that
-	// does not read has at most a quarter; what is beyond is dropped, too.
+	// does not read has at most a quarter, and all of those three quarters; what
+	// is beyond is dropped, too.
 	// Default: 4 MiB.
 	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.

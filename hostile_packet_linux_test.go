@@ -114,3 +114,32 @@ func listenUnix(t *testing.T, path string) *net.UnixConn {
 	t.Cleanup(func() { _ = c.Close() })
 	return c
 }
+
+// TestHostile02_SilentPeerSilencesNobody has a peer that never reads ask for more
+// than the send buffer of the server's socket holds. It is connected to that, so
+// that its own queue has no bound. Another has its answers meanwhile.
+func TestHostile02_SilentPeerSilencesNobody(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		ln := listenPacket(t, e, "unixgram://"+filepath.Join(t.TempDir(), "server"), packetEcho)
+		startPackets(t, e)
+		other := dialPacket(t, ln)
+		silent := dialPacket(t, ln)
+		ask := func() {
+			if _, err := silent.Write(make([]byte, 16<<10)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for range 1000 {
+			ask()
+		}
+		epitest.WaitUntil(t, "the server noticed it", func() bool {
+			ask()
+			return e.Stats().PacketsCrowded > 0
+		})
+		for range 50 {
+			ask()
+			exchange(t, other, []byte("hello"))
+		}
+	})
+}

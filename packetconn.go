@@ -23,6 +23,7 @@ type PacketConn struct {
 	sending     *packetQueue                    // what the driver is given next; nil when nothing
 	later       *packetQueue                    // what comes behind it; see waiting
 	waiting     waiting                         // what the peers have no room for
+	crowd       crowd                           // who does not read, on a Unix socket
 	opened      bool                            // the driver has the socket
 	pending     bool                            // there is no room on the socket
 	failed      bool                            // the next datagram has failed once

@@ -51,6 +51,9 @@ func (c *PacketConn) begin() {
 		return
 	}
 	c.opened = true
+	if c.network == "unixgram" && c.remote == (driver.Endpoint{}) {
+		_, c.crowd.room = l.drv.Outstanding(&c.sock)
+	}
 	l.packetConns[c] = struct{}{}
 	if l.draining {
 		_ = c.end(ErrShutdown)
@@ -87,7 +90,7 @@ func (c *PacketConn) flush() {
 		c.sent(batch[:n])
 		switch {
 		case errors.Is(err, driver.ErrBusy):
-			c.setAside(batch[n])
+			c.busy(batch[n])
 		case err != nil:
 			c.sendFailed(batch[n], err)
 		}
@@ -99,7 +102,7 @@ func (c *PacketConn) flush() {
 // goes on with the next.
 func (c *PacketConn) next() []driver.Datagram {
 	for !c.pending && c.nextQueue() {
-		if batch := c.waiting.without(c); len(batch) > 0 {
+		if batch := c.admit(c.waiting.without(c)); len(batch) > 0 {
 			return batch
 		}
 	}
@@ -133,6 +136,7 @@ func (c *PacketConn) sent(batch []driver.Datagram) {
 		size += len(d.Bytes)
 	}
 	c.waiting.took(batch)
+	c.crowd.since += 2*size + len(batch)*crowdRecord
 	c.failed = false
 	if c.expires != 0 {
 		c.expires = deadline(clock(), c.loop.cfg.linger)

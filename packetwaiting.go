@@ -14,8 +14,8 @@ const (
 	// packetPatience is how long it may stay full before it loses what waits.
 	packetPatience = time.Second
 	// packetShare is the part of Engine.PacketQueue that may wait for one such
-	// peer: a quarter. Else one that does not read would have all of it, and the
-	// others no answers.
+	// peer, a quarter, and the part that is kept for the others: else those that
+	// do not read would have all of it, and nobody an answer.
 	packetShare = 4
 )
 
@@ -29,6 +29,7 @@ const (
 type waiting struct {
 	peers map[driver.Endpoint]*fullPeer // nil when there are none
 	aside *packetQueue
+	total int // the cost of what is aside
 }
 
 // A fullPeer is one that had no room.
@@ -70,12 +71,14 @@ func (w *waiting) full(batch []driver.Datagram) bool {
 func (w *waiting) move(c *PacketConn) {
 	d := c.sending.rest()[0]
 	p, cost := w.peers[d.Peer], packetCost(d.Bytes)
-	if p.aside > 0 && p.aside+cost > c.loop.cfg.packetQueue/packetShare {
+	share := c.loop.cfg.packetQueue / packetShare
+	if p.aside > 0 && p.aside+cost > share || w.total > 0 && w.total+cost > c.loop.cfg.packetQueue-share {
 		c.loop.count.packetsDropped.Add(1)
 		c.leave(1, len(d.Bytes))
 		return
 	}
 	p.aside += cost
+	w.total += cost
 	if w.aside == nil {
 		w.aside = c.loop.packetQueues.get()
 	}
@@ -121,7 +124,7 @@ func (w *waiting) retry(c *PacketConn, now int64) {
 	if w.aside != nil {
 		w.dropLate(c, now)
 		c.later, c.sending = c.sending, w.aside
-		w.aside = nil
+		w.aside, w.total = nil, 0
 	}
 	for peer, p := range w.peers {
 		p.now, p.aside = false, 0

@@ -30,6 +30,7 @@ type counters struct {
 	packetsOut     atomic.Uint64
 	packetsDropped atomic.Uint64
 	packetErrors   atomic.Uint64
+	packetsCrowded atomic.Uint64
 }
 
 // LoopStats are the counters of one loop, since its start, or of all loops
@@ -71,6 +72,7 @@ type LoopStats struct {
 	PacketsOut     uint64 // datagrams that the kernel took
 	PacketsDropped uint64 // datagrams lost here: too long, refused by a full queue, or impossible to send
 	PacketErrors   uint64 // errors of packet sockets that ended nothing
+	PacketsCrowded uint64 // times that a datagram was held back because peers that do not read fill the send buffer (Unix)
 }
 
 // Stats are the counters of an Engine at one moment.
@@ -141,6 +143,7 @@ func (l *Loop) stats() LoopStats {
 		PacketsOut:     l.count.packetsOut.Load(),
 		PacketsDropped: l.count.packetsDropped.Load(),
 		PacketErrors:   l.count.packetErrors.Load(),
+		PacketsCrowded: l.count.packetsCrowded.Load(),
 	}
 }
 
@@ -180,4 +183,5 @@ func (s *LoopStats) add(o LoopStats) {
 	s.PacketsOut += o.PacketsOut
 	s.PacketsDropped += o.PacketsDropped
 	s.PacketErrors += o.PacketErrors
+	s.PacketsCrowded += o.PacketsCrowded
 }

@@ -93,6 +93,8 @@ var families = []family{
 		func(s *epi.LoopStats) uint64 { return s.PacketsDropped }),
 	counter("datagram_errors_total", "Errors of packet sockets that ended nothing.",
 		func(s *epi.LoopStats) uint64 { return s.PacketErrors }),
+	counter("datagrams_crowded_total", "Times that a datagram was held back because peers that do not read fill the send buffer (Unix).",
+		func(s *epi.LoopStats) uint64 { return s.PacketsCrowded }),
 
 	counter("loop_turns_total", "Iterations of the loop.",
 		func(s *epi.LoopStats) uint64 { return s.Turns }),

@@ -89,6 +89,11 @@ type Packets interface {
 	// that batch[n] found no room with its peer, of which nothing will tell.
 	// The peer of a datagram counts only where s.Remote is zero.
 	SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error)
+	// Outstanding returns, for a Unix socket, how much its peers have not read of what
+	// it sent, and for how much there is room until nobody can be sent to: both in
+	// the kernel's own count. The room is 0 where one peer that does not read
+	// takes nothing from the others, or where that is not known.
+	Outstanding(s *PacketSocket) (held, room int)
 	// ClosePacket closes the socket. What has arrived and was not handed over
 	// is lost; what was sent is not. PacketClosed follows.
 	ClosePacket(s *PacketSocket)

@@ -52,6 +52,9 @@ func (d *portable) packetLink(s *PacketSocket) *packetLink {
 func (d *portable) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
 	if network == "unixgram" {
 		conn, err := net.ListenUnixgram(network, &net.UnixAddr{Name: local.Path, Net: network})
+		if err == nil {
+			_ = conn.SetWriteBuffer(sock.PacketSendBuffer) // as much of it as the system allows
+		}
 		return d.packetHandle(conn, Endpoint{}, err)
 	}
 	var config net.ListenConfig
@@ -242,6 +245,14 @@ func (d *portable) noRoom(s *PacketSocket, l *packetLink, p Datagram, n int) (in
 		d.mail.post(note{kind: noteRoom, packet: s, err: err})
 	})
 	return n + 1, true, nil
+}
+
+func (d *portable) Outstanding(s *PacketSocket) (held, room int) {
+	conn, ok := d.packetLink(s).conn.(*net.UnixConn)
+	if !ok {
+		return 0, 0
+	}
+	return sock.Outstanding(conn), sock.SharedRoom(conn)
 }
 
 func (d *portable) ClosePacket(s *PacketSocket) {

@@ -154,6 +154,13 @@ func (d *descriptors) sendPackets(s *PacketSocket, batch []Datagram) (n int, pen
 	return 0, true, nil
 }
 
+func (d *descriptors) Outstanding(s *PacketSocket) (held, room int) {
+	if s.internet {
+		return 0, 0
+	}
+	return sock.Unacked(int(s.Handle)), sock.SendRoom(int(s.Handle))
+}
+
 // fillPackets gives out as much of the batch as it takes. An error is of the
 // first datagram.
 func fillPackets(out *sock.PacketWriter, s *PacketSocket, batch []Datagram) error {

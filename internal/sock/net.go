@@ -2,6 +2,11 @@ package sock
 
 import "syscall"
 
+// PacketSendBuffer is what a Unix socket for datagrams asks for as its send buffer
+// (SO_SNDBUF), which all its peers share. The system gives what it allows
+// (net.core.wmem_max, socket(7)).
+const PacketSendBuffer = 4 << 20
+
 // control runs f with the descriptor of something that package net has opened. It
 // does nothing when that is closed.
 func control(c syscall.Conn, f func(fd uintptr)) {

@@ -12,6 +12,13 @@ const reusePort = unix.SO_REUSEPORT
 
 func unsent(fd int) int { return Unacked(fd) }
 
+// SharedRoom is SendRoom of a Unix socket of package net.
+func SharedRoom(c syscall.Conn) int {
+	n := 0
+	control(c, func(fd uintptr) { n = SendRoom(int(fd)) })
+	return n
+}
+
 // BindLate is the Control of a socket that is bound to an address before it
 // connects: see bindAddress.
 func BindLate(_, _ string, c syscall.RawConn) error {

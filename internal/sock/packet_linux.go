@@ -100,6 +100,7 @@ func packetSocket(network string, family int) (int, error) {
 	}
 	if family == unix.AF_UNIX {
 		refuseRights(fd)
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, PacketSendBuffer)
 	} else {
 		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // of Linux 5.0; without it each comes alone
 	}

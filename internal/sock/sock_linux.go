@@ -191,6 +191,16 @@ func Unacked(fd int) int {
 	return n
 }
 
+// SendRoom returns the size of the send buffer, in the count of Unacked, 0 for a
+// socket that has failed (SO_SNDBUF, socket(7)).
+func SendRoom(fd int) int {
+	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF)
+	if err != nil {
+		return 0
+	}
+	return n
+}
+
 // NetConn makes a connection of package net of fd, which is closed if that fails.
 // A Unix one takes files again: what refuseRights refuses is now for its user.
 func NetConn(fd int) (net.Conn, error) {
