@@ -14,12 +14,12 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/chat/ircmsg"},
+	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/chat/ircmsg", "apps/chat/config"},
 	{"internal/ringpoll", "apps/chat/hall"},
-	{"internal/driver"},
+	{"internal/driver", "apps/chat/vault"},
 	{""},
 	{"ws"},
-	{"metrics", "internal/epitest", "internal/polltest", "apps/lab", "apps/lab/load"},
+	{"metrics", "internal/epitest", "internal/polltest", "apps/lab", "apps/lab/load", "apps/chat/gate"},
 	{"apps/lab/compare", "apps/lab/study", "apps/lab/bench"},
 	{"apps/lab/report"},
 	{"apps/internal/cli"},

@@ -47,7 +47,7 @@ type admin struct {
 }
 
 // openAdmin listens on address. The engine must have its listeners.
-func openAdmin(address string, e *epi.Engine) (*admin, error) {
+func openAdmin(address string, e *epi.Engine, more []prometheus.Collector) (*admin, error) {
 	ln, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w; choose another address", err)
@@ -57,7 +57,7 @@ func openAdmin(address string, e *epi.Engine) (*admin, error) {
 		e.Logger.Warn("other machines can reach the admin address, where everybody may look at profiles; with "+adminHost+" they cannot", "admin", a.url())
 	}
 	a.server = &http.Server{
-		Handler:           a.handler(e),
+		Handler:           a.handler(e, more),
 		ReadHeaderTimeout: adminHeaders,
 		IdleTimeout:       adminIdle,
 		MaxHeaderBytes:    adminHeaderBytes,
@@ -74,7 +74,7 @@ func openAdmin(address string, e *epi.Engine) (*admin, error) {
 
 func (a *admin) url() string { return "http://" + a.listener.Addr().String() }
 
-func (a *admin) handler(e *epi.Engine) http.Handler {
+func (a *admin) handler(e *epi.Engine, more []prometheus.Collector) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		metrics.New(e),
@@ -82,6 +82,7 @@ func (a *admin) handler(e *epi.Engine) http.Handler {
 		collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}),
 		collectors.NewBuildInfoCollector(),
 	)
+	registry.MustRegister(more...)
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.HandleFunc("GET /healthz", a.health)

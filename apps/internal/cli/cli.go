@@ -109,7 +109,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("epi {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(echoCommand(), loadCommand())
+	root.AddCommand(echoCommand(), chatCommand(), loadCommand())
 	root.AddCommand(labCommand())
 	return root
 }

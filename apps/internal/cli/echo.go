@@ -51,12 +51,22 @@ func echoCommand() *cobra.Command {
 		Example: echoExample,
 		Args:    unexpectedArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			return s.serve(cmd.OutOrStdout(), cmd.ErrOrStderr(), func(*epi.Conn) epi.Handler { return echo{} })
+			return s.serve(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	s.stream = func(place) func(*epi.Conn) epi.Handler { return func(*epi.Conn) epi.Handler { return echo{} } }
+	s.prepare = roomForMessages
 	s.webSocket, s.datagrams = echoMessages, true
 	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
 	return cmd
+}
+
+// roomForMessages lets the longest message of a WebSocket come back.
+func roomForMessages(s *server) error {
+	if speaksWebSocket(s.listen) {
+		s.engine.MaxQueued = echoQueued
+	}
+	return nil
 }
 
 // echo writes what it reads. Without OnEOF, the engine closes the connection

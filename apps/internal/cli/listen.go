@@ -25,16 +25,54 @@ func spokenAt(address string) (scheme, rest string) {
 	return scheme, rest
 }
 
+// engineSchemes writes addresses with the engine's schemes instead of the command's.
+func (s *server) engineSchemes(addresses []string) []string {
+	var all []string
+	for _, address := range addresses {
+		scheme, rest, ok := strings.Cut(address, "://")
+		of, activated := strings.CutSuffix(scheme, "+"+fdScheme)
+		switch name := s.schemes[of]; {
+		case !ok || name == "":
+		case activated && secureSchemes[name]:
+			address = name + "+" + fdScheme + "://" + rest
+		case activated:
+			address = fdScheme + "://" + rest
+		default:
+			address = name + "://" + rest
+		}
+		all = append(all, address)
+	}
+	return all
+}
+
+// commandSchemes is the way back.
+func (s *server) commandSchemes(addresses []string) []string {
+	for i, address := range addresses {
+		scheme, rest, _ := strings.Cut(address, "://")
+		for name, of := range s.schemes {
+			if of == scheme {
+				addresses[i] = name + "://" + rest
+			}
+		}
+	}
+	return addresses
+}
+
+// placeOf is where clients find a listener.
+func (s *server) placeOf(address, spoken string) place {
+	return place{address: s.commandSchemes([]string{address})[0], secure: secureSchemes[spoken] || spoken == "unix"}
+}
+
 // listenAt listens on an address of the engine, of package ws or of systemd, and
 // tells how its addresses are written.
-func (s *server) listenAt(address string, handler func(*epi.Conn) epi.Handler) ([]string, error) {
+func (s *server) listenAt(address string) ([]string, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
 	spoken, activated := passedSchemes[scheme]
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("listen %s: there is no scheme: write %s", address, listenSchemes)
 	case activated:
-		return s.listenOnPassed(address, spoken, rest, handler)
+		return s.listenOnPassed(address, spoken, rest)
 	case packetSchemes[scheme] && s.datagrams:
 		return s.listenPackets(address)
 	case webSocketSchemes[scheme] != "" && s.webSocket != nil:
@@ -42,7 +80,7 @@ func (s *server) listenAt(address string, handler func(*epi.Conn) epi.Handler) (
 	case !streamSchemes[scheme]:
 		return nil, fmt.Errorf("listen %s: the scheme %q is unknown: write %s", address, scheme, listenSchemes)
 	}
-	ln, err := s.engine.ListenWith(address, s.options, s.wave.count(handler))
+	ln, err := s.engine.ListenWith(address, s.options, s.wave.count(s.stream(s.placeOf(address, scheme))))
 	if err != nil {
 		return nil, listenError(err)
 	}
@@ -61,8 +99,9 @@ func (s *server) listenPackets(address string) ([]string, error) {
 
 // listenOnPassed takes the socket that place names, all that are left when it
 // names none, and speaks what the scheme says on them.
-func (s *server) listenOnPassed(address, spoken, place string, handler func(*epi.Conn) epi.Handler) ([]string, error) {
+func (s *server) listenOnPassed(address, spoken, place string) ([]string, error) {
 	options, path := s.options, ""
+	var handler func(*epi.Conn) epi.Handler
 	if secureSchemes[spoken] {
 		options.TLS = s.engine.TLS
 	}
@@ -71,7 +110,9 @@ func (s *server) listenOnPassed(address, spoken, place string, handler func(*epi
 		if place, path, err = cutPath(place); err != nil {
 			return nil, fmt.Errorf("listen %s: %w", address, err)
 		}
-		handler = s.openWebSocket(path)
+		handler = s.openWebSocket(s.placeOf(address, spoken), path)
+	} else {
+		handler = s.stream(s.placeOf(address, spoken))
 	}
 	sockets, err := openPassed(s.passed, place)
 	if err != nil {

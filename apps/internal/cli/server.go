@@ -14,6 +14,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/spf13/pflag"
 
 	"github.com/epinet/epi"
@@ -27,6 +28,7 @@ type server struct {
 	listen      []string
 	options     epi.ListenOptions // of all listeners
 	security    security
+	signals     chan os.Signal
 	hangups     <-chan os.Signal // nil: no files to read again
 	passed      []*passed        // sockets that were handed over
 	datagrams   bool             // the command answers them
@@ -38,16 +40,47 @@ type server struct {
 	json        bool
 	logLevel    slog.Level
 
-	webSocket  func(path string) *ws.Server // for ws:// and wss://; nil: the command has none
+	service
 	webSockets []*ws.Server
 	adminAt    string
 	admin      *admin // nil: nobody asked for it
 }
 
+// A service is what one command does with the connections of its server.
+type service struct {
+	// prepare is called once, when the engine is configured and has no listeners
+	// yet; nil: there is nothing to prepare.
+	prepare func(*server) error
+	// stream returns what handles the connections of a listener.
+	stream func(place) func(*epi.Conn) epi.Handler
+	// webSocket returns a server for ws:// and wss://; nil: the command has none.
+	webSocket func(at place, path string) *ws.Server
+	// schemes are the command's names for the engine's, such as irc for tcp.
+	schemes map[string]string
+	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
+	reload func() event
+	// goodbye is called when draining begins.
+	goodbye func()
+	// collectors are what the admin server shows of it.
+	collectors []prometheus.Collector
+	// live returns what --stats prints; nil: what all servers do.
+	live func(from, to measurement) event
+}
+
+// A place is where a listener is, as clients write it.
+type place struct {
+	address string
+	secure  bool // the way there is encrypted, or within this machine
+}
+
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
-	flags.StringArrayVar(&s.listen, "listen", []string{address}, "serve on this `address`: "+listenSchemes+"; repeatable")
+	var addresses []string
+	if address != "" {
+		addresses = []string{address}
+	}
+	flags.StringArrayVar(&s.listen, "listen", addresses, "serve on this `address`: "+listenSchemes+"; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
@@ -70,7 +103,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 }
 
 // serve runs the engine until it is told to end by signals.
-func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Handler) error {
+func (s *server) serve(stdout, stderr io.Writer) error {
 	if err := raiseOpenFiles(); err != nil {
 		return failure{err}
 	}
@@ -81,10 +114,11 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
 	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
 	s.wave = newWave()
-	signals := make(chan os.Signal, 2) // one to drain, one to abort
+	s.signals = make(chan os.Signal, 2) // one to drain, one to abort
+	signals := s.signals
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
-	begun, err := s.open(handler)
+	begun, err := s.open()
 	if err != nil {
 		s.discard()
 		s.closeAdmin()
@@ -100,8 +134,8 @@ func (s *server) serve(stdout, stderr io.Writer, handler func(*epi.Conn) epi.Han
 }
 
 // open listens and finds out what there is to tell at the start.
-func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
-	addresses, err := s.openListeners(handler)
+func (s *server) open() (startEvent, error) {
+	addresses, err := s.openListeners()
 	if err != nil {
 		return startEvent{}, err
 	}
@@ -128,28 +162,31 @@ func (s *server) open(handler func(*epi.Conn) epi.Handler) (startEvent, error) {
 }
 
 // openListeners listens everywhere, and returns the addresses.
-func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses []string, err error) {
+func (s *server) openListeners() (addresses []string, err error) {
 	if s.passed, err = takePassed(); err != nil {
 		return nil, failure{err}
 	}
-	if s.engine.TLS, err = s.security.open(s.listen); err != nil {
+	listen := s.engineSchemes(s.listen)
+	if s.engine.TLS, err = s.security.open(listen); err != nil {
 		return nil, err
 	}
-	if s.security.rereads() {
+	if s.security.rereads() || s.reload != nil {
 		s.hangups = notifyHangup()
 	}
-	if s.options.ProxyFrom != nil && !slices.ContainsFunc(s.listen, isStream) {
+	if s.options.ProxyFrom != nil && !slices.ContainsFunc(listen, isStream) {
 		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
 	}
-	if speaksWebSocket(s.listen) {
-		s.engine.MaxQueued = echoQueued // before the engine begins with the first listener
+	if s.prepare != nil {
+		if err := s.prepare(s); err != nil { // before the engine begins with the first listener
+			return nil, err
+		}
 	}
-	for _, address := range s.listen {
-		bound, err := s.listenAt(address, handler)
+	for _, address := range listen {
+		bound, err := s.listenAt(address)
 		if err != nil {
 			return nil, err
 		}
-		addresses = append(addresses, bound...)
+		addresses = append(addresses, s.commandSchemes(bound)...)
 	}
 	for _, p := range s.passed {
 		if !p.taken {
@@ -161,7 +198,7 @@ func (s *server) openListeners(handler func(*epi.Conn) epi.Handler) (addresses [
 
 func (s *server) openAdmin() (err error) {
 	if s.adminAt != "" {
-		s.admin, err = openAdmin(s.adminAt, &s.engine)
+		s.admin, err = openAdmin(s.adminAt, &s.engine, s.collectors)
 	}
 	return err
 }
@@ -225,10 +262,10 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 			}
 		case <-ticks:
 			now := s.measure()
-			out.tellLive(newStats(last, now))
+			out.tellLive(s.statsOf(last, now))
 			last = now
 		case <-s.hangups:
-			out.tell(s.security.reload(s.engine.TLS, s.engine.Logger))
+			s.reread(out)
 		case <-signals:
 			if ctx.Err() != nil {
 				err := s.abort(result)
@@ -236,6 +273,9 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 				return err
 			}
 			s.drains()
+			if s.goodbye != nil {
+				s.goodbye()
+			}
 			if now := s.measure(); now.conns() > 0 {
 				out.tell(newDraining(now))
 			}
@@ -244,6 +284,31 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 			out.tell(newTotals(first, s.measure()))
 			return runError(err)
 		}
+	}
+}
+
+func (s *server) statsOf(from, to measurement) event {
+	if s.live != nil {
+		return s.live(from, to)
+	}
+	return newStats(from, to)
+}
+
+// stop begins to drain, as a signal does. It may be called from any goroutine.
+func (s *server) stop() {
+	select {
+	case s.signals <- syscall.SIGTERM:
+	default: // it has begun
+	}
+}
+
+// reread reads again what SIGHUP is for.
+func (s *server) reread(out *report) {
+	if s.security.rereads() {
+		out.tell(s.security.reload(s.engine.TLS, s.engine.Logger))
+	}
+	if s.reload != nil {
+		out.tell(s.reload())
 	}
 }
 

@@ -40,7 +40,7 @@ func (s *server) listenWebSocket(address, scheme, rest string) ([]string, error)
 	if err != nil {
 		return nil, fmt.Errorf("listen %s: %w", address, err)
 	}
-	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, s.wave.count(s.openWebSocket(path)))
+	ln, err := s.engine.ListenWith(webSocketSchemes[scheme]+"://"+host, s.options, s.wave.count(s.openWebSocket(s.placeOf(address, scheme), path)))
 	if err != nil {
 		return nil, listenError(fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))) // without the engine's address
 	}
@@ -64,8 +64,8 @@ func cutPath(rest string) (place, path string, err error) {
 }
 
 // openWebSocket returns the function that handles connections at a path.
-func (s *server) openWebSocket(path string) func(*epi.Conn) epi.Handler {
-	w := s.webSocket(path)
+func (s *server) openWebSocket(at place, path string) func(*epi.Conn) epi.Handler {
+	w := s.webSocket(at, path)
 	s.webSockets = append(s.webSockets, w)
 	return w.Serve
 }
@@ -82,7 +82,7 @@ var page string
 
 // echoMessages is a server whose messages all come back. The path "/" has both
 // the page and the WebSocket.
-func echoMessages(path string) *ws.Server {
+func echoMessages(_ place, path string) *ws.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

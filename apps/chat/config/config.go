@@ -1,0 +1,468 @@
+// Package config reads the configuration of a chat server: a TOML file over the
+// defaults of chat.toml, and single keys over both.
+package config
+
+import (
+	"bytes"
+	_ "embed"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+)
+
+// Default is the configuration with every key, its default and what it means.
+//
+//go:embed chat.toml
+var Default string
+
+// A Config is a whole configuration. Its fields are the keys of chat.toml, which
+// says what they mean.
+type Config struct {
+	Server    Server     `toml:"server"`
+	Listen    Listen     `toml:"listen"`
+	STS       STS        `toml:"sts"`
+	Limits    Limits     `toml:"limits"`
+	Timeouts  Timeouts   `toml:"timeouts"`
+	Queues    Queues     `toml:"queues"`
+	Throttle  Throttle   `toml:"throttle"`
+	Users     Users      `toml:"users"`
+	Passwords Passwords  `toml:"passwords"`
+	Accounts  []Account  `toml:"account"`
+	Operators []Operator `toml:"operator"`
+	WebIRC    []WebIRC   `toml:"webirc"`
+}
+
+// Server is what the server says of itself.
+type Server struct {
+	Name        string   `toml:"name"`
+	Network     string   `toml:"network"`
+	Description string   `toml:"description"`
+	MOTDFile    string   `toml:"motd-file"`
+	MOTD        string   `toml:"motd"`
+	Icon        string   `toml:"icon"`
+	Admin       []string `toml:"admin"`
+	Password    string   `toml:"password"`
+}
+
+// Listen is where the server is reached.
+type Listen struct {
+	Addresses []string       `toml:"addresses"`
+	ProxyFrom []netip.Prefix `toml:"proxy-from"`
+	Origins   []string       `toml:"origins"`
+}
+
+// STS is the policy of Strict Transport Security.
+type STS struct {
+	Port     int      `toml:"port"`
+	Duration Duration `toml:"duration"`
+	Preload  bool     `toml:"preload"`
+}
+
+// Limits are what a client and a channel can have.
+type Limits struct {
+	Nick           int `toml:"nick"`
+	User           int `toml:"user"`
+	Channel        int `toml:"channel"`
+	Topic          int `toml:"topic"`
+	Kick           int `toml:"kick"`
+	Away           int `toml:"away"`
+	Realname       int `toml:"realname"`
+	Channels       int `toml:"channels"`
+	List           int `toml:"list"`
+	Monitor        int `toml:"monitor"`
+	Modes          int `toml:"modes"`
+	Targets        int `toml:"targets"`
+	MultilineBytes int `toml:"multiline-bytes"`
+	MultilineLines int `toml:"multiline-lines"`
+	Whowas         int `toml:"whowas"`
+	Tags           int `toml:"tags"`
+	PerAddress     int `toml:"per-address"`
+	Clients        int `toml:"clients"`
+}
+
+// Timeouts are how long a client may be silent.
+type Timeouts struct {
+	Registration Duration `toml:"registration"`
+	Ping         Duration `toml:"ping"`
+	Dead         Duration `toml:"dead"`
+}
+
+// Queues are how many bytes may wait for a client.
+type Queues struct {
+	Soft int `toml:"soft"`
+	Hard int `toml:"hard"`
+}
+
+// Throttle is what a client may spend.
+type Throttle struct {
+	Enabled    bool           `toml:"enabled"`
+	Rate       float64        `toml:"rate"`
+	Burst      int            `toml:"burst"`
+	BytesRate  float64        `toml:"bytes-rate"`
+	BytesBurst int            `toml:"bytes-burst"`
+	Exempt     []netip.Prefix `toml:"exempt"`
+}
+
+// Users is what new users and channels are like.
+type Users struct {
+	Host          string   `toml:"host"`
+	CloakSecret   string   `toml:"cloak-secret"`
+	Modes         string   `toml:"modes"`
+	ChannelModes  string   `toml:"channel-modes"`
+	OperatorsOnly bool     `toml:"operators-only"`
+	Scripts       []string `toml:"scripts"`
+}
+
+// Passwords is how the server hashes passwords.
+type Passwords struct {
+	Cost int `toml:"cost"`
+}
+
+// An Account can log in with SASL.
+type Account struct {
+	Name         string   `toml:"name"`
+	Password     string   `toml:"password"`
+	SCRAM        string   `toml:"scram"`
+	Fingerprints []string `toml:"fingerprints"`
+}
+
+// An Operator can become one with OPER.
+type Operator struct {
+	Name     string         `toml:"name"`
+	Password string         `toml:"password"`
+	From     []netip.Prefix `toml:"from"`
+	Title    string         `toml:"title"`
+	Rights   []string       `toml:"rights"`
+}
+
+// A WebIRC is a gateway that names its users' addresses.
+type WebIRC struct {
+	Name     string         `toml:"name"`
+	Password string         `toml:"password"`
+	From     []netip.Prefix `toml:"from"`
+}
+
+// A Duration is written as time.ParseDuration reads it.
+type Duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(text []byte) error {
+	got, err := time.ParseDuration(string(text))
+	if err != nil || got < 0 {
+		return fmt.Errorf("%q is no duration: write one such as 500ms, 30s or 5m", text)
+	}
+	*d = Duration(got)
+	return nil
+}
+
+// Read returns the defaults, with the keys of file over them when it is not
+// empty, and with sets, each KEY=VALUE, over both. Relative names of files are
+// taken from where the program runs.
+func Read(file string, sets []string) (*Config, error) {
+	c := new(Config)
+	if err := c.add(Default); err != nil {
+		return nil, fmt.Errorf("the default configuration: %w", err)
+	}
+	if file != "" {
+		text, err := os.ReadFile(file)
+		if errors.Is(err, fs.ErrNotExist) {
+			return nil, fmt.Errorf("%w: `epi chat config > %s` writes the defaults there", err, file)
+		}
+		if err != nil {
+			return nil, err
+		}
+		if err := c.add(string(text)); err != nil {
+			return nil, fmt.Errorf("%s: %w", file, err)
+		}
+	}
+	for _, set := range sets {
+		if err := c.set(set); err != nil {
+			return nil, fmt.Errorf("--set %s: %w", set, err)
+		}
+	}
+	return c, c.check()
+}
+
+// add reads the keys of a file over those that are there. A list of blocks, such
+// as [[account]], replaces the one before.
+func (c *Config) add(text string) error {
+	meta, err := toml.Decode(strings.TrimPrefix(text, "\ufeff"), c)
+	var parse toml.ParseError
+	if errors.As(err, &parse) {
+		return fmt.Errorf("line %d: %s", parse.Position.Line, parse.Message)
+	}
+	if err != nil {
+		return err
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return unknownKey(unknown[0].String())
+	}
+	return nil
+}
+
+// set reads KEY=VALUE, whose value need not be quoted. KEY may name an element of
+// a list of blocks, as operator.0.name; the next after the last makes a new one.
+func (c *Config) set(text string) error {
+	key, value, ok := strings.Cut(text, "=")
+	if !ok {
+		return errors.New("write KEY=VALUE, such as server.name=irc.example.org")
+	}
+	key = strings.TrimSpace(key)
+	field, err := c.field(key)
+	if err != nil {
+		return err
+	}
+	for _, literal := range []string{value, strconv.Quote(value), "[" + quoteEach(value) + "]"} {
+		var one struct{ V toml.Primitive }
+		meta, err := toml.Decode("V = "+literal, &one)
+		if err != nil {
+			continue
+		}
+		fresh := reflect.New(field.Type())
+		if err := meta.PrimitiveDecode(one.V, fresh.Interface()); err == nil {
+			field.Set(fresh.Elem())
+			return nil
+		}
+	}
+	return fmt.Errorf("%s takes %s, and %q is none", key, describe(field.Type()), value)
+}
+
+// quoteEach makes the parts of a list with commas TOML strings.
+func quoteEach(list string) string {
+	if list == "" {
+		return ""
+	}
+	var parts []string
+	for part := range strings.SplitSeq(list, ",") {
+		parts = append(parts, strconv.Quote(strings.TrimSpace(part)))
+	}
+	return strings.Join(parts, ", ")
+}
+
+// field finds the field that a key with dots names.
+func (c *Config) field(key string) (reflect.Value, error) {
+	at := reflect.ValueOf(c).Elem()
+	for part := range strings.SplitSeq(key, ".") {
+		switch {
+		case at.Kind() == reflect.Struct:
+			i := slices.Index(tags(at.Type()), part)
+			if i < 0 {
+				return at, unknownKey(key)
+			}
+			at = at.Field(i)
+		case at.Kind() == reflect.Slice && at.Type().Elem().Kind() == reflect.Struct && !isText(at.Type().Elem()):
+			i, err := strconv.Atoi(part)
+			if err != nil || i < 0 || i > at.Len() {
+				return at, fmt.Errorf("%s: write the number of a block from 0 to %d, and after it one of %s",
+					key, at.Len(), strings.Join(tags(at.Type().Elem()), ", "))
+			}
+			if i == at.Len() {
+				at.Set(reflect.Append(at, reflect.Zero(at.Type().Elem())))
+			}
+			at = at.Index(i)
+		default:
+			return at, unknownKey(key)
+		}
+	}
+	if at.Kind() == reflect.Struct && !isText(at.Type()) {
+		return at, fmt.Errorf("%s is a section: name one of its keys, %s", key, strings.Join(tags(at.Type()), ", "))
+	}
+	return at, nil
+}
+
+// isText reports whether values of t are written as one string.
+func isText(t reflect.Type) bool {
+	_, ok := reflect.New(t).Interface().(interface{ UnmarshalText([]byte) error })
+	return ok
+}
+
+func tags(t reflect.Type) []string {
+	var names []string
+	for i := range t.NumField() {
+		names = append(names, t.Field(i).Tag.Get("toml"))
+	}
+	return names
+}
+
+// describe says what a key of type t takes.
+func describe(t reflect.Type) string {
+	switch {
+	case t == reflect.TypeFor[Duration]():
+		return "a duration such as 30s"
+	case t == reflect.TypeFor[netip.Prefix]():
+		return "a network such as 10.0.0.0/8"
+	case t.Kind() == reflect.Slice:
+		return "a list of which each is " + describe(t.Elem())
+	case t.Kind() == reflect.Bool:
+		return "true or false"
+	case t.Kind() == reflect.Int:
+		return "a whole number"
+	case t.Kind() == reflect.Float64:
+		return "a number"
+	}
+	return "a text"
+}
+
+// unknownKey names the key that was perhaps meant.
+func unknownKey(key string) error {
+	nearest, least := "", len(key)/2+1
+	for _, known := range keys(reflect.TypeFor[Config](), "") {
+		if d := distance(key, known); d < least {
+			nearest, least = known, d
+		}
+	}
+	if nearest == "" {
+		return fmt.Errorf("the key %s is unknown; `epi chat config` shows all", key)
+	}
+	return fmt.Errorf("the key %s is unknown: is %s meant?", key, nearest)
+}
+
+// keys returns all keys below prefix, with dots.
+func keys(t reflect.Type, prefix string) (all []string) {
+	if t.Kind() == reflect.Slice && t.Elem().Kind() == reflect.Struct {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct || isText(t) {
+		return []string{strings.TrimSuffix(prefix, ".")}
+	}
+	for i, name := range tags(t) {
+		all = append(all, keys(t.Field(i).Type, prefix+name+".")...)
+	}
+	return all
+}
+
+// distance is Levenshtein's: how many letters differ.
+func distance(a, b string) int {
+	row := make([]int, len(b)+1)
+	for j := range row {
+		row[j] = j
+	}
+	for i := range len(a) {
+		before := row[0]
+		row[0] = i + 1
+		for j := range len(b) {
+			change := before
+			if a[i] != b[j] {
+				change++
+			}
+			before = row[j+1]
+			row[j+1] = min(change, row[j]+1, before+1)
+		}
+	}
+	return row[len(b)]
+}
+
+// check looks for what cannot work.
+func (c *Config) check() error {
+	for _, rule := range []struct {
+		key string
+		ok  bool
+		say string
+	}{
+		{"server.name", isServerName(c.Server.Name), "it must be a host name with a dot, of at most 63 bytes, such as irc.example.org"},
+		{"server.network", isWord(c.Server.Network), "it must be one word, without spaces, = or \\"},
+		{"server.description", isLine(c.Server.Description), "it must be one line"},
+		{"listen.addresses", len(c.Listen.Addresses) > 0, "name at least one address"},
+		{"sts.port", c.STS.Port >= 0 && c.STS.Port < 1<<16, "it must be a port, or 0 for none"},
+		{"limits.nick", within(c.Limits.Nick, 1, 64), "it must be from 1 to 64"},
+		{"limits.user", within(c.Limits.User, 1, 64), "it must be from 1 to 64"},
+		{"limits.channel", within(c.Limits.Channel, 2, 128), "it must be from 2 to 128"},
+		{"limits.topic", within(c.Limits.Topic, 1, 390), "it must be from 1 to 390: more does not fit into a line"},
+		{"limits.kick", within(c.Limits.Kick, 1, 390), "it must be from 1 to 390: more does not fit into a line"},
+		{"limits.away", within(c.Limits.Away, 1, 390), "it must be from 1 to 390: more does not fit into a line"},
+		{"limits.realname", within(c.Limits.Realname, 1, 390), "it must be from 1 to 390: more does not fit into a line"},
+		{"limits.channels", c.Limits.Channels > 0, "it must be above 0"},
+		{"limits.list", c.Limits.List > 0, "it must be above 0"},
+		{"limits.monitor", c.Limits.Monitor > 0, "it must be above 0"},
+		{"limits.modes", within(c.Limits.Modes, 1, 20), "it must be from 1 to 20"},
+		{"limits.targets", within(c.Limits.Targets, 1, 20), "it must be from 1 to 20"},
+		{"limits.multiline-bytes", within(c.Limits.MultilineBytes, 512, 1<<16), "it must be from 512 to 65536"},
+		{"limits.multiline-lines", within(c.Limits.MultilineLines, 1, 1000), "it must be from 1 to 1000"},
+		{"limits.whowas", c.Limits.Whowas >= 0, "it cannot be negative"},
+		{"limits.tags", within(c.Limits.Tags, 512, 4094), "it must be from 512 to 4094"},
+		{"limits.per-address", c.Limits.PerAddress >= 0, "it cannot be negative; 0 is no limit"},
+		{"limits.clients", c.Limits.Clients >= 0, "it cannot be negative; 0 is what open files allow"},
+		{"timeouts.registration", c.Timeouts.Registration > 0, "it must be above 0"},
+		{"timeouts.ping", c.Timeouts.Ping > 0, "it must be above 0"},
+		{"timeouts.dead", c.Timeouts.Dead > c.Timeouts.Ping, "it must be above timeouts.ping"},
+		{"queues.soft", c.Queues.Soft >= 4096, "it must be at least 4096"},
+		{"queues.hard", c.Queues.Hard >= 2*c.Queues.Soft, "it must be at least twice queues.soft"},
+		{"throttle.rate", c.Throttle.Rate >= 0, "it cannot be negative; 0 is no limit"},
+		{"throttle.burst", c.Throttle.Burst >= 1, "it must be at least 1"},
+		{"throttle.bytes-rate", c.Throttle.BytesRate >= 0, "it cannot be negative; 0 is no limit"},
+		{"throttle.bytes-burst", c.Throttle.BytesBurst >= 8192, "it must be at least 8192, which one line with tags can have"},
+		{"users.host", slices.Contains([]string{"full", "cloak", "none"}, c.Users.Host), "it must be full, cloak or none"},
+		{"passwords.cost", c.Passwords.Cost == 0 || within(c.Passwords.Cost, 4, 15), "it must be 0 or from 4 to 15"},
+	} {
+		if !rule.ok {
+			field, err := c.field(rule.key)
+			if err != nil {
+				return err
+			}
+			return fmt.Errorf("%s is %#v: %s", rule.key, field.Interface(), rule.say)
+		}
+	}
+	return c.checkBlocks()
+}
+
+func (c *Config) checkBlocks() error {
+	for i, a := range c.Accounts {
+		if !isWord(a.Name) || a.Password == "" && a.SCRAM == "" && len(a.Fingerprints) == 0 {
+			return fmt.Errorf("account %d (%q): it needs a name without spaces and a password or fingerprints", i, a.Name)
+		}
+	}
+	for i, o := range c.Operators {
+		if !isWord(o.Name) || o.Password == "" {
+			return fmt.Errorf("operator %d (%q): it needs a name without spaces and a password", i, o.Name)
+		}
+	}
+	for i, w := range c.WebIRC {
+		if w.Password == "" || len(w.From) == 0 {
+			return fmt.Errorf("webirc %d (%q): it needs a password and the networks that it is from", i, w.Name)
+		}
+	}
+	return nil
+}
+
+func within(n, least, most int) bool { return least <= n && n <= most }
+
+func isLine(s string) bool { return !strings.ContainsAny(s, "\r\n\x00") }
+
+func isWord(s string) bool { return s != "" && isLine(s) && !strings.ContainsAny(s, " =\\:,") }
+
+func isServerName(s string) bool {
+	letter := func(r rune) bool {
+		return r == '.' || r == '-' || '0' <= r && r <= '9' || 'a' <= r && r <= 'z' || 'A' <= r && r <= 'Z'
+	}
+	return len(s) <= 63 && strings.Contains(s, ".") && strings.Trim(s, ".-") == s &&
+		strings.IndexFunc(s, func(r rune) bool { return !letter(r) }) < 0
+}
+
+// ReadMOTD returns the lines of the message of the day, nil when there is none.
+func (c *Config) ReadMOTD() ([]string, error) {
+	text := []byte(c.Server.MOTD)
+	if c.Server.MOTDFile != "" {
+		var err error
+		if text, err = os.ReadFile(c.Server.MOTDFile); err != nil {
+			return nil, fmt.Errorf("server.motd-file: %w", err)
+		}
+	}
+	text = bytes.TrimRight(text, "\r\n")
+	if len(text) == 0 {
+		return nil, nil
+	}
+	var lines []string
+	for line := range bytes.Lines(text) {
+		lines = append(lines, strings.ToValidUTF8(strings.TrimRight(string(line), "\r\n"), "\ufffd"))
+	}
+	return lines, nil
+}

@@ -1,0 +1,124 @@
+package gate
+
+import (
+	"fmt"
+	"time"
+)
+
+// deadlines are sessions in the order in which their time is over: all are given
+// the same time, so the one added last comes last.
+type deadlines struct {
+	first, last *session
+}
+
+// A deadline is a session's place among deadlines.
+type deadline struct {
+	in         *deadlines // nil: none
+	prev, next *session
+	at         int64 // on the shard's clock
+}
+
+// add moves a session to the end of the list, d from now.
+func (l *deadlines) add(sh *shard, se *session, d time.Duration) {
+	se.unschedule()
+	se.deadline = deadline{in: l, prev: l.last, at: sh.now() + int64(d)}
+	if l.last != nil {
+		l.last.deadline.next = se
+	} else {
+		l.first = se
+	}
+	l.last = se
+	sh.wakeAt(se.deadline.at)
+}
+
+// unschedule takes a session off its list.
+func (se *session) unschedule() {
+	d := &se.deadline
+	if d.in == nil {
+		return
+	}
+	if d.prev != nil {
+		d.prev.deadline.next = d.next
+	} else {
+		d.in.first = d.next
+	}
+	if d.next != nil {
+		d.next.deadline.prev = d.prev
+	} else {
+		d.in.last = d.prev
+	}
+	*d = deadline{}
+}
+
+// wakeAt sees to it that expire runs at a time of the shard's clock, or before.
+func (sh *shard) wakeAt(at int64) {
+	if sh.timer != nil && sh.timerAt <= at {
+		return
+	}
+	if sh.timer != nil {
+		sh.timer.Stop()
+	}
+	sh.timerAt = at
+	sh.timer = sh.loop.After(time.Duration(at-sh.now()), sh.expire)
+}
+
+// stalled is how late a timer is when the program was stopped, or the loop held
+// up: nobody was listened to meanwhile, so that time counts for nobody.
+const stalled = time.Second
+
+// expire ends the time of those whose deadline has come.
+func (sh *shard) expire() {
+	sh.timer = nil
+	now := sh.now()
+	if late := now - sh.timerAt; late > int64(stalled) {
+		sh.postpone(late)
+	}
+	for se := sh.registering.due(now); se != nil; se = sh.registering.due(now) {
+		se.unschedule()
+		se.end("Registration timeout", "Registration timeout")
+	}
+	config := sh.server.config.Load()
+	for se := sh.silent.due(now); se != nil; se = sh.silent.due(now) {
+		se.write([]byte("PING :" + config.Hall.Name + "\r\n"))
+		sh.asked.add(sh, se, config.Dead-config.Ping)
+	}
+	for se := sh.asked.due(now); se != nil; se = sh.asked.due(now) {
+		se.unschedule()
+		reason := fmt.Sprintf("Ping timeout: %d seconds", int(config.Dead/time.Second))
+		se.end(reason, reason)
+	}
+	for _, l := range [...]*deadlines{&sh.registering, &sh.silent, &sh.asked} {
+		if l.first != nil {
+			sh.wakeAt(l.first.deadline.at)
+		}
+	}
+}
+
+// due returns the first session whose time is over.
+func (l *deadlines) due(now int64) *session {
+	if l.first == nil || l.first.deadline.at > now {
+		return nil
+	}
+	return l.first
+}
+
+func (sh *shard) postpone(late int64) {
+	for _, l := range [...]*deadlines{&sh.registering, &sh.silent, &sh.asked} {
+		for se := l.first; se != nil; se = se.deadline.next {
+			se.deadline.at += late
+		}
+	}
+}
+
+// heardEvery is how exactly the time of a session's last line is kept.
+const heardEvery = int64(time.Second)
+
+// alive notes that a line has come.
+func (se *session) alive() {
+	now := se.shard.now()
+	if !se.registered || se.told || se.deadline.in == &se.shard.silent && now-se.heard < heardEvery {
+		return
+	}
+	se.heard = now
+	se.shard.silent.add(se.shard, se, se.shard.server.config.Load().Ping)
+}

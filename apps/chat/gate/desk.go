@@ -1,0 +1,268 @@
+package gate
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/hall"
+)
+
+// A desk is where the hall works: on loop 0, to which all of it belongs. It is the
+// hall's Gate, and sorts what the hall says by the loops that do it.
+type desk struct {
+	server *Server
+	loop   *epi.Loop
+	hall   *hall.Hall
+	local  *shard
+	out    []outbox // by shard; that of the local one stays empty
+	reach  []reach  // by ChannelID
+
+	applying bool         // within Hall.Apply, which must not be called again
+	later    []hall.Event // what has happened meanwhile on this loop
+	sending  bool         // the outboxes are given to their loops at the end of the turn
+	ticks    bool         // a timer for Tick is set
+}
+
+// A reach says which shards have sessions in one channel.
+type reach struct {
+	shards uint16
+	joined [MaxLoops]uint64 // the shard's op that added a session last, by number
+}
+
+// An outbox is what a loop is to do, in order.
+type outbox struct {
+	ops   []op
+	added uint64 // ops so far
+}
+
+// An op is one call of the hall's Gate, for one loop.
+type op struct {
+	kind    opKind
+	rank    hall.Rank
+	channel hall.ChannelID
+	session hall.SessionID
+	caps    hall.Caps
+	lines   []byte // opSend and opClose
+	item    *hall.Item
+}
+
+type opKind uint8
+
+const (
+	opSend opKind = iota
+	opDeliver
+	opMember
+	opLeave
+	opCaps
+	opRegistered
+	opClose
+	opTaken // events that the shard handed over were applied
+)
+
+func newDesk(s *Server, config hall.Config) *desk {
+	d := &desk{server: s, loop: s.shards[0].loop, local: s.shards[0], out: make([]outbox, len(s.shards))}
+	d.hall = hall.New(config, d)
+	return d
+}
+
+func (d *desk) configure(config hall.Config) {
+	d.guard(func() { d.hall.Configure(config) })
+}
+
+// apply gives one event to the hall. A hall that panics has lost that event; the
+// others go on, as handlers of the engine do.
+func (d *desk) apply(e *hall.Event) {
+	if e.At == 0 {
+		e.At = time.Now().UnixMilli()
+	}
+	if d.applying {
+		d.later = append(d.later, *e)
+		return
+	}
+	d.applyOne(e)
+	for len(d.later) > 0 {
+		next := d.later[0]
+		d.later = d.later[1:]
+		d.applyOne(&next)
+	}
+	d.later = nil
+}
+
+func (d *desk) applyOne(e *hall.Event) {
+	defer d.recover(e)
+	d.applying = true
+	d.hall.Apply(e)
+	d.applying = false
+}
+
+func (d *desk) recover(e *hall.Event) {
+	v := recover()
+	if v == nil {
+		return
+	}
+	d.applying = false
+	d.server.counts.panics.Add(1)
+	d.server.config.Load().Log.Error("a panic in the hall; the session that caused it is closed",
+		slog.String("panic", fmt.Sprint(v)), slog.String("stack", string(debug.Stack())))
+	if e.Kind == hall.Line || e.Kind == hall.Malformed || e.Kind == hall.Worked {
+		d.Close(e.Session, []byte("ERROR :Internal error\r\n"))
+	}
+}
+
+func (d *desk) guard(fn func()) {
+	defer d.recover(&hall.Event{Kind: hall.Tick})
+	fn()
+}
+
+// take applies what another loop has read.
+func (d *desk) take(from *shard, events []hall.Event) {
+	began := time.Now()
+	at := began.UnixMilli()
+	for i := range events {
+		events[i].At = at
+		d.apply(&events[i])
+	}
+	d.add(from, op{kind: opTaken, channel: hall.ChannelID(len(events))})
+	d.server.counts.noteLag(time.Since(began))
+}
+
+// result gives the hall the end of some work; it may be called from any goroutine.
+func (d *desk) result(r *hall.Result) {
+	_ = d.loop.Do(func() { d.apply(&hall.Event{Kind: hall.Worked, Session: r.Session, Result: r}) }) // ended: nobody waits
+}
+
+// tick lets the hall know that time has passed, while there are sessions.
+func (d *desk) tick() {
+	d.apply(&hall.Event{Kind: hall.Tick})
+	d.ticks = false
+	d.keepTicking()
+}
+
+const tickEvery = time.Second
+
+func (d *desk) keepTicking() {
+	if d.ticks || d.server.counts.sessions.Load() == 0 {
+		return
+	}
+	d.ticks = true
+	d.loop.After(tickEvery, d.tick)
+}
+
+// add puts an op into the outbox of a shard, or does it at once.
+func (d *desk) add(to *shard, o op) {
+	if to == d.local {
+		to.do(&o)
+		return
+	}
+	d.out[to.index].ops = append(d.out[to.index].ops, o)
+	d.out[to.index].added++
+	d.sendSoon()
+}
+
+// sendSoon asks for the outboxes to be given away in the task phase of this turn.
+func (d *desk) sendSoon() {
+	if d.sending {
+		return
+	}
+	d.sending = true
+	if d.loop.Do(d.send) != nil {
+		d.send() // the loop is ending, or has too many tasks: the order is kept all the same
+	}
+}
+
+func (d *desk) send() {
+	d.sending = false
+	for i := range d.out {
+		ops := d.out[i].ops
+		if len(ops) == 0 {
+			continue
+		}
+		d.out[i].ops = nil
+		sh := d.server.shards[i]
+		_ = sh.loop.Do(func() { sh.doAll(ops) }) // an ended loop has no sessions left
+	}
+}
+
+func (d *desk) shardOf(id hall.SessionID) *shard {
+	if i := shardIndex(id); i < len(d.server.shards) {
+		return d.server.shards[i]
+	}
+	return d.local
+}
+
+// Send is a method of hall.Gate.
+func (d *desk) Send(to hall.SessionID, lines []byte) {
+	sh := d.shardOf(to)
+	if sh != d.local {
+		lines = append([]byte(nil), lines...)
+	}
+	d.add(sh, op{kind: opSend, session: to, lines: lines})
+}
+
+// Deliver is a method of hall.Gate. Only loops that have receivers get the item.
+func (d *desk) Deliver(item *hall.Item) {
+	var loops uint16
+	for _, c := range item.Channels {
+		if int(c.Channel) < len(d.reach) {
+			loops |= d.reach[c.Channel].shards
+		}
+	}
+	for _, id := range item.Sessions {
+		loops |= 1 << shardIndex(id)
+	}
+	for i, sh := range d.server.shards {
+		if loops&(1<<i) != 0 {
+			d.add(sh, op{kind: opDeliver, item: item})
+		}
+	}
+}
+
+// Member is a method of hall.Gate.
+func (d *desk) Member(s hall.SessionID, c hall.ChannelID, rank hall.Rank) {
+	for int(c) >= len(d.reach) {
+		d.reach = append(d.reach, reach{})
+	}
+	sh := d.shardOf(s)
+	d.add(sh, op{kind: opMember, session: s, channel: c, rank: rank})
+	r := &d.reach[c]
+	r.shards |= 1 << sh.index
+	r.joined[sh.index] = d.out[sh.index].added
+}
+
+// emptied notes that a shard's list of a channel was empty after so many ops.
+func (d *desk) emptied(c hall.ChannelID, sh *shard, ops uint64) {
+	r := &d.reach[c]
+	if r.joined[sh.index] <= ops {
+		r.shards &^= 1 << sh.index
+	}
+}
+
+// Leave is a method of hall.Gate.
+func (d *desk) Leave(s hall.SessionID, c hall.ChannelID) {
+	d.add(d.shardOf(s), op{kind: opLeave, session: s, channel: c})
+}
+
+// Caps is a method of hall.Gate.
+func (d *desk) Caps(s hall.SessionID, caps hall.Caps) {
+	d.add(d.shardOf(s), op{kind: opCaps, session: s, caps: caps})
+}
+
+// Registered is a method of hall.Gate.
+func (d *desk) Registered(s hall.SessionID) {
+	d.add(d.shardOf(s), op{kind: opRegistered, session: s})
+}
+
+// Close is a method of hall.Gate.
+func (d *desk) Close(s hall.SessionID, last []byte) {
+	sh := d.shardOf(s)
+	if sh != d.local {
+		last = append([]byte(nil), last...)
+	}
+	d.add(sh, op{kind: opClose, session: s, lines: last})
+}
+
+// Begin is a method of hall.Gate.
+func (d *desk) Begin(w *hall.Work) { d.server.work.begin(w) }

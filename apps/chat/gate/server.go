@@ -1,0 +1,139 @@
+package gate
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
+	"github.com/epinet/epi/ws"
+)
+
+// MaxLoops is the most loops that a Server can have: a SessionID has four bits for
+// its loop. One hall is busy long before so many loops are.
+const MaxLoops = 16
+
+// A Config is what a Server needs to know besides the hall's.
+type Config struct {
+	Hall hall.Config
+	// Registration bounds the time from the connection to the end of registration.
+	Registration time.Duration
+	// Ping is the silence after which a session is asked for a sign of life, and
+	// Dead that after which it is given up.
+	Ping, Dead time.Duration
+	// Throttle is what a session can spend.
+	Throttle Throttle
+	// Origins are the values of Origin from which browsers may connect: see
+	// ws.Server.
+	Origins []string
+	// Vault has the accounts and the passwords.
+	Vault Vault
+	// Reload reads the configuration again, for REHASH; nil if there is none.
+	Reload func() (*Config, error)
+	// Stop ends the server in order, for DIE.
+	Stop func()
+	// Log has what operators want to know; never passwords.
+	Log *slog.Logger
+}
+
+// A Server is a chat server on an engine, whose loops it uses but does not run.
+type Server struct {
+	engine *epi.Engine
+	config atomic.Pointer[Config]
+	desk   *desk
+	shards []*shard
+	work   workers
+	counts counters
+}
+
+// New returns a server for the loops of engine, which must not run yet.
+func New(engine *epi.Engine, config Config) (*Server, error) {
+	s := &Server{engine: engine}
+	s.config.Store(&config)
+	s.work.init(s)
+	loops := engine.Stats().Loops
+	if len(loops) == 0 {
+		return nil, errors.New("chat: the engine has no loops")
+	}
+	if len(loops) > MaxLoops {
+		return nil, fmt.Errorf("chat: %d loops are more than the %d that one hall can keep busy", len(loops), MaxLoops)
+	}
+	for i := range loops {
+		loop, err := engine.Loop(i)
+		if err != nil {
+			return nil, err
+		}
+		s.shards = append(s.shards, newShard(s, loop, i))
+	}
+	s.desk = newDesk(s, config.Hall)
+	return s, nil
+}
+
+// Configure replaces the configuration, as SIGHUP does. It may be called from any
+// goroutine. What belongs to a session already, such as its bucket's size, stays.
+func (s *Server) Configure(config Config) {
+	s.config.Store(&config)
+	_ = s.desk.loop.Do(func() { s.desk.configure(config.Hall) }) // when the loop has ended there is nobody to tell
+}
+
+// Listener says what a listener's sessions are like.
+type Listener struct {
+	// Name is shown to operators, such as ircs://:6697.
+	Name string
+	// Secure: the way to the clients is encrypted, or does not leave the machine.
+	Secure bool
+}
+
+// Accept returns what epi.Engine.Listen wants for lines on a byte stream.
+func (s *Server) Accept(l Listener) func(*epi.Conn) epi.Handler {
+	return func(c *epi.Conn) epi.Handler {
+		return (*lines)(s.open(c, l, plain))
+	}
+}
+
+// The subprotocols of https://ircv3.net/specs/extensions/websocket. The first that
+// a client offers is taken; without one, lines are text.
+var subprotocols = []string{"binary.ircv3.net", "text.ircv3.net"}
+
+// maxMessage is one line of a client with tags, in bytes.
+var maxMessage = len("@ ") + ircmsg.FromClient.Tags + ircmsg.FromClient.Line
+
+// WebSocket returns a server of WebSockets at a path, with page for all other
+// requests.
+func (s *Server) WebSocket(path string, l Listener, page http.Handler) *ws.Server {
+	c := s.config.Load()
+	return &ws.Server{
+		Path:         path,
+		Origins:      c.Origins,
+		Subprotocols: subprotocols,
+		HTTP:         page,
+		MaxMessage:   maxMessage,
+		OpenTimeout:  c.Registration,
+		Handler: func(w *ws.Conn, _ *http.Request) ws.Handler {
+			kind := text
+			if w.Subprotocol() == subprotocols[0] {
+				kind = binary
+			}
+			se := s.open(w.Conn(), l, kind)
+			se.socket = w
+			return (*messages)(se)
+		},
+	}
+}
+
+// Drain says goodbye on all loops; the engine's Run closes the connections when its
+// context ends. It may be called from any goroutine and does not wait.
+func (s *Server) Drain() {
+	for _, sh := range s.shards {
+		_ = sh.loop.Do(sh.farewell) // an ended loop has no sessions
+	}
+}
+
+// Wait waits until no work is under way, after the engine's Run has returned.
+func (s *Server) Wait(ctx context.Context) error { return s.work.wait(ctx) }

@@ -1,0 +1,148 @@
+// Package vault checks the secrets of a chat server: the passwords of accounts,
+// operators, gateways and the server, and certificates. Its answers take the time
+// of a hash, so they are asked for apart from the loops.
+package vault
+
+import (
+	"cmp"
+	"context"
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+
+	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// A Vault has the secrets of a configuration. Its methods may be called from any
+// goroutine.
+type Vault struct {
+	accounts  map[string]*account // by the name in small letters
+	operators map[string]*config.Operator
+	gateways  map[string]*config.WebIRC
+	server    string
+	guesses   *Guesses
+}
+
+type account struct {
+	config.Account
+	once     sync.Once
+	verifier *hall.Verifier // made of a plain password when it is first needed
+}
+
+// New returns the vault of a configuration. guesses counts wrong passwords, and
+// outlives the configuration.
+func New(c *config.Config, guesses *Guesses) *Vault {
+	v := &Vault{
+		accounts:  map[string]*account{},
+		operators: map[string]*config.Operator{},
+		gateways:  map[string]*config.WebIRC{},
+		server:    c.Server.Password,
+		guesses:   guesses,
+	}
+	for _, a := range c.Accounts {
+		v.accounts[ircmsg.ASCII.Fold(a.Name)] = &account{Account: a}
+	}
+	for i := range c.Operators {
+		v.operators[c.Operators[i].Name] = &c.Operators[i]
+	}
+	for i := range c.WebIRC {
+		v.gateways[c.WebIRC[i].Name] = &c.WebIRC[i]
+	}
+	return v
+}
+
+// Do does the works that ask something of a vault.
+func (v *Vault) Do(_ context.Context, w *hall.Work) hall.Result {
+	switch w.Kind {
+	case hall.FindCertificate:
+		return v.findCertificate(w)
+	case hall.FindVerifier:
+		return v.findVerifier(w)
+	case hall.CheckPassword, hall.CheckOperator, hall.CheckServer, hall.CheckGateway:
+		return v.guarded(w)
+	}
+	return hall.Result{Text: "this server cannot do that"}
+}
+
+// guarded checks a password, unless too many wrong ones came from that address.
+func (v *Vault) guarded(w *hall.Work) hall.Result {
+	if !v.guesses.May(w.Address) {
+		return hall.Result{Code: "TOO_MANY_ATTEMPTS", Text: "Too many wrong passwords; try again later", Pending: true}
+	}
+	r := v.check(w)
+	if !r.OK {
+		v.guesses.Wrong(w.Address)
+	}
+	return r
+}
+
+func (v *Vault) check(w *hall.Work) hall.Result {
+	switch w.Kind {
+	case hall.CheckPassword:
+		a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
+		if a == nil || a.Password == "" && a.SCRAM == "" {
+			waste(w.Password)
+			return hall.Result{}
+		}
+		return hall.Result{OK: Matches(cmp.Or(a.Password, a.SCRAM), w.Password), Account: a.Name}
+	case hall.CheckOperator:
+		o := v.operators[w.Account]
+		if o == nil || len(o.From) > 0 && !isFrom(o.From, w.Address) {
+			waste(w.Password)
+			return hall.Result{}
+		}
+		return hall.Result{OK: Matches(o.Password, w.Password), Account: o.Name}
+	case hall.CheckServer:
+		return hall.Result{OK: Matches(v.server, w.Password)}
+	}
+	return hall.Result{OK: v.mayNameAddresses(w), Account: w.Account}
+}
+
+// mayNameAddresses reports whether a gateway has the right password and comes from
+// where it should. Some programs send a name of their own: a gateway whose
+// password is right may have any.
+func (v *Vault) mayNameAddresses(w *hall.Work) bool {
+	for _, g := range v.gateways {
+		if isFrom(g.From, w.Address) && Matches(g.Password, w.Password) {
+			return true
+		}
+	}
+	return false
+}
+
+// isFrom reports whether an address is in one of the networks.
+func isFrom(networks []netip.Prefix, address string) bool {
+	from, err := netip.ParseAddr(address)
+	return err == nil && slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) })
+}
+
+func (v *Vault) findCertificate(w *hall.Work) hall.Result {
+	for _, a := range v.accounts {
+		if w.Account != "" && !ircmsg.ASCII.Equal(w.Account, a.Name) {
+			continue
+		}
+		for _, f := range a.Fingerprints {
+			if w.Fingerprint != "" && normalFingerprint(f) == w.Fingerprint {
+				return hall.Result{OK: true, Account: a.Name}
+			}
+		}
+	}
+	return hall.Result{}
+}
+
+// normalFingerprint is without the colons that openssl prints, in small letters.
+func normalFingerprint(f string) string {
+	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(f), ":", ""))
+}
+
+func (v *Vault) findVerifier(w *hall.Work) hall.Result {
+	a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
+	if a == nil || !v.guesses.May(w.Address) {
+		return hall.Result{}
+	}
+	a.once.Do(func() { a.verifier = verifierOf(cmp.Or(a.SCRAM, a.Password)) })
+	return hall.Result{OK: a.verifier != nil, Account: a.Name, Verifier: a.verifier}
+}

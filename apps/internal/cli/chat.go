@@ -1,0 +1,359 @@
+package cli
+
+import (
+	"bufio"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/base32"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/gate"
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/vault"
+	"github.com/epinet/epi/ws"
+)
+
+const chatHelp = `Serve chat: an IRC server with IRCv3, for every client that there is.
+
+Without arguments it serves IRC on 127.0.0.1:6667 and, for programs in a
+browser, IRC over WebSocket on 127.0.0.1:8067. A configuration file says
+everything else: "epi chat config" prints one with every key, its default and
+what it means. --set changes single keys; a block such as [[operator]] is
+numbered from 0.
+
+SIGHUP reads the configuration again, and the files of --cert and --key. What
+the engine fixes at the start stays: addresses, queues, the number of clients.
+
+SIGINT or SIGTERM drains: every client gets a last word. A second signal aborts.
+
+Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
+
+const chatExample = `  epi chat
+  epi chat config > chat.toml && epi chat --config chat.toml
+  epi chat --listen irc://:6667 --listen ircs://:6697 --cert chain.pem --key key.pem
+  epi chat --set server.name=irc.example.org --set operator.0.name=root --set operator.0.password=secret
+  printf 'NICK me\r\nUSER me 0 * :me\r\n' | nc 127.0.0.1 6667`
+
+// chatSchemes are the names of the engine's schemes where they speak IRC.
+var chatSchemes = map[string]string{"irc": "tcp", "ircs": "tls"}
+
+// chatWriteTimeout ends clients whose host takes nothing any more.
+const chatWriteTimeout = 2 * time.Minute
+
+// A chat is the command's server: its configuration, and what serves it.
+type chat struct {
+	server
+	file    string
+	sets    []string
+	data    string
+	config  *config.Config
+	gate    *gate.Server
+	guesses *vault.Guesses
+	secret  []byte // of the cloaks
+	seed    [32]byte
+	created time.Time
+
+	delivered uint64 // at the last live
+}
+
+func chatCommand() *cobra.Command {
+	c := &chat{guesses: vault.NewGuesses(), created: time.Now()}
+	cmd := &cobra.Command{
+		Use:     "chat",
+		Short:   "Serve chat: IRC with IRCv3",
+		Long:    chatHelp,
+		Example: chatExample,
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return c.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	c.service = service{
+		prepare: c.prepare,
+		stream: func(at place) func(*epi.Conn) epi.Handler {
+			return c.gate.Accept(gate.Listener{Name: at.address, Secure: at.secure})
+		},
+		webSocket: func(at place, path string) *ws.Server {
+			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, http.HandlerFunc(chatPage))
+		},
+		schemes: chatSchemes,
+		reload:  c.reload,
+		goodbye: func() { c.gate.Drain() },
+		live:    c.live,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.Var(fileValue(&c.file), "config", "TOML `file` with the configuration; SIGHUP reads it again (default none)")
+	flags.StringArrayVar(&c.sets, "set", nil, "`key=value` of the configuration, such as server.name=irc.example.org; repeatable")
+	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none)")
+	c.addFlags(flags, "")
+	cmd.AddCommand(chatConfigCommand(), chatHashCommand())
+	return cmd
+}
+
+func (c *chat) run(stdout, stderr io.Writer) error {
+	var err error
+	if c.config, err = config.Read(c.file, c.sets); err != nil {
+		return failure{err}
+	}
+	if len(c.listen) == 0 {
+		c.listen = c.config.Listen.Addresses
+	}
+	if c.options.ProxyFrom == nil {
+		c.options.ProxyFrom = c.config.Listen.ProxyFrom
+	}
+	if err := c.openData(); err != nil {
+		return failure{err}
+	}
+	_, _ = rand.Read(c.seed[:]) // it never fails
+	return c.serve(stdout, stderr)
+}
+
+// openData makes the directory for what lasts, and reads the secret of the cloaks:
+// bans on them are to hold after a restart.
+func (c *chat) openData() error {
+	c.secret = []byte(c.config.Users.CloakSecret)
+	if len(c.secret) == 0 {
+		c.secret = []byte(rand.Text())
+	}
+	if c.data == "" {
+		return nil
+	}
+	if err := os.MkdirAll(c.data, 0o700); err != nil {
+		return fmt.Errorf("--data: %w", err)
+	}
+	if c.config.Users.CloakSecret != "" {
+		return nil
+	}
+	name := filepath.Join(c.data, "cloak-secret")
+	kept, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		return os.WriteFile(name, c.secret, 0o600)
+	}
+	if err == nil && len(kept) == 0 {
+		err = fmt.Errorf("%s is empty: remove it, and the next start makes another", name)
+	}
+	c.secret = kept
+	return err
+}
+
+// prepare sets the engine up and makes the chat on its loops.
+func (c *chat) prepare(s *server) error {
+	e := &s.engine
+	e.HighWater, e.LowWater, e.MaxQueued = c.config.Queues.Soft, c.config.Queues.Soft/4, c.config.Queues.Hard
+	if e.MaxConns == 0 {
+		e.MaxConns = c.config.Limits.Clients
+	}
+	if e.WriteTimeout == 0 {
+		e.WriteTimeout = chatWriteTimeout
+	}
+	if e.Loops == 0 {
+		e.Loops = min(gate.MaxLoops, runtime.GOMAXPROCS(0))
+	}
+	if e.TLS != nil && e.TLS.ClientAuth == tls.NoClientCert {
+		e.TLS.ClientAuth = tls.RequestClientCert // for SASL EXTERNAL
+	}
+	settings, err := c.settings(c.config)
+	if err != nil {
+		return failure{err}
+	}
+	c.gate, err = gate.New(e, *settings)
+	if err != nil {
+		return failure{err}
+	}
+	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
+	return nil
+}
+
+// live is what --stats prints. One goroutine calls it.
+func (c *chat) live(from, to measurement) event {
+	now := c.gate.Stats()
+	e := newChatStats(now, c.delivered, from, to)
+	c.delivered = now.Deliveries
+	return e
+}
+
+// reload is what SIGHUP does.
+func (c *chat) reload() event {
+	fresh, err := c.reread()
+	if err != nil {
+		c.engine.Logger.Error("the configuration stays as it was", "error", err)
+		return newReload(err)
+	}
+	c.gate.Configure(*fresh)
+	return newReload(nil)
+}
+
+// reread reads the configuration again. It is for SIGHUP and for REHASH, each in
+// a goroutine of its own, and changes nothing.
+func (c *chat) reread() (*gate.Config, error) {
+	fresh, err := config.Read(c.file, c.sets)
+	if err != nil {
+		return nil, err
+	}
+	return c.settings(fresh)
+}
+
+// settings translates the configuration for the gate.
+func (c *chat) settings(k *config.Config) (*gate.Config, error) {
+	settings, err := c.hallSettings(k)
+	if err != nil {
+		return nil, err
+	}
+	g := &gate.Config{
+		Hall:         *settings,
+		Registration: time.Duration(k.Timeouts.Registration),
+		Ping:         time.Duration(k.Timeouts.Ping),
+		Dead:         time.Duration(k.Timeouts.Dead),
+		Origins:      k.Listen.Origins,
+		Vault:        vault.New(k, c.guesses),
+		Reload:       c.reread,
+		Stop:         c.stop,
+		Log:          c.engine.Logger,
+	}
+	if k.Throttle.Enabled {
+		g.Throttle = gate.Throttle{
+			Rate: k.Throttle.Rate, Burst: k.Throttle.Burst,
+			BytesRate: k.Throttle.BytesRate, BytesBurst: k.Throttle.BytesBurst,
+			Exempt: k.Throttle.Exempt,
+		}
+	}
+	return g, nil
+}
+
+func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
+	motd, err := k.ReadMOTD()
+	if err != nil {
+		return nil, err
+	}
+	h := &hall.Config{
+		Name: k.Server.Name, Network: k.Server.Network, Version: "epi-" + version(), Created: c.created, Seed: c.seed,
+		Nick: k.Limits.Nick, User: k.Limits.User, RealName: k.Limits.Realname, ChannelName: k.Limits.Channel,
+		Topic: k.Limits.Topic, Kick: k.Limits.Kick, Away: k.Limits.Away, Channels: k.Limits.Channels,
+		List: k.Limits.List, Monitor: k.Limits.Monitor, Modes: k.Limits.Modes, Targets: k.Limits.Targets,
+		MultilineSize: k.Limits.MultilineBytes, Multiline: k.Limits.MultilineLines, WhoWas: k.Limits.Whowas,
+		MOTD: motd, Icon: k.Server.Icon, STS: policyOf(k.STS),
+		Password:     k.Server.Password != "",
+		Operators:    map[string]hall.Operator{},
+		DefaultModes: &k.Users.ChannelModes,
+		RelayMsg:     true,
+		Roleplay:     true,
+		Cloak:        c.cloak(k),
+	}
+	copy(h.Admin[:], k.Server.Admin)
+	if len(k.Accounts) > 0 {
+		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
+	}
+	for _, o := range k.Operators {
+		h.Operators[o.Name] = hall.Operator{Title: o.Title, Rights: o.Rights}
+	}
+	return h, nil
+}
+
+// policyOf is the value of the capability sts, "" for none.
+func policyOf(s config.STS) string {
+	if s.Port == 0 {
+		return ""
+	}
+	policy := fmt.Sprintf("port=%d,duration=%d", s.Port, int64(time.Duration(s.Duration)/time.Second))
+	if s.Preload {
+		policy += ",preload"
+	}
+	return policy
+}
+
+// cloakSize is 80 bits: nobody finds another address with the same cloak.
+const cloakSize = 10
+
+// cloak returns what others see instead of an address, nil for the address.
+func (c *chat) cloak(k *config.Config) func(host string) string {
+	switch k.Users.Host {
+	case "full":
+		return nil
+	case "none":
+		name := k.Server.Name
+		return func(string) string { return name }
+	}
+	secret := c.secret
+	return func(host string) string {
+		mac := hmac.New(sha256.New, secret)
+		_, _ = io.WriteString(mac, host) // it never fails
+		return strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:cloakSize])) + ".user"
+	}
+}
+
+// chatPage is for people who open the WebSocket's address in a browser.
+func chatPage(w http.ResponseWriter, r *http.Request) {
+	switch r.URL.Path {
+	case "/healthz":
+		_, _ = io.WriteString(w, "ok\n")
+	case "/":
+		_, _ = io.WriteString(w, "epi chat: connect an IRC client that speaks WebSocket to this address.\n")
+	default:
+		http.NotFound(w, r)
+	}
+}
+
+func chatConfigCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the default configuration, with comments",
+		Args:  unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), config.Default)
+			return err
+		},
+	}
+}
+
+const hashHelp = `Read a password from standard input and print the forms in which the
+configuration can keep it: bcrypt's for the key password, and besides it, for
+clients that log in with SCRAM-SHA-256, that for the key scram.`
+
+func chatHashCommand() *cobra.Command {
+	var cost int
+	cmd := &cobra.Command{
+		Use:     "hash",
+		Short:   "Hash a password for the configuration",
+		Long:    hashHelp,
+		Example: `  echo 'correct horse' | epi chat hash`,
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			line, err := bufio.NewReader(cmd.InOrStdin()).ReadString('\n')
+			password := strings.TrimRight(line, "\r\n")
+			if err != nil && !errors.Is(err, io.EOF) {
+				return failure{err}
+			}
+			if password == "" {
+				return failure{errors.New("no password on standard input: write it on one line")}
+			}
+			if cost != 0 && (cost < 4 || cost > 15) {
+				return fmt.Errorf("--cost %d: write a number from 4 to 15, or 0 for about 100 ms", cost)
+			}
+			hash, scram, err := vault.Hash(password, cost)
+			if err != nil {
+				return failure{err}
+			}
+			_, err = fmt.Fprintf(cmd.OutOrStdout(), "password = %q\nscram = %q\n", hash, scram)
+			return err
+		},
+	}
+	cmd.Flags().IntVar(&cost, "cost", 0, "`number` of bcrypt's cost, 4 to 15; each step doubles the time (default about 100 ms)")
+	return cmd
+}
