@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -16,8 +17,10 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/spf13/pflag"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/internal/webguard"
 	"github.com/epinet/epi/metrics"
 )
 
@@ -31,12 +34,27 @@ const (
 	adminIdle    = time.Minute
 	// adminHeaderBytes bounds the size of that header.
 	adminHeaderBytes = 16 << 10
+	// adminMeasures bounds how long a profile or trace may take, and adminAnswer
+	// how long any answer may.
+	adminMeasures = time.Minute
+	adminAnswer   = adminMeasures + 15*time.Second
 	// adminFarewell is how long an answer under way may take at the end.
 	adminFarewell = time.Second
 )
 
 // adminPaths is what the admin server has to tell.
 const adminPaths = "/metrics, /healthz, /debug/pprof"
+
+// adminFlags are what the command line says about the admin server.
+type adminFlags struct {
+	address string   // empty: there is none
+	hosts   []string // names that clients call it by
+}
+
+func (f *adminFlags) add(flags *pflag.FlagSet) {
+	flags.Var(adminValue(&f.address), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
+	flags.StringArrayVar(&f.hosts, "admin-host", nil, "`name` by which clients call the admin server, besides its addresses, localhost and the host of --admin; repeatable")
+}
 
 // An admin serves metrics, health and profiles over HTTP, beside the engine.
 type admin struct {
@@ -46,9 +64,9 @@ type admin struct {
 	draining atomic.Bool
 }
 
-// openAdmin listens on address. The engine must have its listeners.
-func openAdmin(address string, e *epi.Engine, more []prometheus.Collector) (*admin, error) {
-	ln, err := net.Listen("tcp", address)
+// openAdmin listens. The engine must have its listeners.
+func openAdmin(f *adminFlags, e *epi.Engine, more []prometheus.Collector) (*admin, error) {
+	ln, err := net.Listen("tcp", f.address)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w; choose another address", err)
 	}
@@ -57,8 +75,9 @@ func openAdmin(address string, e *epi.Engine, more []prometheus.Collector) (*adm
 		e.Logger.Warn("other machines can reach the admin address, where everybody may look at profiles; with "+adminHost+" they cannot", "admin", a.url())
 	}
 	a.server = &http.Server{
-		Handler:           a.handler(e, more),
+		Handler:           f.guard().Wrap(boundMeasures(a.handler(e, more))),
 		ReadHeaderTimeout: adminHeaders,
+		WriteTimeout:      adminAnswer,
 		IdleTimeout:       adminIdle,
 		MaxHeaderBytes:    adminHeaderBytes,
 		ErrorLog:          slog.NewLogLogger(e.Logger.Handler(), slog.LevelWarn),
@@ -70,6 +89,27 @@ func openAdmin(address string, e *epi.Engine, more []prometheus.Collector) (*adm
 		}
 	}()
 	return a, nil
+}
+
+// guard keeps pages out that a browser beside the server shows. All requests have
+// effects, a profile costs CPU time: so nobody may link here.
+func (f *adminFlags) guard() *webguard.Guard {
+	host, _, _ := net.SplitHostPort(f.address) // which was checked
+	return &webguard.Guard{Hosts: append([]string{host}, f.hosts...)}
+}
+
+// boundMeasures refuses profiles and traces of no length or any.
+func boundMeasures(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for _, text := range r.URL.Query()["seconds"] {
+			seconds, err := strconv.ParseFloat(text, 64)
+			if err != nil || !(seconds > 0 && seconds <= adminMeasures.Seconds()) {
+				http.Error(w, fmt.Sprintf("seconds=%.20q: write a number above 0, at most %.0f", text, adminMeasures.Seconds()), http.StatusBadRequest)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 func (a *admin) url() string { return "http://" + a.listener.Addr().String() }
@@ -86,11 +126,11 @@ func (a *admin) handler(e *epi.Engine, more []prometheus.Collector) http.Handler
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.HandleFunc("GET /healthz", a.health)
-	mux.HandleFunc("/debug/pprof/", pprof.Index)
-	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
-	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
-	mux.HandleFunc("/debug/pprof/symbol", pprof.Symbol)
-	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.ReplaceAll(adminPaths, ", ", "\n")+"\n")
 	})

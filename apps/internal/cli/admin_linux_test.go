@@ -62,6 +62,65 @@ func TestAdminTellsAboutTheServer(t *testing.T) {
 	}
 }
 
+// ask sends the admin server a request of its own kind.
+func ask(t *testing.T, method, url, host string, header ...string) (status int, body string) {
+	t.Helper()
+	r, err := http.NewRequest(method, url, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.Host = host
+	for i := 0; i < len(header); i += 2 {
+		r.Header.Set(header[i], header[i+1])
+	}
+	client := &http.Client{Timeout: epitest.Patience, Transport: &http.Transport{DisableKeepAlives: true}}
+	answer, err := client.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return answer.StatusCode, string(text)
+}
+
+// Pages that a browser beside the server shows get nothing, and nobody gets a
+// profile of any length.
+func TestHostile07_AdminIsClosedToPages(t *testing.T) {
+	p := start(t, "echo", "--json", "--listen", "tcp://127.0.0.1:0", "--admin", ":0", "--admin-host", "node1.example")
+	begun := await[startEvent](p, "start")
+	place := strings.TrimPrefix(begun.Admin, "http://")
+	_, port, _ := net.SplitHostPort(place)
+	for _, test := range []struct {
+		method, path, host string
+		header             []string
+		status             int
+		word               string
+	}{
+		{"GET", "/metrics", "evil.example:" + port, nil, http.StatusMisdirectedRequest, "evil.example"},
+		{"GET", "/metrics", "localhost:" + port, nil, 200, "epi_"},
+		{"GET", "/metrics", "node1.example:" + port, nil, 200, "epi_"},
+		{"GET", "/debug/pprof/cmdline", "rebound.example:" + port, []string{"Sec-Fetch-Site", "same-origin"}, http.StatusMisdirectedRequest, ""},
+		{"GET", "/debug/pprof/profile?seconds=1", place, []string{"Sec-Fetch-Site", "cross-site"}, http.StatusForbidden, ""},
+		{"GET", "/healthz", place, []string{"Sec-Fetch-Site", "same-site"}, http.StatusForbidden, ""},
+		{"POST", "/debug/pprof/symbol", place, nil, http.StatusMethodNotAllowed, ""},
+		{"DELETE", "/healthz", place, nil, http.StatusMethodNotAllowed, ""},
+		{"GET", "/debug/pprof/profile?seconds=86400", place, nil, http.StatusBadRequest, "at most 60"},
+		{"GET", "/debug/pprof/trace?seconds=60.5", place, nil, http.StatusBadRequest, "at most 60"},
+		{"GET", "/debug/pprof/heap?seconds=NaN", place, nil, http.StatusBadRequest, "at most 60"},
+		{"GET", "/debug/pprof/goroutine?seconds=1&seconds=1e9", place, nil, http.StatusBadRequest, "at most 60"},
+	} {
+		status, body := ask(t, test.method, begun.Admin+test.path, test.host, test.header...)
+		if status != test.status || !strings.Contains(body, test.word) {
+			t.Errorf("%s %s of %s %v: status %d, want %d; %.300s", test.method, test.path, test.host, test.header, status, test.status, body)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}
+
 // While the server drains it is not healthy, and the admin server still answers.
 //
 //	client:  240 KiB, reads nothing

@@ -42,7 +42,7 @@ type server struct {
 
 	service
 	webSockets []*ws.Server
-	adminAt    string
+	adminFlags adminFlags
 	admin      *admin // nil: nobody asked for it
 }
 
@@ -96,7 +96,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 4096)")
 	flags.Var(limit(&e.HandshakeTimeout), "handshake-timeout", "`duration` allowed for a TLS handshake and a PROXY header (default 10s)")
 	flags.Var(prefixesValue(&s.options.ProxyFrom), "proxy-from", "`network` such as 10.0.0.0/8 of proxies, whose connections begin with a PROXY header; repeatable (default none)")
-	flags.Var(adminValue(&s.adminAt), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
+	s.adminFlags.add(flags)
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
 	flags.BoolVar(&s.json, "json", false, "print JSON objects, one per line")
 	flags.Var(levelValue(&s.logLevel), "log-level", "`level` of the log on stderr: debug, info, warn or error")
@@ -163,6 +163,9 @@ func (s *server) open() (startEvent, error) {
 
 // openListeners listens everywhere, and returns the addresses.
 func (s *server) openListeners() (addresses []string, err error) {
+	if s.adminFlags.hosts != nil && s.adminFlags.address == "" {
+		return nil, errors.New("--admin-host is about the admin server, and there is none: add --admin")
+	}
 	if s.passed, err = takePassed(); err != nil {
 		return nil, failure{err}
 	}
@@ -197,8 +200,8 @@ func (s *server) openListeners() (addresses []string, err error) {
 }
 
 func (s *server) openAdmin() (err error) {
-	if s.adminAt != "" {
-		s.admin, err = openAdmin(s.adminAt, &s.engine, s.collectors)
+	if s.adminFlags.address != "" {
+		s.admin, err = openAdmin(&s.adminFlags, &s.engine, s.collectors)
 	}
 	return err
 }
