@@ -4,14 +4,16 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/ws"
 )
 
 const echoHelp = `Serve echo: every byte comes back in order. A client that half-closes gets
 everything it sent, then the end of the stream.
 
 A ws:// address speaks WebSocket, with compression, at its path or at all paths
-when it has none: every message comes back. The same port serves a page to try
-it with, and /healthz.
+when it has none: every message of at most --max-message bytes comes back, and a
+longer one closes the connection with code 1009. (Test suites want 16MiB.) The same
+port serves a page to try it with, and /healthz.
 
 A tls:// or wss:// address has the certificate of --cert and --key; SIGHUP reads
 them and --client-ca again, and of what cannot be used the old content stays.
@@ -44,6 +46,7 @@ const echoExample = `  epi echo
 
 func echoCommand() *cobra.Command {
 	var s server
+	longest := echoMessage
 	cmd := &cobra.Command{
 		Use:     "echo",
 		Short:   "Serve echo: every byte comes back",
@@ -55,19 +58,26 @@ func echoCommand() *cobra.Command {
 		},
 	}
 	s.stream = func(place) func(*epi.Conn) epi.Handler { return func(*epi.Conn) epi.Handler { return echo{} } }
-	s.prepare = roomForMessages
-	s.webSocket, s.datagrams = echoMessages, true
+	s.prepare = func(s *server) error {
+		if speaksWebSocket(s.listen) {
+			s.engine.MaxQueued = echoQueued(longest)
+		}
+		return nil
+	}
+	s.webSocket, s.datagrams = func(_ place, path string) *ws.Server { return echoMessages(path, longest) }, true
 	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
+	cmd.Flags().Var(sizeValue(&longest, "1MiB"), "max-message", "`bytes` of the longest message of a WebSocket, such as 16MiB; each connection may hold three times as many")
 	return cmd
 }
 
-// roomForMessages lets the longest message of a WebSocket come back.
-func roomForMessages(s *server) error {
-	if speaksWebSocket(s.listen) {
-		s.engine.MaxQueued = echoQueued
-	}
-	return nil
-}
+// echoMessage is the longest message of a WebSocket that comes back, unless the
+// command line says something else.
+const echoMessage = 1 << 20
+
+// echoQueued is how many bytes may be queued, so that a message of the longest kind
+// has room behind what is queued when package ws stops reading, its frame and what
+// the queue needs for itself included.
+func echoQueued(longest int) int { return 3 * max(longest, echoMessage) }
 
 // echo writes what it reads. Without OnEOF, the engine closes the connection
 // after a half-close, when everything was delivered. The queue never fills up:

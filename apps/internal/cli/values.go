@@ -50,6 +50,30 @@ func count(to *int) *value[int] {
 	}}
 }
 
+// sizeUnits are what numbers of bytes can be written with.
+var sizeUnits = []struct {
+	name  string
+	bytes int
+}{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}, {"", 1}}
+
+// sizeValue is a number of bytes above 0, of which text is the default.
+func sizeValue(to *int, text string) *value[int] {
+	return &value[int]{to: to, text: text, parse: func(text string) (int, error) {
+		for _, unit := range sizeUnits {
+			digits, ok := strings.CutSuffix(text, unit.name)
+			if !ok {
+				continue
+			}
+			n, err := strconv.Atoi(digits)
+			if err != nil || n < 1 || n > maxCount/unit.bytes {
+				break
+			}
+			return n * unit.bytes, nil
+		}
+		return 0, errors.New("write a number of bytes above 0 and below 2GiB, such as 4096, 64KiB or 16MiB")
+	}}
+}
+
 // timeout is a duration of which 0 means none.
 func timeout(to *time.Duration) *value[time.Duration] {
 	return &value[time.Duration]{to: to, parse: func(text string) (time.Duration, error) {

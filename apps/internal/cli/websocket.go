@@ -14,15 +14,6 @@ import (
 	"github.com/epinet/epi/ws"
 )
 
-const (
-	// echoMessage is the longest message that comes back: the longest of the
-	// Autobahn test suite.
-	echoMessage = 16 << 20
-	// echoQueued has room for the longest message behind what is queued when
-	// package ws stops reading.
-	echoQueued = 2 * echoMessage
-)
-
 // webSocketSchemes are those that this package adds, with the engine's below.
 var webSocketSchemes = map[string]string{"ws": "tcp", "wss": "tls"}
 
@@ -80,9 +71,9 @@ func (s *server) closeWebSockets() {
 //go:embed page.html
 var page string
 
-// echoMessages is a server whose messages all come back. The path "/" has both
-// the page and the WebSocket.
-func echoMessages(_ place, path string) *ws.Server {
+// echoMessages returns a server whose messages, of at most longest bytes, all come
+// back. The path "/" has both the page and the WebSocket.
+func echoMessages(path string, longest int) *ws.Server {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
@@ -94,7 +85,7 @@ func echoMessages(_ place, path string) *ws.Server {
 		Path:         path,
 		Origins:      []string{"*"},
 		HTTP:         mux,
-		MaxMessage:   echoMessage,
+		MaxMessage:   longest,
 		Compression:  true,
 		CompressFrom: 1,
 	}

@@ -55,29 +55,50 @@ func TestEchoOverSecureWebSocket(t *testing.T) {
 }
 
 // The longest message comes back, also where another address comes first: with
-// that the engine begins.
-func TestLongestMessageComesBack(t *testing.T) {
-	p := start(t, "echo", "--json", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0")
-	c := dial(t, "tcp://"+strings.TrimPrefix(await[startEvent](p, "start").Listen[1], "ws://"))
-	expectMessageEcho(t, c)
-	length := binary.BigEndian.AppendUint64(nil, echoMessage)
-	message := epitest.Pattern(echoMessage)
-	sent := make(chan error, 1)
-	go func() {
-		_, err := c.Write(slices.Concat([]byte{0x82, 0xff}, length, []byte{0, 0, 0, 0}, message))
-		sent <- err
-	}()
-	got := make([]byte, 2+len(length)+len(message))
-	if n, err := io.ReadFull(c, got); err != nil {
-		t.Fatalf("%d bytes, then %v", n, err)
+// that the engine begins. A longer one is refused by code 1009.
+func TestHostile05_LongestMessageComesBack(t *testing.T) {
+	for _, test := range []struct {
+		name    string
+		flags   []string
+		longest int
+	}{
+		{"default", nil, echoMessage},
+		{"flag", []string{"--max-message", "16MiB"}, 16 << 20},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			p := start(t, append([]string{"echo", "--json", "--listen", "tcp://127.0.0.1:0", "--listen", "ws://127.0.0.1:0"}, test.flags...)...)
+			place := strings.TrimPrefix(await[startEvent](p, "start").Listen[1], "ws://")
+			c := dial(t, "tcp://"+place)
+			expectMessageEcho(t, c)
+			size := binary.BigEndian.AppendUint64(nil, uint64(test.longest))
+			message := epitest.Pattern(test.longest)
+			sent := make(chan error, 1)
+			go func() {
+				_, err := c.Write(slices.Concat([]byte{0x82, 0xff}, size, []byte{0, 0, 0, 0}, message))
+				sent <- err
+			}()
+			got := make([]byte, 2+len(size)+len(message))
+			if n, err := io.ReadFull(c, got); err != nil {
+				t.Fatalf("%d bytes, then %v", n, err)
+			}
+			if want := slices.Concat([]byte{0x82, 0x7f}, size, message); !bytes.Equal(got, want) {
+				t.Error("another message comes back")
+			}
+			if err := epitest.Receive(t, sent); err != nil {
+				t.Error(err)
+			}
+			_ = c.Close()
+
+			c = dial(t, "tcp://"+place)
+			expectMessageEcho(t, c)
+			epitest.Say(t, c, string(slices.Concat([]byte{0x82, 0xff}, binary.BigEndian.AppendUint64(nil, uint64(test.longest)+1), []byte{0, 0, 0, 0})))
+			closing := make([]byte, 4)
+			if _, err := io.ReadFull(c, closing); err != nil || closing[0] != 0x88 || binary.BigEndian.Uint16(closing[2:]) != 1009 {
+				t.Errorf("the answer is %x, %v", closing, err)
+			}
+			_ = c.Close()
+			p.signal(syscall.SIGTERM)
+			p.end(exitDone)
+		})
 	}
-	if want := slices.Concat([]byte{0x82, 0x7f}, length, message); !bytes.Equal(got, want) {
-		t.Error("another message comes back")
-	}
-	if err := epitest.Receive(t, sent); err != nil {
-		t.Error(err)
-	}
-	_ = c.Close()
-	p.signal(syscall.SIGTERM)
-	p.end(exitDone)
 }
