@@ -2,6 +2,8 @@ package epi
 
 import (
 	"crypto/tls"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/netip"
@@ -113,7 +115,7 @@ type origin struct {
 	dials   bool
 	handler func(*Conn) Handler
 	tls     *tls.Config // nil for plain connections
-	proxies proxies     // nil when no PROXY header is looked for
+	proxies *proxies    // nil when no PROXY header is looked for
 	local   net.Addr    // the listener's address; nil for Dial
 	remote  net.Addr    // a Unix socket's name, for Dial
 	dialing *dialing    // of the loop, of the holder during a handshake; while Dial is under way
@@ -154,6 +156,36 @@ func (c *Conn) LocalAddr() net.Addr {
 		return c.origin.local
 	}
 	return c.loop.drv.LocalAddr(&c.sock)
+}
+
+// Credentials are those of the program at the other end of a Unix socket, as the
+// system noted them when it connected, or, of a dialled connection, when it began
+// to listen.
+type Credentials struct {
+	PID      int // of the process, 0 where the system does not say; another may have it by now
+	UID, GID uint32
+}
+
+// PeerCredentials returns who is at the other end of a Unix socket (SO_PEERCRED,
+// unix(7)). The error wraps errors.ErrUnsupported on other sockets, and on systems
+// that do not say it (all but Linux and macOS); it is ErrClosed when the connection
+// is closed or not yet open.
+func (c *Conn) PeerCredentials() (Credentials, error) {
+	if !c.origin.unix {
+		return Credentials{}, fmt.Errorf("credentials of the peer: not a Unix socket: %w", errors.ErrUnsupported)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&(opening|shut) != 0 {
+		return Credentials{}, ErrClosed
+	}
+	return c.credentials()
+}
+
+// credentials is PeerCredentials while the socket is certainly there.
+func (c *Conn) credentials() (Credentials, error) {
+	pid, uid, gid, err := c.loop.drv.PeerCredentials(&c.sock)
+	return Credentials{pid, uid, gid}, err
 }
 
 // Unread returns the bytes that have arrived and were not consumed. They are

@@ -42,11 +42,11 @@ var (
 	// Engine.HandshakeTimeout, or the client was silent while others waited for
 	// its place (Engine.MaxHandshakes).
 	ErrHandshakeTimeout = errors.New("handshake took too long")
-	// ErrProxyHeader: a peer that ListenOptions.ProxyFrom names sent no PROXY
-	// header, or a bad one.
+	// ErrProxyHeader: a peer that ListenOptions.ProxyFrom or ProxyUsers name sent no
+	// PROXY header, or a bad one.
 	ErrProxyHeader = errors.New("bad PROXY header")
-	// ErrProxyUntrusted: a peer sent a PROXY header that
-	// ListenOptions.ProxyFrom does not name.
+	// ErrProxyUntrusted: a peer sent a PROXY header that ListenOptions.ProxyFrom and
+	// ProxyUsers do not name.
 	ErrProxyUntrusted = errors.New("PROXY header from an address that is not trusted")
 	// ErrDetached: Detach was called, and the connection goes on elsewhere.
 	ErrDetached = errors.New("connection was detached")

@@ -53,9 +53,16 @@ type ListenOptions struct {
 	// ProxyFrom are the addresses of proxies: connections from them begin with a
 	// PROXY header, version 1 or 2, whose source becomes Conn.RemoteAddr. One
 	// without is refused (ErrProxyHeader), as is any other peer that sends one
-	// (ErrProxyUntrusted). On a Unix socket any prefix stands for all peers.
-	// Default: no header is looked for.
+	// (ErrProxyUntrusted). Of those, bytes that a header could begin with wait for
+	// the next one, for Engine.HandshakeTimeout at most. Zones are not compared.
+	// Default: no header is looked for, unless there are ProxyUsers.
 	ProxyFrom []netip.Prefix
+	// ProxyUsers are the users, by number, whose programs are proxies when they
+	// connect to a Unix socket, also when ProxyFrom alone asks for headers:
+	// addresses mean nothing there. Where the system does not tell a peer's user
+	// (Conn.PeerCredentials) nobody is trusted. Default: root and the user of this
+	// process.
+	ProxyUsers []uint32
 }
 
 // Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
@@ -90,7 +97,11 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	if err != nil {
 		return nil, err
 	}
-	from := &origin{unix: where.network == "unix", handler: handler, proxies: o.ProxyFrom}
+	proxies, err := newProxies(&o)
+	if err != nil {
+		return nil, err
+	}
+	from := &origin{unix: where.network == "unix", handler: handler, proxies: proxies}
 	if where.tls {
 		from.tls = cmp.Or(o.TLS, e.TLS)
 		if !hasCertificate(from.tls) {
@@ -265,6 +276,12 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		return
 	}
 	if a.loop.drv.Reclaim(h) {
+		a.loop.count.shed.Add(1)
+		return
+	}
+	if !a.listener.origin.unix && !peer.IsValid() {
+		// Nobody may take it for a peer that is somewhere in particular.
+		a.loop.drv.Discard(h)
 		a.loop.count.shed.Add(1)
 		return
 	}

@@ -44,12 +44,16 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 		}
 		scheme = "tls"
 	}
+	proxies, err := newProxies(&o)
+	if err != nil {
+		return nil, err
+	}
 	h, err := e.loops[0].drv.Adopt(from)
 	if err != nil {
 		return nil, err
 	}
 	ln := &Listener{engine: e, text: scheme + "://", addr: addr, adopted: true}
 	ln.handles = append(ln.handles, h)
-	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: o.ProxyFrom, tls: o.TLS}
+	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS}
 	return ln, ln.begin()
 }

@@ -75,7 +75,8 @@ func TestProxyHeader_Refused(t *testing.T) {
 	rows := []struct{ name, from, text string }{
 		{"a line that is too long", "127.0.0.0/8", "PROXY TCP4 " + strings.Repeat("1", 200)},
 		{"a line that is wrong", "127.0.0.0/8", "PROXY TCP4 nobody\r\nhello"},
-		{"binary, too long", "127.0.0.0/8", proxySignature + "\x21\x11\xff\xff"},
+		{"binary, a field that is cut off", "127.0.0.0/8", proxySignature + "\x21\x11\x00\x10" + proxyIPv4 + "\x04\x00\x02\x00hello"},
+		{"binary, half a field", "127.0.0.0/8", proxySignature + "\x21\x11\x00\x0e" + proxyIPv4 + "\x04\x00hello"},
 		{"binary, shorter than its family", "127.0.0.0/8", proxySignature + "\x21\x11\x00\x01\x00hello"},
 		{"binary, untrusted", "192.0.2.0/24", header + "hello"},
 		{"text, untrusted", "192.0.2.0/24", "PROXY UNKNOWN\r\nhello"},

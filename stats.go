@@ -52,7 +52,7 @@ type LoopStats struct {
 	BytesOut      uint64 // bytes that the kernel took
 	Accepted      uint64 // connections accepted by this loop
 	Closed        uint64 // connections closed
-	Shed          uint64 // connections accepted and closed at once: MaxConns, or no descriptors
+	Shed          uint64 // connections accepted and closed at once: MaxConns, no descriptors, or a peer without an address
 	AcceptErrors  uint64 // pauses of accepting
 	QueueFull     uint64 // writes refused: MaxQueued, PacketQueue
 	Stalls        uint64 // connections reset: WriteTimeout

@@ -113,7 +113,8 @@ const (
 // An Acceptor hears the completions of a listening socket, on the loop.
 type Acceptor interface {
 	// Accepted hands over a new connection, to be opened on any loop or given
-	// to Discard, or the error that accepting met. An accept error ends
+	// to Discard, or the error that accepting met. peer is the zero AddrPort for
+	// Unix sockets and where the system does not tell it. An accept error ends
 	// nothing: connections that wait are reported again.
 	Accepted(h Handle, peer netip.AddrPort, err error)
 }
@@ -184,6 +185,8 @@ type Driver interface {
 	Unacked(s *Socket) int
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
+	// PeerCredentials returns who is at the other end of a Unix socket.
+	PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error)
 
 	// Bind makes a socket that listens on addr, and returns the address that it
 	// got. With reusePort several sockets may listen on one port.

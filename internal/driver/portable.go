@@ -324,6 +324,10 @@ func (d *portable) LocalAddr(s *Socket) net.Addr {
 	return addr
 }
 
+func (d *portable) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
+	return sock.PeerCredentialsOf(d.link(s).conn.(syscall.Conn))
+}
+
 func (d *portable) Take(s *Socket, r Readiness) {
 	if r&WriteReady != 0 && s.flags&sending != 0 {
 		d.sent(s, d.link(s))

@@ -68,7 +68,12 @@ func (d *descriptors) CloseWrite(s *Socket) error {
 func (d *descriptors) Delivered(s *Socket) bool     { return sock.Delivered(int(s.Handle)) }
 func (d *descriptors) Unacked(s *Socket) int        { return sock.Unacked(int(s.Handle)) }
 func (d *descriptors) LocalAddr(s *Socket) net.Addr { return sock.LocalAddr(int(s.Handle)) }
-func (d *descriptors) Discard(h Handle)             { sock.Close(int(h), false) }
+
+func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
+	return sock.PeerCredentials(int(s.Handle))
+}
+
+func (d *descriptors) Discard(h Handle) { sock.Close(int(h), false) }
 
 func (d *descriptors) Adopt(ln net.Listener) (Handle, error) {
 	fd, err := sock.Adopt(ln)

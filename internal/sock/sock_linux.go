@@ -110,16 +110,30 @@ func AcceptAndClose(fd int) error {
 	return err
 }
 
-// Peer returns the address of the peer of a connection, the zero AddrPort if it
-// has none or is gone already.
+// Peer returns the address of the peer of an internet connection, also of one
+// that the peer has reset; the zero AddrPort if it cannot be had.
 func Peer(fd int) netip.AddrPort {
 	var raw unix.RawSockaddrAny
 	size := uint32(unix.SizeofSockaddrAny)
 	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)))
-	if errno != 0 {
-		return netip.AddrPort{}
+	if errno == 0 {
+		return addrPort(&raw)
 	}
-	return addrPort(&raw)
+	return formerPeer(fd)
+}
+
+// formerPeer asks in the way that does not mind a reset (SO_PEERNAME, which
+// accept(2) has its address from). The size must be that of the family.
+func formerPeer(fd int) netip.AddrPort {
+	for _, size := range []uint32{unix.SizeofSockaddrInet6, unix.SizeofSockaddrInet4} {
+		var raw unix.RawSockaddrAny
+		_, _, errno := unix.RawSyscall6(unix.SYS_GETSOCKOPT, uintptr(fd), unix.SOL_SOCKET, unix.SO_PEERNAME,
+			uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)), 0)
+		if errno == 0 {
+			return addrPort(&raw)
+		}
+	}
+	return netip.AddrPort{}
 }
 
 // addrPort reads an internet address; those of other families are the zero AddrPort.

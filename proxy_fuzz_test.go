@@ -3,8 +3,41 @@ package epi
 import (
 	"bytes"
 	"errors"
+	"net/netip"
 	"testing"
 )
+
+// TestHunt20_NetworksInEitherForm: what an address is, not how it is written,
+// decides whether it is in a network.
+func TestHunt20_NetworksInEitherForm(t *testing.T) {
+	for _, row := range []struct {
+		network, peer string
+		in            bool
+	}{
+		{"10.0.0.0/8", "10.1.2.3", true},
+		{"10.0.0.0/8", "::ffff:10.1.2.3", true},
+		{"::ffff:10.0.0.0/104", "10.1.2.3", true},
+		{"::ffff:10.0.0.0/104", "::ffff:10.1.2.3", true},
+		{"::ffff:10.0.0.0/104", "11.1.2.3", false},
+		{"::ffff:0:0/96", "10.1.2.3", true},
+		{"fe80::/10", "fe80::1%eth0", true},
+		{"fe80::1/128", "fe80::1%3", true},
+		{"fe80::1/128", "fe80::2%3", false},
+		{"::/0", "10.1.2.3", false},
+		{"0.0.0.0/0", "2001:db8::1", false},
+	} {
+		p, err := newProxies(&ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix(row.network)}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if in := p.hasNetwork(netip.MustParseAddr(row.peer)); in != row.in {
+			t.Errorf("that %s is in %s: %v", row.peer, row.network, in)
+		}
+		if p.hasNetwork(netip.Addr{}) {
+			t.Errorf("nobody is in %s", row.network)
+		}
+	}
+}
 
 // FuzzProxyHeader takes headers off arbitrary bytes. However they are split, the
 // header ends at the same place, and what comes behind it does not matter.
@@ -20,7 +53,7 @@ func FuzzProxyHeader(f *testing.F) {
 		binary + "\x21\x11\x00\x10\xc0\x00\x02\x07\xc0\x00\x02\x01\x04\xd2\x00\x50\x04\x00\x01\x00hello", // a TLV
 		binary + "\x20\x00\x00\x00hello",                                                                 // LOCAL
 		binary + "\x21\x11\x00\x01\x00",                                                                  // shorter than its family
-		binary + "\x21\x11\xff\xff",                                                                      // too long
+		binary + "\x21\x11\xff\xff",                                                                      // as long as can be
 		"GET / HTTP/1.1\r\n\r\n",
 	} {
 		f.Add([]byte(seed))

@@ -1,0 +1,14 @@
+//go:build !linux && !darwin
+
+package sock
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+)
+
+// PeerCredentials fails: nothing is known here of how this system tells them.
+func PeerCredentials(int) (pid int, uid, gid uint32, err error) {
+	return 0, 0, 0, fmt.Errorf("credentials of the peer on %s: %w", runtime.GOOS, errors.ErrUnsupported)
+}
