@@ -77,9 +77,9 @@ func loadCommand() *cobra.Command {
 func (l *loader) addFlags(flags *pflag.FlagSet) {
 	c := &l.config
 	flags.SortFlags = false
-	flags.Var(count(&c.Conns), "conns", fmt.Sprintf("`number` of connections (default %d)", load.DefaultConns))
-	flags.Var(count(&c.Active), "active", "`number` of connections that send; the others are idle (default all)")
-	flags.Var(count(&c.Depth), "depth", fmt.Sprintf("`number` of messages in flight on a connection (default %d; with --rate at most so many, default %d)", load.DefaultDepth, load.DefaultOpenDepth))
+	flags.Var(countFrom1(&c.Conns), "conns", fmt.Sprintf("`number` of connections (default %d)", load.DefaultConns))
+	flags.Var(activeValue(&c.Active), "active", "`number` of connections that send; the others are idle (default all)")
+	flags.Var(countFrom1(&c.Depth), "depth", fmt.Sprintf("`number` of messages in flight on a connection (default %d; with --rate at most so many, default %d)", load.DefaultDepth, load.DefaultOpenDepth))
 	flags.Var(rateValue(&c.Rate), "rate", "`number` of messages per second in total: an open loop (default a closed one)")
 	flags.Var(sizesValue(&c.Sizes), "size", "`bytes` of a message: "+load.SizesHelp+" (default 64)")
 	flags.Var(limit(&c.Duration), "duration", fmt.Sprintf("`duration` of measuring (default %v)", load.DefaultDuration))
@@ -90,14 +90,28 @@ func (l *loader) addFlags(flags *pflag.FlagSet) {
 	flags.Var(fileValue(&c.Trust.CA), "ca", "PEM `file` with the issuers to trust (default those of the system)")
 	flags.StringVar(&c.Trust.Fingerprint, "fingerprint", "", "`SHA-256` of the only certificate to accept, in hexadecimal digits")
 	flags.BoolVar(&c.Verify, "verify", false, "compare every byte that comes back, and the order")
-	flags.Var(count(&c.Loops), "loops", "`number` of event loops (default one per CPU)")
+	flags.Var(countFrom1(&c.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(wayValue(&l.way), "driver", "`name`: "+wayNames)
-	flags.Var(count(&c.Server), "server", "`process` id of the server: tell its CPU time and context switches per request, too")
+	flags.Var(countFrom1(&c.Server), "server", "`process` id of the server: tell its CPU time and context switches per request, too")
 	flags.BoolVar(&l.json, "json", false, "print a JSON object")
 	flags.Var(fileValue(&l.hdr), "hdr", "`file` for the latencies' percentiles, in ms, as HdrHistogram plotters read it")
 	flags.BoolVar(&c.AllowRemote, "allow-remote", false, "permit targets on other machines, which must be yours")
 	flags.BoolVar(&l.child, "child", false, "be a child process of another epi load")
 	_ = flags.MarkHidden("child") // it fails only for a flag that is not there
+}
+
+// activeValue is a number of connections, of which 0 is none.
+func activeValue(to *int) *value[int] {
+	v := count(to)
+	parse := v.parse
+	v.parse = func(text string) (int, error) {
+		n, err := parse(text)
+		if n == 0 && err == nil {
+			n = load.NoneActive
+		}
+		return n, err
+	}
+	return v
 }
 
 // rateValue is a number of messages per second.

@@ -50,6 +50,18 @@ func count(to *int) *value[int] {
 	}}
 }
 
+// countFrom1 is a number of what there must be some of: 0 must not mean what is
+// meant without the flag.
+func countFrom1(to *int) *value[int] {
+	return &value[int]{to: to, parse: func(text string) (int, error) {
+		n, err := strconv.Atoi(text)
+		if err != nil || n < 1 || n > maxCount {
+			return 0, fmt.Errorf("write a whole number from 1 to %d", maxCount)
+		}
+		return n, nil
+	}}
+}
+
 // sizeUnits are what numbers of bytes can be written with.
 var sizeUnits = []struct {
 	name  string

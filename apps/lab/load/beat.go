@@ -23,13 +23,12 @@ type beat struct {
 const shortestTick = 20 * time.Microsecond
 
 func (b *beat) begin(l *lane, start int64) {
-	alive := 0
 	for _, s := range l.sessions {
 		if !s.gone {
 			b.ready(s)
-			alive++
 		}
 	}
+	alive := l.alive
 	if alive == 0 {
 		return
 	}
@@ -37,16 +36,25 @@ func (b *beat) begin(l *lane, start int64) {
 	total := max(1, l.gen.alive.Load()) // the rate goes where the sessions are
 	b.interval = 1e9 * float64(total) / (l.gen.share.Rate * float64(alive))
 	b.start = start
-	// A tick comes a little after the moment at which messages fall due.
-	tick := math.Ceil(float64(shortestTick)/b.interval) * b.interval
-	b.timer = l.loop.Every(time.Duration(max(1, math.Round(tick))), epi.Skip, func() {
-		b.play(l, l.gen.clock())
-		l.check()
+	b.timer = l.loop.After(time.Duration(max(0, b.start-l.gen.clock())), func() {
+		// A tick comes a little after the moment at which messages fall due.
+		tick := math.Ceil(float64(shortestTick)/b.interval) * b.interval
+		b.timer = l.loop.Every(time.Duration(max(1, nanoseconds(math.Round(tick)))), epi.Skip, func() { b.tick(l) })
+		b.tick(l)
 	})
 }
 
+func (b *beat) tick(l *lane) {
+	b.play(l, l.gen.clock())
+	l.check()
+}
+
 // due returns when message number k is due.
-func (b *beat) due(k uint64) int64 { return b.start + int64(float64(k)*b.interval) }
+func (b *beat) due(k uint64) int64 { return b.start + nanoseconds(float64(k)*b.interval) }
+
+// nanoseconds returns n, at most thirty years: at the lowest rates the next message
+// is due later than any clock can say.
+func nanoseconds(n float64) int64 { return int64(min(n, 1e18)) }
 
 // ready puts s into the queue if it has room.
 func (b *beat) ready(s *session) {

@@ -59,6 +59,9 @@ const (
 	mostDatagram = 65535 - 20 - 8
 )
 
+// NoneActive is for Config.Active.
+const NoneActive = -1
+
 // A Config says what load to make. Of every number and duration but Warmup, 0
 // chooses the default.
 type Config struct {
@@ -69,7 +72,8 @@ type Config struct {
 
 	// Conns is the number of connections. Default: 100.
 	Conns int
-	// Active is how many of them send; the others are idle. Default: all.
+	// Active is how many of them send; the others are idle. NoneActive: they are
+	// there, and that is all. Default: all.
 	Active int
 	// Depth is the number of messages in flight on each connection: all the
 	// time in a closed loop (default 1), at most in an open one (default 64; a
@@ -122,6 +126,9 @@ func (c Config) withDefaults() Config {
 	}
 	set(&c.Conns, DefaultConns)
 	set(&c.Active, c.Conns)
+	if c.Active == NoneActive {
+		c.Active = 0
+	}
 	depth := DefaultDepth
 	if c.Rate > 0 {
 		depth = DefaultOpenDepth
@@ -157,6 +164,9 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 		if f.value < 0 {
 			return nil, fmt.Errorf("the number of %s is %d: it cannot be negative", f.name, f.value)
 		}
+	}
+	if c.Active == 0 && c.Rate > 0 {
+		return nil, fmt.Errorf("%g messages per second need a connection that sends, and none is active: choose 1 or more", c.Rate)
 	}
 	if c.Active > c.Conns {
 		return nil, fmt.Errorf("%d of %d connections cannot be active: choose at most %d", c.Active, c.Conns, c.Conns)

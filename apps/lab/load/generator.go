@@ -227,7 +227,7 @@ func (g *generator) measure(ctx context.Context) {
 	start := g.clock()
 	g.from = start + int64(g.share.Warmup)
 	g.to = g.from + int64(g.share.Duration)
-	g.onLoops(func(l *lane) { l.begin(start, g.from, g.to) })
+	g.begin(start)
 	if g.sleep(ctx, g.from) {
 		g.phase.Store("measuring")
 		before := g.serverUsage()
@@ -244,6 +244,21 @@ func (g *generator) measure(ctx context.Context) {
 	g.onLoops((*lane).finish)
 	g.awaitAnswers(ctx)
 	g.onLoops((*lane).end)
+}
+
+// begin starts the load. In an open loop the messages of the lanes alternate:
+// those of one lane are due between those of the others.
+func (g *generator) begin(start int64) {
+	busy := make([]bool, len(g.lanes)) // an element for each loop
+	g.onLoops(func(l *lane) { busy[l.index] = l.alive > 0 })
+	beats, next := make([]int64, len(busy)), start
+	for i := range busy {
+		beats[i] = next
+		if busy[i] && g.share.Rate > 0 {
+			next += nanoseconds(1e9 / g.share.Rate)
+		}
+	}
+	g.onLoops(func(l *lane) { l.begin(beats[l.index], g.from, g.to) })
 }
 
 // serverUsage returns what the server has used so far, nothing when it is not

@@ -12,6 +12,7 @@ import (
 type lane struct {
 	gen     *generator
 	loop    *epi.Loop
+	index   int // of the loop
 	verify  bool
 	depth   int
 	sizes   Sizes
@@ -19,6 +20,7 @@ type lane struct {
 	scratch []byte // messages of one session, to be written together
 
 	sessions    []*session // active ones
+	alive       int        // of them, those that have not ended
 	outstanding int        // messages in flight
 	from, to    int64      // the measured time; nothing is due before begin or from to on
 	over        bool       // to has come
@@ -44,7 +46,7 @@ const never = math.MaxInt64
 func newLane(g *generator, loop *epi.Loop, index int) *lane {
 	s := g.share
 	return &lane{
-		gen: g, loop: loop, verify: s.Verify, depth: s.Depth, sizes: s.Sizes,
+		gen: g, loop: loop, index: index, verify: s.Verify, depth: s.Depth, sizes: s.Sizes,
 		// The same load makes the same sizes each time.
 		rand:    rand.New(rand.NewPCG(uint64(s.First), uint64(index))),
 		drained: make(chan struct{}),
@@ -53,12 +55,12 @@ func newLane(g *generator, loop *epi.Loop, index int) *lane {
 	}
 }
 
-// begin starts the load, which all lanes have been asked for at start.
-func (l *lane) begin(start, from, to int64) {
+// begin starts the load. beat is when the first message of an open loop is due.
+func (l *lane) begin(beat, from, to int64) {
 	l.from, l.to = from, to
 	l.watch()
 	if l.gen.share.Rate > 0 {
-		l.beat.begin(l, start)
+		l.beat.begin(l, beat)
 		return
 	}
 	now := l.gen.clock()
@@ -142,9 +144,10 @@ func (l *lane) finish() {
 	l.check()
 }
 
-// check tells when nothing is outstanding any more.
+// check tells when nothing is outstanding any more that can still come. What is
+// owed cannot when nobody is left to send it.
 func (l *lane) check() {
-	if !l.over || l.outstanding > 0 || l.beat.owed(l) > 0 {
+	if !l.over || l.outstanding > 0 || l.alive > 0 && l.beat.owed(l) > 0 {
 		return
 	}
 	select {
@@ -187,6 +190,7 @@ func (l *lane) end() {
 
 // lost gives up the messages in flight of a session that has ended.
 func (l *lane) lost(s *session) {
+	l.alive--
 	l.loseOlder(s, never)
 	if n := s.flights.n; n > 0 {
 		l.fail(noAnswer, uint64(n))

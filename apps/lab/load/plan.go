@@ -87,7 +87,9 @@ func newPlan(c *Config, endpoints []endpoint, m machine) (*plan, error) {
 		if i == 0 {
 			s.Server = c.Server
 		}
-		s.Rate = c.Rate * float64(s.Active) / float64(c.Active)
+		if c.Rate > 0 {
+			s.Rate = c.Rate * float64(s.Active) / float64(c.Active)
+		}
 		p.shares = append(p.shares, s)
 		first, active = upToConns, upToActive
 	}

@@ -54,6 +54,7 @@ func (s *session) open(loop *epi.Loop, wire io.Writer) {
 	l.tally.Setup.Record(s.gen.clock() - s.dialled)
 	if s.active {
 		l.sessions = append(l.sessions, s)
+		l.alive++
 		s.gen.alive.Add(1)
 	}
 	l.live.conns.Add(1)

@@ -118,8 +118,12 @@ func resolveUDP(ctx context.Context, name, rest string) (endpoint, error) {
 // which for this machine's own addresses is its name.
 func serverName(hostPort string) string {
 	host, _, err := net.SplitHostPort(hostPort)
-	if ip, parsed := netip.ParseAddr(host); err != nil || host == "" || parsed == nil && ip.IsUnspecified() {
+	ip, parsed := netip.ParseAddr(host)
+	switch {
+	case err != nil, host == "", parsed == nil && ip.IsUnspecified():
 		return "localhost"
+	case parsed == nil && ip.Zone() != "": // which is this machine's affair
+		return ip.WithZone("").String()
 	}
 	return host
 }
@@ -163,6 +167,9 @@ func lookup(ctx context.Context, network, host string) (netip.Addr, error) {
 	family := "ip"
 	if i := strings.IndexAny(network, "46"); i > 0 {
 		family += network[i:]
+	}
+	if ip, err := netip.ParseAddr(host); err == nil && ip.Zone() != "" && family != "ip4" {
+		return ip, nil // a look-up would lose the zone
 	}
 	ips, err := net.DefaultResolver.LookupNetIP(ctx, family, host)
 	if err != nil {
