@@ -34,7 +34,7 @@ func (b *beat) begin(l *lane, start int64) {
 	}
 	sharpenTimers()
 	total := max(1, l.gen.alive.Load()) // the rate goes where the sessions are
-	b.interval = 1e9 * float64(total) / (l.gen.share.Rate * float64(alive))
+	b.interval = min(latestBeat, 1e9*float64(total)/(l.gen.share.Rate*float64(alive)))
 	b.start = start
 	b.timer = l.loop.After(time.Duration(max(0, b.start-l.gen.clock())), func() {
 		// A tick comes a little after the moment at which messages fall due.
@@ -52,9 +52,11 @@ func (b *beat) tick(l *lane) {
 // due returns when message number k is due.
 func (b *beat) due(k uint64) int64 { return b.start + nanoseconds(float64(k)*b.interval) }
 
-// nanoseconds returns n, at most thirty years: at the lowest rates the next message
-// is due later than any clock can say.
-func nanoseconds(n float64) int64 { return int64(min(n, 1e18)) }
+// latestBeat is thirty years in nanoseconds: at the lowest rates the next message
+// would be due later than any clock can say.
+const latestBeat = 1e18
+
+func nanoseconds(n float64) int64 { return int64(min(n, latestBeat)) }
 
 // ready puts s into the queue if it has room.
 func (b *beat) ready(s *session) {
