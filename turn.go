@@ -549,7 +549,9 @@ func (c *Conn) leaving() bool {
 // closed is heard when the driver has forgotten the socket: the descriptor is
 // free for another connection.
 func (c *Conn) closed() {
-	c.loop.engine.leave()
+	if c.extra == nil || c.extra.conn == nil { // else it keeps its place until it is closed there
+		c.loop.engine.leave()
+	}
 	if d := c.origin.dialing; d != nil {
 		d.end()
 	}

@@ -365,8 +365,8 @@ func (s *session) OnClose(_ *epi.Conn, err error) {
 	c.stopTimer()
 	if c.cause != nil {
 		err = c.cause
-	} else if err == io.EOF && !c.closeRead {
-		err = io.ErrUnexpectedEOF
+	} else if (err == io.EOF || err == epi.ErrTruncated) && !c.closeRead {
+		err = io.ErrUnexpectedEOF // over TLS and without it, the stream was cut
 	}
 	if err == errAnswered {
 		err = nil

@@ -3,16 +3,20 @@ package ws
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/rand"
 	"crypto/tls"
 	"encoding/base64"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/http/httputil"
 	"net/url"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"github.com/epinet/epi"
@@ -21,9 +25,18 @@ import (
 // Options are for Dial; the zero value will do. What Server has, too, means the
 // same here and has the same default.
 type Options struct {
-	Header       http.Header // more of it for the request, such as Origin or Authorization
-	Subprotocols []string    // to offer, the best first
-	TLS          *tls.Config // for wss://; default Engine.TLS
+	// Header is more of it for the request, such as Origin or Authorization. A Host
+	// takes the place of that of the address. What belongs to the upgrade itself is
+	// refused.
+	Header       http.Header
+	Subprotocols []string // to offer, the best first
+	// TLS is for wss://. Of its NextProtos the server must not choose "h2", over
+	// which Dial speaks no WebSocket. Default: Engine.TLS.
+	TLS *tls.Config
+	// Check looks at the answer, which has no body, when it is in order and before
+	// OnOpen. Its error fails Dial. It must not block unless the engine has
+	// workers. Default: none.
+	Check func(r *http.Response) error
 
 	MaxMessage   int           // default 1 MiB
 	Compression  bool          // offer permessage-deflate
@@ -34,7 +47,8 @@ type Options struct {
 
 // Dial connects to ws://host[:port]/path or wss://, on an engine that runs, and
 // returns when the upgrade is done. It must not be called in a callback. ctx
-// bounds it, no more.
+// bounds it, no more. When the server refuses, the error wraps a *[Refusal] with
+// its answer.
 func Dial(ctx context.Context, e *epi.Engine, address string, o Options, h Handler) (*Conn, error) {
 	conn, err := dial(ctx, e, address, o, h)
 	if err != nil {
@@ -51,6 +65,11 @@ func dial(ctx context.Context, e *epi.Engine, address string, o Options, h Handl
 	for _, p := range o.Subprotocols {
 		if !isToken(p) {
 			return nil, fmt.Errorf("subprotocol %q is no token", p)
+		}
+	}
+	for name := range o.Header {
+		if name = http.CanonicalHeaderKey(name); slices.Contains(ofUpgrade, name) {
+			return nil, fmt.Errorf("Options.Header has %s, which belongs to the upgrade: leave it out", name)
 		}
 	}
 	a := &answer{url: u, options: o, key: newKey(), handler: h, done: make(chan error, 1)}
@@ -73,6 +92,9 @@ func dial(ctx context.Context, e *epi.Engine, address string, o Options, h Handl
 		return c, nil
 	case <-ctx.Done():
 		_ = ec.Abort()
+		if r := a.refused.Load(); r != nil { // its body may still be on its way
+			return nil, fmt.Errorf("%w: %w", ctx.Err(), &Refusal{Status: r.Status, Reason: r.Reason, Header: r.Header})
+		}
 		return nil, ctx.Err()
 	}
 }
@@ -114,32 +136,127 @@ type answer struct {
 	handler Handler
 	done    chan error // has room for the one result
 	end     headerEnd
+	interim int // bytes of the answers before the last (RFC 9110, section 15.2)
+
+	refused atomic.Pointer[Refusal] // the last one, of which the body is to come; changed by the callbacks
+	length  int64                   // of the body; -1: up to the end of the stream, unless
+	chunked bool                    // it comes in chunks
 }
 
 // begin sends the request.
 func (a *answer) begin(c *Conn) error {
+	if err := checkProtocol(c.conn.TLS()); err != nil {
+		return err
+	}
 	var b bytes.Buffer
+	header := ownHeader(a.options.Header)
+	host := cmp.Or(header.Get("Host"), hostOf(a.url))
+	header.Del("Host")
 	fmt.Fprintf(&b, "GET %s HTTP/1.1\r\nHost: %s\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: %s\r\nSec-WebSocket-Version: %s\r\n",
-		a.url.RequestURI(), a.url.Host, a.key, version)
+		targetOf(a.url), host, a.key, version)
 	writeLine(&b, "Sec-WebSocket-Protocol", strings.Join(a.options.Subprotocols, ", "))
 	if a.options.Compression {
 		writeLine(&b, "Sec-WebSocket-Extensions", noTakeover)
 	}
-	_ = a.options.Header.Write(&b)
+	_ = header.Write(&b) // a Buffer takes everything
 	b.WriteString("\r\n")
 	_, err := c.conn.Write(b.Bytes())
 	return err
 }
 
+// checkProtocol refuses what ALPN may have brought about.
+func checkProtocol(state *tls.ConnectionState) error {
+	if state == nil || state.NegotiatedProtocol == "" || state.NegotiatedProtocol == "http/1.1" {
+		return nil
+	}
+	return fmt.Errorf("the server chose %q by ALPN, and a WebSocket begins with HTTP/1.1: take it out of NextProtos of the tls.Config", state.NegotiatedProtocol)
+}
+
+// hostOf is the value of Host for a URL: a zone has a meaning on this machine only
+// (RFC 6874, section 4).
+func hostOf(u *url.URL) string {
+	host := u.Host
+	if i, j := strings.IndexByte(host, '%'), strings.IndexByte(host, ']'); i >= 0 && i < j {
+		host = host[:i] + host[j:]
+	}
+	return host
+}
+
+// targetOf is the target of the request for a URL. What no query may contain, and
+// package url lets through, is escaped (RFC 3986, section 3.4).
+func targetOf(u *url.URL) string {
+	target := u.RequestURI()
+	var b strings.Builder
+	for i := range len(target) {
+		if c := target[i]; c <= ' ' || c >= 0x7f || strings.IndexByte("\"<>\\^`{|}", c) >= 0 {
+			fmt.Fprintf(&b, "%%%02X", c)
+		} else {
+			b.WriteByte(c)
+		}
+	}
+	return b.String()
+}
+
 // advance waits for the whole answer and checks it.
 func (a *answer) advance(c *Conn) error {
-	p := c.conn.Unread()
-	size, err := a.end.find(p)
-	if err != nil || size == 0 {
+	for a.refused.Load() == nil {
+		p := c.conn.Unread()
+		size, err := a.end.find(p)
+		if err != nil || size == 0 {
+			return err
+		}
+		r, err := parseHead(p[:size], func(r *bufio.Reader) (*http.Response, error) { return http.ReadResponse(r, nil) })
+		switch {
+		case err != nil:
+			return err
+		case r.StatusCode == http.StatusSwitchingProtocols:
+			return a.accept(c, r, size)
+		case r.StatusCode >= http.StatusOK:
+			a.length, a.chunked = r.ContentLength, len(r.TransferEncoding) > 0
+			a.refused.Store(&Refusal{Status: r.StatusCode, Reason: "the server refuses", Header: r.Header})
+		default: // another answer follows
+			if a.interim += size; a.interim > maxHeader {
+				return fmt.Errorf("the server sends more than %d bytes before its answer", maxHeader)
+			}
+		}
+		c.conn.Discard(size)
+		a.end = headerEnd{}
+	}
+	return a.readBody(c.conn.Unread())
+}
+
+// readBody waits for the body of a refusal, or for as much of it as is wanted.
+func (a *answer) readBody(p []byte) error {
+	body, whole := p[:min(len(p), maxRefusalBody)], a.length >= 0 && int64(len(p)) >= a.length
+	if whole {
+		body = body[:min(int64(len(body)), a.length)]
+	}
+	if a.chunked {
+		var err error
+		body, err = io.ReadAll(io.LimitReader(httputil.NewChunkedReader(bytes.NewReader(p)), maxRefusalBody))
+		whole = err == nil
+	}
+	r := a.refused.Load()
+	r.Body = bytes.Clone(body)
+	if whole || len(p) >= 2*maxRefusalBody || !a.chunked && len(body) == maxRefusalBody {
+		return r
+	}
+	return nil
+}
+
+// maxRefusalBody bounds what is kept of a refusal's body.
+const maxRefusalBody = 4 << 10
+
+// accept makes the connection a WebSocket if the answer, of a size, is in order.
+func (a *answer) accept(c *Conn, r *http.Response, size int) error {
+	if err := a.check(c, r); err != nil {
 		return err
 	}
-	if err := a.check(c, p[:size]); err != nil {
-		return err
+	if a.options.Check != nil {
+		r.Body = http.NoBody
+		if err := a.options.Check(r); err != nil {
+			return err
+		}
 	}
 	c.conn.Discard(size)
 	c.handler = a.handler
@@ -150,15 +267,9 @@ func (a *answer) advance(c *Conn) error {
 func (a *answer) opened() { a.done <- nil }
 
 // check holds RFC 6455, section 4.1, against the answer.
-func (a *answer) check(c *Conn, block []byte) error {
-	r, err := parseHead(block, func(r *bufio.Reader) (*http.Response, error) { return http.ReadResponse(r, nil) })
-	if err != nil {
-		return err
-	}
+func (a *answer) check(c *Conn, r *http.Response) (err error) {
 	protocols := r.Header[headerProtocol]
 	switch {
-	case r.StatusCode != http.StatusSwitchingProtocols:
-		return &Refusal{Status: r.StatusCode, Reason: "the server refuses", Header: r.Header}
 	case !hasToken(r.Header["Upgrade"], "websocket") || !hasToken(r.Header["Connection"], "upgrade"):
 		return fmt.Errorf("the server upgrades to something else: %q", r.Header["Upgrade"])
 	case len(r.Header[headerAccept]) != 1 || r.Header.Get(headerAccept) != acceptKey(a.key):
@@ -171,8 +282,12 @@ func (a *answer) check(c *Conn, block []byte) error {
 	return err
 }
 
+// failed tells Dial why there is no WebSocket. A refusal is the reason, whatever
+// became of the rest of its body.
 func (a *answer) failed(err error) {
-	if err == nil {
+	if r := a.refused.Load(); r != nil {
+		err = r
+	} else if err == nil {
 		err = epi.ErrClosed
 	}
 	a.done <- err

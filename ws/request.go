@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"crypto/sha1"
 	"encoding/base64"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,6 +16,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/epinet/epi"
 )
 
 const (
@@ -37,11 +40,17 @@ const (
 )
 
 // A Refusal is an answer to a request that is not to become a WebSocket.
-// Server.Check returns one to choose the status.
+// Server.Check and Server.Answer return one to choose the status, and Dial when the
+// server refuses.
 type Refusal struct {
+	// Status is 300 or more. In place of any other the client gets 403.
 	Status int
 	Reason string // for the client to read
+	// Header is more for the answer. The length of the body and what becomes of the
+	// connection are not taken from it.
 	Header http.Header
+	// Body is, of what Dial returns, the answer's, at most its first 4 KiB.
+	Body []byte
 }
 
 func (r *Refusal) Error() string {
@@ -50,18 +59,62 @@ func (r *Refusal) Error() string {
 
 func refusal(status int, reason string) *Refusal { return &Refusal{Status: status, Reason: reason} }
 
-// response encodes the answer; that to a HEAD request is only the header.
+// refusalOf returns how a client is told an error. What it says is none of the
+// client's business unless it is a Refusal.
+func refusalOf(err error) *Refusal {
+	if r := (*Refusal)(nil); errors.As(err, &r) && r != nil {
+		return r
+	}
+	return refusal(http.StatusForbidden, "refused")
+}
+
+const (
+	leastRefusal = 300
+	mostRefusal  = 999 // what three digits can say
+)
+
+// framing are the fields of an answer that say where it ends and what becomes of
+// the connection; a Refusal's own would contradict ours.
+var framing = []string{"Connection", "Content-Length", "Keep-Alive", "Trailer", "Transfer-Encoding"}
+
+// ownHeader is the header of the user without the fields that are named.
+func ownHeader(h http.Header, without ...string) http.Header {
+	own := make(http.Header, len(h))
+	for name, values := range h {
+		if name = http.CanonicalHeaderKey(name); !slices.Contains(without, name) {
+			own[name] = append(own[name], values...)
+		}
+	}
+	return own
+}
+
+// response encodes the answer; that to a HEAD request is only the header, as is
+// one that has no content (RFC 9110, section 15.4.5).
 func (r *Refusal) response(head bool) []byte {
-	var b bytes.Buffer
-	body := r.Reason + "\n"
-	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", r.Status, http.StatusText(r.Status))
-	_ = r.Header.Write(&b)
+	status := r.Status
+	if status < leastRefusal || status > mostRefusal {
+		status = http.StatusForbidden
+	}
+	header, body := ownHeader(r.Header, framing...), r.Reason+"\n"
 	connection := "close"
-	if r.Header.Get("Upgrade") != "" { // which is only for this connection (RFC 9110, section 7.8)
+	if header.Get("Upgrade") != "" { // which is only for this connection (RFC 9110, section 7.8)
 		connection = "close, Upgrade"
 	}
-	fmt.Fprintf(&b, "Date: %s\r\nConnection: %s\r\n", time.Now().UTC().Format(http.TimeFormat), connection)
-	fmt.Fprintf(&b, "Content-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\n\r\n", len(body))
+	header.Set("Date", time.Now().UTC().Format(http.TimeFormat))
+	header.Set("Connection", connection)
+	if status == http.StatusNotModified {
+		body = ""
+	} else {
+		header.Set("Content-Length", strconv.Itoa(len(body)))
+		if header.Get("Content-Type") == "" {
+			header.Set("Content-Type", "text/plain; charset=utf-8")
+		}
+		header.Set("X-Content-Type-Options", "nosniff")
+	}
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "HTTP/1.1 %d %s\r\n", status, http.StatusText(status))
+	_ = header.Write(&b) // a Buffer takes everything
+	b.WriteString("\r\n")
 	if !head {
 		b.WriteString(body)
 	}
@@ -178,7 +231,7 @@ func checkUpgrade(r *http.Request) error {
 	keys, versions := r.Header[headerKey], r.Header[headerVersion]
 	switch {
 	case r.Method != http.MethodGet:
-		return &Refusal{http.StatusMethodNotAllowed, "an upgrade is a GET", http.Header{"Allow": {http.MethodGet}}}
+		return &Refusal{Status: http.StatusMethodNotAllowed, Reason: "an upgrade is a GET", Header: http.Header{"Allow": {http.MethodGet}}}
 	case r.ProtoMajor != 1:
 		return refusal(http.StatusHTTPVersionNotSupported, "an upgrade needs HTTP/1.1")
 	case r.ProtoMinor < 1: // one above 1 means as much as 1 (RFC 9110, section 2.5)
@@ -194,12 +247,17 @@ func checkUpgrade(r *http.Request) error {
 	case !hasToken(r.Header["Connection"], "upgrade"):
 		return refusal(http.StatusBadRequest, "Connection does not say Upgrade")
 	case len(versions) != 1 || versions[0] != version:
-		return &Refusal{http.StatusUpgradeRequired, "the version must be " + version,
-			http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}
+		return upgradeRequired("the version must be " + version)
 	case len(keys) != 1 || !isKey(keys[0]):
 		return refusal(http.StatusBadRequest, "there must be one Sec-WebSocket-Key, of 16 bytes in base64")
 	}
 	return nil
+}
+
+// upgradeRequired refuses and tells what to upgrade to.
+func upgradeRequired(reason string) error {
+	return &Refusal{Status: http.StatusUpgradeRequired, Reason: reason,
+		Header: http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}
 }
 
 // isKey takes bits behind the end, too, which the example of RFC 6455, section
@@ -277,6 +335,7 @@ func acceptKey(key string) string {
 type upgrade struct {
 	server *Server
 	begun  bool // no empty line is skipped any more
+	left   bool // HTTP has the connection, or will have it
 	end    headerEnd
 }
 
@@ -324,13 +383,9 @@ func (u *upgrade) advance(c *Conn) error {
 		err = u.decide(c, p[:size])
 	}
 	if err != nil {
-		r, ok := err.(*Refusal)
-		if !ok {
-			r = refusal(http.StatusForbidden, err.Error())
-		}
 		head := bytes.HasPrefix(p, []byte(http.MethodHead+" "))
 		c.conn.Discard(len(p))
-		c.refuse(r, head, err)
+		c.refuse(refusalOf(err), head, err)
 	}
 	return nil
 }
@@ -361,22 +416,30 @@ func (u *upgrade) decide(c *Conn, block []byte) error {
 	if err != nil {
 		return err
 	}
-	known := s.Path == "" || r.URL.Path == s.Path
+	known := s.Handler != nil && (s.path == "" || r.URL.Path == s.path)
 	if !known || !asksForWebSocket(r) {
 		switch {
 		case s.HTTP != nil:
-			return c.conn.Detach(s.serveHTTP)
+			return u.giveAway(c)
 		case !known:
 			return refusal(http.StatusNotFound, "there is nothing at this path")
 		}
-		return &Refusal{http.StatusUpgradeRequired, "this port speaks WebSocket",
-			http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}
+		return upgradeRequired("this port speaks WebSocket")
 	}
 	if err := checkUpgrade(r); err != nil {
 		return err
 	}
 	r.RemoteAddr, r.TLS = c.conn.RemoteAddr().String(), c.conn.TLS()
 	return u.accept(c, r, len(block))
+}
+
+// giveAway gives the connection to HTTP.
+func (u *upgrade) giveAway(c *Conn) error {
+	if !u.server.enterHTTP() {
+		return &Refusal{Status: http.StatusServiceUnavailable, Reason: "too many connections, or the end", Header: http.Header{"Retry-After": {"1"}}}
+	}
+	u.left = true
+	return c.conn.Detach(u.server.serveHTTP)
 }
 
 // accept asks the server's functions and answers.
@@ -394,17 +457,27 @@ func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
 	if err != nil {
 		return refusal(http.StatusBadRequest, err.Error())
 	}
-	var extensions string
-	if s.Compression {
-		extensions, c.window = acceptDeflate(offers)
-	}
 	offered := tokens(r.Header[headerProtocol])
 	if !allTokens(offered) {
 		return refusal(http.StatusBadRequest, "a subprotocol's name is no token")
 	}
+	a := Answer{Header: http.Header{}, Compression: s.Compression}
 	if i := slices.IndexFunc(s.Subprotocols, func(p string) bool { return slices.Contains(offered, p) }); i >= 0 {
-		c.protocol = s.Subprotocols[i]
+		a.Subprotocol = s.Subprotocols[i]
 	}
+	if s.Answer != nil {
+		if err := s.Answer(r, &a); err != nil {
+			return err
+		}
+		if a.Subprotocol != "" && !slices.Contains(offered, a.Subprotocol) {
+			return refusal(http.StatusInternalServerError, "the server chose a subprotocol that was not offered")
+		}
+	}
+	var extensions string
+	if a.Compression {
+		extensions, c.window = acceptDeflate(offers)
+	}
+	c.protocol = a.Subprotocol
 	h := s.Handler(c, r)
 	if h == nil {
 		return refusal(http.StatusForbidden, "refused")
@@ -414,6 +487,7 @@ func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
 	fmt.Fprintf(b, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n", acceptKey(r.Header.Get(headerKey)))
 	writeLine(b, "Sec-WebSocket-Protocol", c.protocol)
 	writeLine(b, "Sec-WebSocket-Extensions", extensions)
+	_ = ownHeader(a.Header, ofUpgrade...).Write(b) // a Buffer takes everything
 	b.WriteString("\r\n")
 	c.conn.Discard(size)
 	c.handler = h // from now on OnClose is called
@@ -421,14 +495,23 @@ func (u *upgrade) accept(c *Conn, r *http.Request, size int) error {
 	return nil
 }
 
+// ofUpgrade are the fields of a request and of an answer that belong to the upgrade.
+var ofUpgrade = append([]string{"Upgrade", headerAccept, headerExtensions, headerKey, headerProtocol, headerVersion}, framing...)
+
 func writeLine(w io.Writer, name, value string) {
 	if value != "" {
 		fmt.Fprintf(w, "%s: %s\r\n", name, value)
 	}
 }
 
-func (u *upgrade) opened()      {}
-func (u *upgrade) failed(error) {}
+func (u *upgrade) opened() {}
+
+// failed gives back the place that HTTP kept for a connection which it will not get.
+func (u *upgrade) failed(err error) {
+	if u.left && err != epi.ErrDetached {
+		u.server.leaveHTTP()
+	}
+}
 
 // allows checks the Origin, which browsers send.
 func (s *Server) allows(r *http.Request) bool {
@@ -440,8 +523,8 @@ func (s *Server) allows(r *http.Request) bool {
 		return false
 	}
 	if s.Origins != nil {
-		return slices.ContainsFunc(s.Origins, func(o string) bool { return strings.EqualFold(o, origins[0]) })
+		return slices.Contains(s.origins, plainOrigin(origins[0]))
 	}
 	u, err := url.Parse(origins[0])
-	return err == nil && strings.EqualFold(u.Host, r.Host)
+	return err == nil && u.Host != "" && plainHost(u.Scheme, u.Host) == plainHost(u.Scheme, r.Host)
 }
