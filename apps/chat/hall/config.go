@@ -1,6 +1,9 @@
 package hall
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
 // A Config is what the operator decides. Every number that is 0 has its default, which
 // is named behind it.
@@ -9,7 +12,9 @@ type Config struct {
 	// spaces.
 	Name    string
 	Network string
-	// Version and Created are what VERSION and 003 say.
+	// Description is what the server says of itself where it is listed.
+	Description string
+	// Version is what VERSION and 002 say, Created what 003 says.
 	Version string
 	Created time.Time
 	// Seed makes the nonces of SCRAM unpredictable; take it from crypto/rand.
@@ -57,8 +62,13 @@ type Config struct {
 	// Operators are the names that OPER knows, with what they may do.
 	Operators map[string]Operator
 
-	// DefaultModes are those of a new channel. "nt" if nil.
-	DefaultModes *string
+	// ChannelModes are those of a new channel, without parameters; "-" is none, and
+	// the default is "nt". UserModes are those of a new user, of the letters BgiRTw.
+	ChannelModes string
+	UserModes    string
+	// UnicodeNicks: a nick may have letters of one script beyond ASCII; what looks
+	// like a nick that is taken is taken.
+	UnicodeNicks bool
 	// RelayMsg: who has the rank of an operator in a channel may use RELAYMSG.
 	RelayMsg bool
 	// Roleplay: channels can have the mode E, with which NPC and SCENE work.
@@ -96,3 +106,31 @@ const (
 	RightRelayMsg = "relaymsg" // RELAYMSG everywhere
 	RightWallops  = "wallops"  // WALLOPS
 )
+
+// maxLabel is the most bytes of a label (labeled-response).
+const maxLabel = 64
+
+// maxHeld is the most lines of a session that wait while work for it is going on.
+// The gate reads no more of it meanwhile; what waits was on its way already.
+const maxHeld = 1000
+
+// withDefaults returns the configuration with a number for each that is missing.
+func (c Config) withDefaults() Config {
+	for _, limit := range []struct {
+		value    *int
+		standard int
+	}{
+		{&c.Nick, 32}, {&c.User, 18}, {&c.RealName, 150}, {&c.ChannelName, 64}, {&c.Topic, 390},
+		{&c.Kick, 390}, {&c.Away, 390}, {&c.Key, 32}, {&c.Channels, 100}, {&c.List, 100},
+		{&c.Monitor, 100}, {&c.Modes, 6}, {&c.Targets, 4}, {&c.Accept, 100}, {&c.Invites, 50},
+		{&c.MultilineSize, 4096}, {&c.Multiline, 100}, {&c.WhoWas, 1000},
+	} {
+		*limit.value = cmp.Or(*limit.value, limit.standard)
+	}
+	c.Name = cmp.Or(c.Name, "irc.localhost")
+	c.Network = cmp.Or(c.Network, "epi")
+	c.Description = cmp.Or(c.Description, "epi chat")
+	c.Version = cmp.Or(c.Version, "epi")
+	c.ChannelModes = cmp.Or(c.ChannelModes, "nt")
+	return c
+}

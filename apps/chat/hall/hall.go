@@ -1,36 +1,163 @@
 package hall
 
-import "github.com/epinet/epi/apps/chat/ircmsg"
+import (
+	"math/rand/v2"
+	"slices"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
 
 // A Hall is the state of a chat server. One goroutine at a time may use it.
 type Hall struct {
 	config Config
 	gate   Gate
-	now    int64 // milliseconds since 1970, from the latest event
+	random *rand.ChaCha8
+
+	now      int64  // milliseconds since 1970, from the latest event
+	started  int64  // the time of the first event
+	stamp    string // now as the tag time has it
+	stampOf  int64  // the time in stamp
+	lastID   int64  // of a message
+	lastWork uint64
+
+	turn turn
 
 	sessions map[SessionID]*session
+	users    map[string]*user // those registered, by nickKey
+	everyone []*user          // the same, in an order that the events make
+	channels map[string]*channel
+	slots    []*channel // by ChannelID; nil is free
+	free     []ChannelID
+	watchers map[string][]*session // of MONITOR, by nickKey
+
+	whowas  []*formerUser // the latest last
+	bans    []serverBan
+	isup    []string       // the tokens of 005
+	used    map[string]int // commands, for STATS m
+	strange int            // sessions that are not registered
+	opers   int
+	hidden  int // users with the mode i
+	most    int // users at once
+
+	// Faults counts lines that could not be written, each one a fault of the hall.
+	Faults int
 }
 
 // New returns an empty hall that tells gate what to do.
 func New(config Config, gate Gate) *Hall {
-	h := &Hall{gate: gate, sessions: map[SessionID]*session{}}
-	h.Configure(config)
+	h := &Hall{
+		gate:     gate,
+		random:   rand.NewChaCha8(config.Seed),
+		sessions: map[SessionID]*session{},
+		users:    map[string]*user{},
+		channels: map[string]*channel{},
+		watchers: map[string][]*session{},
+		used:     map[string]int{},
+	}
+	h.config = config.withDefaults()
+	h.isup = h.tokens()
 	return h
 }
 
 // Configure replaces the configuration. Limits hold for what comes from now on; what is
 // advertised and has changed is said to those who can know it.
-func (h *Hall) Configure(config Config) { h.config = config }
+func (h *Hall) Configure(config Config) {
+	before := h.offers()
+	tokens := h.isup
+	h.config = config.withDefaults()
+	h.isup = h.tokens()
+	h.announceCapabilities(before)
+	h.announceTokens(tokens)
+}
 
 // Apply does what follows from one event. It keeps the event's Origin, Result and the
 // strings of its Message, and nothing else of it.
-func (h *Hall) Apply(e *Event) {}
-
-// Cost says how much more a command costs than the cheapest, for limits on the rate
-// of commands. Command is in capital letters.
-func Cost(m *ircmsg.Message) int {
-	return 1
+func (h *Hall) Apply(e *Event) {
+	h.now = max(h.now, e.At)
+	if h.started == 0 {
+		h.started = h.now
+	}
+	switch e.Kind {
+	case Opened:
+		h.open(e.Session, e.Origin)
+		return
+	case Worked:
+		h.worked(e.Result)
+		return
+	}
+	s := h.sessions[e.Session]
+	if s == nil {
+		return
+	}
+	switch e.Kind {
+	case Line:
+		h.received(s, e.Message)
+	case Malformed:
+		h.malformed(s, e.Problem, e.Message)
+	case Closed:
+		h.lost(s, e.Text)
+	}
 }
 
-// A session is one connection.
-type session struct{}
+// Users returns how many users there are.
+func (h *Hall) Users() int { return len(h.users) }
+
+// Sessions returns how many sessions there are, registered or not.
+func (h *Hall) Sessions() int { return len(h.sessions) }
+
+// Channels returns how many channels there are.
+func (h *Hall) Channels() int { return len(h.channels) }
+
+// nextID returns a number for a message: time in milliseconds above 20 bits that
+// count. Each is greater than the one before.
+func (h *Hall) nextID() int64 {
+	h.lastID = max(h.lastID+1, h.now<<20)
+	return h.lastID
+}
+
+const digits = "0123456789abcdefghijklmnopqrstuv"
+
+// msgid writes a message's number as its tag has it: 13 digits to base 32, so that
+// their order is that of the messages.
+func msgid(id int64) string {
+	var text [13]byte
+	for i := len(text) - 1; i >= 0; i-- {
+		text[i] = digits[id&31]
+		id >>= 5
+	}
+	return string(text[:])
+}
+
+// time returns now as the tag time has it.
+func (h *Hall) time() string {
+	if h.stampOf != h.now || h.stamp == "" {
+		h.stamp = time.UnixMilli(h.now).UTC().Format("2006-01-02T15:04:05.000Z")
+		h.stampOf = h.now
+	}
+	return h.stamp
+}
+
+// seconds returns now in seconds since 1970, as numerics have it.
+func (h *Hall) seconds() int64 { return h.now / 1000 }
+
+// sortedSessions returns all sessions, in the order of their numbers.
+func (h *Hall) sortedSessions() []*session {
+	all := make([]*session, 0, len(h.sessions))
+	for _, s := range h.sessions {
+		all = append(all, s)
+	}
+	slices.SortFunc(all, func(a, b *session) int {
+		if a.id < b.id {
+			return -1
+		}
+		return 1
+	})
+	return all
+}
+
+func fold(name string) string { return ircmsg.ASCII.Fold(name) }
+
+func sameName(a, b string) bool { return ircmsg.ASCII.Equal(a, b) }
+
+func matches(mask, s string) bool { return ircmsg.ASCII.Match(mask, s) }

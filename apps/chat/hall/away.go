@@ -1,0 +1,104 @@
+package hall
+
+import (
+	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// awayCommand says that a user is not there, or there again. "*" is an absence without
+// a reason (draft/pre-away).
+func (h *Hall) awayCommand(s *session, params []string, _ *ircmsg.Message) {
+	text := strings.Clone(ircmsg.Truncate(param(params, 0), h.config.Away))
+	if r := s.registering(); r != nil {
+		if !s.has(CapPreAway) {
+			h.reply(s, nNotRegistered, "You have not registered")
+			return
+		}
+		r.away = text
+		h.confirmAway(s, text)
+		return
+	}
+	h.setAway(s.user, text)
+	h.confirmAway(s, text)
+}
+
+func (h *Hall) confirmAway(s *session, text string) {
+	if text == "" {
+		h.reply(s, nUnAway, "You are no longer marked as being away")
+		return
+	}
+	h.reply(s, nNowAway, "You have been marked as being away")
+}
+
+// setAway changes a user's absence and tells those who want to know.
+func (h *Hall) setAway(u *user, text string) {
+	if u.away() == text {
+		return
+	}
+	u.extra().away = text
+	m := ircmsg.Message{Command: "AWAY"}
+	if text != "" {
+		m.Params, m.Text = []string{text}, true
+	}
+	item := h.toNeighbours(u, h.extendedWatchers(u), h.fromUser(u, m))
+	item.Need = CapAwayNotify
+	h.deliver(false, item)
+}
+
+// updateAway ends an absence without a reason when somebody is there who has not said
+// that they are away.
+func (h *Hall) updateAway(u *user) {
+	if u.away() == "*" {
+		h.setAway(u, "")
+	}
+}
+
+func (h *Hall) setname(s *session, params []string, _ *ircmsg.Message) {
+	name := params[0]
+	if name == "" || len(name) > h.config.RealName {
+		h.fail(s, "SETNAME", "INVALID_REALNAME", "Realname is not valid")
+		return
+	}
+	u := s.user
+	u.realname = strings.Clone(name)
+	u.rejudge()
+	item := h.toNeighboursAndSelf(u, h.extendedWatchers(u), h.fromUser(u, ircmsg.Message{Command: "SETNAME", Params: []string{name}, Text: true}))
+	item.Need = CapSetname
+	h.deliver(true, item)
+}
+
+// setHost gives a user another name or host, and tells those who see them.
+func (h *Hall) setHost(u *user, name, host string) {
+	if u.name == name && u.host == host {
+		return
+	}
+	item := h.toNeighboursAndSelf(u, h.extendedWatchers(u), h.fromUser(u, ircmsg.Message{Command: "CHGHOST", Params: []string{name, host}}))
+	item.Need = CapChghost
+	quit := h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{"Changing host"}, Text: true}))
+	quit.Unless = CapChghost
+	h.deliver(h.turnOf(u), item)
+	h.deliver(false, quit)
+	u.name, u.host = name, host
+	u.setSource()
+	for _, m := range u.channels {
+		back := &Item{Channels: []Reach{m.seenBy()}, Except: sessionsOf(u, nil), Unless: CapChghost, Lines: lines(h.joinLine(u, m.channel))}
+		if m.rank != 0 {
+			back.Lines = append(back.Lines, lines(h.fromServer("MODE", rankParams(m)...))...)
+		}
+		h.deliver(false, back)
+	}
+	h.tellUser(u, nVisibleHost, u.nick, host, "is now your displayed host")
+}
+
+// rankParams returns the MODE that gives a member the rank they have.
+func rankParams(m *member) []string {
+	params := []string{m.channel.name, "+"}
+	for i := len(rankModes) - 1; i >= 0; i-- {
+		if m.rank&(1<<i) != 0 {
+			params[1] += string(rankModes[i])
+			params = append(params, m.user.nick)
+		}
+	}
+	return params
+}

@@ -1,0 +1,126 @@
+package hall
+
+import (
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// validNick says whether a user may have a nick: letters, digits and []\^_`{|}-, of
+// which the first is neither a digit nor a hyphen; with UnicodeNicks also the letters
+// of one script.
+func (h *Hall) validNick(nick string) bool {
+	if nick == "" || len(nick) > h.config.Nick || nick[0] == '-' || isDigit(nick[0]) {
+		return false
+	}
+	if !utf8.ValidString(nick) {
+		return false
+	}
+	wide := false
+	for _, r := range nick {
+		if r >= utf8.RuneSelf {
+			wide = true
+			continue
+		}
+		if !isNickByte(byte(r)) {
+			return false
+		}
+	}
+	return !wide || h.config.UnicodeNicks && oneScript(nick)
+}
+
+func isDigit(b byte) bool { return '0' <= b && b <= '9' }
+
+func isNickByte(b byte) bool {
+	return 'a' <= b && b <= 'z' || 'A' <= b && b <= 'Z' || isDigit(b) || strings.IndexByte("[]\\^_`{|}-", b) >= 0
+}
+
+// scripts are those that a nick may be of.
+var scripts = []*unicode.RangeTable{
+	unicode.Latin, unicode.Greek, unicode.Cyrillic, unicode.Armenian, unicode.Hebrew, unicode.Arabic,
+	unicode.Devanagari, unicode.Bengali, unicode.Tamil, unicode.Telugu, unicode.Thai, unicode.Georgian,
+	unicode.Hangul, unicode.Ethiopic,
+}
+
+// mixedScripts may stand together in a nick, as in Japanese.
+var mixedScripts = []*unicode.RangeTable{unicode.Han, unicode.Hiragana, unicode.Katakana}
+
+// oneScript says whether all letters of a nick are of one script. Letters of ASCII
+// beside another script are refused: that is how look-alikes are made.
+func oneScript(nick string) bool {
+	var found *unicode.RangeTable
+	mixed := false
+	for _, r := range nick {
+		if r < utf8.RuneSelf && !unicode.IsLetter(r) {
+			continue
+		}
+		if !unicode.IsLetter(r) {
+			return false
+		}
+		if unicode.In(r, mixedScripts...) {
+			mixed = true
+			continue
+		}
+		script := scriptOf(r)
+		if script == nil || found != nil && script != found {
+			return false
+		}
+		found = script
+	}
+	return !mixed || found == nil
+}
+
+func scriptOf(r rune) *unicode.RangeTable {
+	for _, script := range scripts {
+		if unicode.Is(script, r) {
+			return script
+		}
+	}
+	return nil
+}
+
+// nickKey returns what is the same for all nicks that are equal: by ASCII, and with
+// UnicodeNicks also those that look alike (the idea of UTS 39's skeletons).
+func (h *Hall) nickKey(nick string) string {
+	if !h.config.UnicodeNicks {
+		return fold(nick)
+	}
+	return skeleton(nick)
+}
+
+// lookalikes has small letters of other scripts, and of Latin beyond ASCII, that look
+// like one of ASCII.
+var lookalikes = func() map[rune]rune {
+	table := map[rune]rune{}
+	for latin, others := range map[rune]string{
+		'a': "аαɑ", 'b': "ьƅ", 'c': "сϲᴄ", 'd': "ԁɗ", 'e': "еҽ", 'g': "ɡցǥ", 'h': "һհ", 'i': "іıιɩ", 'j': "јϳ",
+		'k': "кκ", 'l': "ӏǀ", 'm': "м", 'n': "ոп", 'o': "оοօσ", 'p': "рρ", 'q': "ԛգ", 'r': "г", 's': "ѕʂ",
+		't': "т", 'u': "υսц", 'v': "ѵν", 'w': "ѡԝա", 'x': "хχ", 'y': "уγү", 'z': "ᴢ",
+	} {
+		for _, r := range others {
+			table[r] = latin
+		}
+	}
+	return table
+}()
+
+func skeleton(nick string) string {
+	return strings.Map(func(r rune) rune {
+		r = unicode.ToLower(r)
+		if plain, ok := lookalikes[r]; ok {
+			return plain
+		}
+		return r
+	}, nick)
+}
+
+// userName returns what a client wants as its user name, as it may be.
+func (h *Hall) userName(wanted string) string {
+	name := strings.Map(func(r rune) rune {
+		if r < utf8.RuneSelf && (isNickByte(byte(r)) || r == '.' || r == '~' || r == '+') {
+			return r
+		}
+		return -1
+	}, wanted)
+	return name[:min(len(name), h.config.User)]
+}

@@ -1,0 +1,304 @@
+package hall
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// A session is one connection.
+type session struct {
+	id     SessionID
+	caps   Caps
+	gone   bool // the gate was told to close it
+	v302   bool // CAP LS 302 or later
+	origin *Origin
+	user   *user // nil until it is registered
+
+	account string // of the login, before the registration; the user's after it
+	rare    *rare  // what few sessions have
+}
+
+// rare is the state of a session that most never have, or only at the beginning.
+type rare struct {
+	registration *registration
+	login        *login  // SASL going on
+	batch        *batch  // a client's batch that is open
+	work         *work   // that the session waits for
+	held         []*held // lines that came meanwhile
+	monitored    []string
+}
+
+// work is what a session waits for.
+type work struct {
+	number uint64
+	label  string
+	then   func(*Result)
+}
+
+// held is what came while a session was waiting: a message, or a problem with it.
+type held struct {
+	message *ircmsg.Message
+	problem Problem
+	broken  bool
+}
+
+func (s *session) extra() *rare {
+	if s.rare == nil {
+		s.rare = &rare{}
+	}
+	return s.rare
+}
+
+// name returns what numerics call the session.
+func (s *session) name() string {
+	if s.user == nil {
+		return "*"
+	}
+	return s.user.nick
+}
+
+func (s *session) has(caps Caps) bool { return s.caps&caps == caps }
+
+// registering returns the state of the registration, or nil when it is complete.
+func (s *session) registering() *registration {
+	if s.user != nil || s.rare == nil {
+		return nil
+	}
+	return s.rare.registration
+}
+
+func (h *Hall) open(id SessionID, origin *Origin) {
+	if h.sessions[id] != nil {
+		h.Faults++
+		return
+	}
+	h.strange++
+	h.sessions[id] = &session{id: id, origin: origin, rare: &rare{registration: &registration{}}}
+}
+
+// received handles a line, now or when the work is done that the session waits for.
+func (h *Hall) received(s *session, m *ircmsg.Message) {
+	if h.hold(s, &held{message: m}) {
+		return
+	}
+	h.answer(s, m)
+}
+
+// malformed answers a line that is no message. The message has its parts where they
+// could be told.
+func (h *Hall) malformed(s *session, problem Problem, m *ircmsg.Message) {
+	if m == nil {
+		m = &ircmsg.Message{}
+	}
+	if h.hold(s, &held{message: m, problem: problem, broken: true}) {
+		return
+	}
+	h.refuse(s, problem, m)
+}
+
+func (h *Hall) answer(s *session, m *ircmsg.Message) {
+	h.beginTurn(s, s.labelOf(m))
+	h.perform(s, m)
+	h.endTurn()
+}
+
+func (h *Hall) refuse(s *session, problem Problem, m *ircmsg.Message) {
+	h.beginTurn(s, s.labelOf(m))
+	defer h.endTurn()
+	if problem == NotUTF8 {
+		h.fail(s, "*", "INVALID_UTF8", "Message rejected: it must be UTF-8")
+		return
+	}
+	h.reply(s, nInputTooLong, "Input line was too long")
+}
+
+// labelOf returns the label that the answer to m is to have.
+func (s *session) labelOf(m *ircmsg.Message) string {
+	if m.Tags == "" || !s.has(CapLabeledResponse|CapBatch) {
+		return ""
+	}
+	label, _ := m.Tags.Get("label")
+	if len(label) > maxLabel {
+		return ""
+	}
+	return label
+}
+
+// hold keeps a line if the session waits for something.
+func (h *Hall) hold(s *session, line *held) bool {
+	if s.rare == nil || s.rare.work == nil {
+		return false
+	}
+	if len(s.rare.held) == maxHeld {
+		h.end(s, "Excess Flood", "")
+		return true
+	}
+	kept := *line.message
+	kept.Params = slices.Clone(kept.Params)
+	line.message = &kept
+	s.rare.held = append(s.rare.held, line)
+	return true
+}
+
+// begin has work done for the session whose turn it is. Its lines wait until then is
+// called, in a turn with the same label.
+func (h *Hall) begin(s *session, w Work, then func(*Result)) {
+	h.lastWork++
+	w.Session, w.Number = s.id, h.lastWork
+	w.Address = s.origin.Address
+	h.turn.deferred = true
+	s.extra().work = &work{number: w.Number, label: h.turn.label, then: then}
+	h.flush()
+	h.gate.Begin(&w)
+}
+
+// worked goes on with a session whose work is done.
+func (h *Hall) worked(r *Result) {
+	s := h.sessions[r.Session]
+	if s == nil || s.rare == nil || s.rare.work == nil || s.rare.work.number != r.Number {
+		return
+	}
+	w := s.rare.work
+	s.rare.work = nil
+	h.beginTurn(s, w.label)
+	w.then(r)
+	h.endTurn()
+	h.release(s)
+}
+
+// release handles the lines that were held, until the session waits again.
+func (h *Hall) release(s *session) {
+	for !s.gone && s.rare.work == nil && len(s.rare.held) > 0 {
+		line := s.rare.held[0]
+		s.rare.held = s.rare.held[1:]
+		if line.broken {
+			h.refuse(s, line.problem, line.message)
+			continue
+		}
+		h.answer(s, line.message)
+	}
+	if s.rare.work == nil {
+		s.rare.held = nil
+	}
+	s.trim()
+}
+
+// trim gives the rare state back when there is none left.
+func (s *session) trim() {
+	r := s.rare
+	if s.user == nil || r == nil {
+		return
+	}
+	r.registration = nil
+	if r.login == nil && r.batch == nil && r.work == nil && len(r.held) == 0 && len(r.monitored) == 0 {
+		s.rare = nil
+	}
+}
+
+// end closes a session. The others read reason if it was the user's last one; the
+// client reads it, too, or else last.
+func (h *Hall) end(s *session, reason, last string) {
+	if s.gone {
+		return
+	}
+	if last == "" {
+		last = reason
+	}
+	h.write(s, "", &ircmsg.Message{Command: "ERROR", Params: []string{"Closing Link: " + s.origin.Host + " (" + last + ")"}, Text: true})
+	var farewell []byte
+	if h.turn.session == s {
+		if h.turn.label != "" {
+			h.writeLabel()
+		}
+		farewell = h.turn.out
+	}
+	s.gone = true
+	h.gate.Close(s.id, farewell)
+	h.forget(s, reason)
+}
+
+// lost takes a session off that the gate has closed.
+func (h *Hall) lost(s *session, reason string) {
+	s.gone = true
+	h.forget(s, reason)
+}
+
+// forget takes a session that is gone off everything. With its last session, a user
+// quits.
+func (h *Hall) forget(s *session, reason string) {
+	delete(h.sessions, s.id)
+	h.unwatchAll(s)
+	u := s.user
+	if u == nil {
+		h.strange--
+		return
+	}
+	u.sessions = without(u.sessions, s)
+	if len(u.sessions) == 0 {
+		h.quit(u, reason)
+	}
+}
+
+// without returns list without v, in the same order.
+func without[T comparable](list []T, v T) []T {
+	i := slices.Index(list, v)
+	if i < 0 {
+		return list
+	}
+	return slices.Delete(list, i, i+1)
+}
+
+// perform does what a command asks for.
+func (h *Hall) perform(s *session, m *ircmsg.Message) {
+	c, ok := commands[m.Command]
+	if !ok {
+		c, ok = commands[strings.ToUpper(m.Command)]
+	}
+	if s.user == nil && isHTTP(m.Command) {
+		h.end(s, "This is not a web server", "")
+		return
+	}
+	if h.inBatch(s, m, c) {
+		return
+	}
+	switch {
+	case s.user == nil && (!ok || !c.early):
+		h.reply(s, nNotRegistered, "You have not registered")
+	case !ok:
+		h.reply(s, nUnknownCommand, printable(m.Command), "Unknown command")
+	case len(m.Params) < c.params:
+		h.reply(s, nNeedMoreParams, c.name, "Not enough parameters")
+	case c.right != "" && !s.user.may(h, c.right):
+		h.reply(s, nNoPrivileges, "Permission Denied - You're not an IRC operator")
+	default:
+		h.used[c.name]++
+		c.run(h, s, m.Params, m)
+	}
+}
+
+// isHTTP says whether a command is that of a web browser that was led to this port.
+func isHTTP(command string) bool {
+	switch command {
+	case "GET", "POST", "PUT", "HEAD", "OPTIONS", "DELETE", "PATCH", "TRACE", "CONNECT":
+		return true
+	}
+	return false
+}
+
+// printable returns what a client has sent in a form that can be one parameter.
+func printable(param string) string {
+	if param == "" || param[0] == ':' || strings.Contains(param, " ") {
+		return "*"
+	}
+	return param
+}
+
+// param returns the parameter i, or "" if there are fewer.
+func param(params []string, i int) string {
+	if i >= len(params) {
+		return ""
+	}
+	return params[i]
+}

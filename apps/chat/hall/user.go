@@ -1,0 +1,245 @@
+package hall
+
+import (
+	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// A user is what others see.
+type user struct {
+	nick     string
+	name     string // the user name
+	host     string // as others see it
+	realname string
+	account  string // "" is none
+	source   string // nick!name@host
+	key      string // nickKey(nick)
+
+	home *Origin // of the session that registered
+
+	sessions []*session
+	channels []*member
+
+	modes  userModes
+	place  int   // in Hall.everyone
+	signon int64 // seconds
+	active int64 // seconds; the last message
+	more   *more // what few users have
+}
+
+// more is the state of a user that most do not have.
+type more struct {
+	away     string  // "" is present
+	operator string  // the name of OPER
+	accepts  []*user // of ACCEPT, some of whom may have left
+	invites  []*channel
+	// alone: another session of the account is not this user.
+	alone bool
+	// told is until when the user was told of messages that g keeps from them.
+	told int64
+}
+
+// userModes is a set of the modes of a user.
+type userModes uint16
+
+const (
+	modeBot        userModes = 1 << iota // B
+	modeCallerID                         // g
+	modeInvisible                        // i
+	modeOperator                         // o
+	modeRegistered                       // R: messages from those without account are refused
+	modeNoCTCP                           // T
+	modeWallops                          // w
+	modeSecure                           // Z: all sessions are encrypted; the server sets it
+)
+
+// userModeLetters are in the order in which they are shown, of the bits above.
+const userModeLetters = "BgioRTwZ"
+
+func (m userModes) String() string {
+	out := []byte{'+'}
+	for i := range len(userModeLetters) {
+		if m&(1<<i) != 0 {
+			out = append(out, userModeLetters[i])
+		}
+	}
+	return string(out)
+}
+
+func (u *user) extra() *more {
+	if u.more == nil {
+		u.more = &more{}
+	}
+	return u.more
+}
+
+func (u *user) away() string {
+	if u.more == nil {
+		return ""
+	}
+	return u.more.away
+}
+
+func (u *user) is(mode userModes) bool { return u.modes&mode != 0 }
+
+// may says whether a user is an operator with a right.
+func (u *user) may(h *Hall, right string) bool {
+	if u == nil || !u.is(modeOperator) {
+		return false
+	}
+	rights := h.config.Operators[u.more.operator].Rights
+	if len(rights) == 0 {
+		return true
+	}
+	for _, r := range rights {
+		if r == right {
+			return true
+		}
+	}
+	return false
+}
+
+// setSource sets what the user's source is made of.
+func (u *user) setSource() {
+	u.source = u.nick + "!" + u.name + "@" + u.host
+	u.rejudge()
+}
+
+// rejudge forgets what the lists of the channels said of the user.
+func (u *user) rejudge() {
+	for _, m := range u.channels {
+		m.judged = 0
+	}
+}
+
+// in returns the user's membership of a channel, or nil.
+func (u *user) in(c *channel) *member {
+	if u == nil {
+		return nil
+	}
+	for _, m := range u.channels {
+		if m.channel == c {
+			return m
+		}
+	}
+	return nil
+}
+
+// shares says whether two users have a channel in common.
+func (u *user) shares(other *user) bool {
+	if u == other {
+		return true
+	}
+	for _, m := range u.channels {
+		if other.in(m.channel) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// find returns the user with a nick, or nil.
+func (h *Hall) find(nick string) *user {
+	if nick == "" || len(nick) > h.config.Nick {
+		return nil
+	}
+	return h.users[h.nickKey(nick)]
+}
+
+// enter makes a registered user of a session.
+func (h *Hall) enter(u *user) {
+	u.key = h.nickKey(u.nick)
+	u.place = len(h.everyone)
+	h.everyone = append(h.everyone, u)
+	h.users[u.key] = u
+	h.most = max(h.most, len(h.everyone))
+	if u.is(modeInvisible) {
+		h.hidden++
+	}
+}
+
+// quit takes a user that has no session any more off everything, and tells those who
+// could see them.
+func (h *Hall) quit(u *user, reason string) {
+	h.deliver(false, h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true})))
+	for len(u.channels) > 0 {
+		h.leave(u.channels[len(u.channels)-1])
+	}
+	delete(h.users, u.key)
+	last := h.everyone[len(h.everyone)-1]
+	h.everyone[u.place] = last
+	last.place = u.place
+	h.everyone = h.everyone[:len(h.everyone)-1]
+	if u.is(modeInvisible) {
+		h.hidden--
+	}
+	if u.is(modeOperator) {
+		h.opers--
+	}
+	if u.more != nil {
+		for _, c := range u.more.invites {
+			c.invited = without(c.invited, u)
+		}
+	}
+	h.remember(u)
+	h.tellWatchers(u.key, nMonOffline, u.nick)
+}
+
+// sessionsOf returns the numbers of a user's sessions, but of one.
+func sessionsOf(u *user, but *session) []SessionID {
+	ids := make([]SessionID, 0, len(u.sessions))
+	for _, s := range u.sessions {
+		if s != but {
+			ids = append(ids, s.id)
+		}
+	}
+	return ids
+}
+
+// tellUser writes a command from the server, or a numeric, to all sessions of a user.
+func (h *Hall) tellUser(u *user, command string, params ...string) {
+	for _, s := range u.sessions {
+		h.say(s, command, params...)
+	}
+}
+
+// ranks of members, from the highest: the mode and the prefix of each bit.
+const (
+	rankModes    = "vhoaq"
+	rankPrefixes = "+%@&~"
+)
+
+// top returns the highest bit of a rank.
+func (r Rank) top() Rank {
+	for bit := Founder; bit != 0; bit >>= 1 {
+		if r&bit != 0 {
+			return bit
+		}
+	}
+	return 0
+}
+
+// prefixes returns the prefixes of a rank, from the highest: all, or the first.
+func (r Rank) prefixes(all bool) string {
+	var out []byte
+	for i := len(rankPrefixes) - 1; i >= 0; i-- {
+		if r&(1<<i) == 0 {
+			continue
+		}
+		out = append(out, rankPrefixes[i])
+		if !all {
+			break
+		}
+	}
+	return string(out)
+}
+
+// rankOf returns the bit for a letter of rankModes or rankPrefixes, or 0.
+func rankOf(letters string, c byte) Rank {
+	i := strings.IndexByte(letters, c)
+	if i < 0 {
+		return 0
+	}
+	return 1 << i
+}
