@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // A PacketAddr names a socket for datagrams: AddrPort a UDP one, Path a Unix
@@ -84,22 +85,30 @@ type PacketListener struct {
 // ListenPacket may be called before and during Run. The port is bound when it
 // returns.
 func (e *Engine) ListenPacket(address string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	return e.ListenPacketWith(address, PacketOptions{}, handler)
+}
+
+// ListenPacketWith is ListenPacket with options.
+func (e *Engine) ListenPacketWith(address string, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	if handler == nil {
 		return nil, fmt.Errorf("epi: listen %s: no handler function was given", address)
 	}
 	if err := e.start(); err != nil {
 		return nil, err
 	}
-	ln, err := e.listenPacket(address, handler)
+	ln, err := e.listenPacket(address, o, handler)
 	if err != nil {
 		return nil, fmt.Errorf("epi: listen %s: %w", address, err)
 	}
 	return ln, nil
 }
 
-func (e *Engine) listenPacket(text string, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+func (e *Engine) listenPacket(text string, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
 	where, err := parsePacketAddress(text)
 	if err != nil {
+		return nil, err
+	}
+	if err := o.check(where.network); err != nil {
 		return nil, err
 	}
 	local, err := where.endpoint(context.Background())
@@ -113,25 +122,30 @@ func (e *Engine) listenPacket(text string, handler func(*PacketConn) PacketHandl
 	}
 	ln := &PacketListener{text: text}
 	for _, l := range loops {
-		c, err := l.bindPacket(where.network, local, reuse)
+		c, err := l.bindPacket(where.network, local, o.settings(reuse))
 		if err != nil {
 			ln.discard()
 			return nil, explain(err, where)
 		}
-		c.makeHandler = handler
-		ln.conns = append(ln.conns, c)
-		ln.addr = PacketAddr(c.local)
+		ln.add(c, handler)
 		local = c.local // with the port that was chosen for the first
 	}
 	return ln, ln.begin()
 }
 
-func (l *Loop) bindPacket(network string, local driver.Endpoint, reuse bool) (*PacketConn, error) {
-	h, bound, err := l.drv.BindPacket(network, local, reuse)
+func (l *Loop) bindPacket(network string, local driver.Endpoint, o sock.PacketOptions) (*PacketConn, error) {
+	h, bound, err := l.drv.BindPacket(network, local, o)
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(l, network, h, bound, driver.Endpoint{}), nil
+	return newPacketConn(l, network, h, bound, noPeer), nil
+}
+
+// add makes a socket one of the listener's.
+func (ln *PacketListener) add(c *PacketConn, handler func(*PacketConn) PacketHandler) {
+	c.makeHandler = handler
+	ln.conns = append(ln.conns, c)
+	ln.addr = PacketAddr(c.local)
 }
 
 // begin lets the loops open their sockets.

@@ -31,7 +31,8 @@ type PacketConn struct {
 	timer       wheel.Timer                     // guarded by loop.mu
 
 	network       string
-	local, remote driver.Endpoint // remote is zero but for DialPacket
+	local, remote driver.Endpoint // remote is noPeer but for DialPacket
+	adopted       bool            // the socket's file is not ours
 
 	ending atomic.Bool // Close was called; set under mu
 
@@ -40,7 +41,18 @@ type PacketConn struct {
 	queued    int          // guarded by mu; the cost of what is in all queues
 	scheduled bool         // guarded by mu; a turn is waiting or under way
 	gone      bool         // guarded by mu; nothing is queued any more
+	asked     asked        // guarded by mu, of the loop; the datagram that the handler has
 	cause     error        // guarded by mu; the reason to close
+}
+
+// noPeer is the remote end of a socket that speaks to many.
+var noPeer = driver.Endpoint{}
+
+// An asked is who has sent a datagram, and the address of this machine that it was
+// sent to. It is zero on sockets that are bound to an address.
+type asked struct {
+	peer  driver.Endpoint
+	local netip.Addr
 }
 
 func newPacketConn(l *Loop, network string, h driver.Handle, local, remote driver.Endpoint) *PacketConn {
@@ -63,17 +75,60 @@ func (c *PacketConn) LocalAddr() PacketAddr { return PacketAddr(c.local) }
 // closed; for others the zero PacketAddr.
 func (c *PacketConn) RemoteAddr() PacketAddr { return PacketAddr(c.remote) }
 
+// ArrivedAt returns the address of this machine that the datagram in hand was sent
+// to, without a zone. It may be a multicast group; for a broadcast it is the
+// address of the interface. It is the zero Addr for Unix sockets, outside
+// OnPacket, and on systems that do not tell (all but Linux) when the socket is
+// bound to all addresses. OnPacket only.
+func (c *PacketConn) ArrivedAt() netip.Addr {
+	if c.asked.local.IsValid() {
+		return c.asked.local
+	}
+	if local := c.local.AddrPort.Addr(); !local.IsUnspecified() {
+		return local
+	}
+	return netip.Addr{}
+}
+
 // WriteTo queues a copy of p, which may be empty, for the socket to, and returns
 // at once. What is queued in one turn of the loop leaves together. The errors
 // are ErrClosed, ErrQueueFull (Engine.PacketQueue), ErrPacketTooLong and
 // ErrBadPeer; nothing of p was taken then. That a datagram was taken does not
 // say that it arrives: neither UDP nor this queue promises that.
+//
+// During OnPacket, what is written to the sender of the datagram in hand leaves
+// from the address that the sender has written to (RFC 1122, section 4.1.3.5), also
+// when the socket is bound to all addresses of the machine. Else the system
+// chooses one, and a peer that has written to another takes no notice: WriteFrom
+// is for answers that are given later.
 func (c *PacketConn) WriteTo(p []byte, to PacketAddr) error {
+	return c.write(p, netip.Addr{}, to)
+}
+
+// WriteFrom is WriteTo from an address of this machine, such as ArrivedAt has
+// returned for what is answered; from the zero Addr, or a multicast group, it
+// leaves the choice to the system. A socket that is bound to an address sends from
+// that alone, and others than UDP sockets from none: ErrBadPeer. On systems other
+// than Linux the system always chooses.
+func (c *PacketConn) WriteFrom(p []byte, local netip.Addr, to PacketAddr) error {
+	if err := c.checkLocal(local, to); err != nil {
+		return err
+	}
+	if !c.local.AddrPort.Addr().IsUnspecified() {
+		local = netip.Addr{} // it is the socket's
+	}
+	return c.write(p, local.Unmap().WithZone(""), to)
+}
+
+func (c *PacketConn) write(p []byte, local netip.Addr, to PacketAddr) error {
 	if err := c.check(p, to); err != nil {
 		return err
 	}
 	c.mu.Lock()
 	defer c.release()
+	if !local.IsValid() && c.asked.peer == driver.Endpoint(to) {
+		local = c.asked.local
+	}
 	if c.gone || c.ending.Load() {
 		return ErrClosed
 	}
@@ -86,7 +141,7 @@ func (c *PacketConn) WriteTo(p []byte, to PacketAddr) error {
 	if c.queue == nil {
 		c.queue = c.loop.packetQueues.get()
 	}
-	c.queue.add(&c.loop.pool, p, driver.Endpoint(to))
+	c.queue.add(&c.loop.pool, driver.Datagram{Bytes: p, Peer: driver.Endpoint(to), Local: local})
 	return nil
 }
 
@@ -131,6 +186,20 @@ func (c *PacketConn) check(p []byte, to PacketAddr) error {
 	}
 	if len(p) > longest {
 		return fmt.Errorf("%w: it has %d bytes, at most %d can be sent", ErrPacketTooLong, len(p), longest)
+	}
+	return nil
+}
+
+// checkLocal refuses an address that the socket cannot send from.
+func (c *PacketConn) checkLocal(local netip.Addr, to PacketAddr) error {
+	bound := c.local.AddrPort.Addr()
+	switch {
+	case !local.IsValid():
+		return nil
+	case !bound.IsUnspecified() && local.Unmap().WithZone("") != bound.WithZone(""):
+		return fmt.Errorf("%w: the socket is bound to %s and cannot send from %s", ErrBadPeer, c.LocalAddr(), local)
+	case local.Unmap().Is4() != to.AddrPort.Addr().Unmap().Is4():
+		return fmt.Errorf("%w: %s cannot be sent to from %s, which is of the other family", ErrBadPeer, to, local)
 	}
 	return nil
 }

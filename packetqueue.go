@@ -21,9 +21,10 @@ const packetRecord = 128
 
 func packetCost(p []byte) int { return len(p) + packetRecord }
 
-// add appends a copy of p. Chunks double, so that one short datagram does not
+// add appends d, with a copy of its bytes. Chunks double, so that one short datagram does not
 // need a large one.
-func (q *packetQueue) add(pool *buffer.Pool, p []byte, to driver.Endpoint) {
+func (q *packetQueue) add(pool *buffer.Pool, d driver.Datagram) {
+	p := d.Bytes
 	if len(p) > cap(q.chunk)-len(q.chunk) {
 		size := min(2*cap(q.chunk), buffer.MaxPooled)
 		if q.chunk != nil {
@@ -33,7 +34,8 @@ func (q *packetQueue) add(pool *buffer.Pool, p []byte, to driver.Endpoint) {
 	}
 	start := len(q.chunk)
 	q.chunk = append(q.chunk, p...)
-	q.datagrams = append(q.datagrams, driver.Datagram{Bytes: q.chunk[start:len(q.chunk):len(q.chunk)], Peer: to})
+	d.Bytes = q.chunk[start:len(q.chunk):len(q.chunk)]
+	q.datagrams = append(q.datagrams, d)
 }
 
 // rest is what has not left yet.

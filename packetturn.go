@@ -28,8 +28,15 @@ func (c *PacketConn) post() error {
 
 // discard closes the socket of which no loop knows.
 func (c *PacketConn) discard() {
-	c.loop.engine.removeSocketFile(c.local.Path)
+	c.removeSocketFile()
 	c.loop.drv.Discard(c.sock.Handle)
+}
+
+// removeSocketFile removes the socket's file, if it is ours.
+func (c *PacketConn) removeSocketFile() {
+	if !c.adopted {
+		c.loop.engine.removeSocketFile(c.local.Path)
+	}
 }
 
 // begin opens the socket. It runs on the loop.
@@ -234,7 +241,7 @@ func (c *PacketConn) shut() {
 	c.giveBack(&c.sending)
 	delete(l.packetConns, c)
 	// Before the socket is closed: whoever binds the path next gets a new file.
-	l.engine.removeSocketFile(c.local.Path)
+	c.removeSocketFile()
 	l.finishedPackets = append(l.finishedPackets, c)
 }
 
@@ -290,6 +297,25 @@ func (s *packetStream) Arrived(batch []driver.Datagram, oversize int) {
 	for len(batch) > 0 {
 		batch = batch[c.deliver(batch):]
 	}
+	c.handOver(asked{})
+}
+
+func askedBy(d *driver.Datagram) asked {
+	if !d.Local.IsValid() {
+		return asked{}
+	}
+	return asked{d.Peer, d.Local}
+}
+
+// handOver notes whose datagram the handler gets, for its answer. Other goroutines
+// may be writing.
+func (c *PacketConn) handOver(a asked) {
+	if a == c.asked {
+		return
+	}
+	c.mu.Lock()
+	c.asked = a
+	c.mu.Unlock()
 }
 
 // deliver gives datagrams to the handler, up to one at which it panics, and
@@ -301,6 +327,7 @@ func (c *PacketConn) deliver(batch []driver.Datagram) (n int) {
 			return len(batch) // Close throws away what comes after it
 		}
 		n = i + 1
+		c.handOver(askedBy(&batch[i]))
 		c.handler.OnPacket(c, slices.Clip(batch[i].Bytes), PacketAddr(batch[i].Peer))
 	}
 	return n

@@ -82,7 +82,7 @@ func (w *waiting) move(c *PacketConn) {
 	if w.aside == nil {
 		w.aside = c.loop.packetQueues.get()
 	}
-	w.aside.add(&c.loop.pool, d.Bytes, d.Peer)
+	w.aside.add(&c.loop.pool, d)
 	c.sending.first++
 }
 

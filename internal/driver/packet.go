@@ -1,9 +1,11 @@
 package driver
 
 import (
+	"net"
 	"net/netip"
 
 	"github.com/epinet/epi/internal/slab"
+	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
 
@@ -17,10 +19,13 @@ type Endpoint struct {
 }
 
 // A Datagram is one message and the socket that sent it or is to have it. Bytes
-// may be empty.
+// may be empty. Local is the address of this machine at which it has arrived, or
+// from which it is to leave; it is valid only for UDP sockets that are bound to no
+// address, and where the system tells.
 type Datagram struct {
 	Bytes []byte
 	Peer  Endpoint
+	Local netip.Addr
 }
 
 // A PacketSocket is what a driver keeps of one socket for datagrams. It belongs
@@ -70,9 +75,11 @@ type PacketStream interface {
 type Packets interface {
 	// BindPacket makes a socket that is bound to local, and returns it with the
 	// address that it got. Without an IP address it has all of this machine's,
-	// with port 0 one that is free. With reusePort several UDP sockets may have
-	// one port.
-	BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error)
+	// with port 0 one that is free.
+	BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error)
+	// AdoptPacket makes a socket of one of package net that is bound already, and
+	// returns it with its address. On success conn is the driver's.
+	AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error)
 	// ConnectPacket makes a socket that sends to remote and receives from
 	// nobody else, and returns it with the address that it got, also for
 	// unixgram: without one the peer could not answer.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/rand"
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -35,10 +36,12 @@ type packetLink struct {
 	leaving bool   // of the loop; ClosePacket was called
 	sending bool   // of the loop; a datagram waits for room
 	space   []byte // of the receiver, and of the loop while that has ended
+	control []byte // likewise; nil where there are no control messages
 
 	// Of the receiver, and of the loop while that has ended.
 	length int
 	peer   Endpoint
+	local  netip.Addr
 	err    error
 }
 
@@ -49,7 +52,7 @@ func (d *portable) packetLink(s *PacketSocket) *packetLink {
 	return d.cfg.Shared.handles.get(s.Handle).(*packetLink)
 }
 
-func (d *portable) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
+func (d *portable) BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
 	if network == "unixgram" {
 		conn, err := net.ListenUnixgram(network, &net.UnixAddr{Name: local.Path, Net: network})
 		if err == nil {
@@ -57,14 +60,40 @@ func (d *portable) BindPacket(network string, local Endpoint, reusePort bool) (H
 		}
 		return d.packetHandle(conn, Endpoint{}, err)
 	}
-	var config net.ListenConfig
-	if reusePort {
-		config.Control = sock.ReusePort
-	}
+	config := net.ListenConfig{Control: o.Control}
 	where := net.UDPAddrFromAddrPort(local.AddrPort)
 	conn, err := config.ListenPacket(context.Background(), network, where.String())
 	return d.packetHandle(conn, Endpoint{}, err)
 }
+
+func (d *portable) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error) {
+	switch c := conn.(type) {
+	case *net.UDPConn:
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return NoHandle, Endpoint{}, err
+		}
+		if c.RemoteAddr() != nil {
+			return NoHandle, Endpoint{}, errConnected
+		}
+		local := c.LocalAddr().(*net.UDPAddr)
+		network := "udp6"
+		if local.IP.To4() != nil {
+			network = "udp4"
+		}
+		return d.packetHandle(c, Endpoint{}, o.Control(network, local.String(), raw))
+	case *net.UnixConn:
+		if c.RemoteAddr() != nil {
+			return NoHandle, Endpoint{}, errConnected
+		}
+		_ = c.SetWriteBuffer(sock.PacketSendBuffer)
+		return d.packetHandle(c, Endpoint{}, nil)
+	}
+	return NoHandle, Endpoint{}, fmt.Errorf("a %T has no socket of its own: hand over a *net.UDPConn or *net.UnixConn", conn)
+}
+
+// errConnected refuses a socket for datagrams that knows one peer only.
+var errConnected = errors.New("the socket is connected to one peer: hand over one that is only bound")
 
 func (d *portable) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
 	if network == "unixgram" {
@@ -114,6 +143,7 @@ func (d *portable) OpenPacket(s *PacketSocket) error {
 	s.token = d.packets.Insert(s)
 	l := d.packetLink(s)
 	l.space = make([]byte, d.cfg.MaxDatagram+1) // with room for one byte too many
+	l.control = make([]byte, sock.LocalControlSize)
 	d.receivePacket(s, l)
 	return nil
 }
@@ -134,8 +164,9 @@ func (l *packetLink) receive() {
 	switch conn := l.conn.(type) {
 	case *net.UDPConn:
 		var from netip.AddrPort
-		l.length, from, err = conn.ReadFromUDPAddrPort(l.space)
-		l.peer = Endpoint{AddrPort: unmapped(from)}
+		n := 0
+		l.length, n, _, from, err = conn.ReadMsgUDPAddrPort(l.space, l.control)
+		l.peer, l.local = Endpoint{AddrPort: unmapped(from)}, sock.ParseLocal(l.control[:n])
 	default:
 		var from net.Addr
 		l.length, from, err = conn.ReadFrom(l.space)
@@ -182,7 +213,7 @@ func (d *portable) deliverPacket(s *PacketSocket, l *packetLink) {
 	case l.length > d.cfg.MaxDatagram:
 		s.Stream.Arrived(nil, 1)
 	default:
-		s.Stream.Arrived([]Datagram{{l.space[:l.length:l.length], l.peer}}, 0)
+		s.Stream.Arrived([]Datagram{{l.space[:l.length:l.length], l.peer, l.local}}, 0)
 	}
 }
 
@@ -215,7 +246,7 @@ func (l *packetLink) send(p Datagram) error {
 		if l.remote != (Endpoint{}) {
 			_, err = conn.Write(p.Bytes)
 		} else {
-			_, err = conn.WriteToUDPAddrPort(p.Bytes, p.Peer.AddrPort)
+			_, _, err = conn.WriteMsgUDPAddrPort(p.Bytes, sock.LocalControl(p.Local), p.Peer.AddrPort)
 		}
 	case *net.UnixConn:
 		if l.remote != (Endpoint{}) {
@@ -235,7 +266,7 @@ func (d *portable) noRoom(s *PacketSocket, l *packetLink, p Datagram, n int) (in
 	_ = l.conn.SetWriteDeadline(time.Time{})
 	l.sending = true
 	l.working.Add(1)
-	own := Datagram{append([]byte(nil), p.Bytes...), p.Peer}
+	own := Datagram{append([]byte(nil), p.Bytes...), p.Peer, p.Local}
 	d.waiters.Go(func() {
 		defer l.working.Done()
 		err := l.send(own)

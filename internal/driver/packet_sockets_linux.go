@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"math"
+	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -28,8 +29,13 @@ func (p *packetRoom) prepare(cfg Config) {
 	p.batch = make([]Datagram, 0, sock.MaxPackets)
 }
 
-func (d *descriptors) BindPacket(network string, local Endpoint, reusePort bool) (Handle, Endpoint, error) {
-	fd, err := sock.BindPacket(network, local.AddrPort, local.Path, reusePort)
+func (d *descriptors) BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
+	fd, err := sock.BindPacket(network, local.AddrPort, local.Path, o)
+	return packetHandle(fd, err)
+}
+
+func (d *descriptors) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error) {
+	fd, err := sock.AdoptPacket(conn, o)
 	return packetHandle(fd, err)
 }
 
@@ -89,7 +95,7 @@ func (d *descriptors) receivePackets(s *PacketSocket) {
 // gather adds the datagrams of message i to the batch, which it hands over when
 // it is full, and returns how many were too long.
 func (d *descriptors) gather(s *PacketSocket, i int) (oversize int) {
-	p, segment, cut := d.room.in.Message(i)
+	p, segment, local, cut := d.room.in.Message(i)
 	peer := s.Remote
 	if peer == (Endpoint{}) {
 		peer.AddrPort, peer.Path = d.room.in.Sender(i)
@@ -102,7 +108,7 @@ func (d *descriptors) gather(s *PacketSocket, i int) (oversize int) {
 	}
 	for {
 		n := min(segment, len(p))
-		d.room.batch = append(d.room.batch, Datagram{p[:n:n], peer})
+		d.room.batch = append(d.room.batch, Datagram{p[:n:n], peer, local})
 		if len(d.room.batch) == cap(d.room.batch) {
 			d.deliverPackets(s, 0)
 		}
@@ -167,7 +173,7 @@ func fillPackets(out *sock.PacketWriter, s *PacketSocket, batch []Datagram) erro
 	named := s.Remote == (Endpoint{})
 	for i := range batch {
 		p := &batch[i]
-		ok, err := out.Add(p.Bytes, p.Peer.AddrPort, p.Peer.Path, named, s.wide, s.segments)
+		ok, err := out.Add(p.Bytes, p.Peer.AddrPort, p.Peer.Path, p.Local, named, s.wide, s.segments)
 		if err != nil && i == 0 {
 			return err
 		}

@@ -11,6 +11,9 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// A descriptor is what the system's calls name a socket by.
+type descriptor = int
+
 // Errno translates a system's own numbers of errors into those of package
 // syscall: here they are the same.
 func Errno(err error) error { return err }

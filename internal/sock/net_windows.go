@@ -28,6 +28,9 @@ var sameErrors = map[syscall.Errno]syscall.Errno{
 	windows.WSAETIMEDOUT:     syscall.ETIMEDOUT,
 }
 
+// A descriptor is what the system's calls name a socket by.
+type descriptor = syscall.Handle
+
 // Errno translates a system's own numbers of errors into those of package syscall.
 func Errno(err error) error {
 	var own syscall.Errno

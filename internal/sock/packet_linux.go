@@ -14,11 +14,10 @@ import (
 // BindPacket makes a socket for datagrams. One of the network unixgram is bound
 // to path (unix(7)), the others to addr (udp(7)): without an IP address to every
 // IPv4 and IPv6 address, or to those of one family when network is udp4 or udp6.
-// With reusePort several sockets may be bound to one port and the kernel spreads
-// the senders over them (SO_REUSEPORT, socket(7)).
-func BindPacket(network string, addr netip.AddrPort, path string, reusePort bool) (int, error) {
+// Such a socket says with each datagram at which address it has arrived.
+func BindPacket(network string, addr netip.AddrPort, path string, o PacketOptions) (int, error) {
 	if network == "unixgram" {
-		return bindPacket(network, unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, false)
+		return bindPacket(network, unix.AF_UNIX, &unix.SockaddrUnix{Name: path}, o, false)
 	}
 	anywhere := !addr.Addr().IsValid()
 	if anywhere && network == "udp4" {
@@ -28,29 +27,77 @@ func BindPacket(network string, addr netip.AddrPort, path string, reusePort bool
 	if err != nil {
 		return -1, err
 	}
-	fd, err := bindPacket(network, family, sa, reusePort)
+	fd, err := bindPacket(network, family, sa, o, anywhere || addr.Addr().IsUnspecified())
 	if anywhere && network == "udp" && errors.Is(err, unix.EAFNOSUPPORT) {
-		return BindPacket("udp4", addr, path, reusePort)
+		return BindPacket("udp4", addr, path, o)
 	}
 	return fd, err
 }
 
-func bindPacket(network string, family int, sa unix.Sockaddr, reusePort bool) (int, error) {
+func bindPacket(network string, family int, sa unix.Sockaddr, o PacketOptions, anywhere bool) (int, error) {
 	fd, err := packetSocket(network, family)
 	if err != nil {
 		return -1, err
 	}
-	if reusePort {
-		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
-			_ = unix.Close(fd)
-			return -1, os.NewSyscallError("setsockopt SO_REUSEPORT", err)
-		}
+	if err := preparePacket(fd, family, o, anywhere); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
 	}
 	if err := unix.Bind(fd, sa); err != nil {
 		_ = unix.Close(fd)
 		return -1, os.NewSyscallError("bind", err)
 	}
 	return fd, nil
+}
+
+// preparePacket sets what comes before bind.
+func preparePacket(fd, family int, o PacketOptions, anywhere bool) error {
+	if o.ReusePort {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEPORT, 1); err != nil {
+			return os.NewSyscallError("setsockopt SO_REUSEPORT", err)
+		}
+	}
+	if anywhere {
+		if err := askLocal(fd, family == unix.AF_INET6); err != nil {
+			return err
+		}
+	}
+	return o.set(fd, family == unix.AF_INET6)
+}
+
+// AdoptPacket returns a descriptor for a socket for datagrams of package net, and
+// closes conn. It is made as BindPacket makes one, as far as that can still be.
+func AdoptPacket(conn net.PacketConn, o PacketOptions) (int, error) {
+	fd, err := duplicate(conn)
+	if err != nil {
+		return -1, err
+	}
+	if err := prepareAdoptedPacket(fd, o); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	_ = conn.Close() // which leaves the duplicate
+	return fd, nil
+}
+
+func prepareAdoptedPacket(fd int, o PacketOptions) error {
+	var peer unix.RawSockaddrAny
+	size := uint32(unix.SizeofSockaddrAny)
+	_, _, errno := unix.RawSyscall(unix.SYS_GETPEERNAME, uintptr(fd), uintptr(unsafe.Pointer(&peer)), uintptr(unsafe.Pointer(&size)))
+	if errno == 0 {
+		return errors.New("the socket is connected to one peer: hand over one that is only bound")
+	}
+	family := domain(fd)
+	if err := setPacketDefaults(fd, family); err != nil {
+		return err
+	}
+	addr, _ := LocalPacket(fd)
+	if addr.Addr().IsUnspecified() {
+		if err := askLocal(fd, family == unix.AF_INET6); err != nil {
+			return err
+		}
+	}
+	return o.set(fd, family == unix.AF_INET6)
 }
 
 // ConnectPacket makes a socket that exchanges datagrams with one peer: path for
@@ -81,8 +128,7 @@ func ConnectPacket(network string, addr netip.AddrPort, path string) (int, error
 	return fd, nil
 }
 
-// packetSocket makes a socket that is not bound yet. Where the kernel can hand
-// over datagrams of one sender together, it may (UDP_GRO, udp(7)).
+// packetSocket makes a socket that is not bound yet.
 func packetSocket(network string, family int) (int, error) {
 	fd, err := unix.Socket(family, unix.SOCK_DGRAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -98,13 +144,24 @@ func packetSocket(network string, family int) (int, error) {
 			return -1, os.NewSyscallError("setsockopt IPV6_V6ONLY", err)
 		}
 	}
+	if err := setPacketDefaults(fd, family); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	return fd, nil
+}
+
+// setPacketDefaults sets what all sockets for datagrams have. Those of UDP may
+// send broadcasts, as those of package net may. Where the kernel can hand over
+// datagrams of one sender together, it may (UDP_GRO, udp(7)).
+func setPacketDefaults(fd, family int) error {
 	if family == unix.AF_UNIX {
 		refuseRights(fd)
 		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, PacketSendBuffer)
-	} else {
-		_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // of Linux 5.0; without it each comes alone
+		return nil
 	}
-	return fd, nil
+	_ = unix.SetsockoptInt(fd, unix.SOL_UDP, unix.UDP_GRO, 1) // of Linux 5.0; without it each comes alone
+	return setPacketOption(fd, "SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
 }
 
 // LocalPacket returns the address that a socket for datagrams is bound to.
@@ -163,7 +220,7 @@ type PacketReader struct {
 	headers []unix.Mmsghdr
 	vectors []unix.Iovec
 	names   []unix.RawSockaddrAny
-	control []groControl
+	control []receiveControl
 	used    int // headers that the last Read has changed
 
 	internet bool // what the headers were made ready for
@@ -171,14 +228,6 @@ type PacketReader struct {
 	paths map[string]string // names of Unix sockets, so that each is made once
 	scope uint32            // the interface that was looked up last
 	zone  string            // and its name
-}
-
-// groControl is the control message UDP_GRO: the size of the datagrams that one
-// message holds, one behind the other. The last may be shorter.
-type groControl struct {
-	header unix.Cmsghdr
-	size   int32
-	_      [4]byte
 }
 
 const (
@@ -201,7 +250,7 @@ func NewPacketReader(count, size int) *PacketReader {
 		headers: make([]unix.Mmsghdr, count),
 		vectors: make([]unix.Iovec, count),
 		names:   make([]unix.RawSockaddrAny, count),
-		control: make([]groControl, count),
+		control: make([]receiveControl, count),
 		used:    count,
 		paths:   map[string]string{},
 	}
@@ -252,7 +301,7 @@ func (r *PacketReader) prepare(internet bool) {
 		h.SetControllen(0)
 		if internet {
 			h.Control = (*byte)(unsafe.Pointer(&r.control[i]))
-			h.SetControllen(int(unsafe.Sizeof(groControl{})))
+			h.SetControllen(int(unsafe.Sizeof(receiveControl{})))
 		}
 	}
 }
@@ -261,16 +310,14 @@ func (r *PacketReader) prepare(internet bool) {
 func (r *PacketReader) Full() bool { return r.used == len(r.headers) }
 
 // Message returns message i of the last Read. When it holds several datagrams,
-// segment is the size of each but the last, else 0. The end of one that was too
+// segment is the size of each but the last, else 0. local is the address that it
+// was sent to, where the socket was bound to none. The end of one that was too
 // long for the room is cut off.
-func (r *PacketReader) Message(i int) (p []byte, segment int, cut bool) {
+func (r *PacketReader) Message(i int) (p []byte, segment int, local netip.Addr, cut bool) {
 	h := &r.headers[i]
-	c := &r.control[i]
 	p = r.data[i*(r.room+stagger):][:h.Len]
-	if h.Hdr.Controllen >= unix.SizeofCmsghdr && c.header.Level == unix.SOL_UDP && c.header.Type == unix.UDP_GRO {
-		segment = int(c.size)
-	}
-	return p, segment, h.Hdr.Flags&unix.MSG_TRUNC != 0
+	segment, local = parseControl(r.control[i].bytes()[:h.Hdr.Controllen])
+	return p, segment, local, h.Hdr.Flags&unix.MSG_TRUNC != 0
 }
 
 // Sender returns who sent message i: an internet address or a path, neither for
@@ -320,7 +367,7 @@ type PacketWriter struct {
 	headers [MaxPackets]unix.Mmsghdr
 	vectors [MaxPackets]unix.Iovec
 	names   [MaxPackets]unix.RawSockaddrAny
-	control [MaxPackets]segmentControl
+	control [MaxPackets]sendControl
 	counts  [MaxPackets]int // datagrams in each message
 
 	messages  int
@@ -333,16 +380,9 @@ type PacketWriter struct {
 }
 
 type peer struct {
-	addr netip.AddrPort
-	path string
-}
-
-// segmentControl is the control message UDP_SEGMENT: the kernel cuts the message
-// into datagrams of this size (udp(7)).
-type segmentControl struct {
-	header unix.Cmsghdr
-	size   uint16
-	_      [6]byte
+	addr  netip.AddrPort
+	path  string
+	local netip.Addr // where to send from; the zero Addr leaves it to the system
 }
 
 const (
@@ -364,13 +404,14 @@ func (w *PacketWriter) Reset() {
 
 // Add adds a datagram and reports whether there was room. Without named it goes
 // to whom the socket is connected to, else to addr or path; wide says that the
-// socket's addresses are those of IPv6. If it is not longer than segments it may
-// become part of a message that the kernel cuts again.
-func (w *PacketWriter) Add(p []byte, addr netip.AddrPort, path string, named, wide bool, segments int) (bool, error) {
+// socket's addresses are those of IPv6. It leaves from the address local, if that
+// is valid. If it is not longer than segments it may become part of a message that
+// the kernel cuts again.
+func (w *PacketWriter) Add(p []byte, addr netip.AddrPort, path string, local netip.Addr, named, wide bool, segments int) (bool, error) {
 	if w.datagrams == MaxPackets {
 		return false, nil
 	}
-	same := w.messages > 0 && w.last == peer{addr, path}
+	same := w.messages > 0 && w.last == peer{addr, path, local}
 	if same && w.join(p) {
 		return true, nil
 	}
@@ -390,7 +431,10 @@ func (w *PacketWriter) Add(p []byte, addr netip.AddrPort, path string, named, wi
 		w.peers++
 		h.Name, h.Namelen = (*byte)(unsafe.Pointer(raw)), size
 	}
-	w.last = peer{addr, path}
+	if local.IsValid() {
+		w.addControl(w.messages, putLocal(w.control[w.messages].bytes(), local))
+	}
+	w.last = peer{addr, path, local}
 	w.size, w.bytes = len(p), 0
 	w.open = len(p) > 0 && len(p) <= segments
 	w.counts[w.messages] = 0
@@ -406,16 +450,22 @@ func (w *PacketWriter) join(p []byte) bool {
 	}
 	w.open = len(p) == w.size // a shorter one is the last
 	if w.counts[w.messages-1] == 1 {
-		h := &w.headers[w.messages-1].Hdr
-		c := &w.control[w.messages-1]
-		c.header.Level, c.header.Type = unix.SOL_UDP, unix.UDP_SEGMENT
-		c.header.SetLen(unix.CmsgLen(int(unsafe.Sizeof(c.size))))
-		c.size = uint16(w.size)
-		h.Control = (*byte)(unsafe.Pointer(c))
-		h.SetControllen(int(unsafe.Sizeof(*c)))
+		i := w.messages - 1
+		room := w.control[i].bytes()[w.headers[i].Hdr.Controllen:]
+		w.addControl(i, putSegment(room, uint16(w.size)))
 	}
 	w.put(p)
 	return true
+}
+
+// addControl makes size bytes more of the control messages of message i known.
+func (w *PacketWriter) addControl(i, size int) {
+	if size == 0 {
+		return
+	}
+	h := &w.headers[i].Hdr
+	h.Control = (*byte)(unsafe.Pointer(&w.control[i]))
+	h.SetControllen(int(h.Controllen) + size)
 }
 
 // put adds p to the last message.
@@ -457,7 +507,7 @@ func (w *PacketWriter) Segmented() int {
 	if w.messages == 0 || w.counts[0] == 1 {
 		return 0
 	}
-	return int(w.control[0].size)
+	return int(w.vectors[0].Len)
 }
 
 // setName writes an address and returns its size.

@@ -363,10 +363,10 @@ func Adopt(ln net.Listener) (int, error) {
 	return fd, nil
 }
 
-func duplicate(ln net.Listener) (int, error) {
+func duplicate(ln any) (int, error) {
 	conn, ok := ln.(syscall.Conn)
 	if !ok {
-		return -1, fmt.Errorf("a %T has no socket of its own: hand over a *net.TCPListener or *net.UnixListener", ln)
+		return -1, fmt.Errorf("a %T has no socket of its own: hand over one of package net", ln)
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {

@@ -325,7 +325,7 @@ func TestPacketReaderTakesNoFiles(t *testing.T) {
 	defer unix.Close(fds[0])
 	defer unix.Close(fds[1])
 	r := NewPacketReader(4, 100)
-	internet, err := BindPacket("udp4", netip.MustParseAddrPort("127.0.0.1:0"), "", false)
+	internet, err := BindPacket("udp4", netip.MustParseAddrPort("127.0.0.1:0"), "", PacketOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

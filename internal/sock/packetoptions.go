@@ -1,0 +1,145 @@
+package sock
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+)
+
+// PacketOptions are what a socket for datagrams can have besides its address. All
+// but ReadBuffer are for UDP.
+type PacketOptions struct {
+	ReusePort  bool         // several sockets may have one port, over which the kernel spreads the senders
+	ReadBuffer int          // of the system, in bytes; 0: what it has chosen
+	Groups     []netip.Addr // multicast groups to receive from
+	Interface  string       // the network interface for multicast; empty: the system chooses
+	Hops       int          // how many networks multicast may cross; 0: what the system has chosen
+}
+
+// Control prepares a UDP socket of package net before it is bound.
+func (o PacketOptions) Control(network, address string, c syscall.RawConn) error {
+	if o.ReusePort {
+		if err := ReusePort(network, address, c); err != nil {
+			return err
+		}
+	}
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return err
+	}
+	ip, _ := netip.ParseAddr(host)
+	anywhere := host == "" || ip.IsUnspecified()
+	six := network == "udp6"
+	failed := c.Control(func(fd uintptr) {
+		if err = o.set(descriptor(fd), six); err == nil && anywhere {
+			err = askLocal(descriptor(fd), six)
+		}
+	})
+	return errors.Join(failed, err)
+}
+
+// set prepares a socket before it is bound.
+func (o PacketOptions) set(fd descriptor, six bool) error {
+	if o.ReadBuffer > 0 {
+		if err := setPacketOption(fd, "SO_RCVBUF", syscall.SOL_SOCKET, syscall.SO_RCVBUF, o.ReadBuffer); err != nil {
+			return err
+		}
+	}
+	if len(o.Groups) > 0 {
+		// Others on this machine may want to receive from the same groups, and
+		// each only from its own.
+		if err := setPacketOption(fd, "SO_REUSEADDR", syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1); err != nil {
+			return err
+		}
+		ownGroupsOnly(fd, six)
+	}
+	for _, group := range o.Groups {
+		if err := o.join(fd, group); err != nil {
+			return fmt.Errorf("join the multicast group %s: %w", group, err)
+		}
+	}
+	return o.setSending(fd, six)
+}
+
+// setSending sets what is for multicast that is sent.
+func (o PacketOptions) setSending(fd descriptor, six bool) error {
+	if o.Hops > 0 {
+		level, option := syscall.IPPROTO_IP, syscall.IP_MULTICAST_TTL
+		if six {
+			level, option = syscall.IPPROTO_IPV6, syscall.IPV6_MULTICAST_HOPS
+		}
+		if err := setPacketOption(fd, "of multicast hops", level, option, o.Hops); err != nil {
+			return err
+		}
+	}
+	if o.Interface == "" {
+		return nil
+	}
+	ifi, err := net.InterfaceByName(o.Interface)
+	if err != nil {
+		return fmt.Errorf("interface %q: %w", o.Interface, err)
+	}
+	if six {
+		return setPacketOption(fd, "IPV6_MULTICAST_IF", syscall.IPPROTO_IPV6, syscall.IPV6_MULTICAST_IF, ifi.Index)
+	}
+	addr, err := addressOf(ifi)
+	if err != nil {
+		return err
+	}
+	return os.NewSyscallError("setsockopt IP_MULTICAST_IF", syscall.SetsockoptInet4Addr(fd, syscall.IPPROTO_IP, syscall.IP_MULTICAST_IF, addr))
+}
+
+func (o PacketOptions) join(fd descriptor, group netip.Addr) error {
+	name := o.Interface
+	if group.Zone() != "" {
+		name = group.Zone()
+	}
+	var ifi *net.Interface
+	if name != "" {
+		var err error
+		if ifi, err = net.InterfaceByName(name); err != nil {
+			return fmt.Errorf("interface %q: %w", name, err)
+		}
+	}
+	if group.Is6() {
+		request := &syscall.IPv6Mreq{Multiaddr: group.As16()}
+		if ifi != nil {
+			request.Interface = uint32(ifi.Index)
+		}
+		return os.NewSyscallError("setsockopt IPV6_JOIN_GROUP", syscall.SetsockoptIPv6Mreq(fd, syscall.IPPROTO_IPV6, syscall.IPV6_JOIN_GROUP, request))
+	}
+	request := &syscall.IPMreq{Multiaddr: group.As4()}
+	if ifi != nil {
+		var err error
+		if request.Interface, err = addressOf(ifi); err != nil {
+			return err
+		}
+	}
+	return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP", syscall.SetsockoptIPMreq(fd, syscall.IPPROTO_IP, syscall.IP_ADD_MEMBERSHIP, request))
+}
+
+// addressOf returns an IPv4 address of an interface: by that the options of IPv4
+// name it.
+func addressOf(ifi *net.Interface) ([4]byte, error) {
+	addrs, err := ifi.Addrs()
+	if err != nil {
+		return [4]byte{}, err
+	}
+	for _, addr := range addrs {
+		network, ok := addr.(*net.IPNet)
+		if !ok {
+			continue
+		}
+		if four := network.IP.To4(); four != nil {
+			return [4]byte(four), nil
+		}
+	}
+	return [4]byte{}, fmt.Errorf("interface %q has no IPv4 address", ifi.Name)
+}
+
+func setPacketOption(fd descriptor, name string, level, option, value int) error {
+	return os.NewSyscallError("setsockopt "+name, syscall.SetsockoptInt(fd, level, option, value))
+}

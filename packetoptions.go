@@ -1,0 +1,108 @@
+package epi
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+
+	"github.com/epinet/epi/internal/sock"
+)
+
+// PacketOptions are what a PacketListener can have besides its address. But for
+// ReadBuffer they are for UDP.
+type PacketOptions struct {
+	// ReadBuffer is the size of the system's queue of datagrams that have arrived
+	// (SO_RCVBUF, socket(7)), in bytes, each socket's own; what finds it full is
+	// lost without a word. The system may give less: Linux at most
+	// net.core.rmem_max. Default: what the system has chosen.
+	ReadBuffer int
+	// Groups are multicast addresses to receive from besides. An IPv6 address
+	// may have its interface as a zone. A socket on all addresses (udp://:port)
+	// receives from no other groups; other sockets on this machine may be bound
+	// to the same address when they want this, too. Default: none.
+	Groups []netip.Addr
+	// MulticastInterface is the name of the network interface on which Groups are
+	// joined, and by which multicast leaves. Default: the system chooses.
+	MulticastInterface string
+	// MulticastHops is how many routers may pass multicast on, and one more.
+	// Default: 1, not beyond the network.
+	MulticastHops int
+}
+
+func (o PacketOptions) check(network string) error {
+	if o.ReadBuffer < 0 || o.MulticastHops < 0 || o.MulticastHops > 255 {
+		return fmt.Errorf("PacketOptions: ReadBuffer is %d and MulticastHops %d: they are to be 0 or more, and MulticastHops at most 255", o.ReadBuffer, o.MulticastHops)
+	}
+	if network == "unixgram" && (len(o.Groups) > 0 || o.MulticastInterface != "" || o.MulticastHops > 0) {
+		return errors.New("PacketOptions: a Unix socket knows no multicast: leave Groups, MulticastInterface and MulticastHops out")
+	}
+	for _, group := range o.Groups {
+		switch {
+		case !group.IsMulticast():
+			return fmt.Errorf("PacketOptions.Groups: %s is no multicast address", group)
+		case network == "udp4" && !group.Unmap().Is4(), network == "udp6" && group.Unmap().Is4():
+			return fmt.Errorf("PacketOptions.Groups: %s is not of the family that %s asks for", group, network)
+		}
+	}
+	return nil
+}
+
+// settings are the options as the drivers take them.
+func (o PacketOptions) settings(reusePort bool) sock.PacketOptions {
+	groups := make([]netip.Addr, len(o.Groups))
+	for i, group := range o.Groups {
+		groups[i] = group.Unmap()
+	}
+	return sock.PacketOptions{
+		ReusePort:  reusePort,
+		ReadBuffer: o.ReadBuffer,
+		Groups:     groups,
+		Interface:  o.MulticastInterface,
+		Hops:       o.MulticastHops,
+	}
+}
+
+// ListenPacketOn is ListenPacketWith on a socket that is bound already: one that
+// another program has opened and handed over (systemd's socket activation;
+// net.FilePacketConn makes a net.PacketConn of a descriptor), or one with options
+// that ListenPacketWith does not have. It must be a UDP or a Unix socket for
+// datagrams that is not connected. The socket belongs to the engine, which closes
+// conn, also when it cannot use it. The file of a Unix socket stays when the
+// listener is closed: it belongs to whoever has made it.
+//
+// One loop has the socket, whatever Engine.ReusePort says.
+func (e *Engine) ListenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	ln, err := e.listenPacketOn(conn, o, handler)
+	if err != nil {
+		_ = conn.Close() // the error that matters is there
+		return nil, fmt.Errorf("epi: listen on %s: %w", conn.LocalAddr(), err)
+	}
+	return ln, nil
+}
+
+func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	if handler == nil {
+		return nil, errors.New("no handler function was given")
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	network := conn.LocalAddr().Network()
+	if network != "udp" && network != "unixgram" {
+		return nil, fmt.Errorf("it is a %s socket: hand over one of UDP, or a Unix socket for datagrams", network)
+	}
+	if err := o.check(network); err != nil {
+		return nil, err
+	}
+	l := e.lighterLoop()
+	h, bound, err := l.drv.AdoptPacket(conn, o.settings(false))
+	if err != nil {
+		return nil, err
+	}
+	ln := &PacketListener{text: network + "://"}
+	c := newPacketConn(l, network, h, bound, noPeer)
+	c.adopted = true
+	ln.add(c, handler)
+	return ln, ln.begin()
+}
