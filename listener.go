@@ -26,14 +26,17 @@ const acceptPause = 50 * time.Millisecond
 type Listener struct {
 	engine  *Engine
 	origin  *origin
-	text    string   // the address as given
-	addr    net.Addr // the address as bound
-	adopted bool     // the socket's file is not ours
+	text    string      // the address as given
+	addr    net.Addr    // the address as bound
+	adopted bool        // the socket's file is not ours
+	shared  atomic.Bool // others may hold the socket, too
 
 	acceptors []*acceptor
-	handles   []driver.Handle
 	open      atomic.Int32 // acceptors that still use a handle
-	once      sync.Once
+
+	mu      sync.Mutex
+	handles []driver.Handle // fixed when it listens, then guarded by mu; nil when they are closed
+	once    sync.Once
 }
 
 // An acceptor is a listener's part on one loop.
@@ -130,6 +133,7 @@ func (ln *Listener) begin() error {
 		a.sock.Acceptor = (*acceptance)(a)
 		a.sock.Handle = ln.handles[min(i, len(ln.handles)-1)]
 		a.sock.Exclusive = len(e.loops) > len(ln.handles)
+		a.sock.Shared = &ln.shared
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	ln.open.Store(int32(len(ln.acceptors)))
@@ -213,6 +217,34 @@ func (ln *Listener) String() string {
 	return scheme + "://" + ln.addr.String()
 }
 
+// File returns a duplicate of the listening socket, for a program that is to go on
+// with it: as one of exec.Cmd.ExtraFiles, whose mode os/exec changes, which does no
+// harm here. The caller closes it. The program makes a listener of it by
+// net.FileListener. Closing this listener does not end the other; who wants no
+// client to wait in vain lets the other begin first. There is none on Windows, nor
+// with Engine.ReusePort, where each loop has a socket; the error is ErrClosed after
+// Close. It may be called from any goroutine.
+func (ln *Listener) File() (*os.File, error) {
+	file, err := ln.file()
+	if err != nil {
+		return nil, fmt.Errorf("epi: file of %s: %w", ln, err)
+	}
+	return file, nil
+}
+
+func (ln *Listener) file() (*os.File, error) {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	switch len(ln.handles) {
+	case 0:
+		return nil, ErrClosed
+	case 1:
+		ln.shared.Store(true)
+		return ln.engine.loops[0].drv.File(ln.handles[0])
+	}
+	return nil, errors.New("each loop has a socket of its own: set Engine.ReusePort to false")
+}
+
 // Close stops accepting. Connections stay open; clients that wait to be
 // accepted are reset. It may be called from any goroutine and more than once.
 func (ln *Listener) Close() error {
@@ -258,9 +290,12 @@ func (a *acceptor) release() {
 }
 
 func (ln *Listener) closeHandles() {
+	ln.mu.Lock()
 	for _, h := range ln.handles {
 		ln.engine.loops[0].drv.Discard(h)
 	}
+	ln.handles = nil
+	ln.mu.Unlock()
 	if unix, ok := ln.addr.(*net.UnixAddr); ok && !ln.adopted {
 		ln.engine.removeSocketFile(unix.Name)
 	}

@@ -12,6 +12,7 @@ import (
 // that Listen does not have. It must be a TCP or a Unix stream socket; with
 // ListenOptions.TLS its connections are TLS, and Engine.TLS has no part in it.
 // The socket belongs to the engine, which closes ln, also when it cannot use it.
+// Others may hold it, too, and accept from it; the engine keeps it non-blocking.
 // The file of a Unix socket stays when the listener is closed: it belongs to
 // whoever has made it.
 //
@@ -53,6 +54,7 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 		return nil, err
 	}
 	ln := &Listener{engine: e, text: scheme + "://", addr: addr, adopted: true}
+	ln.shared.Store(true)
 	ln.handles = append(ln.handles, h)
 	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS}
 	return ln, ln.begin()

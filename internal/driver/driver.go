@@ -9,6 +9,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"os"
 	"sync/atomic"
 	"time"
 
@@ -46,6 +47,10 @@ type Listening struct {
 	Acceptor  Acceptor // hears the completions; set before Listen, never changed
 	Handle    Handle
 	Exclusive bool // other loops listen on the same socket
+	// Shared says that others than the engine hold the socket's open file
+	// description, and may change its mode at any time. It is set at Listen, and
+	// turns true at most once.
+	Shared    *atomic.Bool
 	token     slab.Token
 	watched   bool
 	accepting bool
@@ -124,8 +129,8 @@ type Acceptor interface {
 // A loop calls Wait and then Dispatch, over and over, and from the first Wait
 // on always from one goroutine, with Uring on one thread: only the thread that
 // submits may collect what completes. The methods from Listen to Detach are for
-// the loop alone, those from Receive to LocalAddr for the holder of the socket,
-// Bind, Discard and Wake for any goroutine.
+// the loop alone, those from Receive to PeerCredentials for the holder of the
+// socket, Bind, File, Discard and Wake for any goroutine.
 //
 // The driver reports nothing more of a socket after Close but Closed, and the
 // handle's number is not used again before that. Events that reach the driver
@@ -193,6 +198,9 @@ type Driver interface {
 	Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error)
 	// Adopt takes over the socket of ln and closes ln. On error the caller keeps it.
 	Adopt(ln net.Listener) (Handle, error)
+	// File returns a duplicate of a listening socket. Before it is called, Shared
+	// is made true for all who listen on it.
+	File(h Handle) (*os.File, error)
 	// Discard closes a socket that is not open in any driver: one of Bind or
 	// Adopt, or one that was accepted.
 	Discard(h Handle)

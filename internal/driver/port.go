@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync/atomic"
+	"time"
 
 	"github.com/epinet/epi/internal/sock"
 )
@@ -99,15 +101,43 @@ func (d *portable) Accept(l *Listening, on bool) error {
 
 func (d *portable) beginAccept(l *Listening) {
 	l.accept = accepting
-	token, p := l.token, d.port(l)
+	token, p, shared := l.token, d.port(l), l.Shared
 	d.waiters.Go(func() {
-		conn, err := p.listener.Accept()
+		conn, err := p.accept(shared)
 		if err != nil {
 			d.mail.post(note{kind: noteAccepted, token: token, err: plain(err)})
 			return
 		}
 		d.mail.post(note{kind: noteAccepted, token: token, link: &link{conn: conn}})
 	})
+}
+
+// accept waits for a connection. The listener's own Accept could wait where
+// nothing but another client ends it, if others have the socket, too.
+func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
+	for !shared.Load() {
+		conn, err := p.listener.Accept()
+		if !errors.Is(err, os.ErrDeadlineExceeded) { // of File
+			return conn, err
+		}
+	}
+	conn, err := p.backlog.Accept()
+	if tcp, ok := conn.(*net.TCPConn); ok {
+		_ = tcp.SetKeepAliveConfig(keepAlive) // it fails only for one that is broken
+	}
+	return conn, err
+}
+
+// File ends the listener's own Accepts: those who accept find out that the socket
+// is shared.
+func (d *portable) File(h Handle) (*os.File, error) {
+	ln := d.cfg.Shared.handles.get(h).(*port).listener
+	_ = ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(past)
+	file, err := ln.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		return nil, plain(err)
+	}
+	return file, nil
 }
 
 // watch waits for somebody to be accepted. Accept itself would fail at once when

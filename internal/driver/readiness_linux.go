@@ -515,7 +515,7 @@ func (d *readiness) accept(l *Listening) {
 		if !l.accepting {
 			return
 		}
-		fd, peer, err := sock.Accept(int(l.Handle))
+		fd, peer, err := l.acceptOne()
 		switch err {
 		case unix.EAGAIN:
 			return
@@ -528,6 +528,13 @@ func (d *readiness) accept(l *Listening) {
 			return
 		}
 	}
+}
+
+func (l *Listening) acceptOne() (int, netip.AddrPort, error) {
+	if l.Shared.Load() {
+		return sock.AcceptShared(int(l.Handle))
+	}
+	return sock.Accept(int(l.Handle))
 }
 
 func (d *readiness) Unlisten(l *Listening) {

@@ -42,3 +42,8 @@ func WriteNow(c syscall.Conn, bufs [][]byte) (n int, err error) {
 	}
 	return n, cmp.Or(failed, os.NewSyscallError("write", err))
 }
+
+func acceptShared(fd int) (int, error) {
+	conn, _, err := AcceptShared(fd)
+	return conn, err
+}

@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"cmp"
 	"errors"
 	"net"
 	"os"
@@ -69,16 +70,35 @@ func (b *Backlog) Await() {
 	})
 }
 
+// Accept waits for a connection and returns it, or fails after Close. Unlike the
+// listener's own Accept it does so whatever others, who have the socket too, do to
+// its mode: see AcceptShared.
+func (b *Backlog) Accept() (net.Conn, error) {
+	fd, err := -1, error(nil)
+	failed := b.raw.Read(func(listener uintptr) bool {
+		fd, err = acceptShared(int(listener))
+		return err != unix.EAGAIN
+	})
+	if err := cmp.Or(failed, os.NewSyscallError("accept", err)); err != nil {
+		return nil, err
+	}
+	return netConn(fd)
+}
+
+// netConn makes a connection of package net of fd, which is closed if that fails.
+func netConn(fd int) (net.Conn, error) {
+	f := os.NewFile(uintptr(fd), "")
+	defer f.Close() // FileConn has a duplicate
+	return net.FileConn(f)
+}
+
 // AcceptAndClose lets one client know that it cannot be served. It returns EAGAIN
 // when none waits.
 func (b *Backlog) AcceptAndClose() error {
 	var err error
 	failed := b.raw.Control(func(fd uintptr) {
 		var conn int
-		for err = unix.EINTR; err == unix.EINTR; {
-			conn, _, err = unix.Accept(int(fd))
-		}
-		if err == nil {
+		if conn, err = acceptShared(int(fd)); err == nil {
 			err = unix.Close(conn)
 		}
 	})

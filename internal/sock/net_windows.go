@@ -92,6 +92,9 @@ func NewBacklog(net.Listener) (*Backlog, error) { return &Backlog{}, nil }
 // Await returns at once: accepting waits by itself.
 func (b *Backlog) Await() {}
 
+// Accept is not for Windows, where nobody can have the socket besides.
+func (b *Backlog) Accept() (net.Conn, error) { return nil, errors.ErrUnsupported }
+
 // AcceptAndClose has no way to accept without waiting.
 func (b *Backlog) AcceptAndClose() error { return syscall.EAGAIN }
 

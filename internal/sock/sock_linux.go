@@ -101,9 +101,40 @@ func Accept(fd int) (int, netip.AddrPort, error) {
 	}
 }
 
+// AcceptShared is Accept for a socket that others hold too: whoever has the open
+// file description can clear O_NONBLOCK at any time, as os/exec does with a File
+// that a child gets. So it is set before, and the Go scheduler told: a client that
+// somebody else takes in between can hold up the caller until the next one, and
+// nothing but the caller.
+func AcceptShared(fd int) (int, netip.AddrPort, error) {
+	if err := keepNonblocking(fd); err != nil {
+		return -1, netip.AddrPort{}, err
+	}
+	for {
+		var raw unix.RawSockaddrAny
+		size := uint32(unix.SizeofSockaddrAny)
+		n, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(fd), uintptr(unsafe.Pointer(&raw)), uintptr(unsafe.Pointer(&size)), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0, 0)
+		switch errno {
+		case unix.EINTR:
+			continue
+		case 0:
+			return int(n), addrPort(&raw), nil
+		}
+		return -1, netip.AddrPort{}, errno
+	}
+}
+
+func keepNonblocking(fd int) error {
+	flags, err := unix.FcntlInt(uintptr(fd), unix.F_GETFL, 0)
+	if err != nil || flags&unix.O_NONBLOCK != 0 {
+		return err
+	}
+	return unix.SetNonblock(fd, true)
+}
+
 // AcceptAndClose lets one client know that it cannot be served.
 func AcceptAndClose(fd int) error {
-	conn, _, err := Accept(fd)
+	conn, _, err := AcceptShared(fd)
 	if err == nil {
 		Close(conn, false)
 	}
@@ -219,9 +250,7 @@ func SendRoom(fd int) int {
 // A Unix one takes files again: what refuseRights refuses is now for its user.
 func NetConn(fd int) (net.Conn, error) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 1) // for a TCP socket it means nothing and fails
-	f := os.NewFile(uintptr(fd), "")
-	defer f.Close() // FileConn has a duplicate
-	return net.FileConn(f)
+	return netConn(fd)
 }
 
 // ConnectError returns how a connect that was under way ended (connect(2), EINPROGRESS).
@@ -380,6 +409,15 @@ func duplicate(ln any) (int, error) {
 		return -1, os.NewSyscallError("fcntl", err)
 	}
 	return fd, nil
+}
+
+// File returns a duplicate of fd, which is closed on exec as fd is.
+func File(fd int) (*os.File, error) {
+	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)
+	if err != nil {
+		return nil, os.NewSyscallError("fcntl", err)
+	}
+	return os.NewFile(uintptr(own), "listener"), nil
 }
 
 func prepareAdopted(fd int, addr net.Addr) error {
