@@ -330,11 +330,14 @@ func (c *Conn) Pause() {
 	c.release()
 }
 
-// Resume goes on reading. Bytes left unread before are offered again.
+// Resume goes on reading after Pause: bytes left unread before are offered again.
+// It changes nothing on a connection that is not paused.
 func (c *Conn) Resume() {
 	c.mu.Lock()
-	c.unset(paused)
-	c.todo |= doOffer
+	if c.state.Load()&paused != 0 {
+		c.unset(paused)
+		c.todo |= doOffer
+	}
 	c.release()
 }
 

@@ -255,9 +255,7 @@ func (e *Engine) Run(ctx context.Context) error {
 	for _, l := range e.loops {
 		loops.Go(func() {
 			pprof.Do(e.context, pprof.Labels(l.labels()...), func(context.Context) {
-				if err := l.run(); err != nil {
-					failed <- err
-				}
+				l.run(loops.Go, failed)
 			})
 		})
 	}

@@ -58,6 +58,9 @@ var (
 	ErrTooManyTasks = errors.New("too many tasks wait for the loop")
 	// ErrShutdown: the engine is draining or has ended.
 	ErrShutdown = errors.New("engine is shut down")
+	// ErrGoexit: a callback ended its goroutine by runtime.Goexit, as the Fatal
+	// methods of package testing do. It is the Value of a PanicError.
+	ErrGoexit = errors.New("callback ended its goroutine (runtime.Goexit)")
 	// ErrRunning: Run was called twice.
 	ErrRunning = errors.New("engine is running already")
 	// ErrDrainTimeout: Run ended before every connection was drained.
@@ -65,9 +68,9 @@ var (
 )
 
 // A PanicError is the cause with which a connection is closed whose callback
-// panicked.
+// panicked, or ended its goroutine.
 type PanicError struct {
-	Value any    // what was given to panic
+	Value any    // what was given to panic; ErrGoexit where nothing was
 	Stack []byte // of the goroutine, as text
 }
 

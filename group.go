@@ -293,12 +293,23 @@ func (p *groupPart) send(except *Conn, bufs [][]byte, size int) {
 
 // each is Each's task.
 func (p *groupPart) each(fn func(*Conn)) {
-	for _, m := range p.members {
+	p.eachFrom(0, fn)
+	p.loop.visited += len(p.members)
+}
+
+func (p *groupPart) eachFrom(next int, fn func(*Conn)) {
+	defer func() {
+		if next < len(p.members) { // fn has ended the goroutine
+			p.eachFrom(next, fn)
+		}
+	}()
+	for next < len(p.members) {
+		m := p.members[next]
+		next++
 		if m.conn.state.Load()&ending == 0 {
 			m.conn.call("Group.Each", func() error { fn(m.conn); return nil })
 		}
 	}
-	p.loop.visited += len(p.members)
 }
 
 // share queues a group's message and reports whether the caller must give the

@@ -43,24 +43,28 @@ func newHandshake(t *tlsLayer, input []byte) *handshake {
 
 // shakeHands is the goroutine.
 func (t *tlsLayer) shakeHands() {
+	var err error
+	returned := false
+	defer func() {
+		// A function of the tls.Config that panics, or ends the goroutine, ends this
+		// connection alone.
+		if !returned {
+			err = t.owner.loop.panicked("TLS handshake", recover())
+		}
+		t.shaken(err)
+	}()
+	err = t.conn.Handshake()
+	returned = true
+}
+
+// shaken tells the holder how the handshake has ended.
+func (t *tlsLayer) shaken(err error) {
 	s := t.shake
-	err := t.handshake()
 	t.owner.loop.engine.handshakes.end(s)
 	s.mu.Lock()
 	s.done, s.result = true, err
 	s.mu.Unlock()
 	t.owner.request(doOpen)
-}
-
-// handshake is tls.Conn's. A panic in a function of the tls.Config ends this
-// connection alone.
-func (t *tlsLayer) handshake() (err error) {
-	defer func() {
-		if v := recover(); v != nil {
-			err = t.owner.loop.panicked("TLS handshake", v)
-		}
-	}()
-	return t.conn.Handshake()
 }
 
 // read is the transport's Read during the handshake.

@@ -67,6 +67,7 @@ type Loop struct {
 	packetConns     map[*PacketConn]struct{} // packet sockets that are open
 	finishedPackets []*PacketConn            // and those that this turn closes
 	listening       int                      // listening sockets that this loop watches
+	turning         bool                     // a turn is under way, or was broken off
 	draining        bool                     // the engine is shutting down
 	aborted         bool                     // and its drain timeout is over
 	unwatched       lack                     // the driver cannot open connections
@@ -84,8 +85,18 @@ const (
 
 // hands are what one goroutine needs to move bytes.
 type hands struct {
-	buf []byte   // workers: room for one read
-	vec [][]byte // the buffers of one send
+	buf  []byte   // workers: room for one read
+	vec  [][]byte // the buffers of one send
+	turn *Conn    // whose callbacks may run now
+}
+
+// drop ends the turn under way, whose callback has ended the goroutine, and asks
+// for another.
+func (h *hands) drop() {
+	if c := h.turn; c != nil {
+		h.turn = nil
+		c.loop.enqueue(c)
+	}
 }
 
 // maxVector is how many buffers leave in one system call at most.
@@ -133,23 +144,63 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 // callbacks of connections run elsewhere, and it does.
 func (l *Loop) Index() int { return l.id }
 
-// run is the loop: its phases, in order, until the engine has shut down and
-// everything is closed.
-func (l *Loop) run() error {
+// run serves. When a callback ends its goroutine, start begins another that goes
+// on where this one was.
+func (l *Loop) run(start func(func()), failed chan<- error) {
 	if l.cfg.lockThread {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
+	if l.cfg.backend == driver.Uring {
+		// Its ring belongs to this thread. But a goroutine that is ending runs its
+		// deferred functions, in one of which the loop can go on.
+		start = func(again func()) { again() }
+	}
+	outlive(func() {
+		if err := l.serve(); err != nil {
+			failed <- err
+		}
+	}, func() {
+		l.hands.drop()
+		start(func() { l.run(start, failed) })
+	})
+}
+
+// outlive calls run, and then again if run did not return because a callback has
+// ended the goroutine (runtime.Goexit).
+func outlive(run, again func()) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		if v := recover(); v != nil {
+			panic(v) // a fault of the engine: those of callbacks do not get here
+		}
+		again()
+	}()
+	run()
+	returned = true
+}
+
+// serve is the loop: its phases, in order, until the engine has shut down and
+// everything is closed. Each phase finds what it has not done yet, also when the
+// turn was broken off.
+func (l *Loop) serve() error {
 	l.lag.begin()
 	for {
-		if err := l.wait(); err != nil {
-			return fmt.Errorf("epi: loop %d: %w", l.id, err)
+		if !l.turning {
+			if err := l.wait(); err != nil {
+				return fmt.Errorf("epi: loop %d: %w", l.id, err)
+			}
 		}
+		l.turning = true
 		l.drv.Dispatch()
 		l.runTasks()
 		l.runTimers()
 		l.serveDirty()
 		l.closeFinished()
+		l.turning = false
 		l.count.turns.Add(1)
 		l.lag.end()
 		if l.ended() {
@@ -301,40 +352,39 @@ func (l *Loop) runTasks() {
 	if l.work.Load()&hasTasks == 0 {
 		return
 	}
-	batch := l.takeTasks()
-	l.visited = 0
+	l.takeTasks()
 	ran := 0
-	for ran < len(batch) && l.visited < visitBudget {
-		fn := batch[ran]
-		batch[ran] = nil
+	defer func() { l.returnTasks(ran) }() // also when a task ends its goroutine
+	for ran < len(l.batch) && l.visited < visitBudget {
+		fn := l.batch[ran]
 		ran++
 		l.guard("task", fn)
 	}
-	l.returnTasks(batch[ran:])
-	clear(batch[ran:])
-	l.batch = batch
-	l.count.tasks.Add(uint64(ran))
 }
 
-// takeTasks returns the tasks of this turn.
-func (l *Loop) takeTasks() []func() {
+// takeTasks fills the batch of this turn.
+func (l *Loop) takeTasks() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	count := min(len(l.tasks)-l.firstTask, l.cfg.taskBudget)
 	waiting := l.tasks[l.firstTask:][:count]
-	batch := append(l.batch[:0], waiting...)
+	l.batch = append(l.batch[:0], waiting...)
+	l.visited = 0
 	clear(waiting)
 	l.firstTask += count
-	return batch
 }
 
-// returnTasks puts those that were not run back to where they were.
-func (l *Loop) returnTasks(rest []func()) {
+// returnTasks puts those behind the first ran, which were not run, back to where
+// they were.
+func (l *Loop) returnTasks(ran int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	rest := l.batch[ran:]
 	l.firstTask -= len(rest)
 	copy(l.tasks[l.firstTask:], rest)
 	l.compactTasks()
+	clear(l.batch)
+	l.count.tasks.Add(uint64(ran))
 }
 
 // waitingTasks returns the number of tasks that wait for their turn.
@@ -362,15 +412,22 @@ func (l *Loop) compactTasks() {
 
 // guard runs a task or timer; its panic ends nothing but itself.
 func (l *Loop) guard(what string, fn func()) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			l.panicked(what, v)
+		if !returned {
+			l.panicked(what, recover())
 		}
 	}()
 	fn()
+	returned = true
 }
 
+// panicked counts and logs a callback that did not return. Without a value it has
+// ended its goroutine.
 func (l *Loop) panicked(what string, v any) *PanicError {
+	if v == nil {
+		v = ErrGoexit
+	}
 	l.count.panics.Add(1)
 	stack := debug.Stack()
 	l.cfg.log.Error("callback panicked", "in", what, "loop", l.id, "value", v, "stack", string(stack))
@@ -470,7 +527,8 @@ func (l *Loop) enqueue(conns ...*Conn) {
 // loop.
 type turnList[T any] struct {
 	waiting []T // guarded by Loop.mu
-	spare   []T // the loop's; the room of the batch before
+	batch   []T // the loop's; those of this turn, of which batch[:next] were served
+	next    int // the loop's
 }
 
 // put adds to a list of the loop and wakes the loop if it sleeps.
@@ -490,19 +548,21 @@ func put[T any](l *Loop, list *turnList[T], bit uint32, conns ...T) {
 // each serves the connections that are on a list now. Those that are put on it
 // meanwhile wait for the next turn.
 func each[T any](l *Loop, list *turnList[T], bit uint32, serve func(T)) {
-	if l.work.Load()&bit == 0 {
-		return
+	if list.next == len(list.batch) {
+		if l.work.Load()&bit == 0 {
+			return
+		}
+		l.mu.Lock()
+		list.batch, list.waiting, list.next = list.waiting, list.batch[:0], 0
+		l.work.And(^bit)
+		l.mu.Unlock()
 	}
-	l.mu.Lock()
-	batch := list.waiting
-	list.waiting = list.spare[:0]
-	l.work.And(^bit)
-	l.mu.Unlock()
-	for _, c := range batch {
+	for list.next < len(list.batch) {
+		c := list.batch[list.next]
+		list.next++
 		serve(c)
 	}
-	clear(batch)
-	list.spare = batch[:0]
+	clear(list.batch)
 }
 
 // serveDirty is the flush phase: each connection that has something to send,

@@ -42,9 +42,15 @@ func (c *PacketConn) removeSocketFile() {
 // begin opens the socket. It runs on the loop.
 func (c *PacketConn) begin() {
 	l := c.loop
+	defer c.open() // also when the handler function ends its goroutine
 	if c.handler == nil {
 		l.guard("handler function", func() { c.handler = c.makeHandler(c) })
 	}
+}
+
+// open lets the driver have the socket, if a handler was made.
+func (c *PacketConn) open() {
+	l := c.loop
 	cause := ErrNoHandler
 	if c.handler != nil {
 		cause = l.drv.OpenPacket(&c.sock)
@@ -183,6 +189,7 @@ func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
 
 func (c *PacketConn) tellError(err error) {
 	c.loop.count.packetErrors.Add(1)
+	defer c.request() // when OnError ends its goroutine, the turn does not end
 	if h, ok := c.handler.(PacketErrorHandler); ok && !c.ending.Load() {
 		c.loop.guard("OnError", func() { h.OnError(c, err) })
 	}
@@ -254,10 +261,10 @@ func (c *PacketConn) closed() {
 	if c.remote != (driver.Endpoint{}) {
 		c.loop.engine.leave()
 	}
+	defer c.loop.retire() // also when OnClose ends its goroutine
 	if c.handler != nil {
 		c.loop.guard("OnClose", func() { c.handler.OnClose(c, cause) })
 	}
-	c.loop.retire()
 }
 
 // expire is run by the loop when a deadline has come.
@@ -294,8 +301,14 @@ func (s *packetStream) Arrived(batch []driver.Datagram, oversize int) {
 	if oversize > 0 {
 		c.loop.count.packetsDropped.Add(uint64(oversize))
 	}
+	c.deliver(batch)
+}
+
+// deliver gives datagrams to the handler. One at which it panics, or ends its
+// goroutine, is lost; the others are not.
+func (c *PacketConn) deliver(batch []driver.Datagram) {
 	for len(batch) > 0 {
-		batch = batch[c.deliver(batch):]
+		batch = batch[c.deliverSome(batch):]
 	}
 	c.handOver(asked{})
 }
@@ -318,25 +331,30 @@ func (c *PacketConn) handOver(a asked) {
 	c.mu.Unlock()
 }
 
-// deliver gives datagrams to the handler, up to one at which it panics, and
-// returns how many had their turn.
-func (c *PacketConn) deliver(batch []driver.Datagram) (n int) {
-	defer c.recoverOnPacket()
+// deliverSome returns how many had their turn.
+func (c *PacketConn) deliverSome(batch []driver.Datagram) (n int) {
+	returned := false
+	defer func() {
+		if returned {
+			return
+		}
+		v := recover()
+		c.loop.panicked("OnPacket", v)
+		if v == nil {
+			c.deliver(batch[n:]) // this returns to nobody
+		}
+	}()
 	for i := range batch {
 		if c.ending.Load() {
-			return len(batch) // Close throws away what comes after it
+			n = len(batch) // Close throws away what comes after it
+			break
 		}
 		n = i + 1
 		c.handOver(askedBy(&batch[i]))
 		c.handler.OnPacket(c, slices.Clip(batch[i].Bytes), PacketAddr(batch[i].Peer))
 	}
+	returned = true
 	return n
-}
-
-func (c *PacketConn) recoverOnPacket() {
-	if v := recover(); v != nil {
-		c.loop.panicked("OnPacket", v)
-	}
 }
 
 func (s *packetStream) Failed(err error) { (*PacketConn)(s).tellError(err) }

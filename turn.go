@@ -34,6 +34,19 @@ func (c *Conn) turn(h *hands) {
 		c.tellClosed()
 		return
 	}
+	h.turn = c
+	c.do(todo, h)
+	h.turn = nil
+	if c.over() {
+		c.conclude()
+		return
+	}
+	c.adjustReceiving()
+	c.giveBack()
+}
+
+// do is the part of a turn that calls the handler.
+func (c *Conn) do(todo todoBits, h *hands) {
 	if todo&doOpen != 0 {
 		c.open()
 	}
@@ -50,12 +63,6 @@ func (c *Conn) turn(h *hands) {
 		c.tellShutdown()
 	}
 	c.flush(h)
-	if c.over() {
-		c.conclude()
-		return
-	}
-	c.adjustReceiving()
-	c.giveBack()
 }
 
 // followUp does what a lent socket became ready for.
@@ -129,13 +136,32 @@ func (c *Conn) establish() {
 
 // call runs a callback. Its error, or its panic, closes the connection.
 func (c *Conn) call(name string, callback func() error) {
+	returned := false
 	defer func() {
-		if v := recover(); v != nil {
-			_ = c.end(draining, c.loop.panicked(name, v))
+		if !returned {
+			c.calledOff(name, recover())
 		}
 	}()
-	if err := callback(); err != nil {
+	err := callback()
+	returned = true
+	if err != nil {
 		_ = c.end(draining, err)
+	}
+}
+
+// calledOff closes a connection whose callback has panicked with v, or, when v
+// is nil, ends the goroutine: then nothing follows that was to be done after the
+// callback, and the next turn, in another goroutine, finds things in order.
+func (c *Conn) calledOff(name string, v any) {
+	_ = c.end(draining, c.loop.panicked(name, v))
+	if v != nil {
+		return
+	}
+	c.unread = nil
+	c.receiving = false // the driver may have been on its way to read more: it is asked again
+	if c.extra != nil && c.extra.tls != nil {
+		c.extra.tls.over = true // what follows was lost
+		c.extra.tls.input = nil
 	}
 }
 
@@ -151,15 +177,16 @@ func (c *Conn) offer() {
 
 // callOnData is call without a closure, for the hot path.
 func (c *Conn) callOnData() {
-	defer c.recoverOnData()
-	if err := c.handler.OnData(c); err != nil {
+	returned := false
+	defer func() {
+		if !returned {
+			c.calledOff("OnData", recover())
+		}
+	}()
+	err := c.handler.OnData(c)
+	returned = true
+	if err != nil {
 		_ = c.end(draining, err)
-	}
-}
-
-func (c *Conn) recoverOnData() {
-	if v := recover(); v != nil {
-		_ = c.end(draining, c.loop.panicked("OnData", v))
 	}
 }
 
@@ -573,9 +600,14 @@ func (c *Conn) tellClosed() {
 	kind := c.causeOf(cause)
 	c.loop.count.causes[kind].Add(1)
 	c.logClosed(kind, cause)
+	defer c.retire() // also when OnClose ends its goroutine
 	if c.handler != nil {
 		c.call("OnClose", func() error { c.handler.OnClose(c, cause); return nil })
 	}
+}
+
+// retire gives the connection to whom Detach named, and ends its account.
+func (c *Conn) retire() {
 	if c.extra != nil && c.extra.conn != nil {
 		go c.extra.detach(c.extra.conn)
 	}

@@ -30,16 +30,24 @@ func newWorkerPool() *workerPool {
 // start starts n workers.
 func (p *workerPool) start(n int) {
 	for i := range n {
+		h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
 		p.done.Go(func() {
-			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.work() })
+			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(h) })
 		})
 	}
 }
 
+// run works. When a callback ends its goroutine, another goes on.
+func (p *workerPool) run(h *hands) {
+	outlive(func() { p.work(h) }, func() {
+		h.drop()
+		p.done.Go(func() { p.run(h) })
+	})
+}
+
 // work is one worker: it takes a connection that is ready, serves it, which
 // may block, and gives it back to its loop.
-func (p *workerPool) work() {
-	h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
+func (p *workerPool) work(h *hands) {
 	for {
 		c := p.pop()
 		if c == nil {

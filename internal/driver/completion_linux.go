@@ -48,7 +48,8 @@ type completion struct {
 	limit   int // of one receive: the read budget, where the kernel knows it
 
 	enabled  bool
-	ready    int          // completions of the ring that wait for Dispatch
+	next     int          // completions of the ring from next to ready wait for Dispatch
+	ready    int
 	stash    []uring.CQE  // completions taken from the ring before their turn
 	backlog  []uring.SQE  // entries that found no room in the ring
 	todo     list         // sockets to begin or end receiving on
@@ -331,16 +332,17 @@ func (d *completion) arm(s *Socket) {
 
 func (d *completion) Dispatch() {
 	d.resume()
-	stash := d.stash
-	d.stash = nil
-	for _, c := range stash {
+	for len(d.stash) > 0 {
+		c := d.stash[0]
+		d.stash = d.stash[1:]
 		d.complete(c)
 	}
-	for i := range d.ready {
-		d.complete(d.ring.Completion(i))
+	for d.next < d.ready {
+		d.next++
+		d.complete(d.ring.Completion(d.next - 1))
 	}
 	d.ring.Advance(d.ready)
-	d.ready = 0
+	d.next, d.ready = 0, 0
 	d.handOver()
 	d.reportGone()
 }
@@ -389,9 +391,14 @@ func (d *completion) received(s *Socket, c uring.CQE) {
 	if !c.More() {
 		s.flags &^= armed | cancelling
 	}
+	defer d.receiveEnded(s, c) // also when a callback ends its goroutine
 	if p := d.buffers.Bytes(c); len(p) > 0 {
 		d.deliver(s, p)
 	}
+}
+
+// receiveEnded follows up a completion whose bytes were handed over.
+func (d *completion) receiveEnded(s *Socket, c uring.CQE) {
 	d.buffers.Recycle(c)
 	if c.More() || s.flags&closed != 0 {
 		return

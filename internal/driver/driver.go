@@ -143,7 +143,8 @@ type Driver interface {
 	// gives its meaning), and returns how many events there are. It does not
 	// sleep while completions are left over.
 	Wait(timeout time.Duration) (int, error)
-	// Dispatch reports the completions of the last Wait.
+	// Dispatch reports the completions of the last Wait. When a callback ends its
+	// goroutine, calling Dispatch again reports those that are left.
 	Dispatch()
 
 	// Listen begins to report connections of the listening socket.

@@ -52,8 +52,8 @@ func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
 		s.want &^= poll.Writable
 		s.Stream.Writable()
 	default:
+		defer d.watchPacket(s, poll.Readable) // also when a callback ends its goroutine
 		d.receivePackets(s)
-		d.watchPacket(s, poll.Readable)
 	}
 }
 

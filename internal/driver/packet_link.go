@@ -201,8 +201,8 @@ func (d *portable) followPacket(n note) {
 		}
 		s.Stream.Writable()
 	default:
+		defer d.receivePacket(s, l) // also when a callback ends its goroutine
 		d.deliverPacket(s, l)
-		d.receivePacket(s, l)
 	}
 }
 

@@ -30,7 +30,8 @@ import (
 type portable struct {
 	sockets
 	mail    mailbox
-	taken   []note       // wait for Dispatch
+	taken   []note       // taken[next:] wait for Dispatch
+	next    int
 	resumed list         // sockets that want what is held for them
 	crowded []*Listening // with a connection that waits to be handed over
 	waiters sync.WaitGroup
@@ -78,6 +79,7 @@ func (d *portable) Wait(timeout time.Duration) (int, error) {
 		timeout = 0
 	}
 	d.counters.Waits.Add(1)
+	d.next = 0
 	d.taken = d.mail.wait(d.taken[:0], d.cfg.MaxEvents, timeout)
 	d.counters.Events.Add(uint64(len(d.taken)))
 	return len(d.taken) + left, nil
@@ -101,11 +103,12 @@ func (d *portable) Dispatch() {
 		d.deliver(s, d.link(s))
 	}
 	d.handOver()
-	for i, n := range d.taken {
-		d.taken[i] = note{}
+	for d.next < len(d.taken) {
+		n := d.taken[d.next]
+		d.taken[d.next] = note{}
+		d.next++
 		d.follow(n)
 	}
-	d.taken = d.taken[:0]
 	d.reportGone()
 }
 
@@ -160,10 +163,14 @@ func (d *portable) deliver(s *Socket, l *link) {
 		return // it is held
 	}
 	p, err := l.takeRead()
+	defer d.delivered(s, l, err) // also when a callback ends its goroutine
 	if p != nil {
 		s.Stream.Received(p.bytes())
 		p.free()
 	}
+}
+
+func (d *portable) delivered(s *Socket, l *link, err error) {
 	if err != nil {
 		s.flags |= ended
 		s.flags &^= receiving

@@ -47,7 +47,8 @@ type readiness struct {
 	mode   poll.Mode
 	edge   bool
 	events []poll.Event
-	ready  int      // events[:ready] wait for Dispatch
+	next   int      // events[next:ready] wait for Dispatch
+	ready  int
 	todo   list     // sockets whose interest changed or that may be read on
 	broken []broken // no longer watched, of which that is not yet reported
 	buf    []byte
@@ -115,7 +116,7 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 	if err != nil {
 		return 0, err
 	}
-	d.ready = n
+	d.next, d.ready = 0, n
 	d.counters.Events.Add(uint64(n))
 	return n + d.leftOver(), nil
 }
@@ -147,10 +148,10 @@ func (d *readiness) list(s *Socket) {
 
 func (d *readiness) Dispatch() {
 	d.readOn()
-	for _, ev := range d.events[:d.ready] {
-		d.dispatch(ev)
+	for d.next < d.ready {
+		d.next++
+		d.dispatch(d.events[d.next-1])
 	}
-	d.ready = 0
 	d.reportBroken()
 	d.reportGone()
 }

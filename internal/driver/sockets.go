@@ -3,6 +3,7 @@ package driver
 import (
 	"iter"
 	"net"
+	"slices"
 
 	"github.com/epinet/epi/internal/slab"
 )
@@ -55,9 +56,13 @@ func (d *sockets) takeListed(l *list) iter.Seq[*Socket] {
 		if len(l.tokens) == 0 {
 			return
 		}
-		tokens := l.tokens
+		tokens, next := l.tokens, 0
 		l.tokens, l.spare = l.spare[:0], tokens
-		for _, token := range tokens {
+		// When a callback ends its goroutine, the rest is for the next.
+		defer func() { l.tokens = append(l.tokens, tokens[next:]...) }()
+		for next < len(tokens) {
+			token := tokens[next]
+			next++
 			if s, ok := d.open.Get(token); ok {
 				s.flags &^= listed
 				visit(s)
@@ -81,11 +86,11 @@ func (d *sockets) reportGone() {
 		t.socket.Stream.Detached(t.conn, t.rest, t.err)
 	}
 	d.detached = d.detached[:0]
-	for i, s := range d.gonePackets {
-		d.gonePackets[i] = nil
-		s.Stream.PacketClosed()
+	for len(d.gonePackets) > 0 {
+		s := d.gonePackets[0]
+		d.gonePackets = slices.Delete(d.gonePackets, 0, 1)
+		s.Stream.PacketClosed() // which calls the handler: it may not return
 	}
-	d.gonePackets = d.gonePackets[:0]
 }
 
 // A detachment is a connection that belongs to package net.
