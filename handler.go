@@ -7,6 +7,9 @@ package epi
 // With callbacks on the loop (the default) a method must not block: it holds up
 // all connections of its loop. With Engine.Workers it may.
 //
+// A method that panics, or ends its goroutine (runtime.Goexit, which the Fatal
+// methods of package testing call), closes its connection with a [PanicError].
+//
 // A handler may also be an [OpenHandler], an [EOFHandler], a [DrainHandler] or a
 // [ShutdownHandler].
 type Handler interface {

@@ -48,7 +48,7 @@ type completion struct {
 	limit   int // of one receive: the read budget, where the kernel knows it
 
 	enabled  bool
-	next     int          // completions of the ring from next to ready wait for Dispatch
+	next     int // completions of the ring from next to ready wait for Dispatch
 	ready    int
 	stash    []uring.CQE  // completions taken from the ring before their turn
 	backlog  []uring.SQE  // entries that found no room in the ring

@@ -30,7 +30,7 @@ import (
 type portable struct {
 	sockets
 	mail    mailbox
-	taken   []note       // taken[next:] wait for Dispatch
+	taken   []note // taken[next:] wait for Dispatch
 	next    int
 	resumed list         // sockets that want what is held for them
 	crowded []*Listening // with a connection that waits to be handed over

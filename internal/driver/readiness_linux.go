@@ -47,7 +47,7 @@ type readiness struct {
 	mode   poll.Mode
 	edge   bool
 	events []poll.Event
-	next   int      // events[next:ready] wait for Dispatch
+	next   int // events[next:ready] wait for Dispatch
 	ready  int
 	todo   list     // sockets whose interest changed or that may be read on
 	broken []broken // no longer watched, of which that is not yet reported
@@ -159,6 +159,9 @@ func (d *readiness) Dispatch() {
 // readOn continues, with edge, where earlier turns left bytes unread. Those
 // that spend their budget again are on the list for the next turn.
 func (d *readiness) readOn() {
+	if !d.edge {
+		return // what is on the list was put there in this turn, for settle
+	}
 	for s := range d.takeListed(&d.todo) {
 		d.receive(s, d.buf)
 	}
