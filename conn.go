@@ -104,6 +104,7 @@ const (
 	doTime                       // look at the deadlines
 	doLeave                      // the engine drains: call OnShutdown and close
 	doClose                      // call OnClose
+	doTidy                       // a callback has ended its goroutine
 )
 
 func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }

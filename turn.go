@@ -47,6 +47,9 @@ func (c *Conn) turn(h *hands) {
 
 // do is the part of a turn that calls the handler.
 func (c *Conn) do(todo todoBits, h *hands) {
+	if todo&doTidy != 0 {
+		c.tidy()
+	}
 	if todo&doOpen != 0 {
 		c.open()
 	}
@@ -151,12 +154,16 @@ func (c *Conn) call(name string, callback func() error) {
 
 // calledOff closes a connection whose callback has panicked with v, or, when v
 // is nil, ends the goroutine: then nothing follows that was to be done after the
-// callback, and the next turn, in another goroutine, finds things in order.
+// callback, and the next turn, in another goroutine, puts things in order.
 func (c *Conn) calledOff(name string, v any) {
 	_ = c.end(draining, c.loop.panicked(name, v))
-	if v != nil {
-		return
+	if v == nil {
+		c.request(doTidy)
 	}
+}
+
+// tidy is for what a callback that has ended its goroutine left behind.
+func (c *Conn) tidy() {
 	c.unread = nil
 	c.receiving = false // the driver may have been on its way to read more: it is asked again
 	if c.extra != nil && c.extra.tls != nil {
