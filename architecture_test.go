@@ -14,7 +14,7 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/internal/webguard", "apps/chat/ircmsg", "apps/chat/config"},
+	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/internal/webguard", "apps/internal/plaintext", "apps/chat/ircmsg", "apps/chat/config"},
 	{"internal/ringpoll", "apps/chat/hall"},
 	{"internal/driver", "apps/chat/vault"},
 	{""},

@@ -13,6 +13,8 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"github.com/epinet/epi/apps/internal/plaintext"
 )
 
 // The exit codes.
@@ -43,7 +45,7 @@ func Main(args []string, stdout, stderr io.Writer) int {
 	if err == nil {
 		return exitDone
 	}
-	text := oneLine(err)
+	text := plaintext.Line(oneLine(err))
 	if errors.As(err, new(failure)) {
 		fmt.Fprintln(stderr, "epi:", text)
 		return exitFailed

@@ -13,6 +13,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/epinet/epi/apps/internal/plaintext"
 	"github.com/epinet/epi/apps/lab"
 	"github.com/epinet/epi/apps/lab/study"
 )
@@ -114,9 +115,9 @@ func tellClaims(out io.Writer, r *lab.Result, asJSON bool) error {
 		}
 	}
 	for _, note := range r.Notes {
-		fmt.Fprintf(&text, "note: %s\n", note)
+		fmt.Fprintf(&text, "note: %s\n", plaintext.Line(note))
 	}
-	_, err := io.WriteString(out, text.String())
+	_, err := io.WriteString(out, plaintext.Lines(text.String()))
 	return err
 }
 

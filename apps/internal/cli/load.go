@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
+	"github.com/epinet/epi/apps/internal/plaintext"
 	"github.com/epinet/epi/apps/lab/load"
 )
 
@@ -255,7 +256,7 @@ type loadEvent struct {
 func (e loadEvent) text() string {
 	var b strings.Builder
 	line := func(name, format string, args ...any) {
-		fmt.Fprintf(&b, "%-12s %s\n", name, fmt.Sprintf(format, args...))
+		fmt.Fprintf(&b, "%-12s %s\n", name, plaintext.Line(fmt.Sprintf(format, args...)))
 	}
 	if e.Partial != "" {
 		line("partial", "%s after %.1f s of measuring", e.Partial, e.Seconds)

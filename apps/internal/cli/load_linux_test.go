@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"crypto/tls"
 	"encoding/json"
 	"io"
 	"net"
@@ -224,5 +225,37 @@ func TestProgressFitsALine(t *testing.T) {
 	e := progressEvent{seconds: 1, now: load.Progress{Phase: "connecting", Open: 999_999, Requests: 999_999_999, Bytes: 9 << 40, Errors: 9999, CPU: 2 * time.Second}}
 	if text := e.text(); len([]rune(text)) > 81 || strings.Count(text, "\n") != 1 {
 		t.Errorf("%d columns: %q", len([]rune(text))-1, text)
+	}
+}
+
+// A server whose certificate has escape sequences and lines in the program's manner
+// writes neither to the terminal.
+func TestHostile08_ServersTextIsPlain(t *testing.T) {
+	server, _, err := epitest.SelfSigned("\x1b[2J\x1b]0;title\a\nerrors       none")
+	if err != nil {
+		t.Fatal(err)
+	}
+	ln, err := tls.Listen("tcp", "127.0.0.1:0", server)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = c.(*tls.Conn).Handshake()
+			_ = c.Close()
+		}
+	}()
+	_, port, _ := net.SplitHostPort(ln.Addr().String())
+	for _, format := range []string{"--json=false", "--json"} {
+		code, stdout, stderr := call("load", "tls://localhost:"+port, "--conns", "1", format)
+		if code != exitFailed || strings.ContainsAny(stdout+stderr, "\x1b\a") {
+			t.Errorf("%s: exit code %d, the text is %q", format, code, stdout+stderr)
+		}
+		expectOneLine(t, stderr, `valid for \x1b[2J\x1b]0;title\a`)
 	}
 }

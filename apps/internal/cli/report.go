@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/internal/plaintext"
 	"github.com/epinet/epi/apps/lab/proc"
 )
 
@@ -47,7 +48,7 @@ func (r *report) tell(e event) {
 	r.clear()
 	if !r.json {
 		// If stdout is gone there is nobody to tell.
-		_, _ = io.WriteString(r.out, e.text())
+		_, _ = io.WriteString(r.out, plaintext.Lines(e.text()))
 		return
 	}
 	_ = json.NewEncoder(r.out).Encode(e)
@@ -62,7 +63,7 @@ func (r *report) tellLive(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.clear()
-	_, _ = io.WriteString(r.out, strings.TrimSuffix(e.text(), "\n"))
+	_, _ = io.WriteString(r.out, plaintext.Line(strings.TrimSuffix(e.text(), "\n")))
 	r.live = true
 }
 

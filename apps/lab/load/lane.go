@@ -202,6 +202,6 @@ func (l *lane) lost(s *session) {
 
 // fail counts n errors.
 func (l *lane) fail(cause string, n uint64) {
-	l.tally.Errors[cause] += n
+	l.tally.fail(cause, n)
 	l.live.errors.Add(n)
 }

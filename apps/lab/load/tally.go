@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/epinet/epi/apps/internal/plaintext"
 	"github.com/epinet/epi/apps/lab/proc"
 )
 
@@ -40,6 +41,23 @@ func newTally() *tally {
 	return &tally{Setup: NewHistogram(), Latency: NewHistogram(), Late: NewHistogram(), Errors: map[string]uint64{}}
 }
 
+const (
+	// maxCauses bounds the kinds of errors that are told apart, and longestCause
+	// the text of one: a server may give each connection another reason.
+	maxCauses    = 50
+	longestCause = 300
+	otherCauses  = "of other kinds, too many to tell apart"
+)
+
+// fail counts n errors of a kind. A peer may have written a part of its name.
+func (t *tally) fail(cause string, n uint64) {
+	cause = plaintext.Line(plaintext.Clip(cause, longestCause))
+	if _, known := t.Errors[cause]; !known && len(t.Errors) >= maxCauses {
+		cause = otherCauses
+	}
+	t.Errors[cause] += n
+}
+
 // merge adds what other has.
 func (t *tally) merge(other *tally) {
 	t.Opened += other.Opened
@@ -59,7 +77,7 @@ func (t *tally) merge(other *tally) {
 	t.Stray += other.Stray
 	t.Server = t.Server.Add(other.Server)
 	for cause, n := range other.Errors {
-		t.Errors[cause] += n
+		t.fail(cause, n)
 	}
 	if t.Driver == "" {
 		t.Driver = other.Driver

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"github.com/epinet/epi/apps/internal/plaintext"
 	"github.com/epinet/epi/apps/lab"
 	"github.com/epinet/epi/apps/lab/compare"
 )
@@ -37,7 +38,7 @@ func Text(w io.Writer, r *lab.Result) error {
 	for i := range r.Tables {
 		t.table(&r.Tables[i])
 	}
-	_, err := w.Write(t.Bytes())
+	_, err := io.WriteString(w, plaintext.Lines(t.String()))
 	return err
 }
 
@@ -74,7 +75,7 @@ func TextComparison(w io.Writer, c *compare.Comparison) error {
 		counts = append(counts, m.Number+" "+m.Name)
 	}
 	t.wrap("B against A: ", strings.Join(counts, ", ")+".")
-	_, err := w.Write(t.Bytes())
+	_, err := io.WriteString(w, plaintext.Lines(t.String()))
 	return err
 }
 
