@@ -2,6 +2,7 @@ package epi_test
 
 import (
 	"errors"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -120,6 +121,71 @@ func TestHunt23_NoFileOfManySockets(t *testing.T) {
 		s := epitest.Start(t, e, epitest.EchoHandler)
 		if _, err := s.Listener.File(); err == nil || !strings.Contains(err.Error(), "ReusePort") {
 			t.Errorf("File returns %v", err)
+		}
+	})
+}
+
+// A loop accepts when another, to which it would give what it accepts, has ended:
+//
+//	loop 1:   no connections left ..... drains, ends
+//	loop 0:   (held...................................) accepts
+//	clients:  ............... connect .................. are closed
+func TestHunt04_NothingIsGivenToALoopThatHasEnded(t *testing.T) {
+	const clients = 64
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		s := epitest.Start(t, m.Engine(), func(c *epi.Conn) epi.Handler {
+			return &epitest.Funcs{Open: func(c *epi.Conn) error {
+				_, err := c.Write([]byte{byte(c.Loop().Index())})
+				return err
+			}}
+		})
+		var first []net.Conn
+		for range clients {
+			first = append(first, s.Dial())
+		}
+		for _, c := range first {
+			on := make([]byte, 1)
+			if _, err := c.Read(on); err != nil {
+				t.Fatal(err)
+			}
+			if on[0] == 1 {
+				_ = c.Close()
+			}
+		}
+		epitest.WaitUntil(t, "loop 1 has no connections", func() bool { return s.Engine.Stats().Loops[1].Conns == 0 })
+		var loops [2]*epi.Loop
+		var release [2]func()
+		for i := range loops {
+			var err error
+			if loops[i], err = s.Engine.Loop(i); err != nil {
+				t.Fatal(err)
+			}
+			release[i] = epitest.Hold(t, loops[i])
+		}
+		var late []net.Conn
+		for range clients {
+			late = append(late, s.Dial())
+		}
+		s.Cancel()
+		epitest.WaitUntil(t, "the loops are told to drain", func() bool { return s.Engine.Stats().Loops[0].TasksWaiting >= 2 })
+		release[1]()
+		for _, c := range first {
+			_ = c.Close()
+		}
+		epitest.WaitUntil(t, "loop 1 has ended", func() bool {
+			for _, c := range late[:clients/2] {
+				_ = c.Close()
+			}
+			return errors.Is(loops[1].Do(func() {}), epi.ErrShutdown)
+		})
+		release[0]()
+		if err := s.Stop(); err != nil {
+			t.Error(err)
+		}
+		for i, c := range late[clients/2:] {
+			if _, err := io.Copy(io.Discard, c); err != nil && !epitest.IsReset(err) {
+				t.Fatalf("client %d is left: %v", i, err)
+			}
 		}
 	})
 }

@@ -328,14 +328,22 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		return
 	}
 	a.loop.count.accepted.Add(1)
+	if l == a.loop || !a.giveTo(l, h, peer) {
+		a.loop.live.Add(1)
+		a.loop.adopt(newConn(a.loop, a.listener.origin, h, peer))
+	}
+}
+
+// giveTo gives an accepted connection to another loop, unless that has ended: when
+// the engine drains, each ends as soon as it has nothing left.
+func (a *acceptor) giveTo(l *Loop, h driver.Handle, peer netip.AddrPort) bool {
 	l.live.Add(1)
 	c := newConn(l, a.listener.origin, h, peer)
-	if l == a.loop {
-		l.adopt(c)
-		return
+	if l.post(func() { l.adopt(c) }, maxQueue) != nil {
+		l.live.Add(-1)
+		return false
 	}
-	// The loop cannot have ended: the new connection is alive on it.
-	_ = l.post(func() { l.adopt(c) }, maxQueue)
+	return true // and it does not end: the connection is alive on it
 }
 
 // imbalance is how many connections more than a lighter loop a loop may have
@@ -365,7 +373,10 @@ func (l *Loop) adopt(c *Conn) {
 		l.retire()
 		return
 	}
-	if l.draining {
+	switch {
+	case l.aborted:
+		l.abortConn(c)
+	case l.draining:
 		_ = c.end(draining, ErrShutdown)
 	}
 	c.request(doOpen)
