@@ -14,16 +14,58 @@ const module = "github.com/epinet/epi"
 // layers are the packages from the bottom to the top, as docs/architecture.md
 // draws them. A package may import those of lower layers only.
 var layers = [][]string{
-	{"poll", "uring", "internal/slab", "internal/wheel", "internal/buffer", "internal/sock", "frame", "apps/lab/proc", "apps/internal/webguard", "apps/internal/plaintext", "apps/chat/ircmsg", "apps/chat/config"},
-	{"internal/ringpoll", "apps/chat/hall"},
-	{"internal/driver", "apps/chat/vault"},
+	{
+		"poll",
+		"uring",
+		"internal/slab",
+		"internal/wheel",
+		"internal/buffer",
+		"internal/sock",
+		"frame",
+		"apps/lab/proc",
+		"apps/internal/webguard",
+		"apps/internal/plaintext",
+		"apps/chat/ircmsg",
+		"apps/chat/config",
+	},
+	{
+		"internal/ringpoll",
+		"apps/chat/hall",
+		"apps/chat/store",
+	},
+	{
+		"internal/driver",
+		"apps/chat/vault",
+		"apps/chat/store/storetest",
+	},
 	{""},
 	{"ws"},
-	{"metrics", "internal/epitest", "internal/polltest", "apps/lab", "apps/lab/load", "apps/chat/gate"},
-	{"apps/lab/compare", "apps/lab/study", "apps/lab/bench"},
+	{
+		"metrics",
+		"internal/epitest",
+		"internal/polltest",
+		"apps/lab",
+		"apps/lab/load",
+		"apps/chat/gate",
+	},
+	{
+		"apps/lab/compare",
+		"apps/lab/study",
+		"apps/lab/bench",
+	},
 	{"apps/lab/report"},
 	{"apps/internal/cli"},
-	{"apps/epi", "examples", "examples/blocking", "examples/echo", "examples/lines", "examples/relay", "examples/tls", "examples/udp", "examples/websocket"},
+	{
+		"apps/epi",
+		"examples",
+		"examples/blocking",
+		"examples/echo",
+		"examples/lines",
+		"examples/relay",
+		"examples/tls",
+		"examples/udp",
+		"examples/websocket",
+	},
 }
 
 // TestImportsPointOneWay compares the imports of every package, those of its

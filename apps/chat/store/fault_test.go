@@ -1,0 +1,319 @@
+package store_test
+
+import (
+	"bufio"
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/apps/chat/store/storetest"
+)
+
+var ctx = context.Background()
+
+func open(t *testing.T, file string, d store.Durability) *store.SQLite {
+	t.Helper()
+	s, err := store.Open(ctx, file, d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func closeStore(t *testing.T, s store.Store) {
+	t.Helper()
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestFilesThatAreNotOurs: a foreign, a truncated and a newer database are refused,
+// each with its reason, and stay as they are.
+func TestFilesThatAreNotOurs(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		file := filepath.Join(dir, name)
+		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	execute := func(name, statement string) string {
+		file := filepath.Join(dir, name)
+		db, err := sql.Open("sqlite", "file:"+file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer db.Close()
+		if _, err := db.Exec(statement); err != nil {
+			t.Fatal(err)
+		}
+		return file
+	}
+	newer := filepath.Join(dir, "newer.db")
+	closeStore(t, open(t, newer, store.Commit))
+	execute("newer.db", "PRAGMA user_version = 999")
+
+	for _, c := range []struct {
+		file string
+		want error
+	}{
+		{write("text.db", strings.Repeat("this is no database\n", 100)), store.ErrForeign},
+		{execute("other.db", "CREATE TABLE t (a)"), store.ErrForeign},
+		{newer, store.ErrNewer},
+		{write("short.db", "SQLite format 3\x00 and nothing more"), store.ErrForeign},
+	} {
+		before, err := os.ReadFile(c.file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = store.Open(ctx, c.file, store.Commit)
+		if !errors.Is(err, c.want) || !strings.Contains(err.Error(), c.file) {
+			t.Errorf("%s: %v, want %v", c.file, err, c.want)
+		}
+		if after, err := os.ReadFile(c.file); err != nil || string(after) != string(before) {
+			t.Errorf("%s was changed", c.file)
+		}
+	}
+}
+
+func TestReopenedStoreHasEverything(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "chat.db")
+	s := open(t, file, store.Commit)
+	storetest.Apply(t, s, storetest.Said(1, "#c", "to be kept"))
+	closeStore(t, s)
+	s = open(t, file, store.Commit)
+	defer closeStore(t, s)
+	storetest.Apply(t, s, storetest.Said(2, "#c", "and more"))
+	page, err := s.Messages(ctx, store.Query{Target: "#c", Limit: 9})
+	if err != nil || len(page) != 2 {
+		t.Errorf("%v, %v", page, err)
+	}
+	if problems, err := s.Check(ctx); err != nil || problems != nil {
+		t.Errorf("%q, %v", problems, err)
+	}
+}
+
+// TestIndexAgreesAfterEverything: what was edited and removed before, during and
+// after it was indexed is in the index as it is in the table.
+func TestIndexAgreesAfterEverything(t *testing.T) {
+	s := open(t, filepath.Join(t.TempDir(), "chat.db"), store.Relaxed)
+	defer closeStore(t, s)
+	for i := range store.ID(500) {
+		storetest.Apply(t, s, storetest.Said(2*i+1, "#c", fmt.Sprintf("word%d here", i)))
+		if i%3 == 0 {
+			edit := store.EditMessage{ID: 2*(i/2) + 1, Text: fmt.Sprintf("changed%d here", i)}
+			if _, err := s.Apply(ctx, []store.Write{edit}); err != nil { // that it was removed before is no error
+				t.Fatal(err)
+			}
+		}
+		if i%7 == 6 {
+			storetest.Apply(t, s, store.RemoveMessage{ID: 2*i + 1})
+		}
+	}
+	if err := s.WaitIndexed(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if problems, err := s.Check(ctx); err != nil || problems != nil {
+		t.Errorf("%q, %v", problems, err)
+	}
+	found, err := s.Search(ctx, store.Search{Targets: []store.Scope{{Target: "#c"}}, Text: []string{"changed498"}, Limit: 9})
+	if err != nil || len(found) != 1 {
+		t.Errorf("%v, %v", found, err)
+	}
+}
+
+func TestBackupWhileWriting(t *testing.T) {
+	dir := t.TempDir()
+	s := open(t, filepath.Join(dir, "chat.db"), store.Relaxed)
+	defer closeStore(t, s)
+	w := store.NewWriter(s)
+	for i := range store.ID(2000) {
+		w.Write(storetest.Said(i+1, "#c", "text"), nil)
+	}
+	copied := filepath.Join(dir, "backup.db")
+	if err := s.Backup(ctx, copied); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Backup(ctx, copied); err == nil {
+		t.Error("a backup went over another")
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	b := open(t, copied, store.Commit)
+	defer closeStore(t, b)
+	page, err := b.Messages(ctx, store.Query{Target: "#c", Limit: 5000})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, m := range page {
+		if m.ID != store.ID(i+1) {
+			t.Fatalf("the copy has a gap at %d", i)
+		}
+	}
+}
+
+// TestWriterKeepsTheOrder: callbacks come in the order of the calls, each after its
+// commit.
+func TestWriterKeepsTheOrder(t *testing.T) {
+	s := store.NewMemory()
+	w := store.NewWriter(s)
+	var mu sync.Mutex
+	var order []store.ID
+	for i := range store.ID(5000) {
+		w.Write(storetest.Said(i+1, "#c", ""), func(err error) {
+			if _, missing := s.Message(ctx, i+1); err != nil || missing != nil {
+				t.Errorf("message %d: %v, %v", i+1, err, missing)
+			}
+			mu.Lock()
+			order = append(order, i+1)
+			mu.Unlock()
+		})
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for i, id := range order {
+		if id != store.ID(i+1) {
+			t.Fatalf("callback %d was for message %d", i, id)
+		}
+	}
+	if len(order) != 5000 {
+		t.Errorf("%d callbacks", len(order))
+	}
+	refused := make(chan error)
+	w.Write(storetest.Said(9999, "#c", ""), func(err error) { refused <- err })
+	if err := <-refused; !errors.Is(err, store.ErrClosed) {
+		t.Errorf("a write after Close: %v", err)
+	}
+}
+
+// A failing store refuses what it is told to.
+type failing struct {
+	store.Store
+	mu   sync.Mutex
+	fail error
+}
+
+func (f *failing) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.fail != nil {
+		return nil, f.fail
+	}
+	return f.Store.Apply(ctx, writes)
+}
+
+func TestWriterGoesOnAfterAFailure(t *testing.T) {
+	full := errors.New("disk is full")
+	s := &failing{Store: store.NewMemory(), fail: full}
+	w := store.NewWriter(s)
+	result := make(chan error)
+	write := func(id store.ID) error {
+		w.Write(storetest.Said(id, "#c", ""), func(err error) { result <- err })
+		return <-result
+	}
+	if err := write(1); !errors.Is(err, full) {
+		t.Errorf("while the disk is full: %v", err)
+	}
+	s.mu.Lock()
+	s.fail = nil
+	s.mu.Unlock()
+	if err := write(2); err != nil {
+		t.Errorf("afterwards: %v", err)
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// childVariable makes this test program one that writes until it is killed: it
+// prints the number of each message that is committed.
+const childVariable = "STORE_TEST_CHILD"
+
+func beChild() bool {
+	file := os.Getenv(childVariable)
+	if file == "" {
+		return false
+	}
+	s, err := store.Open(ctx, file, store.Commit)
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	first := store.ID(1)
+	if page, err := s.Messages(ctx, store.Query{Target: "#c", Limit: 1, Latest: true}); err == nil && len(page) == 1 {
+		first = page[0].ID + 1
+	}
+	w := store.NewWriter(s)
+	gate := make(chan struct{}, 200) // as many wait at once
+	for next := first; ; next++ {
+		gate <- struct{}{}
+		w.Write(storetest.Said(next, "#c", fmt.Sprintf("message %d", next)), func(err error) {
+			if err == nil {
+				_, _ = os.Stdout.WriteString(strconv.Itoa(int(next)) + "\n")
+			}
+			<-gate
+		})
+	}
+}
+
+// TestKilledWriterLosesNothingAcknowledged kills a writer again and again, at any
+// moment: what it has acknowledged is there, once.
+func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "chat.db")
+	acknowledged := map[store.ID]bool{}
+	for round := range 8 {
+		writeUntilKilled(t, file, 1+round*211, acknowledged)
+	}
+	s := open(t, file, store.Commit)
+	defer closeStore(t, s)
+	for id := range acknowledged {
+		if m, err := s.Message(ctx, id); err != nil || m.Text != fmt.Sprintf("message %d", id) {
+			t.Errorf("message %d: %v", id, err)
+		}
+	}
+	if err := s.WaitIndexed(ctx); err != nil {
+		t.Fatal(err)
+	}
+	if problems, err := s.Check(ctx); err != nil || problems != nil {
+		t.Errorf("%q, %v", problems, err)
+	}
+}
+
+func writeUntilKilled(t *testing.T, file string, count int, acknowledged map[store.ID]bool) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+file)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timeout := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer timeout.Stop()
+	lines := bufio.NewScanner(out)
+	for n := 0; lines.Scan(); n++ {
+		id, err := strconv.Atoi(lines.Text())
+		if err != nil {
+			t.Fatalf("the writer said %q", lines.Text())
+		}
+		acknowledged[store.ID(id)] = true
+		if n == count {
+			_ = cmd.Process.Kill() // what it said before is read to the end
+		}
+	}
+	_ = cmd.Wait() // it was killed
+}

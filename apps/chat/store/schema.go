@@ -1,0 +1,200 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/url"
+	"os"
+)
+
+// applicationID marks a database as this program's (PRAGMA application_id); it is
+// "epic" in ASCII.
+const applicationID = 0x65706963
+
+// migrations lead from each version of the schema to the next. What was released
+// does not change any more.
+var migrations = []string{
+	`CREATE TABLE targets (
+		id   INTEGER PRIMARY KEY,
+		name TEXT NOT NULL UNIQUE
+	);
+	CREATE TABLE messages (
+		id       INTEGER PRIMARY KEY,
+		target   INTEGER NOT NULL REFERENCES targets (id),
+		command  TEXT NOT NULL,
+		params   TEXT NOT NULL,
+		source   TEXT NOT NULL,
+		sender   TEXT NOT NULL,
+		account  TEXT NOT NULL,
+		flags    INTEGER NOT NULL,
+		rank     INTEGER NOT NULL,
+		tags     TEXT NOT NULL,
+		text     TEXT NOT NULL,
+		joined   TEXT NOT NULL,
+		reply    INTEGER NOT NULL,
+		edited   INTEGER NOT NULL
+	);
+	CREATE INDEX messages_target ON messages (target, id);
+	CREATE INDEX messages_reply ON messages (reply, id) WHERE reply != 0;
+	CREATE VIRTUAL TABLE words USING fts5 (text, content = '', contentless_delete = 1, tokenize = 'trigram');
+	CREATE TABLE indexed (id INTEGER NOT NULL);
+	INSERT INTO indexed VALUES (0);
+	CREATE TABLE conversations (
+		account TEXT NOT NULL,
+		target  INTEGER NOT NULL REFERENCES targets (id),
+		PRIMARY KEY (account, target)
+	) WITHOUT ROWID;
+
+	CREATE TABLE accounts (
+		folded    TEXT PRIMARY KEY,
+		name      TEXT NOT NULL,
+		created   INTEGER NOT NULL,
+		email     TEXT NOT NULL,
+		verified  INTEGER NOT NULL,
+		role      TEXT NOT NULL,
+		suspended TEXT NOT NULL,
+		settings  TEXT NOT NULL
+	) WITHOUT ROWID;
+	CREATE TABLE credentials (
+		account TEXT NOT NULL REFERENCES accounts (folded) ON DELETE CASCADE,
+		kind    TEXT NOT NULL,
+		label   TEXT NOT NULL,
+		secret  TEXT NOT NULL,
+		created INTEGER NOT NULL,
+		used    INTEGER NOT NULL,
+		PRIMARY KEY (account, kind, label)
+	) WITHOUT ROWID;
+	CREATE UNIQUE INDEX credentials_name ON credentials (kind, secret) WHERE kind IN ('certificate', 'openid');
+
+	CREATE TABLE channels (
+		folded TEXT PRIMARY KEY,
+		name   TEXT NOT NULL,
+		state  TEXT NOT NULL
+	) WITHOUT ROWID;
+	CREATE TABLE bans (
+		mask   TEXT PRIMARY KEY,
+		reason TEXT NOT NULL,
+		setter TEXT NOT NULL,
+		at     INTEGER NOT NULL,
+		until  INTEGER NOT NULL
+	) WITHOUT ROWID;
+	CREATE TABLE presences (
+		account TEXT PRIMARY KEY,
+		state   TEXT NOT NULL
+	) WITHOUT ROWID;
+	CREATE TABLE markers (
+		account TEXT NOT NULL,
+		target  TEXT NOT NULL,
+		at      INTEGER NOT NULL,
+		PRIMARY KEY (account, target)
+	) WITHOUT ROWID;
+	CREATE TABLE metadata (
+		owner TEXT NOT NULL,
+		key   TEXT NOT NULL,
+		value TEXT NOT NULL,
+		PRIMARY KEY (owner, key)
+	) WITHOUT ROWID;
+	CREATE TABLE uploads (
+		id      TEXT PRIMARY KEY,
+		account TEXT NOT NULL,
+		target  TEXT NOT NULL,
+		name    TEXT NOT NULL,
+		type    TEXT NOT NULL,
+		size    INTEGER NOT NULL,
+		created INTEGER NOT NULL,
+		expires INTEGER NOT NULL
+	) WITHOUT ROWID;
+	CREATE INDEX uploads_account ON uploads (account);
+	CREATE TABLE subscriptions (
+		endpoint TEXT PRIMARY KEY,
+		account  TEXT NOT NULL,
+		keys     TEXT NOT NULL,
+		created  INTEGER NOT NULL
+	) WITHOUT ROWID;
+	CREATE INDEX subscriptions_account ON subscriptions (account);
+	CREATE TABLE deeds (
+		id     INTEGER PRIMARY KEY,
+		at     INTEGER NOT NULL,
+		by     TEXT NOT NULL,
+		what   TEXT NOT NULL,
+		target TEXT NOT NULL,
+		detail TEXT NOT NULL
+	);`,
+}
+
+// versionOf returns the version of a database's schema, 0 for one that is empty. It
+// changes nothing.
+func versionOf(ctx context.Context, db *sql.DB) (version int, err error) {
+	var application, tables int
+	err = db.QueryRowContext(ctx, "SELECT application_id, user_version, (SELECT count(*) FROM sqlite_schema) FROM pragma_application_id, pragma_user_version").
+		Scan(&application, &version, &tables)
+	switch {
+	case err != nil:
+		return 0, foreign(err)
+	case application != applicationID && (application != 0 || tables > 0):
+		return 0, ErrForeign
+	case version > len(migrations):
+		return 0, fmt.Errorf("%w (it has version %d, this program knows %d)", ErrNewer, version, len(migrations))
+	}
+	return version, nil
+}
+
+// inspect looks at a file that is there before anything of it is changed.
+func inspect(ctx context.Context, file string) error {
+	info, err := os.Stat(file)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	db, err := connect(file, url.Values{"mode": {"ro"}})
+	if err != nil {
+		return err
+	}
+	_, err = versionOf(ctx, db)
+	return errors.Join(err, db.Close())
+}
+
+// migrate brings a database to the version of this program.
+func migrate(ctx context.Context, db *sql.DB) error {
+	version, err := versionOf(ctx, db)
+	if err != nil {
+		return err
+	}
+	for ; version < len(migrations); version++ {
+		if err := migrateTo(ctx, db, version+1); err != nil {
+			return fmt.Errorf("migrate to version %d: %w", version+1, err)
+		}
+	}
+	return nil
+}
+
+func migrateTo(ctx context.Context, db *sql.DB, version int) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback() // after Commit it has nothing to do
+	for _, statement := range []string{
+		migrations[version-1],
+		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
+		fmt.Sprintf("PRAGMA user_version = %d", version),
+	} {
+		if _, err := tx.ExecContext(ctx, statement); err != nil {
+			return err
+		}
+	}
+	return tx.Commit()
+}
+
+// foreign says of a file that SQLite cannot read that it is none of ours.
+func foreign(err error) error {
+	if code := sqliteCode(err); code == codeNotADB || code == codeCorrupt {
+		return errors.Join(ErrForeign, err)
+	}
+	return err
+}

@@ -1,0 +1,188 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// The index has the words of all messages up to the one that table indexed names.
+// It is fed after the commit, a block at a time, since it costs more than keeping
+// the message; Search looks through what it does not have yet itself.
+const (
+	// indexAtOnce is how many messages are indexed in one transaction: senders wait
+	// for its end.
+	indexAtOnce = 64
+	// trigram is the shortest text that the index can find.
+	trigram = 3
+	// indexRetry is how long indexing waits after an error.
+	indexRetry = time.Second
+)
+
+func (s *SQLite) wakeIndexer() {
+	select {
+	case s.wake <- struct{}{}:
+	default: // it knows
+	}
+}
+
+// keepIndexing feeds the index until the store is closed.
+func (s *SQLite) keepIndexing(ctx context.Context) {
+	defer close(s.done)
+	for {
+		select {
+		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+		for more := true; more && ctx.Err() == nil; {
+			var err error
+			if more, err = s.indexBlock(ctx); err != nil {
+				s.retryIndexing(ctx)
+				break
+			}
+		}
+	}
+}
+
+// retryIndexing tries again later what failed: a disk that is full, say.
+func (s *SQLite) retryIndexing(ctx context.Context) {
+	select {
+	case <-time.After(indexRetry):
+		s.wakeIndexer()
+	case <-ctx.Done():
+	}
+}
+
+// indexBlock indexes the next messages, and reports whether there are more.
+func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return false, err
+	}
+	defer tx.Rollback() // after Commit it has nothing to do
+	var last sql.NullInt64
+	err = tx.QueryRowContext(ctx, "SELECT max(id) FROM (SELECT id FROM messages WHERE id > (SELECT id FROM indexed) ORDER BY id LIMIT ?)", indexAtOnce).Scan(&last)
+	if err != nil || !last.Valid {
+		return false, err
+	}
+	for _, statement := range []string{
+		"INSERT INTO words (rowid, text) SELECT id, text FROM messages WHERE id > (SELECT id FROM indexed) AND id <= ?1 AND text != ''",
+		"UPDATE indexed SET id = ?1",
+	} {
+		if _, err := tx.ExecContext(ctx, statement, last.Int64); err != nil {
+			return false, err
+		}
+	}
+	return true, tx.Commit()
+}
+
+// WaitIndexed waits until the index has everything that was committed before.
+func (s *SQLite) WaitIndexed(ctx context.Context) error {
+	for ctx.Err() == nil {
+		var behind bool
+		err := s.read.QueryRowContext(ctx, "SELECT EXISTS (SELECT 1 FROM messages WHERE id > (SELECT id FROM indexed))").Scan(&behind)
+		if err != nil || !behind {
+			return err
+		}
+		s.wakeIndexer()
+		select {
+		case <-time.After(time.Millisecond):
+		case <-ctx.Done():
+		}
+	}
+	return ctx.Err()
+}
+
+// Search is a method of Store.
+func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
+	scopes, args, err := s.scopes(ctx, q.Targets)
+	if err != nil || scopes == "" {
+		return nil, err
+	}
+	w := where{"WHERE m.id > ? AND m.id < ? AND m.flags & ? = 0 AND m.text != ''", []any{int64(q.After), int64(upTo(q.Before)), flagEvent | flagReaction}}
+	w = w.and(scopes, args...)
+	if q.From != "" {
+		w = w.and("m.sender = ?", q.From)
+	}
+	looked, indexed, phrases := w, w, []string(nil)
+	for _, text := range q.Text {
+		like := "%" + likeEscaper.Replace(text) + "%"
+		looked = looked.and(`m.text LIKE ? ESCAPE '\'`, like)
+		if utf8.RuneCountInString(text) < trigram {
+			indexed = indexed.and(`m.text LIKE ? ESCAPE '\'`, like)
+			continue
+		}
+		phrases = append(phrases, `"`+strings.ReplaceAll(text, `"`, `""`)+`"`)
+	}
+	if len(phrases) == 0 {
+		return s.messages(ctx, selectMessage+looked.text+" ORDER BY m.id DESC LIMIT ?", append(looked.args, q.Limit)...)
+	}
+	looked = looked.and("m.id > (SELECT id FROM indexed)")
+	indexed = indexed.and("m.id <= (SELECT id FROM indexed)")
+	indexed = indexed.and("m.id IN (SELECT rowid FROM words WHERE words MATCH ?)", strings.Join(phrases, " AND "))
+	return s.searchBoth(ctx, looked, indexed, q.Limit)
+}
+
+// A where is a condition with the values in it.
+type where struct {
+	text string
+	args []any
+}
+
+func (w where) and(text string, args ...any) where {
+	return where{w.text + " AND " + text, append(slices.Clip(w.args), args...)}
+}
+
+// searchBoth looks through what the index lacks, and asks the index. Both see the
+// same state of the database.
+func (s *SQLite) searchBoth(ctx context.Context, looked, indexed where, limit int) (found []Message, err error) {
+	tx, err := s.read.BeginTx(ctx, &sql.TxOptions{ReadOnly: true})
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback() // it has changed nothing
+	for _, w := range []where{looked, indexed} {
+		if len(found) == limit {
+			break
+		}
+		rows, err := tx.QueryContext(ctx, selectMessage+w.text+" ORDER BY m.id DESC LIMIT ?", append(slices.Clip(w.args), limit-len(found))...)
+		if err != nil {
+			return nil, err
+		}
+		page, err := all(rows, readMessage)
+		if err != nil {
+			return nil, err
+		}
+		found = append(found, page...)
+	}
+	return found, nil
+}
+
+// likeEscaper makes a text mean itself in LIKE.
+var likeEscaper = strings.NewReplacer(`\`, `\\`, `%`, `\%`, `_`, `\_`)
+
+// scopes is the condition for the histories that may be looked into.
+func (s *SQLite) scopes(ctx context.Context, scopes []Scope) (condition string, args []any, err error) {
+	var parts []string
+	for _, scope := range scopes {
+		var id int64
+		err := s.read.QueryRowContext(ctx, "SELECT id FROM targets WHERE name = ?", scope.Target).Scan(&id)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue // nothing was ever said there
+		}
+		if err != nil {
+			return "", nil, err
+		}
+		parts = append(parts, "m.target = ? AND m.rank <= ? AND m.id >= ?")
+		args = append(args, id, scope.Rank, int64(scope.Since))
+	}
+	if len(parts) == 0 {
+		return "", nil, nil
+	}
+	return "(" + strings.Join(parts, " OR ") + ")", args, nil
+}

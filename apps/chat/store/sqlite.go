@@ -1,0 +1,222 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"runtime"
+	"sync"
+	"time"
+
+	"modernc.org/sqlite"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// The result codes of SQLite that something depends on (sqlite.org/rescode.html).
+const (
+	codeCorrupt    = 11
+	codeConstraint = 19
+	codeNotADB     = 26
+	codeMask       = 0xff // without the extension
+)
+
+func sqliteCode(err error) int {
+	var failed *sqlite.Error
+	if errors.As(err, &failed) {
+		return failed.Code() & codeMask
+	}
+	return 0
+}
+
+// A Durability says when Apply returns.
+type Durability string
+
+// The durabilities.
+const (
+	// Commit: what Apply returned for survives the end of the program and of the
+	// machine's power.
+	Commit Durability = "commit"
+	// Relaxed: it survives the end of the program; of the power, all but the last
+	// moments.
+	Relaxed Durability = "relaxed"
+)
+
+// SQLite is a Store in one file, with its write-ahead log beside it.
+type SQLite struct {
+	file  string
+	write *sql.DB // one connection
+	read  *sql.DB
+
+	targets map[string]int64 // Apply's: ids of targets
+
+	indexing sync.Mutex    // held by who feeds the index
+	wake     chan struct{} // something is to be indexed
+	end      context.CancelFunc
+	done     chan struct{} // indexing has ended
+}
+
+// Open opens the database in a file, and makes it if there is none.
+func Open(ctx context.Context, file string, d Durability) (*SQLite, error) {
+	s, err := open(ctx, file, d)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", file, err)
+	}
+	return s, nil
+}
+
+func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
+	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
+		return nil, err
+	}
+	if err := inspect(ctx, file); err != nil {
+		return nil, err
+	}
+	synchronous := "FULL"
+	if d == Relaxed {
+		synchronous = "NORMAL"
+	}
+	write, err := connect(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous("+synchronous+")", "foreign_keys(1)")
+	if err != nil {
+		return nil, err
+	}
+	write.SetMaxOpenConns(1)
+	if err := migrate(ctx, write); err != nil {
+		_ = write.Close() // the other error says more
+		return nil, err
+	}
+	if err := os.Chmod(file, 0o600); err != nil {
+		_ = write.Close()
+		return nil, err
+	}
+	read, err := connect(file, url.Values{"mode": {"ro"}}, "query_only(1)")
+	if err != nil {
+		_ = write.Close()
+		return nil, err
+	}
+	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
+	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	var background context.Context
+	background, s.end = context.WithCancel(context.Background())
+	go s.keepIndexing(background)
+	s.wakeIndexer()
+	return s, nil
+}
+
+// busyTimeout is how long a connection waits for another's lock, in milliseconds.
+const busyTimeout = "busy_timeout(10000)"
+
+func connect(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
+	values["_pragma"] = append(pragmas, busyTimeout)
+	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
+	return sql.Open("sqlite", u.String())
+}
+
+// Close is a method of Store.
+func (s *SQLite) Close() error {
+	s.end()
+	<-s.done
+	return errors.Join(s.read.Close(), s.write.Close())
+}
+
+// Backup writes a copy of the database, as it is now, into a file that must not
+// exist. Reading and writing go on meanwhile.
+func (s *SQLite) Backup(ctx context.Context, file string) error {
+	db, err := connect(s.file, url.Values{"mode": {"rw"}})
+	if err != nil {
+		return err
+	}
+	defer db.Close() // it has changed nothing here
+	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", file); err != nil {
+		return fmt.Errorf("back up to %s: %w", file, err)
+	}
+	return os.Chmod(file, 0o600)
+}
+
+// Check looks for damage, and returns what it found, in words.
+func (s *SQLite) Check(ctx context.Context) (problems []string, err error) {
+	for _, check := range []struct{ query, what string }{
+		{"SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check != 'ok'", "%s"},
+		{"SELECT DISTINCT \"table\" FROM pragma_foreign_key_check", "rows of %s refer to what is gone"},
+		{"SELECT count(*) FROM messages WHERE reply >= id HAVING count(*) > 0", "%s messages reply to later ones"},
+		{"SELECT count(*) FROM messages WHERE target NOT IN (SELECT id FROM targets) HAVING count(*) > 0", "%s messages belong to nothing"},
+		{"SELECT count(*) FROM words WHERE rowid NOT IN (SELECT id FROM messages) HAVING count(*) > 0", "the index has %s messages that are gone"},
+		{"SELECT count(*) FROM messages WHERE text != '' AND id <= (SELECT id FROM indexed) AND id NOT IN (SELECT rowid FROM words) HAVING count(*) > 0",
+			"the index lacks %s messages"},
+	} {
+		rows, err := s.read.QueryContext(ctx, check.query)
+		if err != nil {
+			return problems, err
+		}
+		found, err := all(rows, func(scan func(...any) error) (text string, err error) { return text, scan(&text) })
+		if err != nil {
+			return problems, err
+		}
+		for _, text := range found {
+			problems = append(problems, fmt.Sprintf(check.what, text))
+		}
+	}
+	return problems, nil
+}
+
+// all reads rows one by one.
+func all[T any](rows *sql.Rows, read func(scan func(...any) error) (T, error)) (list []T, err error) {
+	defer rows.Close() // Err says what there is to say
+	for rows.Next() {
+		one, err := read(rows.Scan)
+		if err != nil {
+			return nil, err
+		}
+		list = append(list, one)
+	}
+	return list, rows.Err()
+}
+
+// one reads a single row, whose absence is ErrNotFound.
+func one[T any](row *sql.Row, read func(scan func(...any) error) (T, error)) (T, error) {
+	got, err := read(row.Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ErrNotFound
+	}
+	return got, err
+}
+
+// fold is how names are compared.
+func fold(name string) string { return ircmsg.ASCII.Fold(name) }
+
+// millis is how moments are kept; 0 is the zero time.
+func millis(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.UnixMilli()
+}
+
+func moment(ms int64) time.Time {
+	if ms == 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(ms).UTC()
+}
+
+// encode is for what is kept as a whole and never searched.
+func encode(v any) string {
+	text, err := json.Marshal(v)
+	if err != nil {
+		panic(err) // the types here have nothing that cannot be written
+	}
+	return string(text)
+}
+
+func decode[T any](text string) (v T, err error) {
+	if text == "" {
+		return v, nil
+	}
+	err = json.Unmarshal([]byte(text), &v)
+	return v, err
+}

@@ -1,0 +1,360 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+)
+
+// The flags of a message.
+const (
+	flagBot = 1 << iota
+	flagReaction
+	flagEvent // it is not something said
+)
+
+func flagsOf(m *Message) (flags int) {
+	if m.Bot {
+		flags |= flagBot
+	}
+	if m.Reaction {
+		flags |= flagReaction
+	}
+	if m.isEvent() {
+		flags |= flagEvent
+	}
+	return flags
+}
+
+// isEvent reports whether a message is not something said.
+func (m *Message) isEvent() bool {
+	return m.Command != "PRIVMSG" && m.Command != "NOTICE" && !m.Reaction
+}
+
+// Apply is a method of Store.
+func (s *SQLite) Apply(ctx context.Context, writes []Write) (results []error, err error) {
+	tx, err := s.write.BeginTx(ctx, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer tx.Rollback() // after Commit it has nothing to do
+	t := &transaction{ctx: ctx, tx: tx, store: s, fresh: map[string]int64{}}
+	for i, w := range writes {
+		refused, err := t.apply(w)
+		if err != nil {
+			return nil, err
+		}
+		if refused == nil {
+			continue
+		}
+		if results == nil {
+			results = make([]error, len(writes))
+		}
+		results[i] = refused
+	}
+	if err := t.flush(); err != nil {
+		return nil, err
+	}
+	if err := tx.Commit(); err != nil {
+		return nil, err
+	}
+	for name, id := range t.fresh {
+		s.targets[name] = id
+	}
+	for _, name := range t.stale {
+		delete(s.targets, name)
+	}
+	if t.spoken {
+		s.wakeIndexer()
+	}
+	return results, nil
+}
+
+// A transaction is one call of Apply.
+type transaction struct {
+	ctx    context.Context
+	tx     *sql.Tx
+	store  *SQLite
+	added  []any            // columns of messages that are not inserted yet
+	rows   int              // of these
+	fresh  map[string]int64 // targets that this transaction has found or made
+	stale  []string         // targets that have another name now
+	spoken bool             // there is something to index
+}
+
+// insertAtOnce is how many messages one statement inserts: a statement costs more
+// than a row.
+const insertAtOnce = 50
+
+const messageColumns = "id, target, command, params, source, sender, account, flags, rank, tags, text, joined, reply, edited"
+
+var (
+	insertRow   = "(" + strings.TrimSuffix(strings.Repeat("?,", strings.Count(messageColumns, ",")+1), ",") + ")"
+	insertOne   = "INSERT INTO messages (" + messageColumns + ") VALUES " + insertRow
+	insertBlock = insertOne + strings.Repeat(","+insertRow, insertAtOnce-1)
+)
+
+// apply does one write. refused is about that write alone.
+func (t *transaction) apply(w Write) (refused, err error) {
+	if add, ok := w.(AddMessage); ok {
+		return nil, t.addMessage(&add.Message)
+	}
+	if err := t.flush(); err != nil { // the order of writes is kept
+		return nil, err
+	}
+	err = t.applyOther(w)
+	switch {
+	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists):
+		return err, nil
+	case sqliteCode(err) == codeConstraint:
+		return ErrExists, nil
+	}
+	return nil, err
+}
+
+func (t *transaction) addMessage(m *Message) error {
+	target, err := t.target(m.Target)
+	if err != nil {
+		return err
+	}
+	sender, _, _ := strings.Cut(m.Source, "!")
+	params, joined := "", ""
+	if m.isEvent() {
+		params = encode(m.Params)
+	}
+	if len(m.Joined) > 0 {
+		joined = encode(m.Joined)
+	}
+	t.added = append(t.added, int64(m.ID), target, m.Command, params, m.Source, fold(sender), m.Account,
+		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited))
+	t.rows++
+	t.spoken = t.spoken || m.Text != ""
+	if t.rows < insertAtOnce {
+		return nil
+	}
+	_, err = t.tx.ExecContext(t.ctx, insertBlock, t.added...)
+	t.added, t.rows = t.added[:0], 0
+	return err
+}
+
+// flush inserts the messages that do not fill a block.
+func (t *transaction) flush() error {
+	if t.rows == 0 {
+		return nil
+	}
+	_, err := t.tx.ExecContext(t.ctx, insertOne+strings.Repeat(","+insertRow, t.rows-1), t.added...)
+	t.added, t.rows = t.added[:0], 0
+	return err
+}
+
+// target returns the number of a target, and makes it if there is none.
+func (t *transaction) target(name string) (id int64, err error) {
+	if id, ok := t.fresh[name]; ok {
+		return id, nil
+	}
+	if id, ok := t.store.targets[name]; ok {
+		return id, nil
+	}
+	err = t.tx.QueryRowContext(t.ctx, "SELECT id FROM targets WHERE name = ?", name).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		id, err = t.makeTarget(name)
+	}
+	if err != nil {
+		return 0, err
+	}
+	t.fresh[name] = id
+	return id, nil
+}
+
+func (t *transaction) makeTarget(name string) (int64, error) {
+	made, err := t.tx.ExecContext(t.ctx, "INSERT INTO targets (name) VALUES (?)", name)
+	if err != nil {
+		return 0, err
+	}
+	id, err := made.LastInsertId()
+	if err != nil {
+		return 0, err
+	}
+	a, b, ok := strings.Cut(name, " ")
+	if !ok {
+		return id, nil
+	}
+	return id, t.exec("INSERT OR IGNORE INTO conversations (account, target) VALUES (?, ?), (?, ?)", a, id, b, id)
+}
+
+func (t *transaction) exec(statement string, args ...any) error {
+	_, err := t.tx.ExecContext(t.ctx, statement, args...)
+	return err
+}
+
+// change is exec for a statement that must find something.
+func (t *transaction) change(statement string, args ...any) error {
+	done, err := t.tx.ExecContext(t.ctx, statement, args...)
+	if err != nil {
+		return err
+	}
+	n, err := done.RowsAffected()
+	if err == nil && n == 0 {
+		err = ErrNotFound
+	}
+	return err
+}
+
+func (t *transaction) applyOther(w Write) error {
+	switch w := w.(type) {
+	case EditMessage:
+		return t.editMessage(w)
+	case RemoveMessage:
+		return t.removeMessages("id = ?1 OR reply = ?1 AND flags & ?2 != 0", int64(w.ID), flagReaction)
+	case RemoveBefore:
+		return t.removeBefore(w)
+	case RenameTarget:
+		return t.renameTarget(w)
+	case AddAccount:
+		return t.addAccount(w)
+	case PutAccount:
+		a := w.Account
+		return t.change("UPDATE accounts SET name = ?, created = ?, email = ?, verified = ?, role = ?, suspended = ?, settings = ? WHERE folded = ?",
+			a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings), fold(a.Name))
+	case RemoveAccount:
+		return t.removeAccount(fold(w.Name))
+	case PutCredential:
+		return t.putCredential(w.Credential)
+	case RemoveCredential:
+		return t.change("DELETE FROM credentials WHERE account = ? AND kind = ? AND label = ?", fold(w.Account), w.Kind, w.Label)
+	case TouchCredential:
+		return t.change("UPDATE credentials SET used = ? WHERE account = ? AND kind = ? AND label = ?", millis(w.Used), fold(w.Account), w.Kind, w.Label)
+	case PutChannel:
+		return t.exec("INSERT OR REPLACE INTO channels (folded, name, state) VALUES (?, ?, ?)", fold(w.Channel.Name), w.Channel.Name, encode(w.Channel))
+	case RemoveChannel:
+		return t.change("DELETE FROM channels WHERE folded = ?", fold(w.Name))
+	case PutBan:
+		return t.exec("INSERT OR REPLACE INTO bans (mask, reason, setter, at, until) VALUES (?, ?, ?, ?, ?)",
+			w.Ban.Mask, w.Ban.Reason, w.Ban.By, millis(w.Ban.At), millis(w.Ban.Until))
+	case RemoveBan:
+		return t.change("DELETE FROM bans WHERE mask = ?", w.Mask)
+	case PutPresence:
+		return t.exec("INSERT OR REPLACE INTO presences (account, state) VALUES (?, ?)", fold(w.Presence.Account), encode(w.Presence))
+	case RemovePresence:
+		return t.exec("DELETE FROM presences WHERE account = ?", fold(w.Account))
+	case PutMarker:
+		return t.exec(`INSERT INTO markers (account, target, at) VALUES (?, ?, ?)
+			ON CONFLICT DO UPDATE SET at = max(at, excluded.at)`, fold(w.Marker.Account), w.Marker.Target, millis(w.Marker.At))
+	case PutDatum:
+		if w.Datum.Value == "" {
+			return t.exec("DELETE FROM metadata WHERE owner = ? AND key = ?", w.Datum.Owner, w.Datum.Key)
+		}
+		return t.exec("INSERT OR REPLACE INTO metadata (owner, key, value) VALUES (?, ?, ?)", w.Datum.Owner, w.Datum.Key, w.Datum.Value)
+	case PutUpload:
+		u := w.Upload
+		return t.exec("INSERT OR REPLACE INTO uploads (id, account, target, name, type, size, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+			u.ID, fold(u.Account), u.Target, u.Name, u.Type, u.Size, millis(u.Created), millis(u.Expires))
+	case RemoveUpload:
+		return t.change("DELETE FROM uploads WHERE id = ?", w.ID)
+	case PutSubscription:
+		return t.exec("INSERT OR REPLACE INTO subscriptions (endpoint, account, keys, created) VALUES (?, ?, ?, ?)",
+			w.Subscription.Endpoint, fold(w.Subscription.Account), w.Subscription.Keys, millis(w.Subscription.Created))
+	case RemoveSubscription:
+		return t.exec("DELETE FROM subscriptions WHERE endpoint = ? AND account = ?", w.Endpoint, fold(w.Account))
+	case AddDeed:
+		return t.exec("INSERT INTO deeds (at, by, what, target, detail) VALUES (?, ?, ?, ?, ?)",
+			millis(w.Deed.At), w.Deed.By, w.Deed.What, w.Deed.Target, w.Deed.Detail)
+	}
+	panic("store: an unknown write")
+}
+
+// editMessage changes the text, in the index, too, where it may be already.
+func (t *transaction) editMessage(w EditMessage) error {
+	joined := ""
+	if len(w.Joined) > 0 {
+		joined = encode(w.Joined)
+	}
+	if err := t.change("UPDATE messages SET text = ?, joined = ?, edited = ? WHERE id = ?", w.Text, joined, int64(w.Edited), int64(w.ID)); err != nil {
+		return err
+	}
+	if err := t.exec("DELETE FROM words WHERE rowid = ?", int64(w.ID)); err != nil {
+		return err
+	}
+	return t.exec(`INSERT INTO words (rowid, text) SELECT id, text FROM messages
+		WHERE id = ? AND text != '' AND id <= (SELECT id FROM indexed)`, int64(w.ID))
+}
+
+// removeMessages takes out messages, and their words first.
+func (t *transaction) removeMessages(which string, args ...any) error {
+	if err := t.exec("DELETE FROM words WHERE rowid IN (SELECT id FROM messages WHERE "+which+")", args...); err != nil {
+		return err
+	}
+	return t.change("DELETE FROM messages WHERE "+which, args...)
+}
+
+func (t *transaction) removeBefore(w RemoveBefore) (err error) {
+	if w.Target == "" {
+		err = t.removeMessages("id < ?", int64(w.Before))
+	} else {
+		err = t.removeMessages("target = (SELECT id FROM targets WHERE name = ?) AND id < ?", w.Target, int64(w.Before))
+	}
+	if errors.Is(err, ErrNotFound) {
+		return nil
+	}
+	return err
+}
+
+// renameTarget moves a history. What the new name had before, if anything, is
+// joined with it: IDs are unique.
+func (t *transaction) renameTarget(w RenameTarget) error {
+	to, err := t.target(w.To)
+	if err != nil {
+		return err
+	}
+	return t.exec("UPDATE messages SET target = ? WHERE target = (SELECT id FROM targets WHERE name = ?)", to, w.From)
+}
+
+func (t *transaction) addAccount(w AddAccount) error {
+	a := w.Account
+	if err := t.exec("SAVEPOINT account"); err != nil {
+		return err
+	}
+	err := t.exec("INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+		fold(a.Name), a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
+	for _, c := range w.Credentials {
+		if err != nil {
+			break
+		}
+		c.Account = a.Name
+		err = t.putCredential(c)
+	}
+	if err == nil {
+		return t.exec("RELEASE account")
+	}
+	return errors.Join(err, t.exec("ROLLBACK TO account"), t.exec("RELEASE account"))
+}
+
+func (t *transaction) putCredential(c Credential) error {
+	var there int
+	if err := t.tx.QueryRowContext(t.ctx, "SELECT count(*) FROM accounts WHERE folded = ?", fold(c.Account)).Scan(&there); err != nil {
+		return err
+	}
+	if there == 0 {
+		return ErrNotFound
+	}
+	if c.Created.IsZero() {
+		c.Created = time.Now()
+	}
+	return t.exec(`INSERT INTO credentials (account, kind, label, secret, created, used) VALUES (?, ?, ?, ?, ?, ?)
+		ON CONFLICT (account, kind, label) DO UPDATE SET secret = excluded.secret, created = excluded.created, used = excluded.used`,
+		fold(c.Account), c.Kind, c.Label, c.Secret, millis(c.Created), millis(c.Used))
+}
+
+func (t *transaction) removeAccount(folded string) error {
+	if err := t.change("DELETE FROM accounts WHERE folded = ?", folded); err != nil {
+		return err
+	}
+	for _, table := range []string{"presences", "markers", "uploads", "subscriptions"} {
+		if err := t.exec("DELETE FROM "+table+" WHERE account = ?", folded); err != nil {
+			return err
+		}
+	}
+	return t.exec("DELETE FROM metadata WHERE owner = ?", folded)
+}

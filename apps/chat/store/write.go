@@ -1,0 +1,109 @@
+package store
+
+import "time"
+
+// A Write is one change. The types below are all that there are.
+type Write interface{ isWrite() }
+
+type (
+	// AddMessage puts a message into the history. Its ID must be above all before.
+	AddMessage struct{ Message Message }
+	// EditMessage changes a message's text: ErrNotFound without it.
+	EditMessage struct {
+		ID, Edited ID
+		Text       string
+		Joined     []int
+	}
+	// RemoveMessage takes a message out, and what reacted to it: ErrNotFound
+	// without it.
+	RemoveMessage struct{ ID ID }
+	// RemoveBefore takes out a target's messages below an ID; of all targets for
+	// "".
+	RemoveBefore struct {
+		Target string
+		Before ID
+	}
+	// RenameTarget moves a history to another name.
+	RenameTarget struct{ From, To string }
+
+	// AddAccount makes an account with its credentials: ErrExists if the name is
+	// taken, without regard to case.
+	AddAccount struct {
+		Account     Account
+		Credentials []Credential
+	}
+	// PutAccount changes an account: ErrNotFound without it.
+	PutAccount struct{ Account Account }
+	// RemoveAccount removes an account and what belongs to it, but for what it
+	// said: ErrNotFound without it.
+	RemoveAccount struct{ Name string }
+	// PutCredential adds a credential, or replaces that of the same account, kind
+	// and label: ErrNotFound without the account, ErrExists when another account
+	// has the same certificate or identity.
+	PutCredential struct{ Credential Credential }
+	// RemoveCredential removes one: ErrNotFound without it.
+	RemoveCredential struct {
+		Account string
+		Kind    CredentialKind
+		Label   string
+	}
+	// TouchCredential notes when a credential was used.
+	TouchCredential struct {
+		Account string
+		Kind    CredentialKind
+		Label   string
+		Used    time.Time
+	}
+
+	// PutChannel registers a channel, or changes it.
+	PutChannel struct{ Channel Channel }
+	// RemoveChannel ends a registration: ErrNotFound without it.
+	RemoveChannel struct{ Name string }
+	// PutBan adds a ban, or replaces that of the same mask.
+	PutBan struct{ Ban Ban }
+	// RemoveBan removes one: ErrNotFound without it.
+	RemoveBan struct{ Mask string }
+	// PutPresence keeps a user, or changes it.
+	PutPresence struct{ Presence Presence }
+	// RemovePresence forgets one.
+	RemovePresence struct{ Account string }
+	// PutMarker moves a read marker forward, never back.
+	PutMarker struct{ Marker Marker }
+	// PutDatum sets metadata; an empty value removes the key.
+	PutDatum struct{ Datum Datum }
+	// PutUpload adds or changes a file's description.
+	PutUpload struct{ Upload Upload }
+	// RemoveUpload removes one: ErrNotFound without it.
+	RemoveUpload struct{ ID string }
+	// PutSubscription adds a push subscription, or replaces that of the endpoint.
+	PutSubscription struct{ Subscription Subscription }
+	// RemoveSubscription removes one.
+	RemoveSubscription struct{ Account, Endpoint string }
+	// AddDeed adds to the log of what administrators did.
+	AddDeed struct{ Deed Deed }
+)
+
+func (AddMessage) isWrite()         {}
+func (EditMessage) isWrite()        {}
+func (RemoveMessage) isWrite()      {}
+func (RemoveBefore) isWrite()       {}
+func (RenameTarget) isWrite()       {}
+func (AddAccount) isWrite()         {}
+func (PutAccount) isWrite()         {}
+func (RemoveAccount) isWrite()      {}
+func (PutCredential) isWrite()      {}
+func (RemoveCredential) isWrite()   {}
+func (TouchCredential) isWrite()    {}
+func (PutChannel) isWrite()         {}
+func (RemoveChannel) isWrite()      {}
+func (PutBan) isWrite()             {}
+func (RemoveBan) isWrite()          {}
+func (PutPresence) isWrite()        {}
+func (RemovePresence) isWrite()     {}
+func (PutMarker) isWrite()          {}
+func (PutDatum) isWrite()           {}
+func (PutUpload) isWrite()          {}
+func (RemoveUpload) isWrite()       {}
+func (PutSubscription) isWrite()    {}
+func (RemoveSubscription) isWrite() {}
+func (AddDeed) isWrite()            {}
