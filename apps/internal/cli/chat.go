@@ -2,6 +2,7 @@ package cli
 
 import (
 	"bufio"
+	"cmp"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -251,7 +252,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		MOTD: motd, Icon: k.Server.Icon, STS: policyOf(k.STS),
 		Password:     k.Server.Password != "",
 		Operators:    map[string]hall.Operator{},
-		DefaultModes: &k.Users.ChannelModes,
+		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		RelayMsg:     true,
 		Roleplay:     true,
 		Cloak:        c.cloak(k),
