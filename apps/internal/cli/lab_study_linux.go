@@ -77,7 +77,7 @@ func labStudyCommand() *cobra.Command {
 	flags.BoolVar(&s.full, "full", false, "the deck's own figures: hours")
 	flags.BoolVar(&s.toy, "toy", false, "next to nothing: shows that everything works")
 	flags.StringSliceVar(&s.config.Only, "only", nil, "`names` of experiments, separated by commas (default all)")
-	flags.Var(count(&s.config.Max), "max", "`number` of connections at most (default what the experiment is for, and open files allow)")
+	flags.Var(countFrom1(&s.config.Max), "max", "`number` of connections at most (default what the experiment is for, and open files allow)")
 	flags.StringVar(&s.out, "out", "epi-lab-study", "`directory` for the results")
 	_ = flags.MarkHidden("toy") // fails only for a flag that does not exist
 	cmd.MarkFlagsMutuallyExclusive("quick", "full", "toy")

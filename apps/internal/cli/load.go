@@ -306,7 +306,7 @@ func (e loadEvent) describe() string {
 	if e.Active != e.Conns {
 		fmt.Fprintf(&b, ", %d active", e.Active)
 	}
-	fmt.Fprintf(&b, ", %s%d in flight on each, %s bytes", map[string]string{"open": "at most "}[e.Mode], e.Depth, e.Sizes)
+	fmt.Fprintf(&b, ", %s%d in flight on each, %s", map[string]string{"open": "at most "}[e.Mode], e.Depth, e.Sizes.Bytes())
 	if e.Verify {
 		b.WriteString(", verified")
 	}

@@ -211,8 +211,8 @@ func (c *Config) checkDatagrams(endpoints []endpoint) error {
 		return nil
 	}
 	if largest := c.Sizes.Largest(); largest > mostDatagram || c.Sizes.smallest() < leastDatagram {
-		return fmt.Errorf("messages of %s bytes do not fit %s: a datagram has %d to %d bytes, of which the first %d tell answers apart when some are lost",
-			c.Sizes, c.Targets[i], leastDatagram, mostDatagram, headerSize)
+		return fmt.Errorf("messages of %s do not fit %s: a datagram has %d to %d bytes, of which the first %d tell answers apart when some are lost",
+			c.Sizes.Bytes(), c.Targets[i], leastDatagram, mostDatagram, headerSize)
 	}
 	return nil
 }

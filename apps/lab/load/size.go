@@ -163,6 +163,14 @@ func (s Sizes) smallest() int {
 // String returns s as ParseSizes reads it.
 func (s Sizes) String() string { return s.or(defaultSizes).text }
 
+// Bytes is String with the unit, where it has none.
+func (s Sizes) Bytes() string {
+	if text := s.String(); !strings.Contains(text, "B") {
+		return text + " bytes"
+	}
+	return s.String()
+}
+
 // next draws a size. s is not the zero Sizes.
 func (s *Sizes) next(r *rand.Rand) int {
 	if s.draw == nil {

@@ -52,6 +52,17 @@ func TestParseSizes(t *testing.T) {
 	}
 }
 
+func TestHunt22_SizesHaveOneUnit(t *testing.T) {
+	for text, want := range map[string]string{
+		"64": "64 bytes", "8MiB": "8MiB", "100B": "100B", "uniform:64-1KiB": "uniform:64-1KiB", "uniform:1-100": "uniform:1-100 bytes",
+	} {
+		s, err := ParseSizes(text)
+		if err != nil || s.Bytes() != want {
+			t.Errorf("%s is written as %q, %v, want %q", text, s.Bytes(), err, want)
+		}
+	}
+}
+
 func TestWrongSizes(t *testing.T) {
 	for text, word := range map[string]string{
 		"":                       `""`,

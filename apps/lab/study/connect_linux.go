@@ -23,13 +23,13 @@ func (b *bench) conn() error {
 			Y:       lab.Axis{Label: "time from connect to accepted", Unit: "s"},
 		}, observeGrowth)
 	}()
-	steps := b.fitAll(b.connSteps())
+	steps, connects := b.connSteps()
 	for round := range b.sizes.rounds {
 		for _, kind := range b.backends() {
 			if kind.name == "epoll one-shot" {
 				continue // for a listener that is level with a system call more
 			}
-			if err := b.connOf(kind, steps, round, times); err != nil {
+			if err := b.connOf(kind, steps, connects, round, times); err != nil {
 				return err
 			}
 		}
@@ -41,20 +41,24 @@ func (b *bench) conn() error {
 // to sleep again: it takes about a third of it to look at one.
 const settle = time.Microsecond
 
-// connSteps are the numbers of connections; a higher --max is the last one.
-func (b *bench) connSteps() []int {
-	steps := slices.Clone(b.sizes.conn)
-	if b.cfg.Max > steps[len(steps)-1] {
-		steps = append(steps, b.cfg.Max-b.sizes.connects)
+// connSteps are the numbers of connections that are open, a higher --max being the
+// last one, and how many are opened then, for which there is room.
+func (b *bench) connSteps() (steps []int, connects int) {
+	numbers := slices.Clone(b.sizes.conn)
+	if b.cfg.Max > numbers[len(numbers)-1] {
+		numbers = append(numbers, b.cfg.Max)
 	}
-	return steps
+	connects = b.fit(b.sizes.connects)
+	for _, open := range b.fitAll(numbers) {
+		steps = append(steps, min(open, b.most-connects))
+	}
+	return distinct(steps...), connects
 }
 
-func (b *bench) connOf(kind backend, steps []int, round int, times *chart) error {
+func (b *bench) connOf(kind backend, steps []int, connects, round int, times *chart) error {
 	return b.pair(b.serverCPU(), b.clientCPU(), 0, func(s *session) error {
 		for _, open := range steps {
-			open = min(open, b.most-b.sizes.connects)
-			if open+b.sizes.connects > kind.room() {
+			if open+connects > kind.room() {
 				break
 			}
 			b.progress("round %d of %d: %s, %d connections", round+1, b.sizes.rounds, kind.name, open)
@@ -63,7 +67,7 @@ func (b *bench) connOf(kind backend, steps []int, round int, times *chart) error
 					return err
 				}
 			}
-			took, err := s.accept(kind, b.sizes.connects, b.sizes.pace+time.Duration(open)*settle)
+			took, err := s.accept(kind, connects, b.sizes.pace+time.Duration(open)*settle)
 			if err != nil {
 				return err
 			}

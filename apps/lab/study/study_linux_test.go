@@ -205,6 +205,22 @@ func TestFacts(t *testing.T) {
 	}
 }
 
+// The smallest --max is for one connection: fewer than are opened at each step.
+func TestHunt22_MaxOfOne(t *testing.T) {
+	for _, shape := range shapes {
+		r := runToy(t, Config{Only: []string{shape.name}, Max: 1})
+		for _, e := range r.Experiments {
+			for _, s := range e.Series {
+				for _, p := range s.Points {
+					if strings.Contains(e.X.Label, "connections") && (p.X < 0 || p.X > 1) {
+						t.Errorf("%s, %s has a point at %g %s", e.Name, s.Name, p.X, e.X.Label)
+					}
+				}
+			}
+		}
+	}
+}
+
 func TestMaxBoundsConnectionsAndIsNoted(t *testing.T) {
 	r := runToy(t, Config{Only: []string{"idle"}, Max: 11})
 	e := experimentOf(r, "idle")
