@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"bytes"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -201,6 +202,49 @@ func (c *Conn) Discard(n int) int {
 	c.unread = c.unread[n:]
 	return n
 }
+
+// Take consumes the first n unread bytes, or all when there are fewer, and
+// returns them. They are the caller's, to keep and to change. There is no copy
+// where most of the buffer that holds them is taken, as it is with a long message
+// that Expect has collected. Callbacks only.
+func (c *Conn) Take(n int) []byte {
+	n = max(0, min(n, len(c.unread)))
+	p := c.unread[:n]
+	c.unread = c.unread[n:]
+	if !c.unreadInInbox() {
+		return bytes.Clone(p)
+	}
+	p = c.inbox.Take(&c.loop.pool, n, len(c.unread))
+	c.unread = c.inbox.Bytes()
+	return p
+}
+
+// Expect says that OnData is of no use before n bytes are unread, those counted
+// that are unread now: it is not called until they are, or the stream has ended,
+// and not for Resume either. It holds for one call of OnData. So a long message
+// is collected in one buffer of n bytes, which is taken when the first of them
+// arrive: do not expect what a client must not make you hold. Above
+// Engine.MaxUnread it changes nothing and returns ErrUnreadFull. Callbacks only.
+func (c *Conn) Expect(n int) error {
+	if n > c.loop.cfg.maxUnread {
+		return fmt.Errorf("%w: %d are expected, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread)
+	}
+	if n <= len(c.unread) {
+		n = 0
+	}
+	if c.inbox == nil {
+		if n == 0 {
+			return nil
+		}
+		c.inbox = c.loop.pool.EmptyInbox()
+	}
+	c.inbox.Expect(n)
+	return nil
+}
+
+// unreadInInbox reports whether the unread bytes lie in the inbox, and not in a
+// buffer of the driver.
+func (c *Conn) unreadInInbox() bool { return c.inbox != nil && !c.inbox.Empty() }
 
 // Read consumes unread bytes into p, as io.Reader. It never blocks: when there
 // are none it returns ErrNoData, or io.EOF when the peer has ended the stream.

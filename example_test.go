@@ -8,6 +8,7 @@ import (
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/binary"
 	"fmt"
 	"io"
 	"log"
@@ -216,3 +217,53 @@ func (g *guest) OnData(c *epi.Conn) error {
 }
 
 func (g *guest) OnClose(*epi.Conn, error) {} // it has left the room by itself
+
+// Records of up to a megabyte, each after its length, are kept as they arrive.
+func ExampleConn_Expect() {
+	var e epi.Engine
+	kept := make(chan []byte, 1)
+	ln, err := e.Listen("tcp://127.0.0.1:0", func(*epi.Conn) epi.Handler { return &storage{kept} })
+	if err != nil {
+		log.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- e.Run(ctx) }()
+
+	c, err := net.Dial("tcp", ln.Addr().String())
+	if err != nil {
+		log.Fatal(err)
+	}
+	record := binary.BigEndian.AppendUint32(nil, 1_000_000)
+	record = append(record, bytes.Repeat([]byte("x"), 1_000_000)...)
+	if _, err := c.Write(record); err != nil {
+		log.Fatal(err)
+	}
+	fmt.Println(len(<-kept), "bytes")
+
+	cancel()
+	fmt.Println("run:", <-done)
+	// Output:
+	// 1000000 bytes
+	// run: <nil>
+}
+
+const headerSize = 4
+
+type storage struct{ kept chan []byte }
+
+func (s *storage) OnData(c *epi.Conn) error {
+	for len(c.Unread()) >= headerSize {
+		size := headerSize + int(binary.BigEndian.Uint32(c.Unread()))
+		if len(c.Unread()) < size {
+			return c.Expect(size) // above MaxUnread this is ErrUnreadFull
+		}
+		c.Discard(headerSize)
+		s.keep(c.Take(size - headerSize))
+	}
+	return nil
+}
+
+func (s *storage) keep(record []byte) { s.kept <- record }
+
+func (s *storage) OnClose(*epi.Conn, error) {}

@@ -104,7 +104,8 @@ func TestW11_FrameAboveTheBound(t *testing.T) {
 }
 
 // TestW11_IncompleteFrameWaits looks at loops that hold a hundred pieces of
-// frames: they rest, and nobody calls OnData again.
+// frames: they rest, and nobody calls OnData again, or at all where the length is
+// known.
 func TestW11_IncompleteFrameWaits(t *testing.T) {
 	const conns = 100
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
@@ -122,14 +123,15 @@ func TestW11_IncompleteFrameWaits(t *testing.T) {
 				clients = append(clients, s.Dial())
 			}
 			for i, piece := range []string{string(framed[:half]), string(framed[half : half+1])} {
-				want := int32((i + 1) * conns)
+				most := int32((i + 1) * conns)
+				want := s.Engine.Stats().BytesIn + uint64(conns*len(piece))
 				for _, c := range clients {
 					epitest.Say(t, c, piece)
 				}
-				epitest.WaitUntil(t, "all pieces arrive", func() bool { return calls.Load() >= want })
+				epitest.WaitUntil(t, "all pieces arrive", func() bool { return s.Engine.Stats().BytesIn >= want })
 				epitest.Settled(t, f.name+": the loops", func() uint64 { return s.Engine.Stats().Turns })
-				if n := calls.Load(); n != want {
-					t.Errorf("%s: OnData was called %d times for %d pieces", f.name, n, want)
+				if n := calls.Load(); n > most {
+					t.Errorf("%s: OnData was called %d times for %d pieces", f.name, n, most)
 				}
 			}
 			for _, c := range clients {

@@ -200,12 +200,16 @@ func (c *Conn) callOnData() {
 // keepUnread moves what the handler left out of the driver's buffer.
 func (c *Conn) keepUnread() {
 	switch {
-	case len(c.unread) == 0:
-		c.dropInbox()
-	case c.inbox != nil:
+	case c.inbox == nil && len(c.unread) > 0:
+		c.inbox = c.loop.pool.Inbox(c.unread)
+	case c.inbox == nil:
+	case !c.inbox.Empty():
 		c.inbox.Keep(len(c.unread))
 	default:
-		c.inbox = c.loop.pool.Inbox(c.unread)
+		c.inbox.Append(&c.loop.pool, c.unread)
+	}
+	if len(c.unread) == 0 && c.inbox != nil && !c.inbox.Waits() {
+		c.dropInbox()
 	}
 	c.unread = nil
 }
@@ -224,11 +228,26 @@ func (c *Conn) offerAgain() {
 	if c.state.Load()&(starting|paused|ending) != 0 {
 		return
 	}
-	if c.inbox != nil {
+	if c.inbox != nil && !c.inbox.Waits() {
 		c.unread = c.inbox.Bytes()
 		c.offer()
 	}
 	c.tellEnd()
+}
+
+// offerExpected offers what has arrived of the bytes that the handler expected:
+// there will be no more.
+func (c *Conn) offerExpected() {
+	if c.inbox == nil || !c.inbox.Waits() {
+		return
+	}
+	c.inbox.Expect(0)
+	c.unread = c.inbox.Bytes()
+	if len(c.unread) == 0 {
+		c.dropInbox()
+		return
+	}
+	c.offer()
 }
 
 // adjustReceiving asks the driver for bytes or stops asking, as the state
@@ -420,6 +439,9 @@ func (c *Conn) endReading(cause error) {
 func (c *Conn) tellEnd() {
 	cause := c.endCause
 	if cause == nil || c.state.Load()&(handshaking|paused|ending) != 0 || c.offerDue() {
+		return
+	}
+	if c.offerExpected(); c.state.Load()&(paused|ending) != 0 {
 		return
 	}
 	c.endCause = nil
@@ -717,8 +739,7 @@ func connOf(s driver.Stream) *Conn { return (*Conn)(s.(*stream)) }
 
 func (s *stream) Received(p []byte) {
 	c := (*Conn)(s)
-	c.loop.count.bytesIn.Add(uint64(len(p)))
-	c.touch()
+	c.arrived(len(p))
 	switch {
 	case c.extra == nil:
 		c.received(p)
@@ -731,15 +752,34 @@ func (s *stream) Received(p []byte) {
 	}
 }
 
-// received offers what has arrived for the handler.
+// arrived counts bytes.
+func (c *Conn) arrived(n int) {
+	c.loop.count.bytesIn.Add(uint64(n))
+	c.touch()
+}
+
+// received offers what has arrived for the handler: first what it expects, if it
+// does, and then the rest.
 func (c *Conn) received(p []byte) {
+	for len(p) > 0 {
+		n := len(p)
+		if c.inbox != nil {
+			n = c.inbox.Fitting(n)
+		}
+		c.receivedPart(p[:n])
+		p = p[n:]
+	}
+}
+
+func (c *Conn) receivedPart(p []byte) {
 	st := c.state.Load()
 	if st&ending&^detaching != 0 {
 		return // Close throws away what comes after it
 	}
 	if c.inbox != nil {
 		c.inbox.Append(&c.loop.pool, p)
-		p = c.inbox.Bytes()
+		c.inboxGrew()
+		return
 	}
 	c.unread = p
 	if st&(paused|detaching) != 0 {
@@ -748,6 +788,37 @@ func (c *Conn) received(p []byte) {
 		return
 	}
 	c.offer()
+}
+
+// inboxGrew offers what is in the inbox, unless the handler expects more.
+func (c *Conn) inboxGrew() {
+	if c.state.Load()&(paused|detaching) != 0 {
+		c.adjustReceiving()
+		return
+	}
+	if c.inbox.Waits() {
+		return
+	}
+	c.inbox.Expect(0)
+	c.unread = c.inbox.Bytes()
+	c.offer()
+}
+
+// Room is where what a handler expects is collected, so that it need not be
+// copied there.
+func (s *stream) Room() []byte {
+	c := (*Conn)(s)
+	if c.inbox == nil || c.state.Load()&(handshaking|ending) != 0 || c.extra != nil && c.extra.tls != nil {
+		return nil
+	}
+	return c.inbox.Room(&c.loop.pool)
+}
+
+func (s *stream) Filled(n int) {
+	c := (*Conn)(s)
+	c.arrived(n)
+	c.inbox.Filled(n)
+	c.inboxGrew()
 }
 
 func (s *stream) ReceiveEnded(cause error) {

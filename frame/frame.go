@@ -60,6 +60,15 @@ type Source interface {
 	Discard(n int) int
 }
 
+// An Expecter is a Source that can wait for more bytes at once than the next few
+// that arrive, as *epi.Conn can. A Reader says to it how many the message under
+// way needs, where the Framing knows: they are collected in one buffer, and the
+// Reader is not asked in between.
+type Expecter interface {
+	// Expect asks for n unread bytes. An error means that there cannot be as many.
+	Expect(n int) error
+}
+
 // A Framing says where messages begin and end. It holds no state of any
 // stream: one value serves all connections, at the same time.
 type Framing interface {
@@ -118,13 +127,24 @@ func (r *Reader) Next(src Source) (msg []byte, err error) {
 		}
 		if n > len(data) {
 			r.seen, r.need = len(data), n
-			return nil, ErrIncomplete
+			return nil, r.expect(src, n)
 		}
 		r.take(src, n)
 		if msg != nil {
 			return slices.Clip(msg), nil
 		}
 	}
+}
+
+// expect returns ErrIncomplete, unless src says that n bytes cannot come. That
+// one byte more is needed says nothing about the message.
+func (r *Reader) expect(src Source, n int) error {
+	if e, ok := src.(Expecter); ok && n > r.seen+1 {
+		if err := e.Expect(n); err != nil {
+			return err
+		}
+	}
+	return ErrIncomplete
 }
 
 // Messages iterates over the whole messages in src and takes each out. It ends

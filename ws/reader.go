@@ -23,6 +23,10 @@ const (
 	lastBacklogCheck  = 320 * time.Millisecond
 )
 
+// trust is how many times what has arrived of a frame there may be room for: the
+// peer has only announced the rest.
+const trust = 16
+
 // A message is one of which a part has arrived. Frames that lie whole in the
 // unread bytes and are messages by themselves need none.
 type message struct {
@@ -235,6 +239,9 @@ func (c *Conn) take(p []byte) error {
 	p = p[:min(int64(len(p)), m.left)]
 	if !c.with.client {
 		ws.Cipher(p, m.mask, m.masked)
+	}
+	if int64(len(p))*trust >= m.left {
+		m.buf = slices.Grow(m.buf, int(m.left))
 	}
 	m.buf = append(m.buf, p...)
 	m.left -= int64(len(p))

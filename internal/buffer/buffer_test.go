@@ -33,7 +33,7 @@ func TestPoolRetainsBoundedBytes(t *testing.T) {
 
 func TestPoolIgnoresForeignBuffers(t *testing.T) {
 	var p Pool
-	for _, b := range [][]byte{nil, make([]byte, 0, 100), make([]byte, 0, 700), make([]byte, 0, 2*MaxPooled)} {
+	for _, b := range [][]byte{nil, make([]byte, 0, 100), make([]byte, 0, 700), make([]byte, 0, 2*retainBytes)} {
 		p.Put(b)
 	}
 	if p.retained != 0 {
@@ -148,5 +148,93 @@ func TestInboxModel(t *testing.T) {
 			}
 		}
 		p.PutInbox(in)
+	}
+}
+
+// An inbox that knows what is to come makes room for it once, and no more.
+func TestInboxExpects(t *testing.T) {
+	const size = 300_000
+	var p Pool
+	in := p.EmptyInbox()
+	in.Expect(size)
+	in.Append(&p, []byte("header"))
+	first := &in.Bytes()[0]
+	for len(in.Bytes()) < size/2 {
+		in.Append(&p, make([]byte, 1000))
+	}
+	for in.Waits() {
+		room := in.Room(&p)
+		if fits := in.Fitting(2 * size); fits != size-len(in.Bytes()) {
+			t.Fatalf("%d bytes fit where %d are missing", fits, size-len(in.Bytes()))
+		}
+		if room == nil {
+			in.Append(&p, make([]byte, size-len(in.Bytes())))
+			break
+		}
+		n := min(len(room), 7000)
+		copy(room, bytes.Repeat([]byte{7}, n))
+		in.Filled(n)
+	}
+	if n := len(in.Bytes()); n != size || cap(in.base) != size || &in.Bytes()[0] != first {
+		t.Errorf("%d bytes in a buffer of %d, want %d in the first buffer", n, cap(in.base), size)
+	}
+	if in.Waits() || in.Room(&p) != nil {
+		t.Error("it waits for more")
+	}
+	in.Expect(0)
+	in.Append(&p, []byte("next"))
+	if n := len(in.Bytes()); n != size+4 {
+		t.Errorf("%d bytes", n)
+	}
+}
+
+// What is most of a buffer is given away with it, other parts are copied.
+func TestInboxTake(t *testing.T) {
+	var p Pool
+	body := bytes.Repeat([]byte{1}, 100_000)
+	in := p.EmptyInbox()
+	in.Expect(len(body) + 4)
+	in.Append(&p, []byte("head"))
+	in.Append(&p, body[:len(body)-8])
+	in.Append(&p, []byte("next one"))
+	first := &in.base[4]
+	taken := in.Take(&p, len(body)-8, len("next one"))
+	if !bytes.Equal(taken, body[8:]) || cap(taken) != len(taken) || &taken[0] != first {
+		t.Errorf("%d bytes were taken, or copied", len(taken))
+	}
+	small := in.Take(&p, 4, len(" one"))
+	if string(small) != "next" || string(in.Bytes()) != " one" {
+		t.Errorf("took %q, %q is left", small, in.Bytes())
+	}
+	if last := in.Take(&p, 4, 0); string(last) != " one" || len(in.Bytes()) != 0 {
+		t.Errorf("took %q, %q is left", last, in.Bytes())
+	}
+}
+
+// TestPoolUsesLargeBuffersAgain keeps a few of those put back last.
+func TestPoolUsesLargeBuffersAgain(t *testing.T) {
+	var p Pool
+	b := p.Get(300_000)
+	if cap(b) != 300_000 {
+		t.Errorf("a capacity of %d", cap(b))
+	}
+	p.Put(b)
+	if again := p.Get(200_000); &again[:1][0] != &b[:1][0] {
+		t.Error("it is not used again")
+	}
+	p.Put(b)
+	if c := p.Get(100_000); cap(c) != 100_000 {
+		t.Errorf("a buffer of %d bytes for 100,000", cap(c))
+	}
+	for range 100 {
+		p.Put(make([]byte, 0, 1<<20))
+		if p.retained > retainBytes || len(p.large) > retainLarge {
+			t.Fatalf("the pool keeps %d bytes in %d large buffers", p.retained, len(p.large))
+		}
+	}
+	before := p.retained
+	p.Put(make([]byte, 0, 2*retainBytes))
+	if p.retained != before {
+		t.Errorf("the pool keeps %d bytes after %d", p.retained, before)
 	}
 }

@@ -5,6 +5,7 @@ package buffer
 
 import (
 	"math/bits"
+	"slices"
 	"sync"
 )
 
@@ -13,8 +14,12 @@ const (
 	maxShift = 16 // 64 KiB: one read
 	classes  = maxShift - minShift + 1
 
-	// MaxPooled is the capacity of the largest buffer that a Pool keeps.
+	// MaxPooled is the capacity of the largest buffer of a class.
 	MaxPooled = 1 << maxShift
+
+	// retainLarge bounds how many larger buffers a Pool keeps: looking through
+	// them takes less time than clearing a new one.
+	retainLarge = 8
 
 	// retainBytes bounds what a Pool keeps for reuse, so that a burst does not
 	// hold its memory for ever.
@@ -24,22 +29,23 @@ const (
 )
 
 // A Pool recycles buffers whose capacities are powers of two between 512 bytes
-// and MaxPooled. The zero value is ready. All methods may be called from any
+// and MaxPooled, and a few larger ones. The zero value is ready. All methods may be called from any
 // goroutine. Unlike a sync.Pool it keeps what it has across garbage
 // collections and under the race detector, up to a fixed number of bytes.
 type Pool struct {
 	mu       sync.Mutex
 	free     [classes][][]byte // guarded by mu
-	retained int               // guarded by mu; bytes in free
+	large    [][]byte          // guarded by mu; of more than MaxPooled bytes
+	retained int               // guarded by mu; bytes in free and large
 	queues   []*Queue          // guarded by mu
 	inboxes  []*Inbox          // guarded by mu
 }
 
-// Get returns a buffer of length 0 and a capacity of at least n bytes. More
-// than MaxPooled bytes are allocated as they are and not kept by Put.
+// Get returns a buffer of length 0 and a capacity of at least n bytes. For more
+// than MaxPooled bytes it has at most twice as many.
 func (p *Pool) Get(n int) []byte {
 	if n > MaxPooled {
-		return make([]byte, 0, n)
+		return p.getLarge(n)
 	}
 	class := classOf(n)
 	p.mu.Lock()
@@ -56,6 +62,22 @@ func (p *Pool) Get(n int) []byte {
 	return buf
 }
 
+// getLarge returns one that was put back, if it is not much too large, or else
+// one of exactly n bytes.
+func (p *Pool) getLarge(n int) []byte {
+	p.mu.Lock()
+	for i, buf := range p.large {
+		if cap(buf) >= n && cap(buf)/2 <= n {
+			p.large = slices.Delete(p.large, i, i+1)
+			p.retained -= cap(buf)
+			p.mu.Unlock()
+			return buf
+		}
+	}
+	p.mu.Unlock()
+	return make([]byte, 0, n)
+}
+
 // Put gives back a buffer of Get. The caller must not touch it afterwards.
 func (p *Pool) Put(buf []byte) {
 	p.mu.Lock()
@@ -66,12 +88,34 @@ func (p *Pool) Put(buf []byte) {
 // put is Put for those who hold mu.
 func (p *Pool) put(buf []byte) {
 	size := cap(buf)
-	if size < 1<<minShift || size > MaxPooled || size&(size-1) != 0 || p.retained+size > retainBytes {
+	if size > MaxPooled {
+		p.putLarge(buf)
+		return
+	}
+	if size < 1<<minShift || size&(size-1) != 0 || p.retained+size > retainBytes {
 		return
 	}
 	class := classOf(size)
 	p.free[class] = append(p.free[class], buf[:0])
 	p.retained += size
+}
+
+// putLarge keeps buf, if need be instead of those that were put back first: the
+// next message is more likely to be as long as the last ones. The caller holds mu.
+func (p *Pool) putLarge(buf []byte) {
+	others := p.retained
+	for _, b := range p.large {
+		others -= cap(b)
+	}
+	if others+cap(buf) > retainBytes {
+		return
+	}
+	for len(p.large) == retainLarge || p.retained+cap(buf) > retainBytes {
+		p.retained -= cap(p.large[0])
+		p.large = slices.Delete(p.large, 0, 1)
+	}
+	p.large = append(p.large, buf[:0])
+	p.retained += cap(buf)
 }
 
 // classOf returns the smallest class whose buffers hold n bytes.
@@ -102,14 +146,19 @@ func (p *Pool) PutQueue(q *Queue) {
 
 // Inbox returns an Inbox that holds a copy of data; give it back with PutInbox.
 func (p *Pool) Inbox(data []byte) *Inbox {
-	p.mu.Lock()
-	in := pop(&p.inboxes)
-	p.mu.Unlock()
-	if in == nil {
-		in = &Inbox{}
-	}
+	in := p.EmptyInbox()
 	in.Append(p, data)
 	return in
+}
+
+// EmptyInbox returns an Inbox that holds nothing; give it back with PutInbox.
+func (p *Pool) EmptyInbox() *Inbox {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if in := pop(&p.inboxes); in != nil {
+		return in
+	}
+	return &Inbox{}
 }
 
 // PutInbox releases what in holds and keeps in for reuse.

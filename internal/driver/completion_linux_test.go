@@ -75,6 +75,10 @@ func (st *testStream) check(what string) {
 	}
 }
 
+func (st *testStream) Room() []byte { return nil }
+
+func (st *testStream) Filled(int) { panic("there is no room") }
+
 func (st *testStream) Received(p []byte) {
 	st.check("Received")
 	if !st.wants || st.ended || len(p) == 0 {

@@ -84,6 +84,14 @@ type Stream interface {
 	// and gone when the method returns. It is called only while receiving.
 	Received(p []byte)
 
+	// Room returns where the next bytes may be put, for Filled, or nil. It is an
+	// offer, for bytes that would otherwise be copied there in Received, and
+	// stands until another method of the stream or of its driver is called.
+	Room() []byte
+
+	// Filled is Received for n bytes that lie in Room.
+	Filled(n int)
+
 	// ReceiveEnded follows the last Received: with io.EOF when the peer has
 	// shut down its writing half, else with the error that broke the
 	// connection. Receiving is then off for good.

@@ -255,6 +255,10 @@ func (d *readiness) progress(s *Socket, ready poll.Mask) {
 	}
 }
 
+// directRead is the size of one read into the room of a stream, where there is
+// no buffer to be kept small.
+const directRead = 256 << 10
+
 // receive reads and reports until there is nothing left, the budget is spent
 // or the engine has had enough. A short read ends it without another call that
 // would only say EAGAIN: more bytes make a new event (epoll(7)).
@@ -265,7 +269,11 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 			d.list(s)
 			return
 		}
-		room := buf[:min(len(buf), budget)]
+		room, direct := buf, false
+		if r := s.Stream.Room(); r != nil {
+			room, direct = r[:min(len(r), directRead)], true
+		}
+		room = room[:min(len(room), budget)]
 		d.counters.Reads.Add(1)
 		n, err := sock.Read(int(s.Handle), room)
 		if err == unix.EAGAIN && s.flags&drain != 0 && !again {
@@ -279,6 +287,10 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 		budget -= n
 		if n < len(room) && s.flags&drain == 0 {
 			s.flags &^= mayRead
+		}
+		if direct {
+			s.Stream.Filled(n)
+			continue
 		}
 		s.Stream.Received(room[:n])
 	}
