@@ -114,12 +114,11 @@ type Throttle struct {
 
 // Users is what new users and channels are like.
 type Users struct {
-	Host          string   `toml:"host"`
-	CloakSecret   string   `toml:"cloak-secret"`
-	Modes         string   `toml:"modes"`
-	ChannelModes  string   `toml:"channel-modes"`
-	OperatorsOnly bool     `toml:"operators-only"`
-	Scripts       []string `toml:"scripts"`
+	Host         string `toml:"host"`
+	CloakSecret  string `toml:"cloak-secret"`
+	Modes        string `toml:"modes"`
+	ChannelModes string `toml:"channel-modes"`
+	UnicodeNicks bool   `toml:"unicode-nicks"`
 }
 
 // Passwords is how the server hashes passwords.
@@ -401,6 +400,7 @@ func (c *Config) check() error {
 		{"throttle.bytes-rate", c.Throttle.BytesRate >= 0, "it cannot be negative; 0 is no limit"},
 		{"throttle.bytes-burst", c.Throttle.BytesBurst >= 8192, "it must be at least 8192, which one line with tags can have"},
 		{"users.host", slices.Contains([]string{"full", "cloak", "none"}, c.Users.Host), "it must be full, cloak or none"},
+		{"users.modes", strings.Trim(c.Users.Modes, "BgiRTw") == "", "it must be letters of BgiRTw"},
 		{"passwords.cost", c.Passwords.Cost == 0 || within(c.Passwords.Cost, 4, 15), "it must be 0 or from 4 to 15"},
 	} {
 		if !rule.ok {

@@ -96,6 +96,8 @@ func (d *desk) applyOne(e *hall.Event) {
 	d.applying = true
 	d.hall.Apply(e)
 	d.applying = false
+	d.server.counts.users.Store(int64(d.hall.Users()))
+	d.server.counts.channels.Store(int64(d.hall.Channels()))
 }
 
 func (d *desk) recover(e *hall.Event) {

@@ -38,6 +38,7 @@ type session struct {
 	paused     bool // its bucket is empty, or the hall has too much to do
 	told       bool // the hall knows that it has ended, or has ended it
 	shed       bool // its queue was full
+	parted     bool // the last word was said
 
 	mark    uint64   // the last delivery that it got, or was left out of
 	pending [][]byte // what leaves at the end of the turn
@@ -360,7 +361,8 @@ func closeReason(err error) string {
 
 // farewell is the last word when the server ends.
 func (se *session) farewell() {
-	if !se.told {
+	if !se.told && !se.parted {
+		se.parted = true
 		se.write([]byte("ERROR :Closing Link: Server shutting down\r\n"))
 		se.flush()
 	}

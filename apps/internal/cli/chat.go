@@ -253,6 +253,8 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		Password:     k.Server.Password != "",
 		Operators:    map[string]hall.Operator{},
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
+		UserModes:    k.Users.Modes,
+		UnicodeNicks: k.Users.UnicodeNicks,
 		RelayMsg:     true,
 		Roleplay:     true,
 		Cloak:        c.cloak(k),
