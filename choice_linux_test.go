@@ -87,11 +87,11 @@ func TestDriver_UringForbidden(t *testing.T) {
 	}{
 		{unix.EPERM, "seccomp"},
 		{unix.ENOSYS, "seccomp"},
-		{unix.ENOMEM, "ulimit -l"},
+		{unix.ENOMEM, "KiB"},
 		{unix.EINVAL, "Linux 6.1"},
 	} {
 		t.Run(tc.errno.Error(), func(t *testing.T) {
-			c := epitest.StartChild(t, "forbidden", strconv.Itoa(int(tc.errno)))
+			c := epitest.StartChild(t, "forbidden", "setup", strconv.Itoa(int(tc.errno)))
 			var found []string // of auto: driver, reason, echo; of uring: its error
 			if err := json.Unmarshal([]byte(c.Hear()), &found); err != nil {
 				t.Fatal(err)
@@ -107,14 +107,54 @@ func TestDriver_UringForbidden(t *testing.T) {
 	}
 }
 
-// forbiddenRole forbids io_uring_setup to itself and tells what becomes of an
-// engine.
+// TestHunt03_AutoServesWithoutMoreRings runs where the kernel has given a ring,
+// and then gives none, or no buffers for it.
+func TestHunt03_AutoServesWithoutMoreRings(t *testing.T) {
+	if why := epitest.UringMissing(); why != "" {
+		t.Skip(why)
+	}
+	for _, call := range []string{"setup", "register"} {
+		for _, errno := range []unix.Errno{unix.ENOMEM, unix.ENOSYS, unix.EPERM, unix.EMFILE} {
+			t.Run(call+"/"+unix.ErrnoName(errno), func(t *testing.T) {
+				c := epitest.StartChild(t, "forbidden", call, strconv.Itoa(int(errno)), "later")
+				var found []string // as in TestDriver_UringForbidden
+				if err := json.Unmarshal([]byte(c.Hear()), &found); err != nil {
+					t.Fatal(err)
+				}
+				c.End()
+				if found[0] != "epoll-edge" || !strings.Contains(found[1], errno.Error()) || found[2] != "hello" {
+					t.Errorf("auto has chosen %s: %q and echoes %q", found[0], found[1], found[2])
+				}
+				if !strings.Contains(found[3], "make loop 1 of ") || !strings.Contains(found[3], errno.Error()) {
+					t.Errorf("the error of the uring driver is %q", found[3])
+				}
+				const limit = "of which all programs of this user may have 64 KiB together (RLIMIT_MEMLOCK): raise the limit"
+				if errno == unix.ENOMEM && !strings.Contains(found[3], limit) {
+					t.Errorf("the error of the uring driver is %q, without the limit", found[3])
+				}
+			})
+		}
+	}
+}
+
+// forbiddenRole forbids a system call of io_uring to itself, from the start or
+// after an engine has had its rings, and tells what becomes of an engine.
 func forbiddenRole(args []string) error {
-	errno, err := strconv.Atoi(args[0])
+	errno, err := strconv.Atoi(args[1])
 	if err != nil {
 		return err
 	}
-	if err := forbid(unix.SYS_IO_URING_SETUP, unix.Errno(errno)); err != nil {
+	if len(args) > 2 {
+		if _, err := echoOnce(&epi.Engine{Driver: epi.DriverUring, Logger: epitest.NoLog()}, "hello"); err != nil {
+			return err
+		}
+		limit := unix.Rlimit{Cur: 64 << 10, Max: 64 << 10}
+		if err := unix.Setrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil {
+			return err
+		}
+	}
+	call := map[string]uint32{"setup": unix.SYS_IO_URING_SETUP, "register": unix.SYS_IO_URING_REGISTER}[args[0]]
+	if err := forbid(call, unix.Errno(errno)); err != nil {
 		return err
 	}
 	e := epi.Engine{Logger: epitest.NoLog()}

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"runtime"
+	"syscall"
 	"time"
 
 	"github.com/epinet/epi/internal/driver"
@@ -130,6 +131,7 @@ const (
 type config struct {
 	loops, workers            int
 	backend                   poll.Backend
+	auto                      bool // backend was chosen by the engine
 	trigger                   driver.Trigger
 	reason                    string // why this driver was chosen
 	wait                      WaitPolicy
@@ -238,6 +240,7 @@ func (e *Engine) resolve() (*config, error) {
 func (c *config) choose(d Driver, t Trigger, lock Choice) error {
 	switch d {
 	case DriverAuto:
+		c.auto = true
 		c.backend, c.reason = c.best(t, lock)
 	case DriverSelect, DriverPoll, DriverEpoll, DriverUring, DriverPortable:
 		c.backend, c.reason = poll.Backend(d), "as asked for"
@@ -289,6 +292,28 @@ func (c *config) chooseUring(t Trigger, lock Choice) error {
 		return fmt.Errorf("epi: the uring driver cannot be had; choose auto or epoll: %w", err)
 	}
 	return nil
+}
+
+// leastEvents is how many events a wait can have at least where memory for the
+// rings is short: they are sized by it.
+const leastEvents = 16
+
+// takeLess answers that the loops could not be made: it changes the configuration
+// to one that needs less, and reports whether there is any. The rings of io_uring
+// count for what all programs of the user may lock; and that the kernel has given
+// one ring does not say that it gives another.
+func (c *config) takeLess(err error) bool {
+	switch {
+	case c.backend != driver.Uring:
+		return false
+	case errors.Is(err, syscall.ENOMEM) && c.maxEvents > leastEvents:
+		c.maxEvents = max(c.maxEvents/4, leastEvents)
+		return true
+	case !c.auto:
+		return false
+	}
+	c.backend, c.trigger, c.reason = poll.BackendEpoll, driver.Edge, "no io_uring: "+err.Error()
+	return true
 }
 
 func choosePortable(t Trigger) error {

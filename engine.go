@@ -205,11 +205,35 @@ func (e *Engine) makeLoops() error {
 	if cfg.workers > 0 {
 		e.workers = newWorkerPool()
 	}
-	for id := range cfg.loops {
+	for asked := cfg.maxEvents; ; {
+		err := e.tryLoops()
+		if err == nil {
+			return nil
+		}
+		if !cfg.takeLess(err) {
+			e.free()
+			return fmt.Errorf("epi: %w", err)
+		}
+		if cfg.backend != driver.Uring {
+			cfg.maxEvents = asked
+		}
+		cfg.log.Info("the loops are made with less", "driver", cfg.driverName(), "maxEvents", cfg.maxEvents, "error", err)
+		time.Sleep(ringPause)
+	}
+}
+
+// ringPause is how long the kernel may need to give back the memory of a ring that
+// was closed: it does so in the background, within milliseconds.
+const ringPause = 50 * time.Millisecond
+
+// tryLoops makes the loops, or none.
+func (e *Engine) tryLoops() error {
+	for id := range e.cfg.loops {
 		l, err := newLoop(e, id)
 		if err != nil {
-			e.free()
-			return fmt.Errorf("epi: make loop %d of %d: %w", id+1, cfg.loops, err)
+			e.freeLoops()
+			e.loops = nil
+			return fmt.Errorf("make loop %d of %d: %w", id+1, e.cfg.loops, err)
 		}
 		e.loops = append(e.loops, l)
 	}
@@ -223,13 +247,17 @@ func startRuntimePoller() { time.AfterFunc(time.Hour, func() {}).Stop() }
 
 // free gives back what makeLoops opened.
 func (e *Engine) free() {
+	e.freeLoops()
+	e.shared.Close()
+	e.cancel()
+}
+
+func (e *Engine) freeLoops() {
 	for _, l := range e.loops {
 		if err := l.free(); err != nil {
 			e.cfg.log.Error("freeing a loop failed", "loop", l.id, "error", err)
 		}
 	}
-	e.shared.Close()
-	e.cancel()
 }
 
 // Run serves until ctx ends, then drains: listeners close, every connection is

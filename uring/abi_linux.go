@@ -121,6 +121,7 @@ const (
 	featExtArg       FeatureBits = 1 << 8
 	featBundle       FeatureBits = 1 << 14
 	featMinTimeout   FeatureBits = 1 << 15
+	featNoIowait     FeatureBits = 1 << 17
 )
 
 // flags of io_uring_enter.
@@ -128,6 +129,7 @@ const (
 	enterGetEvents      = 1 << 0
 	enterExtArg         = 1 << 3
 	enterRegisteredRing = 1 << 4
+	enterNoIowait       = 1 << 7
 )
 
 // flags in the submission queue that the kernel sets.

@@ -75,6 +75,9 @@ func (r *Ring) newBuffers(group uint16, count, size int, incremental bool) (*Buf
 		arg.flags = bufferRingIncremental
 	}
 	if _, err := r.register(registerBufferRing, unsafe.Pointer(&arg), 1); err != nil {
+		if errors.Is(err, unix.ENOMEM) {
+			err = fmt.Errorf("%w: %s", err, explainMemory("their ring", len(b.ring)))
+		}
 		return nil, errors.Join(fmt.Errorf("uring: register %d buffers as group %d: %w", count, group, err), b.unmap())
 	}
 	r.buffers = append(r.buffers, b)

@@ -110,3 +110,26 @@ func TestPublishedTailLeavesTheFirstBufferAsItIs(t *testing.T) {
 		}
 	}
 }
+
+// TestHunt26_WaitingIsNoWaitForADisk: a thread that waits for a ring with something
+// under way would otherwise make its CPU look as if it waited for a disk.
+func TestHunt26_WaitingIsNoWaitForADisk(t *testing.T) {
+	r, err := New(Config{Entries: 8})
+	if err != nil {
+		t.Skip(err)
+	}
+	defer func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
+	if r.features&featNoIowait == 0 {
+		t.Skip("the kernel does not have IORING_ENTER_NO_IOWAIT, which came with Linux 6.15")
+	}
+	if r.waitBits&enterNoIowait == 0 {
+		t.Error("calls that wait do not say so")
+	}
+	if err := r.Wait(1, 0); err != nil {
+		t.Errorf("the kernel refuses it: %v", err)
+	}
+}

@@ -78,7 +78,7 @@ func (r *Ring) wait(count int, timeout time.Duration) error {
 	}
 	for {
 		n, _, errno := unix.Syscall6(unix.SYS_IO_URING_ENTER, uintptr(r.enterFD), r.publish(), uintptr(count),
-			enterGetEvents|enterExtArg|r.enterBit, uintptr(unsafe.Pointer(&r.arg)), unsafe.Sizeof(r.arg))
+			r.waitBits|r.enterBit, uintptr(unsafe.Pointer(&r.arg)), unsafe.Sizeof(r.arg))
 		if errno == unix.EINTR || errno == unix.ETIME {
 			return nil
 		}

@@ -11,8 +11,8 @@ import (
 // allowCalls is the remedy for filters.
 const allowCalls = "as those of containers do: allow io_uring_setup, io_uring_enter and io_uring_register in its profile"
 
-// explainSetup says why there can be no ring, and the remedy.
-func explainSetup(errno unix.Errno) error {
+// explainSetup says why there can be no ring of size bytes, and the remedy.
+func explainSetup(errno unix.Errno, size int) error {
 	var why string
 	switch errno {
 	case unix.ENOSYS:
@@ -23,7 +23,7 @@ func explainSetup(errno unix.Errno) error {
 	case unix.EINVAL:
 		why = "the kernel is too old: Linux 6.1 has all that is needed"
 	case unix.ENOMEM:
-		why = "too little memory, or too little that may be locked: raise the limit (ulimit -l)"
+		why = explainMemory("the ring", size)
 	case unix.EMFILE, unix.ENFILE:
 		why = "no descriptor is left: raise the limit of open files (ulimit -n)"
 	default:
@@ -31,6 +31,20 @@ func explainSetup(errno unix.Errno) error {
 	}
 	return fmt.Errorf("uring: %w: %s", os.NewSyscallError("io_uring_setup", errno), why)
 }
+
+// explainMemory says that there is no memory for what, of size bytes. Rings count
+// for what the user may lock, unless it may lock all (CAP_IPC_LOCK).
+func explainMemory(what string, size int) string {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
+		return fmt.Sprintf("there is no memory for %s, which needs %d KiB", what, kib(size))
+	}
+	return fmt.Sprintf("%s needs %d KiB of memory that may be locked, of which all programs of this user may have %d KiB together (RLIMIT_MEMLOCK): "+
+		"raise the limit (ulimit -l, LimitMEMLOCK= of systemd), or ask for fewer or smaller rings", what, kib(size), limit.Cur>>10)
+}
+
+// kib rounds up.
+func kib(n int) int { return (n + 1<<10 - 1) >> 10 }
 
 // explainForbidden tells the administrator's switch, whose text it gets
 // (kernel.io_uring_disabled), from a filter.

@@ -17,12 +17,12 @@ func TestSetupErrorsNameTheRemedy(t *testing.T) {
 		{unix.EPERM, "allow"},
 		{unix.EACCES, "allow"},
 		{unix.EINVAL, "Linux 6.1"},
-		{unix.ENOMEM, "ulimit -l"},
+		{unix.ENOMEM, "needs 84 KiB"},
 		{unix.EMFILE, "ulimit -n"},
 		{unix.ENFILE, "ulimit -n"},
 		{unix.EFAULT, "io_uring_setup"}, // nothing is known about it
 	} {
-		err := explainSetup(row.errno)
+		err := explainSetup(row.errno, 84<<10)
 		if !errors.Is(err, row.errno) {
 			t.Errorf("%v is not %v", err, row.errno)
 		}

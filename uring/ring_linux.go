@@ -55,6 +55,11 @@ func (c *Config) complete() error {
 	return nil
 }
 
+// size is how much memory the kernel takes for the queues, about.
+func (c *Config) size() int {
+	return c.Entries*(int(unsafe.Sizeof(SQE{}))+4) + c.CQEntries*int(unsafe.Sizeof(CQE{}))
+}
+
 func powerOfTwo(n, least, most int) bool { return n >= least && n <= most && n&(n-1) == 0 }
 
 // A Ring is one io_uring instance. Its methods are for the goroutine, or with
@@ -63,7 +68,8 @@ type Ring struct {
 	fd       int // of the ring; noDescriptor when it was closed
 	enterFD  int // what io_uring_enter is called with: fd, or an index after RegisterRing
 	enterBit uintptr
-	thread   int // that called RegisterRing: the index is valid there alone
+	waitBits uintptr // flags of the calls that wait
+	thread   int     // that called RegisterRing: the index is valid there alone
 	features FeatureBits
 
 	sqHead  *uint32 // the kernel's; entries before it were taken
@@ -97,9 +103,13 @@ func New(c Config) (*Ring, error) {
 	p := params{flags: c.Setup | setupCQSize, cqEntries: uint32(c.CQEntries)}
 	fd, _, errno := unix.Syscall(unix.SYS_IO_URING_SETUP, uintptr(c.Entries), uintptr(unsafe.Pointer(&p)), 0)
 	if errno != 0 {
-		return nil, explainSetup(errno)
+		return nil, explainSetup(errno, c.size())
 	}
 	r := &Ring{fd: int(fd), enterFD: int(fd), features: p.features}
+	r.waitBits = enterGetEvents | enterExtArg
+	if r.features&featNoIowait != 0 {
+		r.waitBits |= enterNoIowait // who waits for a network does not wait for a disk (6.15)
+	}
 	if err := r.open(&p); err != nil {
 		return nil, errors.Join(err, r.free())
 	}
