@@ -23,7 +23,8 @@ import (
 )
 
 const loadHelp = `Make load for echo servers and measure what comes back. Targets are
-tcp://, tls://, ws://, wss://, udp://, unix:// and unixgram:// addresses.
+tcp://, tls://, ws://, wss://, udp://, unix:// and unixgram:// addresses; irc://,
+ircs://, irc+ws:// and irc+wss:// are IRC servers.
 
 In a closed loop each connection has --depth messages in flight: an answer lets
 the next one go. With --rate the loop is open: messages are due at a constant
@@ -33,6 +34,13 @@ server that stalls cannot hide it.
 A datagram that is not answered within --lost-after is counted as lost, and
 another takes its place; that is no error unless none was answered. Certificates
 are checked: --ca, --fingerprint and --insecure say what to accept.
+
+Clients of an IRC server register and are spread over --channels. What they say
+goes to their channel; each line that a member gets is a delivery, the unit of
+all figures, and latency is the time until that member has it. In a closed loop
+the next message goes when the last member has the one before (--await last), or
+the sender its own copy (--await echo). Each sender numbers its lines: those that
+are lost or out of order are errors.
 
 The targets must be on this machine's loopback, unless --allow-remote is given.
 An interrupt ends the run early; what was measured so far is told and marked.
@@ -45,6 +53,7 @@ const loadExample = `  epi load tcp://127.0.0.1:7000
   epi load --fingerprint 9f:86:...:08 tls://127.0.0.1:7443
   epi load --ca ca.pem wss://localhost:8443/chat
   epi load --depth 4 udp://127.0.0.1:7000
+  epi load --conns 1000 --channels 10 irc://127.0.0.1:6667
   epi load --rate 20000 --duration 30s --hdr echo.hgrm tcp://127.0.0.1:7000`
 
 // A loader is the load command.
@@ -87,6 +96,8 @@ func (l *loader) addFlags(flags *pflag.FlagSet) {
 	flags.Var(timeout(&c.Warmup), "warmup", "`duration` of load before measuring (default 1s)")
 	flags.Var(limit(&c.Patience), "patience", fmt.Sprintf("`duration` of waiting for a connection, and for answers at the end (default %v)", load.DefaultPatience))
 	flags.Var(limit(&c.LostAfter), "lost-after", fmt.Sprintf("`duration` after which a datagram without an answer is lost (default %v)", load.DefaultLostAfter))
+	flags.Var(count(&c.Channels), "channels", fmt.Sprintf("`number` of channels for the clients of an IRC server (default %d)", load.DefaultChannels))
+	flags.Var(awaitValue(&c.Await), "await", "`what` ends the wait for a message to a channel: last (all members have it) or echo (the sender has its copy) (default last)")
 	flags.BoolVar(&c.Trust.Insecure, "insecure", false, "accept every certificate of tls:// and wss:// servers")
 	flags.Var(fileValue(&c.Trust.CA), "ca", "PEM `file` with the issuers to trust (default those of the system)")
 	flags.StringVar(&c.Trust.Fingerprint, "fingerprint", "", "`SHA-256` of the only certificate to accept, in hexadecimal digits")
@@ -123,6 +134,15 @@ func rateValue(to *float64) *value[float64] {
 			return 0, errors.New("write a number above 0, such as 20000")
 		}
 		return r, nil
+	}}
+}
+
+func awaitValue(to *load.Await) *value[load.Await] {
+	return &value[load.Await]{to: to, parse: func(text string) (load.Await, error) {
+		if a := load.Await(text); a == load.AwaitLast || a == load.AwaitEcho {
+			return a, nil
+		}
+		return "", fmt.Errorf("write %s or %s", load.AwaitLast, load.AwaitEcho)
 	}}
 }
 
@@ -270,14 +290,23 @@ func (e loadEvent) text() string {
 	s := e.Setup
 	line("connections", "%d open, %d failed, %.0f/s", s.Opened, s.Failed, s.PerSecond)
 	line("set-up", "p50 %s  p99 %s  max %s", micro(s.Time.P50), micro(s.Time.P99), micro(s.Time.Max))
-	line("requests", "%d in %.1f s: %.0f/s, %.2f MB/s each way", e.Requests, e.Seconds, e.RequestsPerSecond, e.BytesPerSecond/1e6)
+	unit := "request"
+	if e.Chat == nil {
+		line("requests", "%d in %.1f s: %.0f/s, %.2f MB/s each way", e.Requests, e.Seconds, e.RequestsPerSecond, e.BytesPerSecond/1e6)
+	} else {
+		unit = "delivery"
+		line("messages", "%d in %.1f s: %.0f/s", e.Chat.Messages, e.Seconds, e.Chat.MessagesPerSecond)
+		line("deliveries", "%d in %.1f s: %.0f/s, %.2f MB/s of text; %d lost, %d out of order",
+			e.Requests, e.Seconds, e.RequestsPerSecond, e.BytesPerSecond/1e6, e.Chat.Lost, e.Chat.OutOfOrder)
+	}
 	line("latency", "%s", distribution(e.Latency))
 	if e.Mode == "open" {
 		line("late", "%s (of the latency, before sending)", distribution(e.Late))
 	}
-	line("cpu", "%.2f µs per request, %.0f%% of one CPU", e.CPUPerRequest, e.CPUPercent)
+	line("cpu", "%.2f µs per %s, %.0f%% of one CPU", e.CPUPerRequest, unit, e.CPUPercent)
 	if e.Server != nil {
-		line("server", "%.2f µs of CPU and %.3f context switches per request", e.Server.CPUPerRequest, e.Server.SwitchesPerRequest)
+		line("server", "%.2f µs of CPU and %.3f context switches per %s", e.Server.CPUPerRequest, e.Server.SwitchesPerRequest, unit)
+		line("memory", "%.0f bytes of the server's for each connection before the load", e.Server.ResidentPerConn)
 	}
 	if e.Lost > 0 || e.Stray > 0 {
 		line("datagrams", "%d lost, %d answers late or doubled", e.Lost, e.Stray)
@@ -305,6 +334,9 @@ func (e loadEvent) describe() string {
 	b.WriteString(plural(int64(e.Conns), "connection"))
 	if e.Active != e.Conns {
 		fmt.Fprintf(&b, ", %d active", e.Active)
+	}
+	if e.Chat != nil {
+		fmt.Fprintf(&b, ", %s, waiting for the %s", plural(int64(e.Chat.Channels), "channel"), e.Chat.Await)
 	}
 	fmt.Fprintf(&b, ", %s%d in flight on each, %s", map[string]string{"open": "at most "}[e.Mode], e.Depth, e.Sizes.Bytes())
 	if e.Verify {

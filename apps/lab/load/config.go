@@ -1,7 +1,7 @@
-// Package load generates load for echo servers and measures what comes back:
-// connection set-up, requests per second, latency. It stands on epi's own engine
-// and speaks its streams, TLS, WebSocket (a message of the load in each of its
-// messages) and datagrams.
+// Package load generates load for echo and IRC servers and measures what comes
+// back: connection set-up, requests per second, latency. It stands on epi's own
+// engine and speaks its streams, TLS, WebSocket (a message of the load in each
+// of its messages) and datagrams.
 //
 // In a closed loop each active connection has Config.Depth messages in flight:
 // an answer lets the next message go. In an open loop messages are due at a
@@ -18,15 +18,25 @@
 // A datagram may be lost. One that is not answered within Config.LostAfter is
 // counted as lost, has no latency, and its place in a closed loop is free for
 // the next; an answer that comes later, or twice, is counted as stray.
+//
+// Clients of an IRC server register and join a channel before the load begins.
+// A message goes to the sender's channel, and each of its deliveries is a
+// request with its own latency: the time until that member has the line. In a
+// closed loop the next message goes when the last member has it, or, with
+// AwaitEcho, the sender. Each sender numbers its lines: those that are not the
+// next from their sender, and those that never come, are errors. A channel has
+// all its members in one process.
 package load
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"os/exec"
 	"runtime"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/epinet/epi"
@@ -38,6 +48,7 @@ const (
 	DefaultConns     = 100
 	DefaultDepth     = 1
 	DefaultOpenDepth = 64
+	DefaultChannels  = 1
 	DefaultDuration  = 10 * time.Second
 	DefaultPatience  = 5 * time.Second
 	// DefaultLostAfter is when TCP first takes a segment for lost (RFC 6298).
@@ -96,6 +107,12 @@ type Config struct {
 	// LostAfter is how long an answer to a datagram is waited for. Default: 1 s.
 	LostAfter time.Duration
 
+	// Channels is the number of channels over which the clients of IRC servers
+	// are spread evenly. Default: 1.
+	Channels int
+	// Await says when a message to a channel is done. Default: AwaitLast.
+	Await Await
+
 	// Trust says which certificates of TLS servers are accepted. Default: those
 	// that the system trusts.
 	Trust Trust
@@ -138,6 +155,10 @@ func (c Config) withDefaults() Config {
 	if c.Duration == 0 {
 		c.Duration = DefaultDuration
 	}
+	if isChat(c.Targets) {
+		set(&c.Channels, DefaultChannels)
+		c.Await = cmp.Or(c.Await, AwaitLast)
+	}
 	if c.Patience == 0 {
 		c.Patience = DefaultPatience
 	}
@@ -160,7 +181,7 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 	for _, f := range []struct {
 		name  string
 		value int
-	}{{"connections", c.Conns}, {"active connections", c.Active}, {"messages in flight", c.Depth}, {"loops", c.Loops}} {
+	}{{"connections", c.Conns}, {"active connections", c.Active}, {"messages in flight", c.Depth}, {"loops", c.Loops}, {"channels", c.Channels}} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("the number of %s is %d: it cannot be negative", f.name, f.value)
 		}
@@ -190,7 +211,47 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := c.checkChat(endpoints); err != nil {
+		return nil, err
+	}
 	return endpoints, c.checkDatagrams(endpoints)
+}
+
+// isChat reports whether the targets are IRC servers. Those that are mixed
+// checkChat refuses.
+func isChat(targets []string) bool {
+	return slices.ContainsFunc(targets, func(target string) bool {
+		name, _, _ := strings.Cut(target, "://")
+		_, ok := ircSchemes[name]
+		return ok
+	})
+}
+
+// checkChat refuses what no IRC server can be loaded with.
+func (c *Config) checkChat(endpoints []endpoint) error {
+	if !isChat(c.Targets) {
+		if c.Channels > 0 || c.Await != "" {
+			return errors.New("channels are for irc:// targets only")
+		}
+		return nil
+	}
+	if slices.ContainsFunc(endpoints, func(e endpoint) bool { return !e.Kind.isChat() }) {
+		return errors.New("IRC servers and echo servers cannot be loaded together: give targets of one kind")
+	}
+	if c.Await != AwaitLast && c.Await != AwaitEcho {
+		return fmt.Errorf("%q cannot be waited for: choose %s or %s", c.Await, AwaitLast, AwaitEcho)
+	}
+	if largest := c.Sizes.Largest(); largest > mostText || c.Sizes.smallest() < leastText {
+		return fmt.Errorf("messages of %s bytes are no texts for IRC: choose %d to %d bytes, of which the first %d are numbers", c.Sizes, leastText, mostText, headerText)
+	}
+	least := c.Channels
+	if c.Await == AwaitLast {
+		least *= 2 // somebody must get what is sent
+	}
+	if c.Conns < least {
+		return fmt.Errorf("%d connections are too few for %d channels: choose at least %d", c.Conns, c.Channels, least)
+	}
+	return nil
 }
 
 // checkServer refuses a process that cannot be watched.

@@ -23,6 +23,10 @@ const (
 	// still sees its backlog overflow, which costs a second (a lost SYN is sent
 	// again after that) and shows in the set-up times.
 	dialWindow = 128
+	// chatWindow is dialWindow for IRC servers, of which some have a backlog of
+	// 10. A client leaves it when the server says something, which some do a
+	// second after they have accepted it, for all at once.
+	chatWindow = 8
 	// interruptedPatience is how long outstanding answers are waited for after
 	// an interruption.
 	interruptedPatience = time.Second
@@ -45,6 +49,7 @@ type generator struct {
 	share  share
 	engine *epi.Engine
 	lanes  map[*epi.Loop]*lane // fixed
+	chat   []*chatter          // clients of IRC servers by their number in the share; fixed
 	trust  *tls.Config         // without a server's name
 	epoch  time.Time
 
@@ -58,6 +63,8 @@ type generator struct {
 	opened     atomic.Int64    // connections that were established
 	failures   atomic.Int64    // those that were not
 	firstError atomic.Pointer[error]
+	enrolling  atomic.Int64  // clients of IRC servers that are not yet in their channel
+	complete   chan struct{} // enrolling has fallen to 0
 	alive      atomic.Int64  // active connections that are open
 	empty      chan struct{} // alive has fallen to 0
 
@@ -65,6 +72,8 @@ type generator struct {
 	cpu   time.Duration
 	begun time.Duration // CPU time used before measuring
 	used  proc.Usage    // by the server within the measured time
+	fresh proc.Usage    // by the server before the connections
+	idle  uint64        // bytes by which it has grown with them
 	from  int64
 	to    int64
 	part  string // why the measurement is partial
@@ -99,9 +108,13 @@ func startGenerator(s share) (*generator, error) {
 		epoch:    time.Now(),
 		ended:    make(chan struct{}),
 		dialling: make(chan struct{}, s.Window),
+		complete: make(chan struct{}, 1),
 		empty:    make(chan struct{}, 1),
 	}
 	g.phase.Store("connecting")
+	if s.Endpoints[0].Kind.isChat() {
+		g.chat = newChatters(g)
+	}
 	for i := range s.Loops {
 		loop, err := g.engine.Loop(i)
 		if err != nil {
@@ -131,6 +144,7 @@ func (g *generator) connect(ctx context.Context) error {
 	defer giveUp()
 	g.connecting = ctx
 	g.dialled = wallClock()
+	g.fresh = g.serverUsage()
 	err := g.dialAll(ctx)
 	if err != nil {
 		giveUp()
@@ -142,7 +156,36 @@ func (g *generator) connect(ctx context.Context) error {
 			return g.result
 		}
 	}
+	if err == nil {
+		err = g.enrol(ctx)
+	}
 	return err
+}
+
+// enrol waits until all clients of an IRC server are in their channels, or have
+// failed.
+func (g *generator) enrol(ctx context.Context) error {
+	for g.enrolling.Load() > 0 {
+		select {
+		case <-g.complete:
+		case <-ctx.Done():
+			return nil
+		case <-g.ended:
+			return g.result
+		}
+	}
+	return nil
+}
+
+// enrolled notes that a client of an IRC server is in its channel, or has failed.
+func (g *generator) enrolled() {
+	if g.enrolling.Add(-1) > 0 {
+		return
+	}
+	select {
+	case g.complete <- struct{}{}:
+	default:
+	}
 }
 
 func (g *generator) dialAll(ctx context.Context) error {
@@ -176,7 +219,12 @@ func (g *generator) dial(ctx context.Context, i int) error {
 	var err error
 	switch to.Kind {
 	case stream:
-		_, err = g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: g.source(number, to), TLS: g.tlsFor(to)}, s)
+		err = g.dialStream(ctx, to, s, s)
+	case chatStream:
+		err = g.dialStream(ctx, to, s, chatLines{g.chatterOf(s, i)})
+	case chatWebSocket:
+		g.chatterOf(s, i)
+		err = g.dialWebSocket(ctx, to, s)
 	case webSocket:
 		err = g.dialWebSocket(ctx, to, s)
 	case datagrams:
@@ -186,6 +234,29 @@ func (g *generator) dial(ctx context.Context, i int) error {
 		cancel()
 	}
 	return err
+}
+
+// dialStream begins to connect s, of which h is what the engine sees.
+func (g *generator) dialStream(ctx context.Context, to endpoint, s *session, h epi.Handler) error {
+	_, err := g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: g.source(int(s.id), to), TLS: g.tlsFor(to)}, h)
+	return err
+}
+
+// chatterOf makes s client i of an IRC server.
+func (g *generator) chatterOf(s *session, i int) *chatter {
+	c := g.chat[i]
+	c.session, s.chat = s, c
+	g.enrolling.Add(1)
+	return c
+}
+
+// chatter returns the client with an id, or nil.
+func (g *generator) chatter(id uint32) *chatter {
+	i := int(id) - g.share.First
+	if i < 0 || i >= len(g.chat) {
+		return nil
+	}
+	return g.chat[i]
 }
 
 // source returns where connection number is dialled from.
@@ -224,6 +295,7 @@ func (g *generator) lost() {
 // outstanding. When ctx ends it stops early.
 func (g *generator) measure(ctx context.Context) {
 	g.phase.Store("warming up")
+	g.idle = g.serverUsage().Sub(g.fresh).Resident
 	start := g.clock()
 	g.from = start + int64(g.share.Warmup)
 	g.to = g.from + int64(g.share.Duration)
@@ -306,7 +378,14 @@ func (g *generator) awaitAnswers(ctx context.Context) {
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
-	done := ctx.Done()
+	if g.await(ctx.Done(), timer) && g.chat != nil {
+		g.awaitDeliveries(timer)
+	}
+}
+
+// await waits until no lane has anything outstanding, and reports whether that
+// came before the timer, which an interruption shortens, and the engine's end.
+func (g *generator) await(done <-chan struct{}, timer *time.Timer) bool {
 	for _, l := range g.lanes {
 		for waiting := true; waiting; {
 			select {
@@ -316,12 +395,40 @@ func (g *generator) awaitAnswers(ctx context.Context) {
 				done = nil
 				timer.Reset(interruptedPatience)
 			case <-timer.C:
-				return
+				return false
 			case <-g.ended:
-				return
+				return false
 			}
 		}
 	}
+	return true
+}
+
+// deliveryLook is how often it is looked whether all members of the channels
+// have got all lines.
+const deliveryLook = 10 * time.Millisecond
+
+// awaitDeliveries waits for the lines that members do not have yet when the
+// senders have their copies, as long as the timer allows.
+func (g *generator) awaitDeliveries(timer *time.Timer) {
+	ticks := time.NewTicker(deliveryLook)
+	defer ticks.Stop()
+	for g.undelivered() > 0 {
+		select {
+		case <-ticks.C:
+		case <-timer.C:
+			return
+		case <-g.ended:
+			return
+		}
+	}
+}
+
+// undelivered returns how many lines are still to come.
+func (g *generator) undelivered() int64 {
+	var n atomic.Int64
+	g.onLoops(func(l *lane) { n.Add(int64(l.tally.Awaited) - int64(l.tally.Delivered)) })
+	return n.Load()
 }
 
 // onLoops runs step for each lane on its loop and waits for all.
@@ -356,6 +463,10 @@ func (g *generator) close() (*tally, error) {
 	total.Seconds = time.Duration(g.to - g.from).Seconds()
 	total.CPU = g.cpu
 	total.Server = g.used
+	total.Idle = g.idle
+	if total.Awaited > total.Delivered {
+		total.Errors[lostLines] += total.Awaited - total.Delivered
+	}
 	total.Partial = g.part
 	if err := g.result; err != nil && !errors.Is(err, epi.ErrDrainTimeout) {
 		return total, fmt.Errorf("load: %w", err)

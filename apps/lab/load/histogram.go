@@ -34,6 +34,11 @@ func (h *Histogram) Record(nanoseconds int64) {
 	_ = h.h.RecordValue(max(0, min(nanoseconds, longest)))
 }
 
+// RecordN adds a time n times.
+func (h *Histogram) RecordN(nanoseconds int64, n int) {
+	_ = h.h.RecordValues(max(0, min(nanoseconds, longest)), int64(n)) // as in Record
+}
+
 // Merge adds what other has. Nothing is lost: both have the same buckets.
 func (h *Histogram) Merge(other *Histogram) { h.h.Merge(other.h) }
 

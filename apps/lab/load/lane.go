@@ -89,7 +89,7 @@ func (l *lane) launch(s *session, due int64) {
 	}
 	s.flights.push(f)
 	l.outstanding++
-	s.write(s.sent, size)
+	s.write(s.sent, f)
 	s.sent++
 }
 
@@ -99,7 +99,7 @@ func (l *lane) flush(s *session) {
 		return
 	}
 	_, err := s.wire.Write(l.scratch)
-	s.failedWrite(err)
+	l.failedWrite(err)
 	l.scratch = l.scratch[:0]
 }
 
@@ -165,15 +165,15 @@ func (l *lane) end() {
 		l.watcher.Stop()
 	}
 	now := l.gen.clock()
-	waited := func(due int64) {
+	waited := func(due int64, answers int) {
 		if l.measured(due) {
-			l.tally.Latency.Record(now - due)
+			l.tally.Latency.RecordN(now-due, answers)
 		}
 	}
 	for _, s := range l.sessions {
 		l.loseOlder(s, now)
 		for i := range s.flights.n {
-			waited(s.flights.at(i).due)
+			waited(s.flights.at(i).due, s.unanswered(i))
 		}
 	}
 	if l.tally.Lost > 0 && l.live.requests.Load() == 0 {
@@ -181,7 +181,7 @@ func (l *lane) end() {
 	}
 	owed := l.beat.owed(l)
 	for i := range owed {
-		waited(l.beat.due(l.beat.sent + i))
+		waited(l.beat.due(l.beat.sent+i), 1)
 	}
 	if n := uint64(l.outstanding) + owed; n > 0 {
 		l.fail(noAnswer, n)

@@ -47,6 +47,11 @@ type share struct {
 	LostAfter time.Duration `json:"lost_after"`
 	Trust     Trust         `json:"trust"`
 	Server    int           `json:"server,omitempty"` // process to watch; in one share only
+
+	// Where the endpoints are IRC servers.
+	FirstChannel int   `json:"first_channel,omitempty"`
+	Channels     int   `json:"channels,omitempty"` // each has its members in one share
+	Await        Await `json:"await,omitempty"`
 }
 
 // A machine is what limits the number of connections.
@@ -73,16 +78,24 @@ func newPlan(c *Config, endpoints []endpoint, m machine) (*plan, error) {
 	if err != nil {
 		return nil, err
 	}
-	first, active := 0, 0
+	if c.Channels > 0 && c.Channels < n {
+		return nil, fmt.Errorf("%d connections need %d processes, and a channel has its members in one of them: choose at least %d channels", c.Conns, n, n)
+	}
+	window := dialWindow
+	if c.Channels > 0 {
+		window = chatWindow
+	}
+	first, active, channels := 0, 0, 0
 	for i := range n {
 		// Integer division deals out what is left over, too.
-		upToConns, upToActive := c.Conns*(i+1)/n, c.Active*(i+1)/n
+		upToConns, upToActive, upToChannels := c.Conns*(i+1)/n, c.Active*(i+1)/n, c.Channels*(i+1)/n
 		s := share{
 			Endpoints: endpoints, Sources: p.sources, First: first, Conns: upToConns - first, Active: upToActive - active,
-			Window: max(1, dialWindow/n), Depth: c.Depth, Sizes: c.Sizes, Verify: c.Verify,
+			Window: max(1, window/n), Depth: c.Depth, Sizes: c.Sizes, Verify: c.Verify,
 			Warmup: c.Warmup, Duration: c.Duration, Patience: c.Patience,
 			LostAfter: c.LostAfter, Trust: c.Trust,
 			Loops: c.loopsFor(n), Driver: c.Driver, Trigger: c.Trigger,
+			FirstChannel: channels, Channels: upToChannels - channels, Await: c.Await,
 		}
 		if i == 0 {
 			s.Server = c.Server
@@ -91,7 +104,7 @@ func newPlan(c *Config, endpoints []endpoint, m machine) (*plan, error) {
 			s.Rate = c.Rate * float64(s.Active) / float64(c.Active)
 		}
 		p.shares = append(p.shares, s)
-		first, active = upToConns, upToActive
+		first, active, channels = upToConns, upToActive, upToChannels
 	}
 	return p, nil
 }

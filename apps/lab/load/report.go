@@ -42,15 +42,37 @@ type Report struct {
 	CPUPerRequest     float64     `json:"cpu_us_per_request"` // of the generator itself
 	CPUPercent        float64     `json:"cpu_percent"`        // of one CPU
 	Server            *Server     `json:"server,omitempty"`   // where Config.Server was given
+	Chat              *Chat       `json:"chat,omitempty"`     // where targets are IRC servers
 	Histogram         *Histogram  `json:"histogram"`          // of the latencies, in nanoseconds
 	SetupHistogram    *Histogram  `json:"setup_histogram"`    // of the time to connect
 	LateHistogram     *Histogram  `json:"late_histogram,omitzero"`
 }
 
-// Server is what the server's process used within the measured time.
+// Server is what the server's process used within the measured time, and how
+// much memory the connections cost before it.
 type Server struct {
 	CPUPerRequest      float64 `json:"cpu_us_per_request"`
 	SwitchesPerRequest float64 `json:"context_switches_per_request"`
+	ResidentPerConn    float64 `json:"resident_bytes_per_connection"`
+}
+
+// Chat is what is special to IRC servers. Requests are deliveries: lines that
+// members of a channel got.
+type Chat struct {
+	Channels          int     `json:"channels"`
+	Await             Await   `json:"await"`
+	Messages          uint64  `json:"messages"` // that were done
+	MessagesPerSecond float64 `json:"messages_per_second"`
+	Lost              uint64  `json:"lost"`         // deliveries that never came
+	OutOfOrder        uint64  `json:"out_of_order"` // that were not the sender's next
+}
+
+func newChat(c *Config, t *tally) *Chat {
+	return &Chat{
+		Channels: c.Channels, Await: c.Await,
+		Messages: t.Messages, MessagesPerSecond: per(float64(t.Messages), t.Seconds),
+		Lost: t.Errors[lostLines], OutOfOrder: t.Errors[outOfOrder],
+	}
 }
 
 func newServer(t *tally) *Server {
@@ -58,6 +80,7 @@ func newServer(t *tally) *Server {
 	return &Server{
 		CPUPerRequest:      per(float64(t.Server.CPU.Nanoseconds())/1e3, requests),
 		SwitchesPerRequest: per(float64(t.Server.Voluntary+t.Server.Involuntary), requests),
+		ResidentPerConn:    per(float64(t.Idle), float64(t.Opened)),
 	}
 }
 
@@ -102,6 +125,9 @@ func newReport(c *Config, p *plan, started time.Time, t *tally) *Report {
 	}
 	if c.Server > 0 {
 		r.Server = newServer(t)
+	}
+	if c.Channels > 0 {
+		r.Chat = newChat(c, t)
 	}
 	if c.Rate > 0 {
 		r.LateHistogram = t.Late

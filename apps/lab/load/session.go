@@ -13,7 +13,7 @@ type flight struct {
 	due  int64 // when it was to be sent, on the generator's clock
 	size int
 	sent int64 // datagrams: when it was sent
-	done bool  // datagrams: it was answered, those before it were not
+	done bool  // it was answered, those before it were not
 }
 
 // A session is one connection. It belongs to its loop.
@@ -22,6 +22,7 @@ type session struct {
 	lane   *lane     // nil until the connection is open
 	wire   io.Writer // the connection, of whatever kind
 	conn   *epi.Conn // that of a stream
+	chat   *chatter  // where the target is an IRC server
 	kind   kind
 	id     uint64
 	active bool
@@ -35,7 +36,7 @@ type session struct {
 	flights  ring[flight]
 
 	dialled int64  // when Dial was called
-	settled func() // ends dialling; nil when it is over
+	settled func() // says that it no longer waits to be accepted; nil when that is said
 }
 
 // OnOpen begins the session on a stream.
@@ -64,8 +65,18 @@ func (s *session) open(loop *epi.Loop, wire io.Writer) {
 
 // settle says that dialling has ended.
 func (s *session) settle() {
-	s.settled()
-	s.settled = nil
+	s.accepted()
+	if s.chat != nil {
+		s.gen.enrolled()
+	}
+}
+
+// accepted lets another connection be dialled in its place.
+func (s *session) accepted() {
+	if s.settled != nil {
+		s.settled()
+		s.settled = nil
+	}
 }
 
 // inFlight returns the number of messages that are not answered.
@@ -74,6 +85,14 @@ func (s *session) inFlight() int {
 		return s.waits
 	}
 	return s.flights.n
+}
+
+// unanswered returns how many answers to the message in flight i are missing.
+func (s *session) unanswered(i int) int {
+	if s.chat == nil {
+		return 1
+	}
+	return s.chat.unanswered(s.sent - uint64(s.flights.n-i))
 }
 
 // OnData is the hot path: it finds the messages that are complete and lets the
@@ -162,8 +181,15 @@ func (s *session) close(loop *epi.Loop, err error) {
 
 // write sends a message, or puts it into the lane's scratch buffer, of which
 // the caller makes one write.
-func (s *session) write(sequence uint64, size int) {
-	l := s.lane
+func (s *session) write(sequence uint64, f flight) {
+	l, size := s.lane, f.size
+	if s.chat != nil {
+		l.scratch = s.chat.appendMessage(l.scratch, sequence, f)
+		if s.kind == chatWebSocket {
+			l.flush(s)
+		}
+		return
+	}
 	m := message{conn: s.id, sequence: sequence}
 	if s.kind != stream {
 		l.scratch = m.appendTo(l.scratch, size)
@@ -182,7 +208,7 @@ func (s *session) write(sequence uint64, size int) {
 	l.flush(s)
 	for offset := headerSize; offset < size; {
 		part := m.part(offset, size-offset)
-		s.failedWrite(s.conn.Send(part))
+		l.failedWrite(s.conn.Send(part))
 		offset += len(part)
 	}
 }
@@ -193,8 +219,8 @@ const largestCopy = 8 << 10
 
 // failedWrite notes an error of writing other than that the connection has
 // ended, of which OnClose tells.
-func (s *session) failedWrite(err error) {
+func (l *lane) failedWrite(err error) {
 	if err != nil && !errors.Is(err, epi.ErrClosed) {
-		s.lane.fail(fmt.Sprintf("write: %v", err), 1)
+		l.fail(fmt.Sprintf("write: %v", err), 1)
 	}
 }

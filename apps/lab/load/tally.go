@@ -29,6 +29,14 @@ type tally struct {
 	Driver   string        `json:"driver"`
 	Server   proc.Usage    `json:"server"` // by the server within the measured time
 
+	Idle uint64 `json:"idle"` // bytes that the server has for the connections before the load
+
+	// Of messages to channels: the done ones within the measured time, and all
+	// of the run, the warm-up included.
+	Messages  uint64 `json:"messages"`
+	Awaited   uint64 `json:"awaited"`   // lines that were to come
+	Delivered uint64 `json:"delivered"` // lines that came
+
 	Lost  uint64 `json:"lost"`  // datagrams without an answer in time
 	Stray uint64 `json:"stray"` // answers that came late or twice
 
@@ -73,6 +81,10 @@ func (t *tally) merge(other *tally) {
 	t.Bytes += other.Bytes
 	t.Seconds = max(t.Seconds, other.Seconds)
 	t.CPU += other.CPU
+	t.Idle += other.Idle
+	t.Messages += other.Messages
+	t.Awaited += other.Awaited
+	t.Delivered += other.Delivered
 	t.Lost += other.Lost
 	t.Stray += other.Stray
 	t.Server = t.Server.Add(other.Server)
@@ -98,6 +110,12 @@ var (
 
 // noAnswer is the cause of messages that were due and not answered.
 const noAnswer = "no answer (messages)"
+
+// outOfOrder and lostLines are what can be wrong with messages to channels.
+const (
+	outOfOrder = "not the sender's next line (lines)"
+	lostLines  = "lost (lines)"
+)
 
 // noDatagram is the cause where every datagram was lost.
 const noDatagram = "no datagram was answered: is the server there, and does it speak this protocol? (datagrams)"

@@ -24,10 +24,15 @@ type endpoint struct {
 type kind int
 
 const (
-	stream    kind = iota // bytes in order
-	webSocket             // a message in each of WebSocket's
-	datagrams             // a message in each, which may be lost
+	stream        kind = iota // bytes in order
+	webSocket                 // a message in each of WebSocket's
+	datagrams                 // a message in each, which may be lost
+	chatStream                // lines of IRC
+	chatWebSocket             // a line of IRC in each of WebSocket's
 )
+
+// isChat says whether the target is an IRC server and no echo server.
+func (k kind) isChat() bool { return k == chatStream || k == chatWebSocket }
 
 // A scheme is one kind of target. To add one is to add a line to schemes.
 type scheme struct {
@@ -48,6 +53,10 @@ var schemes = []scheme{
 	{"udp4", "udp4://host:port", resolveUDP},
 	{"udp6", "udp6://host:port", resolveUDP},
 	{"unixgram", "unixgram:///path", resolveUnixgram},
+	{"irc", "irc://host:port", resolveIRC},
+	{"ircs", "ircs://host:port", resolveIRC},
+	{"irc+ws", "irc+ws://host:port/path", resolveIRC},
+	{"irc+wss", "irc+wss://host:port/path", resolveIRC},
 }
 
 // Targets says what targets look like.
@@ -105,6 +114,21 @@ func resolveWebSocket(ctx context.Context, name, rest string) (endpoint, error) 
 	if name == "wss" {
 		e.Name = serverName(host)
 	}
+	return e, err
+}
+
+// ircSchemes are the schemes of IRC servers, and those on which they are spoken.
+var ircSchemes = map[string]scheme{
+	"irc":     {name: "tcp", resolve: resolveTCP},
+	"ircs":    {name: "tls", resolve: resolveTLS},
+	"irc+ws":  {name: "ws", resolve: resolveWebSocket},
+	"irc+wss": {name: "wss", resolve: resolveWebSocket},
+}
+
+func resolveIRC(ctx context.Context, name, rest string) (endpoint, error) {
+	below := ircSchemes[name]
+	e, err := below.resolve(ctx, below.name, rest)
+	e.Kind = map[kind]kind{stream: chatStream, webSocket: chatWebSocket}[e.Kind]
 	return e, err
 }
 

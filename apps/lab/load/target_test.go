@@ -44,10 +44,9 @@ func TestResolve(t *testing.T) {
 
 func TestConfigsThatCannotBe(t *testing.T) {
 	good := []string{"tcp://127.0.0.1:7000"}
-	large, err := ParseSizes("8MiB")
-	if err != nil {
-		t.Fatal(err)
-	}
+	large := sizes(t, "8MiB")
+	irc := []string{"irc://127.0.0.1:6667"}
+	tiny, long := sizes(t, "28"), sizes(t, "uniform:64-401")
 	for _, c := range []struct {
 		config Config
 		word   string
@@ -62,6 +61,14 @@ func TestConfigsThatCannotBe(t *testing.T) {
 		{Config{Targets: []string{"tcp4://[fe80::1%eth0]:7000"}}, "family"},
 		{Config{Targets: []string{"unix://"}}, "no path"},
 		{Config{Targets: []string{good[0], "tcp://192.0.2.1:7000"}}, "--allow-remote"},
+		{Config{Targets: []string{good[0], irc[0]}}, "together"},
+		{Config{Targets: good, Channels: 1}, "irc://"},
+		{Config{Targets: irc, Channels: -1}, "negative"},
+		{Config{Targets: irc, Await: "godot"}, "last or echo"},
+		{Config{Targets: irc, Channels: 6, Conns: 11}, "at least 12"},
+		{Config{Targets: irc, Channels: 6, Conns: 5, Await: AwaitEcho}, "at least 6"},
+		{Config{Targets: irc, Sizes: tiny}, "29 to 400"},
+		{Config{Targets: irc, Sizes: long}, "29 to 400"},
 		{Config{Targets: good, Conns: -1}, "negative"},
 		{Config{Targets: good, Depth: -1}, "negative"},
 		{Config{Targets: good, Duration: -1}, "negative"},

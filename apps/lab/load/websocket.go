@@ -7,12 +7,14 @@ import (
 	"github.com/epinet/epi/ws"
 )
 
-// A messages is a session whose messages are those of a WebSocket.
-type messages struct {
-	*session
-	claimed atomic.Bool   // it is decided whether the connection was established
-	settled chan struct{} // the loop knows how
+// An upgrade is a WebSocket on its way. Dial and OnOpen both learn of its end;
+// the first to claim it decides.
+type upgrade struct {
+	claimed atomic.Bool
+	settled chan struct{} // the loop knows how it ended
 }
+
+func (u *upgrade) claim() bool { return u.claimed.CompareAndSwap(false, true) }
 
 // dialWebSocket begins to connect s. Dial waits for the upgrade, so each one on
 // its way has a goroutine.
@@ -23,28 +25,39 @@ func (g *generator) dialWebSocket(ctx context.Context, to endpoint, s *session) 
 		return err
 	}
 	dialled := s.settled
-	m := &messages{session: s, settled: make(chan struct{})}
-	s.settled = func() { close(m.settled) }
+	u := &upgrade{settled: make(chan struct{})}
+	s.settled = func() { close(u.settled) }
+	var h ws.Handler = messages{s, u}
+	o := ws.Options{TLS: g.tlsFor(to), MaxMessage: g.share.Sizes.Largest()}
+	if s.chat != nil {
+		h = chatSocket{s.chat, u}
+		o.Subprotocols, o.MaxMessage = []string{chatSubprotocol}, longestLine
+	}
 	go func() {
 		defer dialled() // ctx must not end before Dial has returned
-		o := ws.Options{TLS: g.tlsFor(to), MaxMessage: g.share.Sizes.Largest()}
-		_, err := ws.Dial(ctx, g.engine, to.Address, o, m)
-		if err != nil && m.claimed.CompareAndSwap(false, true) {
+		_, err := ws.Dial(ctx, g.engine, to.Address, o, h)
+		if err != nil && u.claim() {
 			if loop.Do(func() { s.failed(g.lanes[loop], err) }) != nil {
 				return // the engine has ended
 			}
 		}
 		select {
-		case <-m.settled:
+		case <-u.settled:
 		case <-g.ended:
 		}
 	}()
 	return nil
 }
 
+// A messages is a session whose messages are those of a WebSocket.
+type messages struct {
+	*session
+	*upgrade
+}
+
 // OnOpen begins the session, unless Dial has given up meanwhile.
-func (m *messages) OnOpen(c *ws.Conn) error {
-	if !m.claimed.CompareAndSwap(false, true) {
+func (m messages) OnOpen(c *ws.Conn) error {
+	if !m.claim() {
 		return errTooLong
 	}
 	m.open(c.Conn().Loop(), binaryWriter{c})
@@ -52,7 +65,7 @@ func (m *messages) OnOpen(c *ws.Conn) error {
 }
 
 // OnMessage expects each message back as one.
-func (m *messages) OnMessage(_ *ws.Conn, op ws.Opcode, p []byte) error {
+func (m messages) OnMessage(_ *ws.Conn, op ws.Opcode, p []byte) error {
 	s, l := m.session, m.lane
 	if s.flights.n == 0 {
 		return errUnasked
@@ -69,7 +82,7 @@ func (m *messages) OnMessage(_ *ws.Conn, op ws.Opcode, p []byte) error {
 	return nil
 }
 
-func (m *messages) OnClose(c *ws.Conn, err error) {
+func (m messages) OnClose(c *ws.Conn, err error) {
 	if m.lane != nil {
 		m.close(c.Conn().Loop(), err)
 	}
