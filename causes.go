@@ -25,7 +25,7 @@ const (
 	CauseUnreadFull              // ErrUnreadFull
 	CauseAbort                   // Abort
 	CauseRefused                 // ErrNoHandler
-	CauseHandshake               // ErrHandshake, ErrHandshakeTimeout
+	CauseHandshake               // ErrHandshake, ErrHandshakeTimeout, ErrTooManyHandshakes
 	CauseProxy                   // ErrProxyHeader, ErrProxyUntrusted
 	CauseTruncated               // ErrTruncated
 	CauseDetached                // ErrDetached
@@ -70,6 +70,7 @@ var causesOf = []struct {
 	{io.EOF, CauseEOF},
 	{ErrHandshake, CauseHandshake}, // before the reasons that it may wrap
 	{ErrHandshakeTimeout, CauseHandshake},
+	{ErrTooManyHandshakes, CauseHandshake},
 	{ErrProxyHeader, CauseProxy},
 	{ErrProxyUntrusted, CauseProxy},
 	{ErrTruncated, CauseTruncated},

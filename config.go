@@ -149,6 +149,7 @@ type config struct {
 	idleTimeout, writeTimeout time.Duration
 	linger, drainTimeout      time.Duration
 	maxHandshakes             int
+	maxHandshakesPerIP        int
 	handshakeTimeout          time.Duration
 	log                       *slog.Logger
 }
@@ -194,6 +195,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
 		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
 		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
+		{"MaxHandshakesPerIP", e.MaxHandshakesPerIP, 0, &c.maxHandshakesPerIP},
 		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
 		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
 		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},

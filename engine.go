@@ -126,6 +126,11 @@ type Engine struct {
 	// its client for a fifth of HandshakeTimeout, it gives way to another
 	// (Stats.HandshakesCut). Default: 4,096.
 	MaxHandshakes int
+	// MaxHandshakesPerIP bounds those of them that one client address has, of
+	// IPv6 one network of 64 bits: another is refused (ErrTooManyHandshakes).
+	// With a PROXY header the address is the one in it. Default: no bound, as
+	// many clients may share an address.
+	MaxHandshakesPerIP int
 	// HandshakeTimeout bounds the time for a PROXY header and the TLS handshake
 	// (ErrHandshakeTimeout), waiting because of MaxHandshakes included.
 	// Default: 10 s.

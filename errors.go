@@ -42,6 +42,9 @@ var (
 	// Engine.HandshakeTimeout, or the client was silent while others waited for
 	// its place (Engine.MaxHandshakes).
 	ErrHandshakeTimeout = errors.New("handshake took too long")
+	// ErrTooManyHandshakes: the client's address has Engine.MaxHandshakesPerIP
+	// TLS handshakes under way.
+	ErrTooManyHandshakes = errors.New("too many TLS handshakes of one address")
 	// ErrProxyHeader: a peer that ListenOptions.ProxyFrom or ProxyUsers name sent no
 	// PROXY header, or a bad one.
 	ErrProxyHeader = errors.New("bad PROXY header")

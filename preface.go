@@ -112,7 +112,9 @@ func (c *Conn) awaitHello() {
 		c.beginHandshake()
 	case helloBroken: // crypto/tls knows which alert to send
 		c.beginHandshake()
-		t.shake.close(errNoHello)
+		if t.shake != nil {
+			t.shake.close(errNoHello)
+		}
 	case notTLS:
 		c.refuse(aborting, fmt.Errorf("%w: %w", ErrHandshake, errNoHello))
 	}
