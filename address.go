@@ -91,6 +91,28 @@ func (a address) literal() (net.Addr, bool, error) {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(ip, uint16(a.port))), true, nil
 }
 
+// dialAddrs returns the addresses to connect to if they can be had without a name
+// server. Where no address is given it is this machine's own, as in package net.
+func (a address) dialAddrs() ([]net.Addr, bool, error) {
+	addr, ok, err := a.literal()
+	tcp, isTCP := addr.(*net.TCPAddr)
+	switch {
+	case err != nil || !ok:
+		return nil, false, err
+	case !isTCP || !tcp.AddrPort().Addr().IsUnspecified() && tcp.IP != nil:
+		return []net.Addr{addr}, true, nil
+	}
+	four := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: a.port}
+	six := &net.TCPAddr{IP: net.IPv6loopback, Port: a.port}
+	switch {
+	case a.network == "tcp6", tcp.IP != nil && tcp.IP.To4() == nil:
+		return []net.Addr{six}, true, nil
+	case a.network == "tcp4", tcp.IP != nil:
+		return []net.Addr{four}, true, nil
+	}
+	return []net.Addr{four, six}, true, nil
+}
+
 func (a address) checkFamily(ip netip.Addr) error {
 	is4 := ip.Unmap().Is4()
 	if a.family() == "ip4" && !is4 || a.family() == "ip6" && is4 {
@@ -103,8 +125,8 @@ func (a address) checkFamily(ip netip.Addr) error {
 func (a address) family() string { return "ip" + strings.TrimLeft(a.network, "tcpud") }
 
 // lookup returns every address of the host, in the order to try them.
-func (a address) lookup(ctx context.Context) ([]net.Addr, error) {
-	ips, err := net.DefaultResolver.LookupNetIP(ctx, a.family(), a.host)
+func (a address) lookup(ctx context.Context, by *net.Resolver) ([]net.Addr, error) {
+	ips, err := by.LookupNetIP(ctx, a.family(), a.host)
 	if err != nil {
 		return nil, err
 	}
@@ -122,7 +144,7 @@ func (a address) listenAddr(ctx context.Context) (net.Addr, error) {
 	if ok || err != nil {
 		return addr, err
 	}
-	addrs, err := a.lookup(ctx)
+	addrs, err := a.lookup(ctx, net.DefaultResolver)
 	if err != nil {
 		return nil, err
 	}

@@ -19,13 +19,20 @@ const connectAgain = 5 * time.Millisecond
 
 // A dialing is a connection on its way to be open.
 type dialing struct {
-	conn  *Conn
-	from  netip.Addr // where to dial from; the zero Addr leaves it to the system
-	to    address
-	addrs []net.Addr // to be tried, in this order
-	err   error      // of the attempt before
-	ctx   context.Context
-	stop  func() bool // ends the watch over ctx
+	conn     *Conn
+	from     netip.Addr // where to dial from; the zero Addr leaves it to the system
+	to       address
+	resolver *net.Resolver
+	timeout  time.Duration // 0: none
+	ctx      context.Context
+
+	addrs  []net.Addr         // of the one who looks up, then of the loop
+	err    error              // likewise; of the look-up, or of an attempt
+	cancel context.CancelFunc // ends a look-up; nil when there was none
+	timer  *Timer             // ends the attempt; nil without timeout
+	race   race               // of the loop; between several addresses
+
+	stop func() bool // of the loop; ends the watch over ctx, nil before that begins
 }
 
 // Dial begins to connect to address, tcp://host:port, tcp4://, tcp6://,
@@ -33,6 +40,11 @@ type dialing struct {
 // queues, and what is queued leaves when it is established, of which OnOpen
 // tells; with TLS that is after the handshake. When it cannot be established, or
 // ctx ends before it is, OnClose tells why. Afterwards ctx has no meaning.
+//
+// A name may have several addresses. They are tried one after the other, those of
+// IPv4 and IPv6 in turns, the next when one has failed or has had no answer for 250
+// ms; the first to answer is the connection (RFC 8305). Without a host it is this
+// machine that is dialled.
 //
 // Dial may be called from any goroutine, also inside callbacks; before Run it
 // takes effect when Run begins. Its own errors are for what can be told
@@ -51,6 +63,19 @@ type DialOptions struct {
 	// TLS is for a tls:// address. Without a ServerName, it is the host of the
 	// address. Default: Engine.TLS.
 	TLS *tls.Config
+	// Loop is the loop of this engine that is to serve the connection: that of
+	// another connection, for instance, whose handler writes to this one, so that
+	// the callbacks of both run on one goroutine. With Engine.Workers they do not,
+	// and it says only which loop watches the socket. Default: one that has few
+	// connections.
+	Loop *Loop
+	// Timeout bounds the time until the connection is established, the look-up of
+	// a name and a TLS handshake included; then OnClose is told an error that
+	// wraps context.DeadlineExceeded. It counts from Dial, or from Run. Default:
+	// none but ctx, and what the system has (two minutes on Linux, tcp(7)).
+	Timeout time.Duration
+	// Resolver looks up names. Default: net.DefaultResolver.
+	Resolver *net.Resolver
 }
 
 // DialWith is Dial with options.
@@ -76,9 +101,19 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if to.network == "unix" && o.Local.IsValid() {
 		return nil, fmt.Errorf("a Unix socket cannot be dialled from %s: leave DialOptions.Local zero", o.Local)
 	}
-	addr, ok, err := to.literal()
+	if o.Timeout < 0 {
+		return nil, fmt.Errorf("DialOptions.Timeout is %v: it is to be positive, or 0 for none", o.Timeout)
+	}
+	addrs, known, err := to.dialAddrs()
 	if err != nil {
 		return nil, err
+	}
+	l := o.Loop
+	if l == nil {
+		l = e.lighterLoop()
+	}
+	if l.engine != e {
+		return nil, errors.New("DialOptions.Loop is of another engine")
 	}
 	if e.stopping.Load() {
 		return nil, ErrShutdown
@@ -86,18 +121,18 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
-	l := e.lighterLoop()
 	from := &origin{unix: to.network == "unix", dials: true}
 	if to.tls {
 		from.tls = clientConfig(cmp.Or(o.TLS, e.TLS), to.host)
 	}
 	if from.unix {
-		from.remote = addr
+		from.remote = addrs[0]
 	}
 	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: o.Local, to: to, ctx: ctx}
+	d.resolver, d.timeout = cmp.Or(o.Resolver, net.DefaultResolver), o.Timeout
 	d.conn.handler = handler
 	l.live.Add(1)
-	if err := d.begin(addr, ok); err != nil {
+	if err := d.begin(addrs, known); err != nil {
 		l.live.Add(-1)
 		e.leave()
 		return nil, err
@@ -121,63 +156,98 @@ func clientConfig(config *tls.Config, host string) *tls.Config {
 
 // begin connects on the loop, after a look-up in a goroutine where the address
 // is a name.
-func (d *dialing) begin(addr net.Addr, known bool) error {
+func (d *dialing) begin(addrs []net.Addr, known bool) error {
 	l := d.conn.loop
 	d.conn.origin.dialing = d
-	if known {
-		d.addrs = []net.Addr{addr}
-		return l.post(d.connect, maxQueue)
+	if d.timeout > 0 {
+		d.timer = l.After(d.timeout, d.late)
 	}
+	d.addrs = addrs
+	if known {
+		return d.posted(l.post(d.connect, maxQueue))
+	}
+	var ctx context.Context
+	ctx, d.cancel = context.WithCancel(d.ctx)
 	// A loop that takes a task has not ended, and it will not end from now on:
 	// this connection is alive on it.
-	if err := l.post(func() {}, maxQueue); err != nil {
+	if err := d.posted(l.post(func() {}, maxQueue)); err != nil {
 		return err
 	}
-	go func() {
-		ctx, cancel := context.WithCancel(d.ctx)
-		defer cancel()
-		defer context.AfterFunc(l.engine.context, cancel)()
-		d.addrs, d.err = d.to.lookup(ctx)
-		_ = l.post(d.connect, maxQueue)
-	}()
+	go d.lookUp(ctx)
 	return nil
 }
 
-// connect makes the next attempt. It runs on the loop.
+// posted gives up what begin has begun when there is no loop for it.
+func (d *dialing) posted(err error) error {
+	if err != nil {
+		d.end()
+	}
+	return err
+}
+
+// lookUp finds the addresses of a name, unless the connection ends before.
+func (d *dialing) lookUp(ctx context.Context) {
+	l := d.conn.loop
+	defer context.AfterFunc(l.engine.context, d.cancel)()
+	d.addrs, d.err = d.to.lookup(ctx, d.resolver)
+	_ = l.post(d.connect, maxQueue) // it fails only when the connection has ended
+}
+
+// connect begins to connect to what is known to be the peer. It runs on the loop.
 func (d *dialing) connect() {
 	c := d.conn
-	if d.stop == nil {
-		d.stop = context.AfterFunc(d.ctx, func() { d.fail(context.Cause(d.ctx)) })
-	}
 	if c.loop.draining {
 		_ = c.end(draining, ErrShutdown)
 	}
-	if c.loop.aborted && c.state.Load()&(aborting|finished|shut) == 0 {
+	if c.loop.aborted && !c.givenUpOn() {
 		c.loop.abortConn(c)
 	}
-	for len(d.addrs) > 0 {
-		if c.state.Load()&(aborting|finished|shut) != 0 {
-			return
-		}
-		addr := d.addrs[0]
-		d.setPeer(addr)
-		err := c.loop.drv.Connect(&c.sock, d.from, addr)
-		if err == nil || !d.goOn(err) {
-			return
-		}
+	if c.givenUpOn() {
+		return
 	}
-	d.fail(d.err)
+	if d.ctx.Err() != nil {
+		d.fail(context.Cause(d.ctx))
+		return
+	}
+	if d.stop == nil {
+		d.stop = context.AfterFunc(d.ctx, func() { d.fail(context.Cause(d.ctx)) })
+	}
+	switch len(d.addrs) {
+	case 0:
+		d.fail(d.err)
+	case 1:
+		d.connectTo(d.addrs[0])
+	default:
+		d.race.start(d)
+	}
 }
 
-// goOn answers an attempt that has failed and reports whether the next is due.
-func (d *dialing) goOn(err error) bool {
+// givenUpOn reports whether nothing can be made of the connection any more.
+func (c *Conn) givenUpOn() bool { return c.state.Load()&(aborting|finished|shut) != 0 }
+
+// connectTo is for the only address.
+func (d *dialing) connectTo(addr net.Addr) {
+	d.setPeer(addr)
+	if err := d.conn.loop.drv.Connect(&d.conn.sock, d.from, addr); err != nil {
+		d.refused(err)
+	}
+}
+
+// refused answers the failure of the only attempt.
+func (d *dialing) refused(err error) {
 	if errors.Is(err, driver.ErrBusy) {
 		d.conn.loop.After(connectAgain, d.connect)
-		return false
+		return
 	}
-	d.err = err
-	d.addrs = d.addrs[1:]
-	return true
+	d.fail(err)
+}
+
+// note keeps the first error of several attempts, which is the one of the address
+// that the system prefers.
+func (d *dialing) note(addr net.Addr, err error) {
+	if d.err == nil {
+		d.err = fmt.Errorf("%s: %w", addr, err)
+	}
 }
 
 func (d *dialing) setPeer(addr net.Addr) {
@@ -193,23 +263,31 @@ func (d *dialing) fail(err error) {
 	_ = d.conn.end(aborting, fmt.Errorf("dial %s: %w", d.to, err))
 }
 
+// late ends the attempt because of DialOptions.Timeout.
+func (d *dialing) late() {
+	d.fail(fmt.Errorf("%w: it was not established within %v, DialOptions.Timeout", context.DeadlineExceeded, d.timeout))
+}
+
 // connected hears how the attempt under way ended.
 func (c *Conn) connected(err error) {
 	d := c.origin.dialing
 	if err != nil {
-		if d.goOn(err) {
-			d.connect()
-		}
+		d.refused(err)
 		return
 	}
 	if c.origin.tls == nil && !d.end() {
-		return // ctx ended first, and fail has its turn
+		return // its time was over before, and fail has its turn
 	}
 	c.request(doOpen)
 }
 
-// end forgets the attempt and reports whether ctx had not ended before.
+// end forgets the attempt and reports whether its time was not over before.
 func (d *dialing) end() bool {
 	d.conn.origin.dialing = nil
-	return d.stop == nil || d.stop()
+	d.race.stop()
+	if d.cancel != nil {
+		d.cancel()
+	}
+	inTime := d.timer == nil || d.timer.Stop()
+	return (d.stop == nil || d.stop()) && inTime
 }

@@ -68,6 +68,7 @@ type Loop struct {
 	finishedPackets []*PacketConn            // and those that this turn closes
 	listening       int                      // listening sockets that this loop watches
 	turning         bool                     // a turn is under way, or was broken off
+	attempts        int                      // sockets that take part in a race, or have lost it and are not closed yet
 	draining        bool                     // the engine is shutting down
 	aborted         bool                     // and its drain timeout is over
 	unwatched       lack                     // the driver cannot open connections
@@ -589,7 +590,11 @@ func (l *Loop) closeFinished() {
 
 // conns returns the connections of the loop. Loop only.
 func (l *Loop) conns() (conns []*Conn) {
-	l.drv.Sockets(func(s driver.Stream) { conns = append(conns, connOf(s)) })
+	l.drv.Sockets(func(s driver.Stream) {
+		if own, ok := s.(*stream); ok {
+			conns = append(conns, (*Conn)(own))
+		}
+	})
 	return conns
 }
 
@@ -606,7 +611,11 @@ func (l *Loop) drain() {
 // this moment, because it is to try again, finds out by itself.
 func (l *Loop) abort() {
 	l.aborted = true
-	l.drv.Sockets(func(s driver.Stream) { l.abortConn(connOf(s)) })
+	l.drv.Sockets(func(s driver.Stream) {
+		if c := connOf(s); !isAttempt(s) || c.state.Load()&(opening|aborting) == opening {
+			l.abortConn(c)
+		}
+	})
 	for c := range l.packetConns {
 		l.engine.undrained.Add(1)
 		c.abort(ErrShutdown)
@@ -620,7 +629,7 @@ func (l *Loop) abortConn(c *Conn) {
 
 // ended reports whether the loop may stop, and lets nothing in from then on.
 func (l *Loop) ended() bool {
-	if !l.draining || l.live.Load() > 0 || l.listening > 0 {
+	if !l.draining || l.live.Load() > 0 || l.listening > 0 || l.attempts > 0 {
 		return false
 	}
 	l.mu.Lock()

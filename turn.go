@@ -735,7 +735,14 @@ func (c *Conn) checkStall(now int64) (next int64) {
 // stream is how the driver sees a Conn, which has no public methods for it.
 type stream Conn
 
-func connOf(s driver.Stream) *Conn { return (*Conn)(s.(*stream)) }
+// connOf returns the connection that s is part of: as its socket, or as one of the
+// attempts to get one.
+func connOf(s driver.Stream) *Conn {
+	if isAttempt(s) {
+		return s.(*attemptStream).race.dialing.conn
+	}
+	return (*Conn)(s.(*stream))
+}
 
 func (s *stream) Received(p []byte) {
 	c := (*Conn)(s)

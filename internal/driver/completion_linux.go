@@ -536,7 +536,7 @@ func (d *completion) connected(s *Socket, c uring.CQE) {
 		err = sock.ConnectError(int(s.Handle))
 	}
 	if err != nil {
-		d.end(s, false)
+		d.end(s, true)
 		s.flags = 0 // as if never opened
 		s.Stream.Connected(os.NewSyscallError("connect", err))
 		return
@@ -545,6 +545,8 @@ func (d *completion) connected(s *Socket, c uring.CQE) {
 	d.todo.add(s)
 	s.Stream.Connected(nil)
 }
+
+func (d *completion) Surrender(s *Socket) Handle { return d.surrender(s) }
 
 // Close cancels what is under way. The descriptor is closed when the kernel has
 // returned it all: it keeps the connection open for an operation that waits.

@@ -174,6 +174,9 @@ type Driver interface {
 	// the zero Addr, and sets s.Handle; Connected follows. On error there is
 	// nothing to close. ErrBusy asks to try again later.
 	Connect(s *Socket, local netip.Addr, addr net.Addr) error
+	// Surrender gives up a socket that has just been connected, without closing
+	// it, and returns its handle, for Open or Discard. It is for Connected alone.
+	Surrender(s *Socket) Handle
 	// Close ends the connection: with reset by RST and throwing away what is
 	// unsent, else in order, for which it throws away what has arrived, since
 	// closing with unread input resets the connection. Closed follows.

@@ -60,6 +60,11 @@ func (l *link) dial(ctx context.Context, local netip.Addr, addr net.Addr) error 
 	if err != nil {
 		return plain(err)
 	}
+	if addr.Network() == "tcp" && conn.LocalAddr().String() == conn.RemoteAddr().String() {
+		_ = conn.(*net.TCPConn).SetLinger(0) // else the port is taken for some time
+		_ = conn.Close()
+		return sock.ErrSelfConnect
+	}
 	l.conn = conn
 	return nil
 }

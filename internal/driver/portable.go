@@ -229,9 +229,13 @@ func (d *portable) connected(s *Socket, l *link, err error) {
 		return
 	}
 	s.flags |= receiving
-	d.pump(s, l)
 	s.Stream.Connected(nil)
+	if s.Handle != NoHandle {
+		d.pump(s, l)
+	}
 }
+
+func (d *portable) Surrender(s *Socket) Handle { return d.surrender(s) }
 
 func (d *portable) Close(s *Socket, reset bool) {
 	l := d.leave(s)

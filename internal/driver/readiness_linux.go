@@ -392,7 +392,7 @@ func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
 func (d *readiness) connected(s *Socket, ready poll.Mask) {
 	s.connecting = false
 	if err := sock.ConnectError(int(s.Handle)); err != nil {
-		d.forget(s, false)
+		d.forget(s, true)
 		s.Stream.Connected(os.NewSyscallError("connect", err))
 		return
 	}
@@ -407,6 +407,11 @@ func (d *readiness) connected(s *Socket, ready poll.Mask) {
 		d.list(s)
 	}
 	s.Stream.Connected(nil)
+}
+
+func (d *readiness) Surrender(s *Socket) Handle {
+	d.remove(s)
+	return d.surrender(s)
 }
 
 func (d *readiness) Close(s *Socket, reset bool) {

@@ -107,6 +107,13 @@ func (d *sockets) forgetSocket(s *Socket) {
 	s.Handle = NoHandle
 }
 
+// surrender forgets the socket but not its handle.
+func (d *sockets) surrender(s *Socket) Handle {
+	h := s.Handle
+	d.forgetSocket(s)
+	return h
+}
+
 // Counters and Sockets are those of Driver.
 func (d *sockets) Counters() *Counters { return &d.counters }
 

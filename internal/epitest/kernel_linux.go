@@ -51,6 +51,13 @@ func PeerDescriptor(t *testing.T, c net.Conn) int {
 func FullListener(t *testing.T, network string) (ln net.Listener, address string) {
 	t.Helper()
 	ln, address = Listen(t, network)
+	Fill(t, ln)
+	return ln, address
+}
+
+// Fill makes a listener's backlog full, for good.
+func Fill(t *testing.T, ln net.Listener) {
+	t.Helper()
 	var err error
 	// Another listen(2) makes the backlog shorter. One connection fits into 0.
 	control(t, ln.(syscall.Conn), func(fd int) { err = unix.Listen(fd, 0) })
@@ -62,7 +69,6 @@ func FullListener(t *testing.T, network string) (ln net.Listener, address string
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = first.Close() })
-	return ln, address
 }
 
 func control(t *testing.T, c syscall.Conn, f func(fd int)) {

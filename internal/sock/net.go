@@ -1,11 +1,20 @@
 package sock
 
-import "syscall"
+import (
+	"fmt"
+	"syscall"
+)
 
 // PacketSendBuffer is what a Unix socket for datagrams asks for as its send buffer
 // (SO_SNDBUF), which all its peers share. The system gives what it allows
 // (net.core.wmem_max, socket(7)).
 const PacketSendBuffer = 4 << 20
+
+// ErrSelfConnect: a socket that was to connect to a port of this machine where
+// nobody listens was given that very port as its own, and TCP has connected it to
+// itself (RFC 9293, section 3.5, simultaneous open). Whoever wants to listen there
+// could not.
+var ErrSelfConnect = fmt.Errorf("%w: nobody listens, the connection was to itself", syscall.ECONNREFUSED)
 
 // control runs f with the descriptor of something that package net has opened. It
 // does nothing when that is closed.

@@ -2,6 +2,7 @@ package sock
 
 import (
 	"errors"
+	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -552,14 +553,14 @@ func setPath(sa *unix.RawSockaddrUnix, path string) (uint32, error) {
 	return uint32(int(pathOffset) + len(path) + 1), nil
 }
 
-// zoneIndex is zone the other way round.
+// zoneIndex is zone the other way round (RFC 4007, section 11.2: a number will do).
 func zoneIndex(zone string) (uint32, error) {
 	if ifi, err := net.InterfaceByName(zone); err == nil {
 		return uint32(ifi.Index), nil
 	}
 	index, err := strconv.ParseUint(zone, 10, 32)
 	if err != nil {
-		return 0, unix.ENODEV
+		return 0, fmt.Errorf("zone %q: %w: it is neither the name nor the number of an interface", zone, unix.ENODEV)
 	}
 	return uint32(index), nil
 }

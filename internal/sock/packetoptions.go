@@ -1,11 +1,13 @@
 package sock
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net"
 	"net/netip"
 	"os"
+	"strconv"
 	"syscall"
 )
 
@@ -78,9 +80,9 @@ func (o PacketOptions) setSending(fd descriptor, six bool) error {
 	if o.Interface == "" {
 		return nil
 	}
-	ifi, err := net.InterfaceByName(o.Interface)
+	ifi, err := interfaceNamed(o.Interface)
 	if err != nil {
-		return fmt.Errorf("interface %q: %w", o.Interface, err)
+		return err
 	}
 	if six {
 		return setPacketOption(fd, "IPV6_MULTICAST_IF", syscall.IPPROTO_IPV6, syscall.IPV6_MULTICAST_IF, ifi.Index)
@@ -93,16 +95,9 @@ func (o PacketOptions) setSending(fd descriptor, six bool) error {
 }
 
 func (o PacketOptions) join(fd descriptor, group netip.Addr) error {
-	name := o.Interface
-	if group.Zone() != "" {
-		name = group.Zone()
-	}
-	var ifi *net.Interface
-	if name != "" {
-		var err error
-		if ifi, err = net.InterfaceByName(name); err != nil {
-			return fmt.Errorf("interface %q: %w", name, err)
-		}
+	ifi, err := interfaceNamed(cmp.Or(group.Zone(), o.Interface))
+	if err != nil {
+		return err
 	}
 	if group.Is6() {
 		request := &syscall.IPv6Mreq{Multiaddr: group.As16()}
@@ -113,12 +108,30 @@ func (o PacketOptions) join(fd descriptor, group netip.Addr) error {
 	}
 	request := &syscall.IPMreq{Multiaddr: group.As4()}
 	if ifi != nil {
-		var err error
 		if request.Interface, err = addressOf(ifi); err != nil {
 			return err
 		}
 	}
 	return os.NewSyscallError("setsockopt IP_ADD_MEMBERSHIP", syscall.SetsockoptIPMreq(fd, syscall.IPPROTO_IP, syscall.IP_ADD_MEMBERSHIP, request))
+}
+
+// interfaceNamed finds an interface by its name or its number, as a zone may have
+// it. It is nil when none is named.
+func interfaceNamed(name string) (*net.Interface, error) {
+	if name == "" {
+		return nil, nil
+	}
+	ifi, err := net.InterfaceByName(name)
+	if err == nil {
+		return ifi, nil
+	}
+	if index, bad := strconv.Atoi(name); bad == nil {
+		ifi, err = net.InterfaceByIndex(index)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("interface %q: %w", name, err)
+	}
+	return ifi, nil
 }
 
 // addressOf returns an IPv4 address of an interface: by that the options of IPv4

@@ -253,7 +253,8 @@ func NetConn(fd int) (net.Conn, error) {
 	return netConn(fd)
 }
 
-// ConnectError returns how a connect that was under way ended (connect(2), EINPROGRESS).
+// ConnectError returns how a connect that was under way ended (connect(2),
+// EINPROGRESS). A connection to itself is none: see ErrSelfConnect.
 func ConnectError(fd int) error {
 	code, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ERROR)
 	if err != nil {
@@ -261,6 +262,11 @@ func ConnectError(fd int) error {
 	}
 	if code != 0 {
 		return unix.Errno(code)
+	}
+	if peer := Peer(fd); peer.IsValid() {
+		if own, _ := LocalPacket(fd); own == peer {
+			return ErrSelfConnect
+		}
 	}
 	return nil
 }
@@ -316,11 +322,11 @@ func internetSockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err er
 		sa6.Addr = ip.As16()
 	}
 	if ip.Zone() != "" {
-		ifi, err := net.InterfaceByName(ip.Zone())
+		index, err := zoneIndex(ip.Zone())
 		if err != nil {
 			return 0, nil, err
 		}
-		sa6.ZoneId = uint32(ifi.Index)
+		sa6.ZoneId = index
 	}
 	return unix.AF_INET6, sa6, nil
 }

@@ -354,3 +354,24 @@ func TestPacketReaderTakesNoFiles(t *testing.T) {
 		t.Errorf("the next free descriptor was %d, now it is %d", before, after)
 	}
 }
+
+// TestSelfConnectIsRefused has a socket connect to the port that it is bound to,
+// as one of connect(2)'s choice can be.
+func TestSelfConnectIsRefused(t *testing.T) {
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer Close(fd, true)
+	loopback := [4]byte{127, 0, 0, 1}
+	if err := unix.Bind(fd, &unix.SockaddrInet4{Addr: loopback}); err != nil {
+		t.Fatal(err)
+	}
+	own, _ := LocalPacket(fd)
+	if err := unix.Connect(fd, &unix.SockaddrInet4{Addr: loopback, Port: int(own.Port())}); err != nil {
+		t.Fatal(err)
+	}
+	if err := ConnectError(fd); !errors.Is(err, unix.ECONNREFUSED) {
+		t.Errorf("ConnectError returns %v", err)
+	}
+}
