@@ -30,6 +30,8 @@ type race struct {
 
 // An attempt is one socket of a race.
 type attempt struct {
+	driver.Stream // nil: what follows Connected is not for an attempt
+
 	race *race
 	sock driver.Socket
 	addr net.Addr
@@ -69,7 +71,7 @@ func (r *race) begin() {
 	c := r.dialing.conn
 	for len(r.addrs) > 0 {
 		a := &attempt{race: r, addr: r.addrs[0]}
-		a.sock.Stream = (*attemptStream)(a)
+		a.sock.Stream = a
 		a.sock.Handle = driver.NoHandle
 		r.addrs = r.addrs[1:]
 		if err := c.loop.drv.Connect(&a.sock, r.dialing.from, a.addr); err != nil {
@@ -121,11 +123,8 @@ func (r *race) won(a *attempt) {
 	c.connected(nil)
 }
 
-// attemptStream is how the driver sees an attempt.
-type attemptStream attempt
-
-func (s *attemptStream) Connected(err error) {
-	a := (*attempt)(s)
+// Connected is told by the driver, as is Closed.
+func (a *attempt) Connected(err error) {
 	r := a.race
 	delete(r.attempts, a)
 	r.dialing.conn.loop.attempts--
@@ -137,17 +136,10 @@ func (s *attemptStream) Connected(err error) {
 	r.begin()
 }
 
+// Closed is told of those that have lost.
+func (a *attempt) Closed() { a.race.dialing.conn.loop.attempts-- }
+
 func isAttempt(s driver.Stream) bool {
-	_, ok := s.(*attemptStream)
+	_, ok := s.(*attempt)
 	return ok
 }
-
-// Closed is called for those that have lost.
-func (s *attemptStream) Closed() { s.race.dialing.conn.loop.attempts-- }
-
-// An attempt has no part in what follows: when it is connected it is at its end.
-func (s *attemptStream) Received([]byte)                  {}
-func (s *attemptStream) ReceiveEnded(error)               {}
-func (s *attemptStream) Sent(int, error)                  {}
-func (s *attemptStream) Ready(driver.Readiness)           {}
-func (s *attemptStream) Detached(net.Conn, []byte, error) {}

@@ -739,7 +739,7 @@ type stream Conn
 // attempts to get one.
 func connOf(s driver.Stream) *Conn {
 	if isAttempt(s) {
-		return s.(*attemptStream).race.dialing.conn
+		return s.(*attempt).race.dialing.conn
 	}
 	return (*Conn)(s.(*stream))
 }
