@@ -59,6 +59,7 @@ var layers = [][]string{
 		"apps/epi",
 		"examples",
 		"examples/blocking",
+		"examples/chat",
 		"examples/echo",
 		"examples/lines",
 		"examples/relay",

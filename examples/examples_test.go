@@ -40,6 +40,7 @@ func TestExamplesServe(t *testing.T) {
 		}},
 		{"websocket", "tcp", talkWebSocket},
 		{"lines", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "one\r\ntwo\nquit\n", "ONE\nTWO\n") }},
+		{"chat", "tcp", talkChat},
 		{"blocking", "tcp", func(t *testing.T, c net.Conn) {
 			ask(t, c, "127.0.0.1\n127.0.0.2\n", "1 [127.0.0.1]\n2 [127.0.0.2]\n")
 		}},
@@ -73,6 +74,21 @@ func ask(t *testing.T, c net.Conn, text, want string) {
 	if _, err := io.ReadFull(c, got); err != nil || string(got) != want {
 		t.Fatalf("the answer is %q, %v; want %q", got, err, want)
 	}
+}
+
+// talkChat comes second into the room, and hears the first say goodbye.
+func talkChat(t *testing.T, c net.Conn) {
+	first, err := net.Dial("tcp", c.RemoteAddr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	_ = first.SetDeadline(time.Now().Add(patience))
+	ask(t, first, "ann\n", "ann is here\n")
+	ask(t, c, "bob\x1b[2J\nhello\n", "bob[2J is here\nbob[2J: hello\n")
+	ask(t, first, "bye\n", "bob[2J is here\nbob[2J: hello\nann: bye\n")
+	_ = first.Close()
+	ask(t, c, "", "ann: bye\nann has left\n")
 }
 
 func talkWebSocket(t *testing.T, c net.Conn) {
