@@ -33,3 +33,26 @@ func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
 		}
 	}
 }
+
+// A look before sleeping is left out after some that found nothing, until sleeping
+// turns out to be short.
+func TestHunt24_LooksInVainAreLeftOut(t *testing.T) {
+	m := lookMeter{costs: true}
+	for i := range 2 * looksInVain {
+		if m.inVain() != (i >= looksInVain) {
+			t.Fatalf("after %d looks in vain: %v", i, m.inVain())
+		}
+		m.found(false)
+	}
+	m.found(true)
+	if m.inVain() {
+		t.Error("a look that pays is left out")
+	}
+	free := lookMeter{}
+	for range 2 * looksInVain {
+		free.found(false)
+	}
+	if free.inVain() {
+		t.Error("a look that costs nothing is left out")
+	}
+}

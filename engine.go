@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"math"
 	"math/rand/v2"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"sync"
@@ -27,7 +28,10 @@ import (
 // they are freed when Run returns, so every engine should be Run.
 type Engine struct {
 	// Loops is the number of event loops, each with one goroutine. Default:
-	// one per CPU that the process may use (GOMAXPROCS).
+	// one per CPU that the process may use (GOMAXPROCS). More of them than
+	// GOMAXPROCS wait for each other. One processor more than loops, set by
+	// runtime.GOMAXPROCS or the environment, saves CPU time where messages are
+	// few, also on a single CPU.
 	Loops int
 	// Workers, when positive, is the number of goroutines that run the
 	// handlers instead of the loops, so that these may block. Each connection
@@ -280,6 +284,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.advance(running); err != nil {
 		return err
 	}
+	if ctx.Err() == nil {
+		e.logStart()
+	}
 	if e.workers != nil {
 		e.workers.start(e.cfg.workers)
 	}
@@ -301,6 +308,22 @@ func (e *Engine) Run(ctx context.Context) error {
 	case err = <-failed:
 	}
 	return errors.Join(err, e.drain(ended))
+}
+
+// logStart says what runs, and what GOMAXPROCS should be: while a loop sleeps in
+// the kernel, Go's scheduler takes its processor back, for which it wakes a thread
+// each time, unless another processor is free.
+func (e *Engine) logStart() {
+	procs := runtime.GOMAXPROCS(0)
+	about := []any{"driver", e.cfg.driverName(), "loops", e.cfg.loops, "gomaxprocs", procs}
+	if e.cfg.loops > procs {
+		e.cfg.log.Warn("there are more loops than processors, so that they wait for each other: raise GOMAXPROCS, or lower Engine.Loops", about...)
+		return
+	}
+	if e.cfg.loops == procs {
+		about = append(about, "advice", fmt.Sprintf("GOMAXPROCS=%d takes less CPU time while messages are few", procs+1))
+	}
+	e.cfg.log.Info("serving", about...)
 }
 
 // advance moves on to the next phase.

@@ -14,6 +14,8 @@ import (
 	"log"
 	"math/big"
 	"net"
+	"os"
+	"runtime"
 	"time"
 
 	"github.com/epinet/epi"
@@ -267,3 +269,14 @@ func (s *storage) OnData(c *epi.Conn) error {
 func (s *storage) keep(record []byte) { s.kept <- record }
 
 func (s *storage) OnClose(*epi.Conn, error) {}
+
+// One processor more than loops spares Go's scheduler work at each sleep.
+func ExampleEngine_processors() {
+	loops := 1
+	if os.Getenv("GOMAXPROCS") == "" {
+		runtime.GOMAXPROCS(max(loops+1, runtime.GOMAXPROCS(0)))
+	}
+	e := epi.Engine{Loops: loops}
+	fmt.Println(e.Loops, "loop")
+	// Output: 1 loop
+}

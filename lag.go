@@ -51,8 +51,14 @@ type lagMeter struct {
 	sum   atomic.Int64
 }
 
-// begin says that waiting has ended.
-func (m *lagMeter) begin() { m.began = clock() }
+// begin says that waiting has ended, and returns how long it was since the turn
+// before ended.
+func (m *lagMeter) begin() (waited int64) {
+	now := clock()
+	waited = now - m.began
+	m.began = now
+	return waited
+}
 
 // end says that the turn is over, and that the next one follows if the loop
 // does not sleep.

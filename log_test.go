@@ -5,6 +5,7 @@ import (
 	"context"
 	"io"
 	"log/slog"
+	"runtime"
 	"runtime/pprof"
 	"slices"
 	"strconv"
@@ -60,6 +61,7 @@ func TestLog_EachNatureHasItsLevel(t *testing.T) {
 		log := &journal{}
 		e := m.Engine()
 		e.Logger, e.MaxConns = slog.New(log), 1
+		e.Loops = 1 // never more than there are processors
 		refuse := make(chan bool, 2)
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
 			if <-refuse {
@@ -89,7 +91,7 @@ func TestLog_EachNatureHasItsLevel(t *testing.T) {
 		want := []string{
 			"DEBUG connection closed", "DEBUG connection opened",
 			"ERROR callback panicked",
-			"INFO listener closed", "INFO listening", "INFO peer refused",
+			"INFO listener closed", "INFO listening", "INFO peer refused", "INFO serving",
 			"WARN connections are shed",
 		}
 		if got := log.all(); !slices.Equal(got, want) {
@@ -99,6 +101,22 @@ func TestLog_EachNatureHasItsLevel(t *testing.T) {
 			t.Errorf("%d lines say that connections are shed", n)
 		}
 	})
+}
+
+// TestProgram11_MoreLoopsThanProcessors says so.
+func TestProgram11_MoreLoopsThanProcessors(t *testing.T) {
+	log := &journal{}
+	e := &epi.Engine{Loops: runtime.GOMAXPROCS(0) + 1, Logger: slog.New(log)}
+	s := epitest.Start(t, e, epitest.EchoHandler)
+	epitest.RoundTrip(t, s.Dial(), "x")
+	if err := s.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if !slices.ContainsFunc(log.all(), func(line string) bool {
+		return strings.HasPrefix(line, "WARN there are more loops than processors")
+	}) {
+		t.Errorf("the log has\n%s", strings.Join(log.all(), "\n"))
+	}
 }
 
 // Each loop's goroutine, and each worker's, can be told apart in a profile.

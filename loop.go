@@ -14,6 +14,7 @@ import (
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/wheel"
+	"github.com/epinet/epi/poll"
 )
 
 // A Loop serves a share of an engine's connections from one goroutine.
@@ -28,6 +29,7 @@ type Loop struct {
 	packetQueues packetQueues
 	count        counters
 	lag          lagMeter
+	looks        lookMeter // of the loop goroutine
 	refusals     spate
 
 	// live counts connections from their acceptance or Dial to the end of
@@ -129,6 +131,10 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
 	}
+	switch e.cfg.backend {
+	case poll.BackendSelect, poll.BackendPoll, poll.BackendEpoll:
+		l.looks.costs = true
+	}
 	l.hands.vec = make([][]byte, 0, maxVector)
 	l.nextTimer.Store(math.MaxInt64)
 	l.wheel.Advance(clock())
@@ -211,8 +217,12 @@ func (l *Loop) serve() error {
 }
 
 // wait looks for events, which is a cheap call, and sleeps only when there are
-// none and no other work either.
+// none and no other work either. Where looks have found nothing for a while it
+// sleeps without one.
 func (l *Loop) wait() error {
+	if l.looks.inVain() && l.work.Load() == 0 && !l.shaking && l.cfg.wait.spin == 0 {
+		return l.sleep()
+	}
 	n, err := l.drv.Wait(0)
 	if err != nil || n > 0 || l.work.Load() != 0 {
 		l.quietSince = 0
@@ -223,7 +233,35 @@ func (l *Loop) wait() error {
 		runtime.Gosched()
 		return nil
 	}
+	l.looks.found(false)
 	return l.sleep()
+}
+
+// A lookMeter says whether it pays to look for events before sleeping for them.
+// The look is a call that does not sleep, for which Go's scheduler need not be
+// told; where messages are few it finds nothing, and is made in vain each time.
+type lookMeter struct {
+	costs bool // a look is a system call
+	vain  int  // looks in a row that found nothing
+}
+
+const (
+	// looksInVain is how many looks may find nothing before they are left out.
+	looksInVain = 16
+	// shortSleep is what the call takes that sleeps when it need not, because
+	// there are events already.
+	shortSleep = 3 * time.Microsecond
+)
+
+func (m *lookMeter) inVain() bool { return m.costs && m.vain >= looksInVain }
+
+// found notes what a look has found, or would have.
+func (m *lookMeter) found(any bool) {
+	if any {
+		m.vain = 0
+		return
+	}
+	m.vain++
 }
 
 func (l *Loop) keepSpinning() bool {
@@ -252,7 +290,9 @@ func (l *Loop) sleep() error {
 
 	l.count.sleeps.Add(1)
 	_, err := l.drv.Wait(timeout)
-	l.lag.begin()
+	if slept := l.lag.begin(); slept < int64(shortSleep) {
+		l.looks.found(true)
+	}
 
 	l.mu.Lock()
 	l.asleep = false
