@@ -24,6 +24,7 @@ type desk struct {
 	later    []hall.Event // what has happened meanwhile on this loop
 	sending  bool         // the outboxes are given to their loops at the end of the turn
 	ticks    bool         // a timer for Tick is set
+	faults   int          // of the hall, that were logged
 }
 
 // A reach says which shards have sessions in one channel.
@@ -98,6 +99,17 @@ func (d *desk) applyOne(e *hall.Event) {
 	d.applying = false
 	d.server.counts.users.Store(int64(d.hall.Users()))
 	d.server.counts.channels.Store(int64(d.hall.Channels()))
+	if d.hall.Faults > d.faults {
+		d.faults = d.hall.Faults
+		d.server.config.Load().Log.Error("the hall made a line that cannot be written; please report it", "command", commandOf(e))
+	}
+}
+
+func commandOf(e *hall.Event) string {
+	if e.Message == nil {
+		return ""
+	}
+	return e.Message.Command
 }
 
 func (d *desk) recover(e *hall.Event) {

@@ -69,7 +69,7 @@ func (h *Hall) wallops(s *session, params []string, _ *ircmsg.Message) {
 }
 
 func (h *Hall) rehash(s *session, _ []string, _ *ircmsg.Message) {
-	h.reply(s, nRehashing, "the configuration", "Rehashing")
+	h.reply(s, nRehashing, "configuration", "Rehashing")
 	h.begin(s, Work{Kind: Rehash}, func(r *Result) {
 		if !r.OK {
 			h.notice(s, "Rehash failed: "+r.Text)
