@@ -27,6 +27,7 @@ const (
 	CauseRefused                 // ErrNoHandler
 	CauseHandshake               // ErrHandshake, ErrHandshakeTimeout, ErrTooManyHandshakes
 	CauseProxy                   // ErrProxyHeader, ErrProxyUntrusted
+	CausePerIP                   // ErrTooManyPerIP
 	CauseTruncated               // ErrTruncated
 	CauseDetached                // ErrDetached
 	CauseDial                    // Dial did not succeed
@@ -51,6 +52,7 @@ var causeNames = [causeCount]string{
 	CauseRefused:    "refused",
 	CauseHandshake:  "handshake",
 	CauseProxy:      "proxy",
+	CausePerIP:      "per_ip",
 	CauseTruncated:  "truncated",
 	CauseDetached:   "detached",
 	CauseDial:       "dial",
@@ -73,6 +75,7 @@ var causesOf = []struct {
 	{ErrTooManyHandshakes, CauseHandshake},
 	{ErrProxyHeader, CauseProxy},
 	{ErrProxyUntrusted, CauseProxy},
+	{ErrTooManyPerIP, CausePerIP},
 	{ErrTruncated, CauseTruncated},
 	{ErrDetached, CauseDetached},
 	{syscall.ECONNRESET, CauseReset},

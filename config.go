@@ -137,7 +137,7 @@ type config struct {
 	wait                      WaitPolicy
 	lockThread, reusePort     bool
 	closeOnFull               bool
-	maxConns                  int
+	maxConns, maxConnsPerIP   int
 	readBudget                int
 	highWater, lowWater       int
 	maxQueued, maxUnread      int
@@ -184,6 +184,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"Loops", e.Loops, runtime.GOMAXPROCS(0), &c.loops},
 		{"Workers", e.Workers, 0, &c.workers},
 		{"MaxConns", e.MaxConns, openFilesLimit(), &c.maxConns},
+		{"MaxConnsPerIP", e.MaxConnsPerIP, noLimitPerIP, &c.maxConnsPerIP},
 		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
 		{"HighWater", e.HighWater, highWater, &c.highWater},
 		{"LowWater", e.LowWater, lowWater, &c.lowWater},

@@ -82,9 +82,11 @@ const (
 	shut                              // the descriptor is gone
 	scheduled                         // a turn is waiting or under way
 	takesLeave                        // open, and its handler is a ShutdownHandler
+	counted                           // for MaxConnsPerIP, under peer
 	starting    = opening | handshaking
 	ending      = draining | aborting | detaching | finished | shut
 	unwritable  = ending | closeWrite | writeEnded
+	undisturbed = scheduled | takesLeave | counted | paused | congested // a send that has ended leaves nothing to do
 )
 
 // todoBits say what a turn is for.

@@ -94,11 +94,11 @@ type detached struct {
 
 func (c *Conn) bounded(conn net.Conn) *detached {
 	d := &detached{Conn: conn, peer: c.RemoteAddr(), patience: c.loop.cfg.writeTimeout}
-	forgotten := runtime.AddCleanup(d, (*Engine).leave, c.loop.engine)
-	e := c.loop.engine
+	p := c.place()
+	forgotten := runtime.AddCleanup(d, place.leave, p)
 	d.leave = sync.OnceFunc(func() {
 		forgotten.Stop()
-		e.leave()
+		p.leave()
 	})
 	return d
 }

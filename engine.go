@@ -58,6 +58,14 @@ type Engine struct {
 	// MaxConns bounds the open connections; more are accepted and closed at
 	// once (Stats.Shed). Default: the limit of open files.
 	MaxConns int
+	// MaxConnsPerIP bounds the open connections that one client has made, all
+	// listeners together: those of one IPv4 address, or of one IPv6 network of 64
+	// bits. More are accepted and closed at once (Stats.ShedPerIP). Behind a PROXY
+	// header it is the address that this says, and the connection is refused when
+	// it has come (ErrTooManyPerIP); connections that proxies make for themselves
+	// are not counted. Nor are those of Unix sockets, which have no address.
+	// Default: no bound.
+	MaxConnsPerIP int
 	// ReadBudget bounds the bytes read from one connection in one turn; the
 	// rest waits for the next. Default: 256 KiB.
 	ReadBudget int
@@ -169,6 +177,7 @@ type Engine struct {
 	// for each message.
 	_     cpu.CacheLinePad
 	conns atomic.Int64 // open connections, for MaxConns
+	perIP addresses    // and by client, for MaxConnsPerIP
 	_     cpu.CacheLinePad
 
 	handshakes handshakes
@@ -209,6 +218,7 @@ func (e *Engine) makeLoops() error {
 	e.cfg = cfg
 	startRuntimePoller()
 	e.shared = driver.NewShared()
+	e.perIP.most = cfg.maxConnsPerIP
 	e.handshakes.init(cfg)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {

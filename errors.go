@@ -57,6 +57,9 @@ var (
 	ErrNoHandler = errors.New("no handler")
 	// ErrTooManyConns: Engine.MaxConns connections are open.
 	ErrTooManyConns = errors.New("too many connections")
+	// ErrTooManyPerIP: the client, by its PROXY header, has Engine.MaxConnsPerIP
+	// connections already.
+	ErrTooManyPerIP = errors.New("too many connections of one client")
 	// ErrTooManyTasks: Engine.MaxTasks tasks wait for the loop already.
 	ErrTooManyTasks = errors.New("too many tasks wait for the loop")
 	// ErrShutdown: the engine is draining or has ended.

@@ -320,26 +320,34 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		a.loop.count.shed.Add(1)
 		return
 	}
-	l := a.loop.share()
-	if !l.engine.enter() {
+	e := a.loop.engine
+	if !e.enter() {
 		a.loop.drv.Discard(h)
 		a.loop.count.shed.Add(1)
 		a.logShed()
 		return
 	}
+	c := newConn(a.loop, a.listener.origin, h, peer)
+	if c.isClient() && !c.enterAddress() {
+		e.leave()
+		a.loop.drv.Discard(h)
+		return
+	}
 	a.loop.count.accepted.Add(1)
-	if l == a.loop || !a.giveTo(l, h, peer) {
+	if l := a.loop.share(); l == a.loop || !l.take(c) {
 		a.loop.live.Add(1)
-		a.loop.adopt(newConn(a.loop, a.listener.origin, h, peer))
+		a.loop.adopt(c)
 	}
 }
 
-// giveTo gives an accepted connection to another loop, unless that has ended: when
-// the engine drains, each ends as soon as it has nothing left.
-func (a *acceptor) giveTo(l *Loop, h driver.Handle, peer netip.AddrPort) bool {
+// take lets the loop have a connection that another has accepted, unless it has
+// ended: when the engine drains, each ends as soon as it has nothing left.
+func (l *Loop) take(c *Conn) bool {
+	from := c.loop
+	c.loop = l
 	l.live.Add(1)
-	c := newConn(l, a.listener.origin, h, peer)
 	if l.post(func() { l.adopt(c) }, maxQueue) != nil {
+		c.loop = from
 		l.live.Add(-1)
 		return false
 	}
@@ -369,7 +377,7 @@ func (l *Loop) adopt(c *Conn) {
 		}
 		l.count.shed.Add(1)
 		l.drv.Discard(c.sock.Handle)
-		l.engine.leave()
+		c.place().leave()
 		l.retire()
 		return
 	}

@@ -111,6 +111,10 @@ func (c *Conn) takeProxyHeader() bool {
 		c.mu.Lock()
 		c.peer = peer
 		c.mu.Unlock()
+		if !c.enterAddress() {
+			_ = c.end(aborting, fmt.Errorf("%w: MaxConnsPerIP is %d", ErrTooManyPerIP, c.loop.cfg.maxConnsPerIP))
+			return false
+		}
 	}
 	c.extra.proxy = false
 	c.inbox.Keep(len(data) - size)

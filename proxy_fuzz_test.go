@@ -39,6 +39,22 @@ func TestHunt20_NetworksInEitherForm(t *testing.T) {
 	}
 }
 
+// TestHostile_ClientsByAddress: an IPv6 client has all addresses of its network.
+func TestHostile_ClientsByAddress(t *testing.T) {
+	for _, row := range []struct{ addr, client string }{
+		{"192.0.2.7", "192.0.2.7"},
+		{"::ffff:192.0.2.7", "192.0.2.7"},
+		{"2001:db8::7", "2001:db8::"},
+		{"2001:db8::ffff:ffff:ffff:ffff", "2001:db8::"},
+		{"2001:db8:0:1::7", "2001:db8:0:1::"},
+		{"fe80::1%eth0", "fe80::"},
+	} {
+		if client := clientOf(netip.MustParseAddr(row.addr)); client != netip.MustParseAddr(row.client) {
+			t.Errorf("the client of %s is %s, want %s", row.addr, client, row.client)
+		}
+	}
+}
+
 // FuzzProxyHeader takes headers off arbitrary bytes. However they are split, the
 // header ends at the same place, and what comes behind it does not matter.
 func FuzzProxyHeader(f *testing.F) {

@@ -15,6 +15,7 @@ type counters struct {
 	accepted      atomic.Uint64
 	acceptErrors  atomic.Uint64
 	shed          atomic.Uint64
+	shedPerIP     atomic.Uint64
 	closed        atomic.Uint64
 	bytesIn       atomic.Uint64
 	bytesOut      atomic.Uint64
@@ -53,6 +54,7 @@ type LoopStats struct {
 	Accepted      uint64 // connections accepted by this loop
 	Closed        uint64 // connections closed
 	Shed          uint64 // connections accepted and closed at once: MaxConns, no descriptors, or a peer without an address
+	ShedPerIP     uint64 // connections accepted and closed at once, or refused: MaxConnsPerIP
 	AcceptErrors  uint64 // pauses of accepting
 	QueueFull     uint64 // writes refused: MaxQueued, PacketQueue
 	Stalls        uint64 // connections reset: WriteTimeout
@@ -124,6 +126,7 @@ func (l *Loop) stats() LoopStats {
 		Accepted:      l.count.accepted.Load(),
 		Closed:        l.count.closed.Load(),
 		Shed:          l.count.shed.Load(),
+		ShedPerIP:     l.count.shedPerIP.Load(),
 		AcceptErrors:  l.count.acceptErrors.Load(),
 		QueueFull:     l.count.queueFull.Load(),
 		Stalls:        l.count.stalls.Load(),
@@ -165,6 +168,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.Accepted += o.Accepted
 	s.Closed += o.Closed
 	s.Shed += o.Shed
+	s.ShedPerIP += o.ShedPerIP
 	s.AcceptErrors += o.AcceptErrors
 	s.QueueFull += o.QueueFull
 	s.Stalls += o.Stalls

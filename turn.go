@@ -606,7 +606,7 @@ func (c *Conn) leaving() bool {
 // free for another connection.
 func (c *Conn) closed() {
 	if c.extra == nil || c.extra.conn == nil { // else it keeps its place until it is closed there
-		c.loop.engine.leave()
+		c.place().leave()
 	}
 	if d := c.origin.dialing; d != nil {
 		d.end()
@@ -856,7 +856,7 @@ func (s *stream) Sent(n int, err error) {
 // lookAgain asks for a turn after a send, if there is anything to do in it.
 func (c *Conn) lookAgain() {
 	c.mu.Lock()
-	if c.queued > 0 || c.state.Load()&^(scheduled|takesLeave|paused|congested) != 0 {
+	if c.queued > 0 || c.state.Load()&^undisturbed != 0 {
 		c.todo |= doCheck
 	}
 	c.release()

@@ -64,6 +64,8 @@ var families = []family{
 	},
 	counter("connections_shed_total", "Connections accepted and closed at once: MaxConns, or no descriptors.",
 		func(s *epi.LoopStats) uint64 { return s.Shed }),
+	counter("connections_shed_per_ip_total", "Connections accepted and closed at once, or refused: MaxConnsPerIP.",
+		func(s *epi.LoopStats) uint64 { return s.ShedPerIP }),
 	counter("accept_pauses_total", "Pauses of accepting, because the system refused it.",
 		func(s *epi.LoopStats) uint64 { return s.AcceptErrors }),
 

@@ -1,0 +1,101 @@
+package epi
+
+import (
+	"math"
+	"net/netip"
+	"sync"
+)
+
+// clientNetwork is how much of an IPv6 address stands for one client: whoever has
+// an address has all those of its network (RFC 4291, section 2.5.1).
+const clientNetwork = 64
+
+// noLimitPerIP is MaxConnsPerIP where there is no bound.
+const noLimitPerIP = math.MaxInt
+
+// addresses counts the open connections of each client, for MaxConnsPerIP.
+type addresses struct {
+	most int // noLimitPerIP: they are not counted
+
+	mu   sync.Mutex
+	open map[netip.Addr]int // guarded by mu; by what clientOf returns
+}
+
+// enter admits a connection from addr, unless there are as many as may be.
+func (a *addresses) enter(addr netip.Addr) bool {
+	client := clientOf(addr)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open[client] >= a.most {
+		return false
+	}
+	if a.open == nil {
+		a.open = map[netip.Addr]int{}
+	}
+	a.open[client]++
+	return true
+}
+
+// leave ends what enter began.
+func (a *addresses) leave(addr netip.Addr) {
+	client := clientOf(addr)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.open[client]--; a.open[client] <= 0 {
+		delete(a.open, client)
+	}
+}
+
+// clientOf returns the address that stands for the client.
+func clientOf(addr netip.Addr) netip.Addr {
+	addr = addr.Unmap().WithZone("")
+	if !addr.Is6() {
+		return addr
+	}
+	return netip.PrefixFrom(addr, clientNetwork).Masked().Addr()
+}
+
+// isClient reports whether the peer is a client, and not a proxy that will say who
+// is.
+func (c *Conn) isClient() bool {
+	return !c.origin.unix && (c.origin.proxies == nil || !c.fromProxy())
+}
+
+// enterAddress counts the connection for its client, unless that has too many.
+func (c *Conn) enterAddress() bool {
+	a := &c.loop.engine.perIP
+	switch {
+	case a.most == noLimitPerIP:
+		return true
+	case a.enter(c.peer.Addr()):
+		c.mu.Lock()
+		c.set(counted)
+		c.mu.Unlock()
+		return true
+	}
+	c.loop.count.shedPerIP.Add(1)
+	c.logRefused("a client has too many connections", "maxConnsPerIP", a.most)
+	return false
+}
+
+// A place is what one connection takes up among MaxConns and MaxConnsPerIP.
+type place struct {
+	engine *Engine
+	client netip.Addr // the zero Addr of those that are not counted by client
+}
+
+func (c *Conn) place() place {
+	p := place{engine: c.loop.engine}
+	if c.state.Load()&counted != 0 {
+		p.client = c.peer.Addr()
+	}
+	return p
+}
+
+// leave gives the place back.
+func (p place) leave() {
+	p.engine.leave()
+	if p.client.IsValid() {
+		p.engine.perIP.leave(p.client)
+	}
+}
