@@ -283,6 +283,27 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Writev is Write of several slices as one: for a header and what it belongs to,
+// which need not be joined.
+func (c *Conn) Writev(bufs ...[]byte) (int, error) {
+	size := 0
+	for _, b := range bufs {
+		size += len(b)
+	}
+	c.mu.Lock()
+	if err := c.reserve(size); err != nil {
+		c.release()
+		return 0, err
+	}
+	for _, b := range bufs {
+		if len(b) > 0 {
+			c.outbox().Write(&c.loop.pool, b)
+		}
+	}
+	c.release()
+	return size, nil
+}
+
 // Send is Write without the copy: bufs, not the slice of them, belong to the
 // connection and must never change again. One encoded message may be given to
 // any number of connections. It takes all or nothing.
@@ -366,6 +387,21 @@ func (c *Conn) Queued() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.queued
+}
+
+// Delivered returns how many bytes the peer's host has acknowledged, TLS and its
+// handshake included, and how many more the kernel has: while the first number grows
+// the peer takes what it is sent. It stays 0 where the system does not count them,
+// which is anywhere but for TCP on Linux. Both are 0 when the connection is closed or
+// not yet open. It costs system calls.
+func (c *Conn) Delivered() (acknowledged uint64, outstanding int) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&(opening|shut) != 0 {
+		return 0, 0
+	}
+	acknowledged, _ = c.loop.drv.Acked(&c.sock)
+	return acknowledged, c.loop.drv.Unacked(&c.sock)
 }
 
 // Pause stops reading: OnData and OnEOF are not called until Resume. Called

@@ -1,7 +1,7 @@
 package ws
 
 import (
-	"bytes"
+	wire "encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -23,33 +23,55 @@ type Conn struct {
 	opening  opening   // the callbacks'; nil when the upgrade is done
 	part     *message  // the callbacks'; the message under way; nil between messages
 	protocol string
-	inflated int // the callbacks'; bytes decompressed since others had their turn
 
-	heard    atomic.Bool // something has arrived since the last ping
-	stalled  atomic.Bool // reading waits for the queue to empty, or for others' turns
-	checking atomic.Bool // a timer will look whether it has
+	state  atomic.Uint32 // of stateBits
+	window uint8         // bits of the compressor's window; 0: no compression. Fixed by the upgrade
 
-	mu        sync.Mutex
-	timer     *epi.Timer // guarded by mu; for the upgrade, then for pings, then for closing
-	cause     error      // guarded by mu; what OnClose is told, unless nil
-	window    uint8      // bits of the compressor's window; 0: no compression. Fixed by the upgrade
-	settled   bool       // guarded by mu; the upgrade was accepted, refused or given away
-	open      bool       // guarded by mu; frames may be sent
-	closeSent bool       // guarded by mu; no frame may follow
-	closeRead bool       // guarded by mu; the peer's close frame has arrived
-	over      bool       // guarded by mu; OnClose was called
-	paused    bool       // guarded by mu; by Pause
+	mu      sync.Mutex
+	timer   *epi.Timer // guarded by mu; for the upgrade, then for pings, then for closing
+	cause   error      // guarded by mu; what OnClose is told, unless nil
+	written int64      // guarded by mu; bytes of all frames
+	taken   uint64     // guarded by mu; how many the peer had at the last ping
+	pinged  int64      // guarded by mu; when the ping was sent that the peer has not answered; 0: it has
+	rtt     int64      // guarded by mu; how long it took to answer one
 }
+
+// stateBits are what is to be known of a connection at a glance. Those from isSettled
+// on are changed under mu.
+type stateBits = uint32
+
+const (
+	heard    stateBits = 1 << iota // something has arrived since the last ping
+	stalled                        // reading waits for the queue to empty, or for others' turns
+	checking                       // a timer will look whether it has
+	suspect                        // at the last ping nothing had arrived
+
+	isSettled  // the upgrade was accepted, refused or given away
+	isOpen     // frames may be sent
+	inParts    // the handler is a PartHandler
+	unpacked   // messages are not compressed, by SetCompression
+	withinPart // WritePart has begun a message
+	closeSent  // no frame may follow
+	closeRead  // the peer's close frame has arrived
+	isPaused   // by Pause
+	isOver     // OnClose was called
+)
+
+func (c *Conn) set(bits stateBits)   { c.state.Or(bits) }
+func (c *Conn) unset(bits stateBits) { c.state.And(^bits) }
+
+// epoch is the moment from which pings count time.
+var epoch = time.Now()
 
 // settle decides the upgrade, once. What comes second, the decision or the time
 // limit, is told so.
 func (c *Conn) settle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.settled || c.over {
+	if c.state.Load()&(isSettled|isOver) != 0 {
 		return false
 	}
-	c.settled = true
+	c.set(isSettled)
 	c.stopTimer()
 	return true
 }
@@ -62,6 +84,8 @@ type settings struct {
 	pingInterval time.Duration
 	openTimeout  time.Duration
 	closeTimeout time.Duration
+
+	pacers sync.Map // from *epi.Loop to *pacer
 }
 
 // Defaults of Server and Options.
@@ -70,6 +94,11 @@ const (
 	defaultCompressFrom = 128
 	defaultOpenTimeout  = 10 * time.Second
 	defaultCloseTimeout = 5 * time.Second
+
+	// lastLook is how long at most a peer that seems to be gone is given before it is.
+	lastLook = time.Second
+	// pingSize is the size of a ping of PingInterval: a moment.
+	pingSize = 8
 )
 
 func (s *settings) fillIn() *settings {
@@ -112,13 +141,30 @@ func (c *Conn) Subprotocol() string { return c.protocol }
 // the same moments.
 func (c *Conn) Compressed() bool { return c.window != 0 }
 
-// Write queues a copy of a message. It takes all or nothing; the errors are
-// ErrClosed and epi.ErrQueueFull. Text must be UTF-8, which is not checked.
-func (c *Conn) Write(op Opcode, p []byte) error {
-	if op != Text && op != Binary {
-		return fmt.Errorf("opcode %d is not that of a message: choose Text or Binary", op)
+// SetCompression says whether the messages that are written from now on are
+// compressed where that was agreed on, which they are by default. It is for what is
+// compressed already.
+func (c *Conn) SetCompression(on bool) {
+	if on {
+		c.unset(unpacked)
+	} else {
+		c.set(unpacked)
 	}
-	if c.window != 0 && len(p) >= c.with.compressFrom {
+}
+
+// packs reports whether a message of a size is to be compressed.
+func (c *Conn) packs(size int) bool {
+	return c.window != 0 && size >= c.with.compressFrom && c.state.Load()&unpacked == 0
+}
+
+// Write queues a copy of a message. It takes all or nothing; the errors are
+// ErrClosed, epi.ErrQueueFull, and ErrWithinMessage while WritePart is within a
+// message. Text must be UTF-8, which is not checked.
+func (c *Conn) Write(op Opcode, p []byte) error {
+	if err := checkMessage(op); err != nil {
+		return err
+	}
+	if c.packs(len(p)) {
 		z := deflate(p, c.window)
 		defer buffers.put(z)
 		if z.Len() < len(p) {
@@ -128,12 +174,54 @@ func (c *Conn) Write(op Opcode, p []byte) error {
 	return c.writeFrame(op, 0, p)
 }
 
-// Ping sends a ping; the peer's pong is not reported.
+func checkMessage(op Opcode) error {
+	if op != Text && op != Binary {
+		return fmt.Errorf("opcode %d is not that of a message: choose Text or Binary", op)
+	}
+	return nil
+}
+
+// WritePart queues a copy of the next part of a message, which the peer gets as one
+// or in parts, as it likes; last says that it ends there. Parts are not compressed.
+// op is that of the message, for all its parts. Until the last one is written no
+// other message can be (ErrWithinMessage): pings and Close go on. Parts of several
+// goroutines are one message. The errors are those of Write.
+func (c *Conn) WritePart(op Opcode, p []byte, last bool) error {
+	if err := checkMessage(op); err != nil {
+		return err
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&withinPart != 0 {
+		op = ws.OpContinuation
+	}
+	if err := c.writeLocked(op, 0, last, p); err != nil {
+		return err
+	}
+	if last {
+		c.unset(withinPart)
+	} else {
+		c.set(withinPart)
+	}
+	return nil
+}
+
+// Ping sends a ping. The peer's pong is not reported; RTT has what the pings of
+// PingInterval have measured.
 func (c *Conn) Ping(p []byte) error {
 	if len(p) > maxControl {
 		return ErrControlTooLong
 	}
 	return c.writeFrame(ws.OpPing, 0, p)
+}
+
+// RTT returns how long the peer took to answer the last ping of PingInterval that
+// it has answered, 0 before. Time in which a ping waits in the queue counts, and so
+// does that in which the connection is not read from.
+func (c *Conn) RTT() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return time.Duration(c.rtt)
 }
 
 // Close sends a close frame with a code that the peer may be told, or with none
@@ -148,10 +236,10 @@ func (c *Conn) Close(code Code, reason string) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if err := c.writeLocked(ws.OpClose, 0, p); err != nil {
+	if err := c.writeLocked(ws.OpClose, 0, true, p); err != nil {
 		return err
 	}
-	c.closeSent = true
+	c.set(closeSent)
 	c.resumeLocked() // for the answer
 	c.awaitEnd()
 	return nil
@@ -163,7 +251,7 @@ func (c *Conn) Close(code Code, reason string) error {
 // returns ErrClosed when the connection is closed already.
 func (c *Conn) Abort() error {
 	c.mu.Lock()
-	c.closeSent = true
+	c.set(closeSent)
 	c.mu.Unlock()
 	return wrapClosed(c.conn.Abort())
 }
@@ -175,10 +263,10 @@ func (c *Conn) Abort() error {
 func (c *Conn) Pause() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closeSent || c.over {
+	if c.state.Load()&(closeSent|isOver) != 0 {
 		return // what arrives is dropped anyway, but for the answer
 	}
-	c.paused = true
+	c.set(isPaused)
 	c.conn.Pause()
 }
 
@@ -190,12 +278,12 @@ func (c *Conn) Resume() {
 }
 
 func (c *Conn) resumeLocked() {
-	if !c.paused {
+	if c.state.Load()&isPaused == 0 {
 		return
 	}
-	c.paused = false
-	c.heard.Store(true) // it has had no time to answer a ping
-	if !c.stalled.Load() {
+	c.unset(isPaused)
+	c.set(heard) // it has had no time to answer a ping
+	if c.state.Load()&stalled == 0 {
 		c.conn.Resume()
 	}
 }
@@ -204,8 +292,8 @@ func (c *Conn) resumeLocked() {
 func (c *Conn) awaitEnd() {
 	c.setTimer(c.with.closeTimeout, func() {
 		c.mu.Lock()
-		if !c.closeRead && c.cause == nil {
-			c.cause = ErrCloseTimeout
+		if c.state.Load()&closeRead == 0 {
+			c.setCause(ErrCloseTimeout)
 		}
 		c.mu.Unlock()
 		_ = c.conn.Close()
@@ -215,7 +303,7 @@ func (c *Conn) awaitEnd() {
 // setTimer replaces the connection's timer. The caller holds mu.
 func (c *Conn) setTimer(d time.Duration, fn func()) {
 	c.stopTimer()
-	if !c.over {
+	if c.state.Load()&isOver == 0 {
 		c.timer = c.conn.Loop().After(d, fn)
 	}
 }
@@ -230,24 +318,40 @@ func (c *Conn) stopTimer() {
 func (c *Conn) writeFrame(op Opcode, rsv byte, p []byte) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.writeLocked(op, rsv, p)
+	return c.writeLocked(op, rsv, true, p)
+}
+
+// mayWrite reports why a frame cannot be sent, if it cannot; message says that it
+// begins one. The caller holds mu.
+func (c *Conn) mayWrite(message bool) error {
+	switch st := c.state.Load(); {
+	case st&(isOpen|closeSent|isOver) != isOpen:
+		return ErrClosed
+	case message && st&withinPart != 0:
+		return ErrWithinMessage
+	}
+	return nil
 }
 
 // writeLocked queues a frame unless the close frame was sent. The caller holds mu.
-func (c *Conn) writeLocked(op Opcode, rsv byte, p []byte) error {
-	if !c.open || c.closeSent || c.over {
-		return ErrClosed
+func (c *Conn) writeLocked(op Opcode, rsv byte, fin bool, p []byte) error {
+	if err := c.mayWrite(op == Text || op == Binary); err != nil {
+		return err
 	}
-	if len(p)+ws.MaxHeaderSize > maxScratch {
-		var b bytes.Buffer
-		appendFrame(&b, op, rsv, c.with.client, p)
-		return wrapClosed(c.conn.Send(b.Bytes()))
+	n, err := c.writeRaw(op, rsv, fin, p)
+	c.written += int64(n)
+	return wrapClosed(err)
+}
+
+func (c *Conn) writeRaw(op Opcode, rsv byte, fin bool, p []byte) (n int, err error) {
+	if !c.with.client {
+		var head [ws.MaxHeaderSize]byte
+		return c.conn.Writev(appendHeader(head[:0], op, rsv, fin, len(p)), p)
 	}
 	b := buffers.get()
-	appendFrame(b, op, rsv, c.with.client, p)
-	_, err := c.conn.Write(b.Bytes())
-	buffers.put(b)
-	return wrapClosed(err)
+	defer buffers.put(b)
+	appendMasked(b, op, rsv, fin, p)
+	return c.conn.Write(b.Bytes())
 }
 
 func wrapClosed(err error) error {
@@ -272,7 +376,9 @@ func (s *session) OnOpen(ec *epi.Conn) error {
 
 func (s *session) OnData(ec *epi.Conn) error {
 	c := (*Conn)(s)
-	c.heard.Store(true)
+	if c.state.Load()&heard == 0 {
+		c.set(heard)
+	}
 	if c.opening != nil {
 		if err := c.opening.advance(c); err != nil || c.handler == nil {
 			return err
@@ -292,7 +398,10 @@ func (c *Conn) opened() error {
 	o := c.opening
 	c.opening = nil
 	c.mu.Lock()
-	c.open = true
+	c.set(isOpen)
+	if _, ok := c.handler.(PartHandler); ok {
+		c.set(inParts)
+	}
 	if c.with.pingInterval > 0 {
 		c.setTimer(c.with.pingInterval, c.pulse)
 	}
@@ -304,25 +413,72 @@ func (c *Conn) opened() error {
 	return nil
 }
 
-// pulse sends a ping, or gives up a peer that has not answered the last one.
-// A busy peer is alive without being asked.
+// pulse sends a ping, or gives up a peer that has not answered the last one: one
+// that for a whole interval has sent nothing, while it was listened to, and has taken
+// nothing of what waits for it. A busy peer is alive without being asked.
 func (c *Conn) pulse() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.closeSent || c.over {
+	st := c.state.Load()
+	if st&(closeSent|isOver) != 0 {
 		return
 	}
-	// A peer that takes bytes slowly, for which reading may have stopped, is
-	// the business of Engine.WriteTimeout.
-	if !c.heard.Swap(false) && c.conn.Queued() == 0 && !c.paused {
-		if c.cause == nil {
-			c.cause = ErrPingTimeout
-		}
+	alive := st&heard != 0
+	c.unset(heard)
+	if !alive {
+		alive = c.takes(st)
+	}
+	switch {
+	case alive:
+		c.unset(suspect)
+	case st&suspect == 0:
+		// What it has sent may have waited in the kernel for as long as the program
+		// was stopped or the loop was held up: others' timers and sockets first.
+		c.set(suspect)
+		c.setTimer(min(lastLook, c.with.pingInterval), c.pulse)
+		return
+	default:
+		c.setCause(ErrPingTimeout)
 		_ = c.conn.Abort()
 		return
 	}
-	_ = c.writeLocked(ws.OpPing, 0, nil) // a full queue shows in OnClose, if it matters
+	c.ping()
 	c.setTimer(c.with.pingInterval, c.pulse)
+}
+
+// takes reports whether a silent peer has taken something since the last ping, or
+// whether its silence means nothing, because it was not listened to or not spoken to.
+// The caller holds mu.
+func (c *Conn) takes(st stateBits) bool {
+	waiting := c.conn.Queued()
+	taken, outstanding := c.conn.Delivered()
+	if outstanding == 0 { // what waits here is not with the kernel yet
+		return waiting > 0 || st&(isPaused|stalled) != 0
+	}
+	if taken == 0 { // the system does not count: what the kernel has taken must do
+		taken = uint64(max(0, c.written-int64(waiting)))
+	}
+	before := c.taken
+	c.taken = taken
+	return taken > before
+}
+
+// ping sends a ping that says when it was sent. The caller holds mu.
+func (c *Conn) ping() {
+	now := int64(time.Since(epoch))
+	if c.writeLocked(ws.OpPing, 0, true, wire.BigEndian.AppendUint64(nil, uint64(now))) == nil {
+		c.pinged = now // a full queue shows in OnClose, if it matters
+	}
+}
+
+// ponged measures how long the answer to the last ping took.
+func (c *Conn) ponged(p []byte) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(p) == pingSize && c.pinged != 0 && wire.BigEndian.Uint64(p) == uint64(c.pinged) {
+		c.rtt = int64(time.Since(epoch)) - c.pinged
+		c.pinged = 0
+	}
 }
 
 // fail tells the peer why the connection ends and returns the reason.
@@ -335,11 +491,9 @@ func (c *Conn) fail(err error) error {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.writeLocked(ws.OpClose, 0, p) // what does not fit into the queue is not told
-	c.closeSent = true
-	if c.cause == nil {
-		c.cause = err
-	}
+	_ = c.writeLocked(ws.OpClose, 0, true, p) // what does not fit into the queue is not told
+	c.set(closeSent)
+	c.setCause(err)
 	return err
 }
 
@@ -361,11 +515,11 @@ func (s *session) OnShutdown(*epi.Conn) {
 func (s *session) OnClose(_ *epi.Conn, err error) {
 	c := (*Conn)(s)
 	c.mu.Lock()
-	c.over = true
+	c.set(isOver)
 	c.stopTimer()
 	if c.cause != nil {
 		err = c.cause
-	} else if (err == io.EOF || err == epi.ErrTruncated) && !c.closeRead {
+	} else if (err == io.EOF || err == epi.ErrTruncated) && c.state.Load()&closeRead == 0 {
 		err = io.ErrUnexpectedEOF // over TLS and without it, the stream was cut
 	}
 	if err == errAnswered {

@@ -19,8 +19,14 @@ const (
 	maxStreams = 16
 	// inflateWindow is how far DEFLATE refers back.
 	inflateWindow = 32 << 10
-	// inflateStep bounds how far the output grows before it is checked.
-	inflateStep = 32 << 10
+	// maxStepInput and maxStepOutput bound one step of decompressing. The longest
+	// codes stand for 32 KiB of output with less than 64 KiB: what takes more is no
+	// compressor's work but blocks without content, which cost 95 ns a byte.
+	maxStepInput  = 96 << 10
+	maxStepOutput = 32 << 10
+	// What a byte costs at worst, in nanoseconds as measured here.
+	inputCost  = 96
+	outputCost = 8
 	// flushTail is the length of what every flush ends with: 00 00 ff ff.
 	flushTail = 4
 )
@@ -43,17 +49,22 @@ func (p bufferPool) put(b *bytes.Buffer) {
 
 var buffers = bufferPool{&sync.Pool{New: func() any { return new(bytes.Buffer) }}}
 
-// inflater is a decompressor with its source.
-type inflater struct {
-	src bytes.Reader
-	z   io.ReadCloser
+// An inflation decompresses one message, step by step.
+type inflation struct {
+	src     bytes.Reader
+	z       io.ReadCloser
+	out     []byte // pooled; what came out, in parts only the end of it
+	done    int    // bytes of out that were delivered and stay for what refers back to them
+	total   int    // bytes that came out
+	streams int    // DEFLATE streams that have begun
+	ended   bool   // the last of them has said that it ends
 }
 
 // What is in the pools belongs to no connection: without context takeover a
 // message needs nothing of the one before.
 var (
-	inflaters = sync.Pool{New: func() any {
-		f := new(inflater)
+	inflations = sync.Pool{New: func() any {
+		f := new(inflation)
 		f.z = flate.NewReader(&f.src)
 		return f
 	}}
@@ -62,42 +73,79 @@ var (
 
 var errNotDeflate = violation(InvalidPayload, "compressed message is damaged")
 
-// inflate decompresses p, which ends with inflateTail, and stops above limit.
-func inflate(out *bytes.Buffer, p []byte, limit int) error {
-	f := inflaters.Get().(*inflater)
-	defer inflaters.Put(f)
-	f.src.Reset(p)
-	defer f.src.Reset(nil)
-	for range maxStreams {
-		so := out.Bytes()
-		dict := so[max(0, len(so)-inflateWindow):]
-		if err := f.z.(flate.Resetter).Reset(&f.src, dict); err != nil {
-			return errNotDeflate
-		}
-		if err := drain(out, f.z, limit); err != nil {
-			return err
-		}
-		if left := f.src.Len(); left == 0 || left == len(inflateTail) {
-			return nil
-		}
-		// The sender marked a block as the last one and went on (RFC 7692, section 7.2.3.4).
-	}
-	return errNotDeflate
+var errEmptyBlocks = violation(PolicyViolation, "compressed message with too little in it")
+
+func newInflation() *inflation {
+	f := inflations.Get().(*inflation)
+	f.restart()
+	return f
 }
 
-func drain(out *bytes.Buffer, z io.Reader, limit int) error {
-	for {
-		room := min(inflateStep, limit+1-out.Len())
-		_, err := io.CopyN(out, z, int64(room))
-		switch {
-		case out.Len() > limit:
-			return errTooBig
-		case err == io.EOF:
-			return nil
-		case err != nil:
-			return errNotDeflate
-		}
+// free gives back what an inflation holds.
+func (f *inflation) free() {
+	parts.Put(f.out)
+	f.src.Reset(nil)
+	*f = inflation{src: f.src, z: f.z}
+	inflations.Put(f)
+}
+
+// restart begins a stream, which may refer to what came out before.
+func (f *inflation) restart() {
+	f.streams++
+	f.ended = false
+	_ = f.z.(flate.Resetter).Reset(&f.src, f.out[max(0, len(f.out)-inflateWindow):]) // it never fails
+}
+
+// step decompresses the next of in, and stops when more than limit bytes have come
+// out. Unless in is the whole rest of the message it has at least maxStepInput
+// bytes. It returns how many of them were used, and whether that was all.
+func (f *inflation) step(in []byte, whole bool, limit int) (used int, over bool, err error) {
+	if f.ended && whole && isTail(len(in)) {
+		return len(in), true, nil
 	}
+	if f.ended { // the sender marked a block as the last one and went on (RFC 7692, section 7.2.3.4)
+		if f.streams == maxStreams {
+			return 0, false, errNotDeflate
+		}
+		f.restart()
+	}
+	chunk := in[:min(len(in), maxStepInput)]
+	f.src.Reset(chunk)
+	room := maxStepOutput
+	if left := limit - f.total; left < room {
+		room = left + 1
+	}
+	f.out = grow(f.out, room)
+	n, err := f.z.Read(f.out[len(f.out):][:room])
+	f.out = f.out[:len(f.out)+n]
+	f.total += n
+	used = len(chunk) - f.src.Len()
+	switch {
+	case f.total > limit:
+		return used, false, errTooBig
+	case err == io.EOF:
+		f.ended = true
+		return used, whole && isTail(len(in)-used), nil
+	case err == io.ErrUnexpectedEOF && len(chunk) == maxStepInput:
+		return used, false, errEmptyBlocks
+	case err != nil:
+		return used, false, errNotDeflate
+	}
+	return used, false, nil
+}
+
+// isTail reports whether the rest of a message is nothing but inflateTail: after a
+// last block it may be left, or used up.
+func isTail(rest int) bool { return rest == 0 || rest == len(inflateTail) }
+
+// fresh is what came out and was not delivered.
+func (f *inflation) fresh() []byte { return f.out[f.done:] }
+
+// delivered keeps of what was delivered no more than a stream can refer to.
+func (f *inflation) delivered() {
+	window := f.out[max(0, len(f.out)-inflateWindow):]
+	f.out = f.out[:copy(f.out, window)]
+	f.done = len(f.out)
 }
 
 // deflate compresses p so that a window of the given bits is enough for it.

@@ -5,7 +5,7 @@
 //
 // A connection has no goroutine, and one that is idle holds no buffer:
 //
-//	Unread ──► request ──► frames ──► message ──► OnMessage
+//	Unread ──► request ──► frames ──► message ──► OnMessage, OnPart
 //	           (opening)   (reader)   (inflate)
-//	Write  ──► deflate ──► frame ──► epi.Conn.Write
+//	Write  ──► deflate ──► frame ──► epi.Conn.Writev
 package ws

@@ -38,12 +38,15 @@ const (
 var (
 	// ErrClosed: a close frame was sent, or the connection is closed.
 	ErrClosed = errors.New("websocket is closed")
-	// ErrPingTimeout: the peer sent nothing for a whole PingInterval after a ping.
+	// ErrPingTimeout: the peer sent nothing, and took nothing of what was queued, for
+	// a whole PingInterval after a ping.
 	ErrPingTimeout = errors.New("peer does not answer pings")
 	// ErrCloseTimeout: the peer did not answer a close frame in time.
 	ErrCloseTimeout = errors.New("peer did not answer the close frame in time")
 	// ErrRequestTimeout: the upgrade took longer than allowed.
 	ErrRequestTimeout = errors.New("upgrade took too long")
+	// ErrWithinMessage: WritePart has begun a message and not ended it.
+	ErrWithinMessage = errors.New("another message is being written in parts")
 	// ErrControlTooLong: a ping's payload or a close reason does not fit into a
 	// control frame.
 	ErrControlTooLong = errors.New("payload of a control frame is longer than 125 bytes")

@@ -34,7 +34,7 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 		share              int // of one turn
 	}{
 		{"messages", "", binary(long[:1000]), budget},
-		{"compressed messages", offerLine, packed(Binary, long), maxInflated + testMax},
+		{"compressed messages", offerLine, packed(Binary, long), 2 * (turnCost/outputCost + testMax)},
 	}
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()

@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"crypto/rand"
+	wire "encoding/binary"
 	"math"
 	"sync"
 
@@ -20,8 +21,10 @@ const (
 
 const (
 	maxControl = ws.MaxControlFramePayloadSize
-	// The bits of a header's second byte, and the lengths that mean that the
-	// length follows (RFC 6455, section 5.2).
+	// The bits of a header's first and second byte, and the lengths that mean that
+	// the length follows (RFC 6455, section 5.2).
+	finBit     = 0x80
+	opcodeBits = 0xf
 	maskBit    = 0x80
 	lengthBits = 0x7f
 	length16   = 126
@@ -30,14 +33,6 @@ const (
 	maskSize   = 4
 	rsv1       = 4 // of ws.Header.Rsv: the message is compressed
 )
-
-// headerReader is what decoding a header needs.
-type headerReader struct {
-	bytes.Reader
-	buf [ws.MaxHeaderSize]byte
-}
-
-var headerReaders = sync.Pool{New: func() any { return new(headerReader) }}
 
 // checkLengthBytes checks the length that follows the first two bytes, as soon
 // as it is there.
@@ -67,17 +62,35 @@ func checkLengthBytes(p []byte) error {
 
 // parseHeader decodes the header at the start of p, whose length was checked,
 // and returns its size, 0 when p does not have all of it.
-func parseHeader(p []byte) (h ws.Header, size int, err error) {
+func parseHeader(p []byte) (h ws.Header, size int) {
 	size = headerSize(p)
 	if size > len(p) {
-		return h, 0, nil
+		return h, 0
 	}
-	r := headerReaders.Get().(*headerReader)
-	r.Reset(p[:size])
-	h, err = ws.ReadHeaderBuffer(&r.Reader, r.buf[:])
-	r.Reset(nil)
-	headerReaders.Put(r)
-	return h, size, err
+	h = startOf(p[0], p[1])
+	rest := p[ws.MinHeaderSize:size]
+	switch h.Length {
+	case length16:
+		h.Length = int64(wire.BigEndian.Uint16(rest))
+	case length64:
+		h.Length = int64(wire.BigEndian.Uint64(rest))
+	}
+	if h.Masked {
+		h.Mask = [maskSize]byte(rest[len(rest)-maskSize:])
+	}
+	return h, size
+}
+
+// startOf decodes the first two bytes of a header; the length may still be one that
+// says that it follows.
+func startOf(first, second byte) ws.Header {
+	return ws.Header{
+		Fin:    first&finBit != 0,
+		Rsv:    first >> 4 & 7,
+		OpCode: Opcode(first & opcodeBits),
+		Masked: second&maskBit != 0,
+		Length: int64(second & lengthBits),
+	}
 }
 
 // headerSize returns the size of the header that begins p: at least 2.
@@ -122,17 +135,29 @@ func newMask() (mask [maskSize]byte) {
 // twice instead of allocated.
 const maxScratch = 64 << 10
 
-// appendFrame encodes a whole message, masked for servers.
-func appendFrame(b *bytes.Buffer, op Opcode, rsv byte, masked bool, p []byte) {
-	h := ws.Header{Fin: true, OpCode: op, Rsv: rsv, Length: int64(len(p)), Masked: masked}
-	if masked {
-		h.Mask = newMask()
+// appendHeader encodes the header of a frame, which follows unmasked.
+func appendHeader(b []byte, op Opcode, rsv byte, fin bool, length int) []byte {
+	first := byte(op) | rsv<<4
+	if fin {
+		first |= finBit
 	}
+	switch {
+	case length < length16:
+		return append(b, first, byte(length))
+	case length <= max16:
+		return wire.BigEndian.AppendUint16(append(b, first, length16), uint16(length))
+	}
+	return wire.BigEndian.AppendUint64(append(b, first, length64), uint64(length))
+}
+
+// appendMasked encodes a whole frame for a server.
+func appendMasked(b *bytes.Buffer, op Opcode, rsv byte, fin bool, p []byte) {
 	b.Grow(ws.MaxHeaderSize + len(p))
-	_ = ws.WriteHeaderBuffer(b, h, b.AvailableBuffer()) // a Buffer takes everything
+	head := appendHeader(b.AvailableBuffer(), op, rsv, fin, len(p))
+	head[1] |= maskBit
+	mask := newMask()
+	b.Write(append(head, mask[:]...))
 	start := b.Len()
 	b.Write(p)
-	if masked {
-		ws.Cipher(b.Bytes()[start:], h.Mask, 0)
-	}
+	ws.Cipher(b.Bytes()[start:], mask, 0)
 }

@@ -4,7 +4,7 @@ package ws
 // its methods are never called at the same time, and must not block unless the
 // engine has workers.
 //
-// A handler may also be an [OpenHandler] or a [DrainHandler].
+// A handler may also be an [OpenHandler], a [PartHandler] or a [DrainHandler].
 type Handler interface {
 	// OnMessage is called with each whole message, of opcode Text, which is
 	// valid UTF-8 then, or Binary. p is valid until OnMessage returns and may be
@@ -23,6 +23,16 @@ type Handler interface {
 // call. An error closes the connection as that of OnMessage does.
 type OpenHandler interface {
 	OnOpen(c *Conn) error
+}
+
+// A PartHandler gets messages in parts, as they arrive, for those that are too long
+// to be held in memory: OnMessage is not called then. OnPart is called with each part,
+// none of which is empty but perhaps the last one, for which last is true. A
+// part of a Text may end within a character; the text so far was UTF-8. p is as for
+// OnMessage, and so is the error. MaxMessage still bounds the whole message: set it
+// to what an upload may have, math.MaxInt for no bound.
+type PartHandler interface {
+	OnPart(c *Conn, op Opcode, p []byte, last bool) error
 }
 
 // A DrainHandler also wants to know when the write queue, having been above

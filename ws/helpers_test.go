@@ -155,6 +155,23 @@ func describe(t *testing.T, h ws.Header, p []byte) string {
 	return fmt.Sprintf("%sclose:%d", z, code)
 }
 
+// inflate decompresses p, which ends with inflateTail.
+func inflate(out *bytes.Buffer, p []byte, limit int) error {
+	f := newInflation()
+	defer f.free()
+	for {
+		used, over, err := f.step(p, true, limit)
+		if err != nil {
+			return err
+		}
+		if over {
+			out.Write(f.fresh())
+			return nil
+		}
+		p = p[used:]
+	}
+}
+
 func brief(p []byte) string {
 	if len(p) > 32 {
 		return fmt.Sprintf("%d×%q", len(p), p[0])

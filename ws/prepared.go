@@ -1,8 +1,9 @@
 package ws
 
 import (
-	"bytes"
 	"sync"
+
+	"github.com/gobwas/ws"
 )
 
 // A Prepared message is encoded once, and compressed at most once for each window
@@ -47,9 +48,8 @@ func (m *Prepared) compressedFrame(window uint8) []byte {
 }
 
 func encode(op Opcode, rsv byte, p []byte) []byte {
-	var b bytes.Buffer
-	appendFrame(&b, op, rsv, false, p)
-	return b.Bytes()
+	b := make([]byte, 0, ws.MaxHeaderSize+len(p))
+	return append(appendHeader(b, op, rsv, true, len(p)), p...)
 }
 
 // Send is Write without the copy. To a server it is Write, since each frame
@@ -61,15 +61,19 @@ func (c *Conn) Send(m *Prepared) error {
 	p := m.frame(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.open || c.closeSent || c.over {
-		return ErrClosed
+	if err := c.mayWrite(true); err != nil {
+		return err
 	}
-	return wrapClosed(c.conn.Send(p))
+	if err := c.conn.Send(p); err != nil {
+		return wrapClosed(err)
+	}
+	c.written += int64(len(p))
+	return nil
 }
 
 // frame returns the frame for a connection to a client.
 func (m *Prepared) frame(c *Conn) []byte {
-	if c.window != 0 && len(m.payload) >= c.with.compressFrom {
+	if c.packs(len(m.payload)) {
 		return m.compressedFrame(c.window)
 	}
 	return m.plainFrame()

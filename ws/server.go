@@ -61,15 +61,17 @@ type Server struct {
 	ErrorLog *log.Logger
 
 	// MaxMessage bounds a message, also after it was decompressed; a longer one
-	// closes the connection with MessageTooBig. Default: 1 MiB.
+	// closes the connection with MessageTooBig. math.MaxInt is no bound, for a
+	// PartHandler. Default: 1 MiB.
 	MaxMessage int
 	// Compression accepts permessage-deflate where clients offer it.
 	Compression bool
 	// CompressFrom is the length of the shortest messages that are compressed.
 	// Default: 128.
 	CompressFrom int
-	// PingInterval is the time between pings. A peer that sends nothing for a
-	// whole one after a ping is given up (ErrPingTimeout). Default: no pings.
+	// PingInterval is the time between pings. A peer that for a whole one after a
+	// ping, and up to a second more, sends nothing and takes nothing of what is
+	// queued is given up (ErrPingTimeout). Default: no pings.
 	PingInterval time.Duration
 	// OpenTimeout bounds the time for the request. Default: 10 s.
 	OpenTimeout time.Duration

@@ -200,6 +200,10 @@ type Driver interface {
 	// Unacked returns how many bytes were sent that the peer's host has not
 	// acknowledged, or for a Unix socket that the peer has not read.
 	Unacked(s *Socket) int
+
+	// Acked returns how many bytes the peer's host has acknowledged since the
+	// connection was made; false where the system does not count them.
+	Acked(s *Socket) (uint64, bool)
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
 	// PeerCredentials returns who is at the other end of a Unix socket.

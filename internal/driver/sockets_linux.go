@@ -65,9 +65,10 @@ func (d *descriptors) CloseWrite(s *Socket) error {
 	return os.NewSyscallError("shutdown", err)
 }
 
-func (d *descriptors) Delivered(s *Socket) bool     { return sock.Delivered(int(s.Handle)) }
-func (d *descriptors) Unacked(s *Socket) int        { return sock.Unacked(int(s.Handle)) }
-func (d *descriptors) LocalAddr(s *Socket) net.Addr { return sock.LocalAddr(int(s.Handle)) }
+func (d *descriptors) Delivered(s *Socket) bool       { return sock.Delivered(int(s.Handle)) }
+func (d *descriptors) Unacked(s *Socket) int          { return sock.Unacked(int(s.Handle)) }
+func (d *descriptors) Acked(s *Socket) (uint64, bool) { return sock.Acked(int(s.Handle)) }
+func (d *descriptors) LocalAddr(s *Socket) net.Addr   { return sock.LocalAddr(int(s.Handle)) }
 
 func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
 	return sock.PeerCredentials(int(s.Handle))

@@ -12,6 +12,9 @@ import (
 // their own.
 func SharedRoom(syscall.Conn) int { return 0 }
 
+// Acknowledged returns false: these systems do not count what was acknowledged.
+func Acknowledged(syscall.Conn) (uint64, bool) { return 0, false }
+
 // LocalControlSize is the room that ParseLocal needs: none, package net has no
 // means on these systems to say at which address a datagram has arrived, nor to
 // choose from which one leaves.

@@ -12,6 +12,12 @@ const reusePort = unix.SO_REUSEPORT
 
 func unsent(fd int) int { return Unacked(fd) }
 
+// Acknowledged is Acked for a connection of package net.
+func Acknowledged(c syscall.Conn) (n uint64, ok bool) {
+	control(c, func(fd uintptr) { n, ok = Acked(int(fd)) })
+	return n, ok
+}
+
 // SharedRoom is SendRoom of a Unix socket of package net.
 func SharedRoom(c syscall.Conn) int {
 	n := 0

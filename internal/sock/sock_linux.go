@@ -236,6 +236,16 @@ func Unacked(fd int) int {
 	return n
 }
 
+// Acked returns how many bytes of a TCP connection the peer's kernel has
+// acknowledged (tcpi_bytes_acked of TCP_INFO, linux/tcp.h); false for any other.
+func Acked(fd int) (uint64, bool) {
+	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+	if err != nil {
+		return 0, false
+	}
+	return info.Bytes_acked, true
+}
+
 // SendRoom returns the size of the send buffer, in the count of Unacked, 0 for a
 // socket that has failed (SO_SNDBUF, socket(7)).
 func SendRoom(fd int) int {
