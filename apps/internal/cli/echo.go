@@ -20,8 +20,10 @@ them and --client-ca again, and of what cannot be used the old content stays.
 Without them it has a self-signed one, made for a trial, which no client trusts
 by itself: compare its SHA-256 fingerprint, which is printed at the start.
 
-A udp:// or unixgram:// address sends each datagram back; --stats and the totals
-tell how many were dropped.
+A udp:// or unixgram:// address sends each datagram back, at most --packet-rate of
+one peer in a second. Datagrams that claim to come from the socket itself or from a
+port below 1024 are dropped: answers to them would go round in circles, or to
+somebody who has not asked. --stats and the totals tell how many were dropped.
 
 Connections from the networks of --proxy-from must begin with a PROXY header of
 version 1 or 2, and those from elsewhere must not.
@@ -66,6 +68,8 @@ func echoCommand() *cobra.Command {
 	}
 	s.webSocket, s.datagrams = func(_ place, path string) *ws.Server { return echoMessages(path, longest) }, true
 	s.addFlags(cmd.Flags(), "tcp://127.0.0.1:7000")
+	s.packets.rate = defaultPacketRate
+	cmd.Flags().Var(count(&s.packets.rate), "packet-rate", "`number` of datagrams of one peer answered in a second; 0 means all (default 2000)")
 	cmd.Flags().Var(sizeValue(&longest, "1MiB"), "max-message", "`bytes` of the longest message of a WebSocket, such as 16MiB; each connection may hold three times as many")
 	return cmd
 }

@@ -93,6 +93,7 @@ func (s *server) listenPackets(address string) ([]string, error) {
 	if err != nil {
 		return nil, listenError(err)
 	}
+	warnOfForgery(s.engine.Logger, ln)
 	s.addSocketFile(ln.Addr())
 	return []string{ln.String()}, nil
 }

@@ -167,7 +167,7 @@ type measurement struct {
 
 func (s *server) measure() measurement {
 	m := measurement{when: time.Now(), cpu: proc.Own(), stats: s.engine.Stats(), sockets: s.packets.sockets.Load()}
-	m.stats.PacketsDropped += s.packets.unanswered.Load()
+	m.stats.PacketsDropped += s.packets.dropped.Load()
 	return m
 }
 

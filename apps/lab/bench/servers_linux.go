@@ -96,6 +96,9 @@ func epiSchemes(self string) []Server {
 	for _, driver := range []string{"uring", "epoll-edge"} {
 		for _, scheme := range []string{schemeTLS, schemeWS, schemeUDP} {
 			argv := []string{self, "echo", "--listen", scheme + "://" + addressMark, "--loops", "1", "--driver", driver}
+			if scheme == schemeUDP {
+				argv = append(argv, "--packet-rate", "0") // all that comes
+			}
 			list = append(list, Server{Name: "epi " + driver + " " + scheme, scheme: scheme, argv: argv})
 		}
 	}
