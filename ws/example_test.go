@@ -2,9 +2,12 @@ package ws_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
+	"hash"
 	"io"
 	"log"
+	"math"
 	"net/http"
 
 	"github.com/epinet/epi"
@@ -82,6 +85,31 @@ func broadcast(to []*ws.Conn, text []byte) {
 func ExamplePrepare() {
 	broadcast(nil, []byte("to nobody"))
 	// Output:
+}
+
+// An upload is hashed as it arrives, and never held.
+type upload struct {
+	echo
+	hash hash.Hash
+}
+
+func (u *upload) OnPart(c *ws.Conn, _ ws.Opcode, p []byte, last bool) error {
+	u.hash.Write(p) // it never fails
+	if !last {
+		return nil
+	}
+	return c.Write(ws.Binary, u.hash.Sum(nil))
+}
+
+func ExamplePartHandler() {
+	server := &ws.Server{
+		MaxMessage: math.MaxInt,
+		Handler:    func(*ws.Conn, *http.Request) ws.Handler { return &upload{hash: sha256.New()} },
+	}
+	_, streams := server.Handler(nil, nil).(ws.PartHandler)
+	fmt.Println("in parts:", streams)
+	// Output:
+	// in parts: true
 }
 
 // Check sees a request before it becomes a WebSocket.
