@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -71,7 +72,7 @@ func (s *session) registering() *registration {
 
 func (h *Hall) open(id SessionID, origin *Origin) {
 	if h.sessions[id] != nil {
-		h.Faults++
+		h.fault(fmt.Errorf("session %d was opened twice", id))
 		return
 	}
 	h.strange++
@@ -170,7 +171,7 @@ func (h *Hall) worked(r *Result) {
 
 // release handles the lines that were held, until the session waits again.
 func (h *Hall) release(s *session) {
-	for !s.gone && s.rare.work == nil && len(s.rare.held) > 0 {
+	for !s.gone && s.rare != nil && s.rare.work == nil && len(s.rare.held) > 0 {
 		line := s.rare.held[0]
 		s.rare.held = s.rare.held[1:]
 		if line.broken {
@@ -178,9 +179,6 @@ func (h *Hall) release(s *session) {
 			continue
 		}
 		h.answer(s, line.message)
-	}
-	if s.rare.work == nil {
-		s.rare.held = nil
 	}
 	s.trim()
 }

@@ -148,7 +148,7 @@ func (h *Hall) sendNow(s *session, m *ircmsg.Message) {
 func (h *Hall) append(dst []byte, m *ircmsg.Message) []byte {
 	out, err := m.Append(dst, ircmsg.FromServer)
 	if err != nil {
-		h.Faults++
+		h.fault(err)
 	}
 	return out
 }

@@ -306,7 +306,7 @@ func (w *world) healthy() {
 		w.t.Error(p)
 	}
 	if w.hall.Faults > 0 {
-		w.t.Errorf("%d lines could not be written", w.hall.Faults)
+		w.t.Errorf("%d faults, the last: %v", w.hall.Faults, w.hall.LastFault)
 	}
 	w.problems = nil
 }
