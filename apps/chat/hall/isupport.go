@@ -15,10 +15,6 @@ const listModes = "beI"
 func (h *Hall) tokens() []string {
 	c := &h.config
 	number := strconv.Itoa
-	flags := channelModeLetters
-	if !c.Roleplay {
-		flags = strings.Replace(flags, "E", "", 1)
-	}
 	targets := number(c.Targets)
 	tokens := []string{
 		"ACCOUNTEXTBAN=" + string(rune(extAccount)),
@@ -27,7 +23,7 @@ func (h *Hall) tokens() []string {
 		"CALLERID=g",
 		"CASEMAPPING=ascii",
 		"CHANLIMIT=#:" + number(c.Channels),
-		"CHANMODES=" + listModes + ",k,fl," + flags,
+		"CHANMODES=" + listModes + ",k,fl," + h.flags(),
 		"CHANNELLEN=" + number(c.ChannelName),
 		"CHANTYPES=#",
 		"ELIST=CMNTU",
@@ -57,6 +53,14 @@ func (h *Hall) tokens() []string {
 		tokens = append(tokens, "draft/ACCOUNTREQUIRED")
 	}
 	return tokens
+}
+
+// flags returns the letters of the modes without parameter that channels can have.
+func (h *Hall) flags() string {
+	if h.config.Roleplay {
+		return channelModeLetters
+	}
+	return strings.Replace(channelModeLetters, "E", "", 1)
 }
 
 // maxTokens is the most tokens of one 005: a line has 15 parameters, and the nick and

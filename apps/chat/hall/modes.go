@@ -84,7 +84,7 @@ func (x *changing) one(add bool, letter byte, mayAsk bool) {
 		x.limit(add)
 	case letter == 'f':
 		x.forward(add)
-	case flagOf(letter) != 0 && (letter != 'E' || x.hall.config.Roleplay):
+	case strings.IndexByte(x.hall.flags(), letter) >= 0:
 		x.flag(add, letter)
 	default:
 		x.hall.reply(x.session, nUnknownMode, printable(string(rune(letter))), "is unknown mode char to me")

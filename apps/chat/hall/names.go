@@ -43,7 +43,7 @@ func (h *Hall) sendNames(s *session, c *channel) {
 	names := make([]byte, 0, room)
 	for _, m := range c.members {
 		u := m.user
-		if u != s.user && !all && (m.hidden() || mine == nil && u.is(modeInvisible)) {
+		if !all && (m.hidden() || mine == nil && u.is(modeInvisible)) {
 			continue
 		}
 		name := u.nick

@@ -204,13 +204,13 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.mask == ban.mask })
 	h.bans = append(h.bans, ban)
 	h.notice(s, command+" set on "+ban.mask)
-	h.enforce(&ban)
+	h.enforce(&ban, s.user)
 }
 
-// enforce ends the sessions that a ban covers.
-func (h *Hall) enforce(ban *serverBan) {
+// enforce ends the sessions that a ban covers, but not those of who has set it.
+func (h *Hall) enforce(ban *serverBan, by *user) {
 	for _, u := range slices.Clone(h.everyone) {
-		if !ban.covers(u.nick, u.name, u.home) {
+		if u == by || !ban.covers(u.nick, u.name, u.home) {
 			continue
 		}
 		h.expel(u, "Banned: "+ban.reason, ircmsg.Message{
@@ -269,6 +269,7 @@ func (h *Hall) unban(s *session, params []string, m *ircmsg.Message) {
 	h.notice(s, command+" of "+mask)
 }
 
+// listBans sends the bans with who set them and how many seconds they still hold.
 func (h *Hall) listBans(s *session, addresses bool) {
 	h.dropOldBans()
 	for _, b := range h.bans {
@@ -279,9 +280,9 @@ func (h *Hall) listBans(s *session, addresses bool) {
 		if addresses {
 			letter = "D"
 		}
-		left := "for ever"
+		left := "*"
 		if b.ends != 0 {
-			left = strconv.FormatInt(b.ends-h.seconds(), 10) + " s left"
+			left = strconv.FormatInt(b.ends-h.seconds(), 10)
 		}
 		h.reply(s, nStatsKLine, letter, b.mask, b.by, left, b.reason)
 	}

@@ -178,10 +178,10 @@ func (h *Hall) admit(s *session, r *registration) {
 }
 
 func (h *Hall) cloak(host string) string {
-	if h.config.Cloak == nil {
-		return host
+	if h.config.Cloak != nil {
+		host = h.config.Cloak(host)
 	}
-	return h.config.Cloak(host)
+	return onWire(host)
 }
 
 // mayAttach says whether a session becomes one more of a user that there is.
@@ -217,7 +217,7 @@ func (h *Hall) welcome(s *session) {
 	h.reply(s, nWelcome, "Welcome to the "+c.Network+" IRC Network "+u.nick)
 	h.reply(s, nYourHost, "Your host is "+c.Name+", running version "+c.Version)
 	h.reply(s, nCreated, "This server was created "+c.Created.UTC().Format("Mon Jan 02 2006 at 15:04:05 UTC"))
-	h.reply(s, nMyInfo, c.Name, strings.ReplaceAll(c.Version, " ", "-"), userModeLetters, channelModeLetters+listModes+"fkl"+rankModes, listModes+"fkl"+rankModes)
+	h.reply(s, nMyInfo, c.Name, strings.ReplaceAll(c.Version, " ", "-"), userModeLetters, h.flags()+listModes+"fkl"+rankModes, listModes+"fkl"+rankModes)
 	h.sendTokens(s, h.isup)
 	if s.has(CapWhoAmI) {
 		h.write(s, "", &ircmsg.Message{Source: u.source, Command: "SETNAME", Params: []string{u.realname}, Text: true})
@@ -287,10 +287,7 @@ func behindGateway(gateway *Origin, host string, ip netip.Addr, options string) 
 	if !ircmsg.ValidHostname(host) {
 		host = o.Address
 	}
-	if strings.HasPrefix(host, ":") {
-		host = "0" + host
-	}
-	o.Host = host
+	o.Host = onWire(host)
 	secure := false
 	o.Fingerprint = ""
 	for option := range strings.FieldsSeq(options) {

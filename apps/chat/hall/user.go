@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -83,21 +84,14 @@ func (u *user) away() string {
 
 func (u *user) is(mode userModes) bool { return u.modes&mode != 0 }
 
-// may says whether a user is an operator with a right.
+// may says whether a user is an operator with a right. One that the configuration no
+// longer names has none.
 func (u *user) may(h *Hall, right string) bool {
 	if u == nil || !u.is(modeOperator) {
 		return false
 	}
-	rights := h.config.Operators[u.more.operator].Rights
-	if len(rights) == 0 {
-		return true
-	}
-	for _, r := range rights {
-		if r == right {
-			return true
-		}
-	}
-	return false
+	o, known := h.config.Operators[u.more.operator]
+	return known && (len(o.Rights) == 0 || slices.Contains(o.Rights, right))
 }
 
 // setSource sets what the user's source is made of.

@@ -133,7 +133,7 @@ func (h *Hall) whoxField(q *query, field byte, u *user, channel, flags string) s
 		return u.name
 	case 'i':
 		if h.mayKnowAddress(q.session.user, u) && u.home.Address != "" {
-			return u.home.Address
+			return onWire(u.home.Address)
 		}
 		return "255.255.255.255"
 	case 'h':
@@ -169,6 +169,15 @@ func tokenOf(token string) string {
 
 // idle returns for how many seconds a user has said nothing.
 func (h *Hall) idle(u *user) int64 { return max(0, h.seconds()-u.active) }
+
+// onWire returns an address as it can be a parameter: one of IPv6 that begins with a
+// colon gets a 0 before it.
+func onWire(address string) string {
+	if strings.HasPrefix(address, ":") {
+		return "0" + address
+	}
+	return address
+}
 
 func (h *Hall) mayKnowAddress(to, u *user) bool { return to == u || to.may(h, RightSee) }
 
@@ -213,7 +222,7 @@ func (h *Hall) whoisUser(s *session, u *user) {
 		h.reply(s, nAway, u.nick, away)
 	}
 	if full {
-		h.reply(s, nWhoisActually, u.nick, u.name+"@"+u.home.Host, orStar(u.home.Address), "Actual user@host, Actual IP")
+		h.reply(s, nWhoisActually, u.nick, u.name+"@"+u.home.Host, orStar(onWire(u.home.Address)), "Actual user@host, Actual IP")
 		h.reply(s, nWhoisModes, u.nick, "is using modes "+u.modes.String())
 	}
 	if u.is(modeSecure) {
@@ -287,7 +296,7 @@ func (h *Hall) whowasCommand(s *session, params []string, _ *ircmsg.Message) {
 		found++
 		h.reply(s, nWhoWasUser, f.nick, f.name, f.host, "*", f.realname)
 		if s.user.may(h, RightSee) && f.address != "" {
-			h.reply(s, nWhoisActually, f.nick, f.address, "Actual IP")
+			h.reply(s, nWhoisActually, f.nick, onWire(f.address), "Actual IP")
 		}
 		h.reply(s, nWhoisServer, f.nick, h.config.Name, rfcTime(f.left))
 	}

@@ -24,6 +24,7 @@ type world struct {
 	lists    map[ChannelID]map[SessionID]Rank
 	accounts map[string]string // name to password
 	works    []*Work
+	lazy     bool       // works are not done by themselves
 	got      []received // since the last look
 	problems []string
 }
@@ -221,7 +222,9 @@ func (w *world) line(id SessionID, text string) {
 		e.Kind, e.Problem = Malformed, LineTooLong
 	}
 	w.hall.Apply(e)
-	w.settle()
+	if !w.lazy {
+		w.settle()
+	}
 }
 
 // settle does the work that the hall has asked for.
