@@ -10,10 +10,11 @@ import (
 // an address has all those of its network (RFC 4291, section 2.5.1).
 const clientNetwork = 64
 
-// noLimitPerIP is MaxConnsPerIP where there is no bound.
+// noLimitPerIP is MaxConnsPerIP, or MaxHandshakesPerIP, where there is no bound.
 const noLimitPerIP = math.MaxInt
 
-// addresses counts the open connections of each client, for MaxConnsPerIP.
+// addresses counts the open connections of each client, for MaxConnsPerIP, or its
+// handshakes.
 type addresses struct {
 	most int // noLimitPerIP: they are not counted
 

@@ -62,6 +62,7 @@ var layers = [][]string{
 		"examples/chat",
 		"examples/echo",
 		"examples/lines",
+		"examples/open",
 		"examples/relay",
 		"examples/tls",
 		"examples/udp",

@@ -196,7 +196,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
 		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
 		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
-		{"MaxHandshakesPerIP", e.MaxHandshakesPerIP, 0, &c.maxHandshakesPerIP},
+		{"MaxHandshakesPerIP", e.MaxHandshakesPerIP, noLimitPerIP, &c.maxHandshakesPerIP},
 		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
 		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
 		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},

@@ -27,7 +27,7 @@ type handshake struct {
 	at    *list.Element // its place there
 	since int64         // when it got there
 	cut   bool          // its place was given to another
-	from  netip.Prefix  // of which client it counts; not valid: of none
+	from  netip.Addr    // as whose it counts for MaxHandshakesPerIP; the zero Addr: nobody's
 
 	mu      sync.Mutex
 	arrived sync.Cond
@@ -169,26 +169,6 @@ func (c *Conn) beginHandshake() {
 		return
 	}
 	c.letShake()
-}
-
-// client returns whose connection it is, as far as that can be told by the peer's
-// address: of IPv6 a network of 64 bits, all addresses of which one host can have
-// (RFC 4291, section 2.5.1). It is not valid for a connection that was dialled, and
-// for one of a Unix socket without a PROXY header: there are no strangers there.
-func (c *Conn) client() netip.Prefix {
-	if c.origin.dials {
-		return netip.Prefix{}
-	}
-	addr := c.peer.Addr().Unmap()
-	bits := 64
-	if addr.Is4() {
-		bits = 32
-	}
-	client, err := addr.Prefix(bits)
-	if err != nil {
-		return netip.Prefix{} // which a TCP connection always has
-	}
-	return client
 }
 
 // letShake makes the loop give way to the handshakes, all at once, before it

@@ -32,20 +32,19 @@ const (
 // all places are taken, the one that has been silent for longest gives way.
 // Which way a handshake goes is decided in schedule.
 type handshakes struct {
-	places  int   // MaxHandshakes
-	slots   int   // handshakes that may compute at once
-	silence int64 // how long a peer may be silent while others wait for its place
-	perIP   int   // MaxHandshakesPerIP; 0: no bound
+	places  int       // MaxHandshakes
+	slots   int       // handshakes that may compute at once
+	silence int64     // how long a peer may be silent while others wait for its place
+	perIP   addresses // handshakes by client, for MaxHandshakesPerIP
 
 	mu        sync.Mutex
-	begun     int                  // guarded by mu; have begun and not ended, the cut ones left out
-	of        map[netip.Prefix]int // guarded by mu; the handshakes of each client, nil where perIP is 0
-	fresh     list.List            // guarded by mu; wait to begin. All lists have the oldest first
-	ready     list.List            // guarded by mu; their peers have answered: they wait for a slot
-	computing list.List            // guarded by mu; have a slot
-	silent    list.List            // guarded by mu; accepted ones that wait for their peers
-	timer     *time.Timer          // guarded by mu; calls tick; nil before the first wait
-	due       int64                // guarded by mu; when it does, maxTime while it is stopped
+	begun     int         // guarded by mu; have begun and not ended, the cut ones left out
+	fresh     list.List   // guarded by mu; wait to begin. All lists have the oldest first
+	ready     list.List   // guarded by mu; their peers have answered: they wait for a slot
+	computing list.List   // guarded by mu; have a slot
+	silent    list.List   // guarded by mu; accepted ones that wait for their peers
+	timer     *time.Timer // guarded by mu; calls tick; nil before the first wait
+	due       int64       // guarded by mu; when it does, maxTime while it is stopped
 	running   sync.WaitGroup
 }
 
@@ -54,24 +53,23 @@ func (h *handshakes) init(c *config) {
 	h.slots = slotsPerCPU * runtime.GOMAXPROCS(0)
 	h.silence = int64(c.handshakeTimeout) / shareOfSilence
 	h.due = maxTime
-	if h.perIP = c.maxHandshakesPerIP; h.perIP > 0 {
-		h.of = map[netip.Prefix]int{}
-	}
+	h.perIP.most = c.maxHandshakesPerIP
 }
 
 // begin lets a handshake begin when there is room for it. It reports whether that
 // may be: it may not when its peer's address has too many.
 func (h *handshakes) begin(s *handshake) bool {
-	from := s.layer.owner.client()
-	h.mu.Lock()
-	defer h.mu.Unlock()
-	if h.perIP > 0 && from.IsValid() {
-		if h.of[from] >= h.perIP {
+	c := s.layer.owner
+	// Who is dialled is no client, and a Unix socket without a PROXY header has
+	// no strangers.
+	if from := c.peer.Addr(); h.perIP.most != noLimitPerIP && !c.origin.dials && from.IsValid() {
+		if !h.perIP.enter(from) {
 			return false
 		}
-		h.of[from]++
 		s.from = from
 	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.move(s, &h.fresh)
 	h.schedule()
 	return true
@@ -79,13 +77,10 @@ func (h *handshakes) begin(s *handshake) bool {
 
 // forget ends the account of a handshake. The caller holds mu.
 func (h *handshakes) forget(s *handshake) {
-	if !s.from.IsValid() {
-		return
+	if s.from.IsValid() {
+		h.perIP.leave(s.from)
+		s.from = netip.Addr{}
 	}
-	if h.of[s.from]--; h.of[s.from] == 0 {
-		delete(h.of, s.from)
-	}
-	s.from = netip.Prefix{}
 }
 
 // pause gives the slot back because the handshake waits for its peer.

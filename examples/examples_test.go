@@ -41,6 +41,9 @@ func TestExamplesServe(t *testing.T) {
 		{"websocket", "tcp", talkWebSocket},
 		{"lines", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "one\r\ntwo\nquit\n", "ONE\nTWO\n") }},
 		{"chat", "tcp", talkChat},
+		{"open", "tcp", func(t *testing.T, c net.Conn) {
+			ask(t, tls.Client(c, &tls.Config{InsecureSkipVerify: true, NextProtos: []string{"lines"}}), "one\r\ntwo\n", "one\ntwo\n")
+		}},
 		{"blocking", "tcp", func(t *testing.T, c net.Conn) {
 			ask(t, c, "127.0.0.1\n127.0.0.2\n", "1 [127.0.0.1]\n2 [127.0.0.2]\n")
 		}},

@@ -73,7 +73,7 @@ func labStudyCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.BoolVar(&s.quick, "quick", false, "a minute or two: fewer rounds and messages")
+	flags.BoolVar(&s.quick, "quick", false, "about four minutes: fewer rounds and messages")
 	flags.BoolVar(&s.full, "full", false, "the deck's own figures: hours")
 	flags.BoolVar(&s.toy, "toy", false, "next to nothing: shows that everything works")
 	flags.StringSliceVar(&s.config.Only, "only", nil, "`names` of experiments, separated by commas (default all)")

@@ -106,6 +106,9 @@ type startEvent struct {
 	InUse    int      `json:"in_use"`    // descriptors in use at the start
 	Admin    string   `json:"admin,omitempty"`
 
+	ConnsPerIP      int `json:"max_conns_per_ip"` // 0: no limit
+	HandshakesPerIP int `json:"max_handshakes_per_ip"`
+
 	Certificate *certificateEvent `json:"certificate,omitempty"`
 }
 
@@ -150,10 +153,22 @@ func (e startEvent) text() string {
 		room = fmt.Sprintf("room for %d; %s", e.Room, room)
 	}
 	fmt.Fprintf(&b, "connections  at most %d (%s)\n", e.MaxConns, room)
+	if e.ConnsPerIP+e.HandshakesPerIP > 0 {
+		fmt.Fprintf(&b, "each client  at most %s, %s (of one address, of IPv6 one /64)\n",
+			atMost(e.ConnsPerIP, "connection"), atMost(e.HandshakesPerIP, "handshake"))
+	}
 	if e.Admin != "" {
 		fmt.Fprintf(&b, "admin        %s (%s)\n", e.Admin, adminPaths)
 	}
 	return b.String()
+}
+
+// atMost writes a limit, of which 0 is none.
+func atMost(n int, thing string) string {
+	if n == 0 {
+		return "any number of " + thing + "s"
+	}
+	return plural(int64(n), thing)
 }
 
 // A measurement is the server's counters at one moment.

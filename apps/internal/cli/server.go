@@ -28,6 +28,7 @@ type server struct {
 	engine      epi.Engine
 	listen      []string
 	options     epi.ListenOptions // of all listeners
+	clients     clientLimits
 	security    security
 	signals     chan os.Signal
 	hangups     <-chan os.Signal // nil: no files to read again
@@ -87,6 +88,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")
 	flags.Var(waitValue(&e.Wait), "wait", "`policy` of idle loops: block, spin, spin:DURATION or DURATION")
 	flags.Var(count(&e.MaxConns), "max-conns", "`number` of connections served at once (default what open files allow)")
+	s.clients.addFlags(flags)
 	flags.Var(timeout(&e.IdleTimeout), "idle-timeout", "`duration` of silence after which a connection is closed (default none)")
 	flags.Var(timeout(&e.WriteTimeout), "write-timeout", "`duration` without progress after which a slow reader is reset (default none)")
 	flags.Var(limit(&e.Linger), "linger", "`duration` without progress that a closing connection is allowed (default 5s)")
@@ -163,6 +165,7 @@ func (s *server) open() (startEvent, error) {
 		return startEvent{}, failure{err}
 	}
 	begun := newStart(addresses, stats, s.engine.Wait, s.engine.MaxConns, r)
+	begun.ConnsPerIP, begun.HandshakesPerIP = s.engine.MaxConnsPerIP, s.engine.MaxHandshakesPerIP
 	if s.admin != nil {
 		begun.Admin = s.admin.url()
 	}
@@ -191,6 +194,7 @@ func (s *server) openListeners() (addresses []string, err error) {
 	if s.options.ProxyFrom != nil && !slices.ContainsFunc(listen, isStream) {
 		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
 	}
+	s.clients.set(&s.engine, listen)
 	if s.prepare != nil {
 		if err := s.prepare(s); err != nil { // before the engine begins with the first listener
 			return nil, err

@@ -35,7 +35,7 @@ type Size string
 // The sizes. Toy measures next to nothing: it shows that everything works.
 const (
 	Toy    Size = "toy"
-	Quick  Size = "quick"  // a minute or two
+	Quick  Size = "quick"  // about four minutes
 	Normal Size = "normal" // about a quarter of an hour
 	Full   Size = "full"   // the deck's own figures, hours
 )
