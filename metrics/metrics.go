@@ -14,9 +14,15 @@ import (
 // it is asked, which opens the engine's loops if nothing has done so yet.
 //
 // What belongs to a loop has the label loop, counted from 0, and is to be
-// summed where the loops do not matter. Programs with several engines register
-// each with labels of its own (prometheus.WrapRegistererWith).
+// summed where the loops do not matter. NewNamed is for programs with several
+// engines.
 func New(e *epi.Engine) prometheus.Collector { return collector{e} }
+
+// NewNamed is New with one label more, engine, which tells the engines of a program
+// apart: collectors with different names can be registered together.
+func NewNamed(e *epi.Engine, name string) prometheus.Collector {
+	return prometheus.WrapCollectorWith(prometheus.Labels{"engine": name}, New(e))
+}
 
 type collector struct{ engine *epi.Engine }
 

@@ -147,17 +147,37 @@ func TestLagAndQueueDepth(t *testing.T) {
 	}
 }
 
-// Each engine of a program has labels of its own.
-func TestTwoEngines(t *testing.T) {
+// The engines of a program are told apart in one registry.
+func TestHunt23_TwoEngines(t *testing.T) {
 	registry := prometheus.NewPedanticRegistry()
-	for _, name := range []string{"front", "back"} {
+	names := []string{"front", "back"}
+	for i, name := range names {
 		e := &epi.Engine{Loops: 1, Logger: epitest.NoLog()}
-		epitest.Start(t, e, epitest.EchoHandler)
-		if err := prometheus.WrapRegistererWith(prometheus.Labels{"engine": name}, registry).Register(New(e)); err != nil {
+		s := epitest.Start(t, e, epitest.EchoHandler)
+		for range i {
+			epitest.RoundTrip(t, s.Dial(), "x")
+		}
+		if err := registry.Register(NewNamed(e, name)); err != nil {
 			t.Fatal(err)
 		}
+		if err := registry.Register(NewNamed(e, name)); err == nil {
+			t.Error("two collectors have one name")
+		}
 	}
-	if _, err := registry.Gather(); err != nil {
+	families, err := registry.Gather()
+	if err != nil {
 		t.Fatal(err)
 	}
+	for _, f := range families {
+		if f.GetName() != "epi_connections_accepted_total" {
+			continue
+		}
+		for i, name := range names {
+			if n := sum(f, "engine="+name); n != float64(i) {
+				t.Errorf("the engine %s has accepted %v connections, want %d", name, n, i)
+			}
+		}
+		return
+	}
+	t.Error("epi_connections_accepted_total is missing")
 }
