@@ -27,9 +27,12 @@ var layers = [][]string{
 		"apps/internal/plaintext",
 		"apps/chat/ircmsg",
 		"apps/chat/config",
+		"apps/world/proto/table",
+		"apps/world/proto",
 	},
 	{
 		"internal/ringpoll",
+		"apps/world/proto/gen",
 		"apps/chat/hall",
 		"apps/chat/store",
 	},

@@ -1,0 +1,198 @@
+// Package table is the wire of a world: every message with its fields, their ranges
+// and what they mean. The Go and the JavaScript codecs, the page
+// docs/world-protocol.md and the golden vectors are generated from it, so that they
+// cannot drift apart.
+package table
+
+// A Kind says how a field is written.
+type Kind uint8
+
+// The kinds. Numbers are little endian.
+const (
+	U8    Kind = iota // 1 byte
+	U16               // 2 bytes
+	U32               // 4 bytes
+	Var               // an unsigned number of at most 32 bits, 7 bits a byte, the lowest first; the high bit of a byte says that another follows
+	Text              // the length in bytes as Var, then UTF-8
+	Bytes             // the length as Var, then the bytes
+	List              // the number of elements as Var, then the elements
+	Bits              // 4 bytes whose bits are the parts, the first part in the lowest bits
+	One               // the fields of another struct, in place
+)
+
+// A Field is one value of a message or a struct. Values outside Min and Max are
+// refused when they are read; of Text, Bytes and List these are lengths.
+type Field struct {
+	Name     string // in Go; in JavaScript it begins with a small letter
+	Kind     Kind
+	Min, Max uint32
+	Of       *Struct // List and One: of what; nil: of U16
+	Parts    []Part  // Bits
+	Doc      string
+}
+
+// A Part is some bits of a field.
+type Part struct {
+	Name string
+	Bits uint8
+	Max  uint32
+	Doc  string
+}
+
+// A Struct is a group of fields that messages share.
+type Struct struct {
+	Name   string
+	Doc    string
+	Fields []Field
+}
+
+// A Message is what one end says to the other.
+type Message struct {
+	ID         uint8
+	FromServer bool
+	Struct
+}
+
+// Version is that of the protocol, in Hello and Welcome.
+const Version = 1
+
+// Limits that several fields share.
+const (
+	MaxName   = 32  // bytes
+	MaxText   = 200 // bytes of what is said
+	MaxCell   = 64*64 - 1
+	NoCell    = 0xffff    // where an entity comes from that was nowhere before
+	MaxSpot   = 16*64 - 1 // units within a cell
+	MaxPlace  = 64*16*64 - 1
+	MaxID     = 1<<32 - 1
+	Direction = 8 // the highest direction
+	TokenSize = 16
+	MaxTicks  = 10 // that one Move may say
+)
+
+func id(name, doc string) Field { return Field{Name: name, Kind: Var, Min: 1, Max: MaxID, Doc: doc} }
+
+var place = Field{Name: "Place", Kind: Bits, Parts: []Part{
+	{"X", 10, MaxSpot, "units from the left side of the cell"},
+	{"Y", 10, MaxSpot, "units from the upper side of the cell"},
+	{"Direction", 4, Direction, "where it goes: 0 it stands, 1 north, 2 north-east, and so on clockwise to 8, north-west"},
+	{"Speed", 4, 15, "how fast: an index into Welcome.Steps"},
+}, Doc: "where it is at this tick, and how it moves on from there each tick"}
+
+// Structs are what messages share.
+var (
+	Step = &Struct{"Step", "How far an entity of one speed moves in a tick, in units.", []Field{
+		{Name: "Straight", Kind: U8, Max: 255, Doc: "along one axis"},
+		{Name: "Diagonal", Kind: U8, Max: 255, Doc: "along each of two axes at once"},
+	}}
+	Entity = &Struct{"Entity", "All that is to be known of an entity.", []Field{
+		id("ID", "its number; one that has gone is not used again soon"),
+		{Name: "Kind", Kind: U8, Max: 255, Doc: "what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; more may come"},
+		place,
+		{Name: "Health", Kind: U8, Max: 100, Doc: "per cent"},
+		{Name: "Level", Kind: U8, Max: 100},
+		{Name: "Name", Kind: Text, Max: MaxName, Doc: "of a player; empty for others"},
+	}}
+	Left = &Struct{"Left", "An entity that is in the cell no more.", []Field{
+		id("ID", "its number"),
+		{Name: "To", Kind: U16, Max: NoCell, Doc: "the cell that it is in now; 65535: none, it is gone"},
+	}}
+	Came = &Struct{"Came", "An entity that has come into the cell.", []Field{
+		{Name: "From", Kind: U16, Max: NoCell, Doc: "the cell that it was in before; 65535: none, it is new"},
+		{Name: "Entity", Kind: One, Of: Entity},
+	}}
+	Moved = &Struct{"Moved", "An entity that moves otherwise than before.", []Field{id("ID", "its number"), place}}
+
+	// Structs are in the order of the page.
+	Structs = []*Struct{Step, Entity, Left, Came, Moved}
+)
+
+// The most that one block of a cell can have.
+const maxBlock = 4096
+
+// Messages are all that there are. Numbers 16 to 63 and 80 to 255 are kept for what
+// a game adds.
+var Messages = []Message{
+	{1, false, Struct{"Hello", "The first message of a client: who it is.", []Field{
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 1"},
+		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player, 1 to 16 characters"},
+		{Name: "Token", Kind: Bytes, Max: TokenSize, Doc: "what Welcome gave before, to go on as the same player; empty for a new one"},
+	}}},
+	{2, false, Struct{"Move", "For how many ticks the player went in a direction. Sent when that changes, and at least every MaxTicks ticks.", []Field{
+		{Name: "Epoch", Kind: U8, Max: 255, Doc: "that of the last Correction, or of Welcome"},
+		{Name: "Sequence", Kind: U32, Max: MaxID, Doc: "counts the Moves, from 1"},
+		{Name: "Direction", Kind: U8, Max: Direction, Doc: "as in Place"},
+		{Name: "Ticks", Kind: U8, Min: 1, Max: MaxTicks, Doc: "how many ticks"},
+	}}},
+	{3, false, Struct{"Say", "Something for everybody near to read.", []Field{
+		{Name: "Text", Kind: Text, Min: 1, Max: MaxText},
+	}}},
+	{4, false, Struct{"Ping", "Answered by Pong, to measure the way and back.", []Field{
+		{Name: "Time", Kind: U32, Max: MaxID, Doc: "comes back as it is"},
+	}}},
+	{5, false, Struct{"Bye", "The player leaves the world at once. Without it, the player stays for a while after the connection has ended.", nil}},
+
+	{64, true, Struct{"Welcome", "The answer to Hello: the client is in the world.", []Field{
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 1"},
+		id("Self", "the player's own entity"),
+		{Name: "Token", Kind: Bytes, Min: TokenSize, Max: TokenSize, Doc: "for the next Hello"},
+		{Name: "Resumed", Kind: U8, Max: 1, Doc: "1: the player was in the world all the time"},
+		{Name: "Tick", Kind: U32, Max: MaxID, Doc: "the number of the last tick; it begins again at 0 after 2^32"},
+		{Name: "Hz", Kind: U8, Min: 1, Max: 60, Doc: "ticks in a second"},
+		{Name: "Seed", Kind: U32, Max: MaxID, Doc: "of the map"},
+		{Name: "Width", Kind: U8, Min: 1, Max: 64, Doc: "of the world, in cells"},
+		{Name: "Height", Kind: U8, Min: 1, Max: 64, Doc: "of the world, in cells"},
+		{Name: "Day", Kind: U32, Min: 1, Max: MaxID, Doc: "ticks in a day: the time of day is Tick modulo Day"},
+		{Name: "Steps", Kind: List, Min: 1, Max: 16, Of: Step, Doc: "by speed"},
+		{Name: "Epoch", Kind: U8, Max: 255, Doc: "for Move"},
+		{Name: "X", Kind: U16, Max: MaxPlace, Doc: "where the player is, in units from the left side of the world"},
+		{Name: "Y", Kind: U16, Max: MaxPlace, Doc: "and from its upper side"},
+	}}},
+	{65, true, Struct{"Refused", "The server ends the connection after this.", []Field{
+		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding"},
+		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
+	}}},
+	{66, true, Struct{"Tick", "The first message of every frame of the world: what follows it is of this tick.", []Field{
+		{Name: "Tick", Kind: U32, Max: MaxID, Doc: "its number"},
+		{Name: "Sequence", Kind: U32, Max: MaxID, Doc: "the last Move that was carried out whole, 0 before the first"},
+		{Name: "Done", Kind: U8, Max: MaxTicks, Doc: "ticks of the Move after it that were carried out, too"},
+		{Name: "Epoch", Kind: U8, Max: 255},
+		{Name: "X", Kind: U16, Max: MaxPlace, Doc: "where the player is after that"},
+		{Name: "Y", Kind: U16, Max: MaxPlace},
+		{Name: "Health", Kind: U8, Max: 100, Doc: "per cent"},
+	}}},
+	{67, true, Struct{"Full", "All that is in a cell. It takes the place of what the client has in that cell.", []Field{
+		{Name: "Cell", Kind: U16, Max: MaxCell, Doc: "row times Width plus column"},
+		{Name: "Entities", Kind: List, Max: maxBlock, Of: Entity},
+	}}},
+	{68, true, Struct{"Delta", "What has changed in a cell since the tick Base ticks before this one, which is that of the last block of the cell that the client got.", []Field{
+		{Name: "Cell", Kind: U16, Max: MaxCell},
+		{Name: "Base", Kind: U8, Min: 1, Max: 4, Doc: "1, 2 or 4"},
+		{Name: "Left", Kind: List, Max: maxBlock, Of: Left},
+		{Name: "Came", Kind: List, Max: maxBlock, Of: Came},
+		{Name: "Moved", Kind: List, Max: maxBlock, Of: Moved},
+	}}},
+	{69, true, Struct{"Drop", "Cells that the client is not told of any more.", []Field{
+		{Name: "Cells", Kind: List, Min: 1, Max: 256, Doc: "their numbers"},
+	}}},
+	{70, true, Struct{"Correction", "The player is elsewhere than the client thinks: Moves of another epoch are ignored.", []Field{
+		{Name: "Epoch", Kind: U8, Max: 255, Doc: "for Move from now on"},
+		{Name: "X", Kind: U16, Max: MaxPlace},
+		{Name: "Y", Kind: U16, Max: MaxPlace},
+		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 more ticks than have passed, 2 moved by the world"},
+	}}},
+	{71, true, Struct{"Said", "Somebody near says something.", []Field{
+		id("ID", "the speaker's entity"),
+		{Name: "Name", Kind: Text, Min: 1, Max: MaxName},
+		{Name: "Text", Kind: Text, Min: 1, Max: MaxText},
+	}}},
+	{72, true, Struct{"Pong", "The answer to Ping.", []Field{
+		{Name: "Time", Kind: U32, Max: MaxID},
+		{Name: "Tick", Kind: U32, Max: MaxID, Doc: "the number of the last tick"},
+		{Name: "Late", Kind: U16, Max: 65535, Doc: "how late that tick was, in tenths of a millisecond"},
+	}}},
+	{73, true, Struct{"Notice", "A line from the server itself, which nobody can say.", []Field{
+		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon"},
+		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
+	}}},
+}
