@@ -25,7 +25,7 @@ func (h *Hall) accept(s *session, params []string, _ *ircmsg.Message) {
 
 func (h *Hall) showAccepts(s *session) {
 	for _, u := range h.accepted(s.user) {
-		h.reply(s, nAcceptList, u.nick)
+		h.reply(s, nAcceptList, u.nick())
 	}
 	h.reply(s, nEndOfAccept, "End of /ACCEPT list")
 }
@@ -36,7 +36,7 @@ func (h *Hall) acceptNick(s *session, nick string) {
 	case u == nil:
 		h.reply(s, nNoSuchNick, printable(nick), "No such nick")
 	case s.user.acceptsFrom(u):
-		h.reply(s, nAcceptExist, u.nick, "is already on your accept list")
+		h.reply(s, nAcceptExist, u.nick(), "is already on your accept list")
 	case len(h.accepted(s.user)) >= h.config.Accept:
 		h.reply(s, nAcceptFull, "Accept list is full")
 	default:
@@ -58,7 +58,7 @@ func (h *Hall) accepted(u *user) []*user {
 	if u.more == nil {
 		return nil
 	}
-	u.more.accepts = slices.DeleteFunc(u.more.accepts, func(other *user) bool { return h.users[other.key] != other })
+	u.more.accepts = slices.DeleteFunc(u.more.accepts, func(other *user) bool { return h.users[h.nickKey(other.nick())] != other })
 	return u.more.accepts
 }
 

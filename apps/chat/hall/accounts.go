@@ -41,7 +41,7 @@ func (s *session) wantedNick() string {
 	if r := s.registering(); r != nil {
 		return r.nick
 	}
-	return s.user.nick
+	return s.user.nick()
 }
 
 // mayRegisterNow says whether a session may make an account, and replies if not.
@@ -51,7 +51,7 @@ func (h *Hall) mayRegisterNow(s *session, command, account string) bool {
 		h.fail(s, command, "TEMPORARILY_UNAVAILABLE", printable(account), "Accounts are made by the administrators")
 	case s.user == nil && !h.config.Registration.BeforeConnect:
 		h.fail(s, command, "COMPLETE_CONNECTION_REQUIRED", printable(account), "Finish connecting first")
-	case s.account != "":
+	case s.account() != "":
 		h.fail(s, command, "ALREADY_AUTHENTICATED", printable(account), "You are logged in already")
 	default:
 		return true

@@ -70,7 +70,7 @@ func (h *Hall) setname(s *session, params []string, _ *ircmsg.Message) {
 
 // setHost gives a user another name or host, and tells those who see them.
 func (h *Hall) setHost(u *user, name, host string) {
-	if u.name == name && u.host == host {
+	if u.name() == name && u.host() == host {
 		return
 	}
 	item := h.toNeighboursAndSelf(u, h.extendedWatchers(u), h.fromUser(u, ircmsg.Message{Command: "CHGHOST", Params: []string{name, host}}))
@@ -79,16 +79,17 @@ func (h *Hall) setHost(u *user, name, host string) {
 	quit.Unless = CapChghost
 	h.deliver(h.turnOf(u), item)
 	h.deliver(false, quit)
-	u.name, u.host = name, host
-	u.setSource()
+	u.identify(u.nick(), name, host)
 	for _, m := range u.channels {
-		back := &Item{Channels: []Reach{m.seenBy()}, Except: sessionsOf(u, nil), Unless: CapChghost, Lines: lines(h.joinLine(u, m.channel))}
+		back := newItem(h.joinLine(u, m.channel))
+		back.to(m.seenBy())
+		back.Except, back.Unless = sessionsOf(u, nil), CapChghost
 		if m.rank != 0 {
-			back.Lines = append(back.Lines, lines(h.fromServer("MODE", rankParams(m)...))...)
+			back.Lines = lines(append(back.Lines, h.fromServer("MODE", rankParams(m)...))...)
 		}
 		h.deliver(false, back)
 	}
-	h.tellUser(u, nVisibleHost, u.nick, host, "is now your displayed host")
+	h.tellUser(u, nVisibleHost, u.nick(), host, "is now your displayed host")
 }
 
 // rankParams returns the MODE that gives a member the rank they have.
@@ -97,7 +98,7 @@ func rankParams(m *member) []string {
 	for i := len(rankModes) - 1; i >= 0; i-- {
 		if m.rank&(1<<i) != 0 {
 			params[1] += string(rankModes[i])
-			params = append(params, m.user.nick)
+			params = append(params, m.user.nick())
 		}
 	}
 	return params

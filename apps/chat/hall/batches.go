@@ -137,7 +137,7 @@ func (h *Hall) closeBatch(s *session, tag string) {
 	}
 	sp.tags = b.tags
 	sp.text = sp.parts[0].text
-	s.user.active = h.seconds()
+	s.user.active = uint32(h.seconds())
 	h.sayTo(s, b.target, sp)
 }
 
@@ -175,7 +175,8 @@ func (h *Hall) multilineItems(u *user, target string, sp *speech, tags []ircmsg.
 	closing := ircmsg.Message{Source: h.config.Name, Command: "BATCH", Params: []string{"-" + id}}
 	whole.Lines = append(whole.Lines, h.line(nil, ircmsg.Body{Message: closing}))
 	whole.Lines, single.Lines = lines(whole.Lines...), lines(single.Lines...)
-	return []*Item{whole, single}
+	h.said = [2]*Item{whole, single}
+	return h.said[:]
 }
 
 func withoutTag(tags []ircmsg.Tag, key string) []ircmsg.Tag {

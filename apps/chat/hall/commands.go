@@ -31,6 +31,7 @@ func init() {
 		{name: "BATCH", run: (*Hall).batchCommand, params: 1},
 		{name: "CAP", run: (*Hall).cap, params: 1, early: true},
 		{name: "CHANSERV", run: (*Hall).cs},
+		{name: "CHGHOST", run: (*Hall).chghost, params: 3, right: RightSA, help: "<nick> <user> <host>\nChange what others see behind a nick."},
 		{name: "CS", run: (*Hall).cs, help: "<command>\nThe same as a message to ChanServ."},
 		{name: "DIE", run: (*Hall).die, right: RightDie, help: "\nEnd the server."},
 		{name: "DLINE", run: (*Hall).dline, params: 1, right: RightBan, help: "[duration] <address or range> [reason]\nBan an address, for ever or for some time (90, in minutes, or 1d12h)."},

@@ -102,7 +102,7 @@ const (
 	RightRehash   = "rehash"   // REHASH
 	RightDie      = "die"      // DIE, RESTART
 	RightSee      = "see"      // hidden channels, users and addresses
-	RightSA       = "sa"       // SAJOIN, SAMODE
+	RightSA       = "sa"       // SAJOIN, SAMODE, CHGHOST
 	RightRelayMsg = "relaymsg" // RELAYMSG everywhere
 	RightWallops  = "wallops"  // WALLOPS
 )

@@ -73,6 +73,33 @@ type Item struct {
 	// Lines are sent one after the other, in the form for the session's
 	// capabilities.
 	Lines []*ircmsg.Line
+
+	// Room for what most items have one of.
+	line   [1]*ircmsg.Line
+	reach  [1]Reach
+	except [1]SessionID
+}
+
+// newItem returns an item of one line, or of none if it could not be written.
+func newItem(line *ircmsg.Line) *Item {
+	i := &Item{}
+	if line != nil {
+		i.line[0] = line
+		i.Lines = i.line[:]
+	}
+	return i
+}
+
+// to lets the item go to the members of a channel.
+func (i *Item) to(r Reach) {
+	i.reach[0] = r
+	i.Channels = i.reach[:]
+}
+
+// but keeps the item from one session.
+func (i *Item) but(s SessionID) {
+	i.except[0] = s
+	i.Except = i.except[:]
 }
 
 // A Reach is the members of a channel with at least a rank.

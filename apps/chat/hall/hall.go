@@ -22,6 +22,7 @@ type Hall struct {
 	lastWork uint64
 
 	turn turn
+	said [2]*Item // what items has returned
 
 	sessions map[SessionID]*session
 	users    map[string]*user // those registered, by nickKey

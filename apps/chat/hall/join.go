@@ -92,11 +92,13 @@ func (u *user) invitedTo(c *channel) bool {
 func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	h.uninvite(u, c)
 	m := h.add(c, u, rank)
-	item := &Item{Channels: []Reach{m.seenBy()}, Sessions: sessionsOf(u, nil), Lines: lines(h.joinLine(u, c))}
+	item := newItem(h.joinLine(u, c))
+	item.to(m.seenBy())
+	item.Sessions = sessionsOf(u, nil)
 	h.deliver(h.turnOf(u) || h.turnIn(m.seenBy(), c), item)
 	if away := u.away(); away != "" {
 		item := toChannel(c, h.fromUser(u, ircmsg.Message{Command: "AWAY", Params: []string{away}, Text: true}))
-		item.Channels[0] = m.seenBy()
+		item.to(m.seenBy())
 		item.Need, item.Except = CapAwayNotify, sessionsOf(u, nil)
 		h.deliver(false, item)
 	}
@@ -176,7 +178,10 @@ func (h *Hall) part(m *member, reason string) {
 	if reason != "" {
 		message.Params, message.Text = []string{m.channel.name, reason}, true
 	}
-	h.deliver(true, &Item{Channels: []Reach{m.seenBy()}, Sessions: sessionsOf(m.user, nil), Lines: lines(h.fromUser(m.user, message))})
+	item := newItem(h.fromUser(m.user, message))
+	item.to(m.seenBy())
+	item.Sessions = sessionsOf(m.user, nil)
+	h.deliver(true, item)
 	h.leave(m)
 }
 
@@ -188,7 +193,7 @@ func (h *Hall) kick(s *session, params []string, _ *ircmsg.Message) {
 	}
 	reason := ircmsg.Truncate(param(params, 2), h.config.Kick)
 	if reason == "" {
-		reason = s.user.nick
+		reason = s.user.nick()
 	}
 	for i, nick := range nicks {
 		h.kickOne(s, channels[min(i, len(channels)-1)], nick, reason)
@@ -207,15 +212,17 @@ func (h *Hall) kickOne(s *session, name, nick, reason string) {
 	}
 	victim := u.in(m.channel)
 	if victim == nil {
-		h.reply(s, nUserNotInChannel, u.nick, m.channel.name, "They aren't on that channel")
+		h.reply(s, nUserNotInChannel, u.nick(), m.channel.name, "They aren't on that channel")
 		return
 	}
 	if u != s.user && !m.mayTouch(victim) {
 		h.reply(s, nChanOPrivsNeeded, m.channel.name, "They have a higher rank than you")
 		return
 	}
-	line := h.fromUser(s.user, ircmsg.Message{Command: "KICK", Params: []string{m.channel.name, u.nick, reason}, Text: true})
-	item := &Item{Channels: []Reach{victim.seenBy()}, Sessions: append(sessionsOf(u, nil), sessionsOf(s.user, nil)...), Lines: lines(line)}
+	line := h.fromUser(s.user, ircmsg.Message{Command: "KICK", Params: []string{m.channel.name, u.nick(), reason}, Text: true})
+	item := newItem(line)
+	item.to(victim.seenBy())
+	item.Sessions = append(sessionsOf(u, nil), sessionsOf(s.user, nil)...)
 	h.deliver(true, item)
 	h.leave(victim)
 }
@@ -277,20 +284,20 @@ func (h *Hall) invite(s *session, params []string, _ *ircmsg.Message) {
 		h.reply(s, nChanOPrivsNeeded, c.name, "You're not a channel operator")
 		return
 	case u.in(c) != nil:
-		h.reply(s, nUserOnChannel, u.nick, c.name, "is already on channel")
+		h.reply(s, nUserOnChannel, u.nick(), c.name, "is already on channel")
 		return
 	}
 	if m.rank >= HalfOp || !c.is(modeInviteOnly) {
 		h.remind(u, c)
 	}
-	h.reply(s, nInviting, u.nick, c.name)
+	h.reply(s, nInviting, u.nick(), c.name)
 	if away := u.away(); away != "" {
-		h.reply(s, nAway, u.nick, away)
+		h.reply(s, nAway, u.nick(), away)
 	}
-	line := h.fromUser(s.user, ircmsg.Message{Command: "INVITE", Params: []string{u.nick, c.name}})
+	line := h.fromUser(s.user, ircmsg.Message{Command: "INVITE", Params: []string{u.nick(), c.name}})
 	h.deliver(u == s.user, toUsers([]*user{u}, line))
 	others := toChannel(c, line)
-	others.Channels[0].Rank = HalfOp
+	others.to(Reach{Channel: c.id, Rank: HalfOp})
 	others.Need, others.Except = CapInviteNotify, append(sessionsOf(u, nil), sessionsOf(s.user, nil)...)
 	h.deliver(false, others)
 }

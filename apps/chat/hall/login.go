@@ -169,9 +169,10 @@ func (h *Hall) succeed(s *session, account string) {
 
 // logIn makes an account that of a session, and of its user if it has one.
 func (h *Hall) logIn(s *session, account string) {
-	s.account = account
 	source := "*!*@*"
-	if s.user != nil {
+	if r := s.registering(); r != nil {
+		r.account = account
+	} else {
 		source = s.user.source
 	}
 	h.reply(s, nLoggedIn, source, account, "You are now logged in as "+account)
@@ -182,7 +183,6 @@ func (h *Hall) logIn(s *session, account string) {
 
 // logOut takes the account from a user.
 func (h *Hall) logOut(s *session) {
-	s.account = ""
 	h.reply(s, nLoggedOut, s.user.source, "You are now logged out")
 	h.setAccount(s.user, "")
 }
@@ -194,9 +194,6 @@ func (h *Hall) setAccount(u *user, account string) {
 	}
 	u.account = account
 	u.rejudge()
-	for _, s := range u.sessions {
-		s.account = account
-	}
 	name := account
 	if name == "" {
 		name = "*"

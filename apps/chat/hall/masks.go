@@ -67,7 +67,7 @@ func (h *Hall) covers(mask string, u *user) bool {
 		return true
 	}
 	origin := u.home
-	return origin.Address != "" && origin.Address != u.host && matches(mask, u.nick+"!"+u.name+"@"+origin.Address)
+	return origin.Address != "" && origin.Address != u.host() && matches(mask, u.nick()+"!"+u.name()+"@"+origin.Address)
 }
 
 // coversSpeech is covers for who wants to speak: mutes count.

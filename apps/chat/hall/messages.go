@@ -57,16 +57,17 @@ func (h *Hall) speak(s *session, command string, params []string, m *ircmsg.Mess
 			}
 			return
 		}
-		s.user.active = h.seconds()
+		s.user.active = uint32(h.seconds())
 	}
-	targets := strings.Split(params[0], ",")
-	for i, target := range targets {
-		if i == h.config.Targets {
+	left := h.config.Targets
+	for target := range strings.SplitSeq(params[0], ",") {
+		if left == 0 {
 			if loud {
 				h.reply(s, nTooManyTargets, printable(target), "Too many targets")
 			}
 			return
 		}
+		left--
 		if target != "" {
 			h.sayTo(s, target, sp)
 		}
@@ -119,10 +120,10 @@ func (h *Hall) sayToChannel(s *session, prefixes, name string, sp *speech) {
 	echo := s.has(CapEchoMessage)
 	inside := m != nil && m.rank >= reach.Rank
 	for _, item := range items {
-		item.Channels = []Reach{reach}
+		item.to(reach)
 		switch {
 		case !echo:
-			item.Except = []SessionID{s.id}
+			item.but(s.id)
 		case !inside:
 			item.Sessions = []SessionID{s.id}
 		}
@@ -186,7 +187,7 @@ func (h *Hall) sayToUser(s *session, u *user, sp *speech) {
 	if !h.accepts(s, u, sp) {
 		return
 	}
-	items := h.items(s.user, u.nick, sp)
+	items := h.items(s.user, u.nick(), sp)
 	for _, item := range items {
 		item.Sessions = sessionsOf(u, nil)
 		if u != s.user {
@@ -198,7 +199,7 @@ func (h *Hall) sayToUser(s *session, u *user, sp *speech) {
 	}
 	h.deliverTo(u, s, items)
 	if away := u.away(); away != "" && sp.command == "PRIVMSG" {
-		h.reply(s, nAway, u.nick, away)
+		h.reply(s, nAway, u.nick(), away)
 	}
 }
 
@@ -231,12 +232,12 @@ func (h *Hall) accepts(s *session, u *user, sp *speech) bool {
 	switch {
 	case u.is(modeNoCTCP) && sp.isCTCP():
 		if loud {
-			h.reply(s, nCannotSendToUser, u.nick, "They do not take CTCP (+T)")
+			h.reply(s, nCannotSendToUser, u.nick(), "They do not take CTCP (+T)")
 		}
 		return false
 	case u.is(modeRegistered) && s.user.account == "" && !u.acceptsFrom(s.user):
 		if loud {
-			h.reply(s, nNeedReggedNick, u.nick, "You must be logged in to send them messages (+R)")
+			h.reply(s, nNeedReggedNick, u.nick(), "You must be logged in to send them messages (+R)")
 		}
 		return false
 	case u.is(modeCallerID) && !u.acceptsFrom(s.user):
@@ -253,30 +254,32 @@ const tellEvery = 60
 
 // screen tells both sides of a message that the mode g keeps from a user.
 func (h *Hall) screen(s *session, u *user) {
-	h.reply(s, nTargUModeG, u.nick, "has set +g (accept list)")
+	h.reply(s, nTargUModeG, u.nick(), "has set +g (accept list)")
 	if h.seconds() < u.extra().told {
 		return
 	}
 	u.more.told = h.seconds() + tellEvery
-	h.reply(s, nTargNotify, u.nick, "was told of your message")
+	h.reply(s, nTargNotify, u.nick(), "was told of your message")
 	for _, own := range u.sessions {
-		h.reply(own, nUModeGMsg, s.user.nick, s.user.name+"@"+s.user.host, "is messaging you, and you have +g set")
+		h.reply(own, nUModeGMsg, s.user.nick(), s.user.name()+"@"+s.user.host(), "is messaging you, and you have +g set")
 	}
 }
 
 // items returns what a user says to a target: one item, or two for a multiline batch,
 // for those that know such batches and for the others. Who gets them is still to be set.
+// The slice is used again for what is said next.
 func (h *Hall) items(u *user, target string, sp *speech) []*Item {
 	tags := h.tags(u, msgid(h.nextID()), sp.tags...)
 	if sp.parts != nil {
 		return h.multilineItems(u, target, sp, tags)
 	}
 	m := sp.message(u, target, sp.text)
-	item := &Item{Lines: lines(h.line(tags, ircmsg.Body{Message: m}))}
+	item := newItem(h.line(tags, ircmsg.Body{Message: m}))
 	if sp.command == "TAGMSG" {
 		item.Need = CapMessageTags
 	}
-	return []*Item{item}
+	h.said[0] = item
+	return h.said[:1]
 }
 
 func (sp *speech) message(u *user, target, text string) ircmsg.Message {
@@ -310,14 +313,14 @@ func (h *Hall) relaymsg(s *session, params []string, m *ircmsg.Message) {
 		h.fail(s, "RELAYMSG", "BLANK_MSG", "There is nothing to relay")
 		return
 	}
-	sp := &speech{command: "PRIVMSG", text: text, source: nick + "!" + s.user.name + "@" + s.user.host}
-	sp.tags = append(m.Tags.ClientOnly(CapMessageTags), ircmsg.Tag{Key: "draft/relaymsg", Value: s.user.nick, Need: CapRelayMsg})
+	sp := &speech{command: "PRIVMSG", text: text, source: nick + "!" + s.user.name() + "@" + s.user.host()}
+	sp.tags = append(m.Tags.ClientOnly(CapMessageTags), ircmsg.Tag{Key: "draft/relaymsg", Value: s.user.nick(), Need: CapRelayMsg})
 	items := h.items(&user{source: sp.source}, c.name, sp)
 	echo := s.has(CapEchoMessage)
 	for _, item := range items {
-		item.Channels = []Reach{{Channel: c.id}}
+		item.to(Reach{Channel: c.id})
 		if !echo {
-			item.Except = []SessionID{s.id}
+			item.but(s.id)
 		}
 	}
 	h.deliver(echo && s.user.in(c) != nil, items...)
@@ -346,7 +349,7 @@ func (h *Hall) act(s *session, name, nick, plain, text string) {
 		h.reply(s, nNoSuchChannel, printable(name), "No such channel")
 		return
 	}
-	sp := &speech{command: "PRIVMSG", text: text + " (" + s.user.nick + ")"}
+	sp := &speech{command: "PRIVMSG", text: text + " (" + s.user.nick() + ")"}
 	switch {
 	case !c.is(modeRoleplay):
 		h.reply(s, nCannotSendRP, c.name, "Channel doesn't have roleplaying mode (+E) set")
@@ -358,10 +361,10 @@ func (h *Hall) act(s *session, name, nick, plain, text string) {
 		h.reply(s, nCannotSendRP, c.name, "That name is not valid")
 		return
 	}
-	sp.source = nick + "!" + s.user.name + "@npc." + h.config.Name
+	sp.source = nick + "!" + s.user.name() + "@npc." + h.config.Name
 	items := h.items(&user{source: sp.source}, c.name, sp)
 	for _, item := range items {
-		item.Channels = []Reach{{Channel: c.id}}
+		item.to(Reach{Channel: c.id})
 	}
 	h.deliver(true, items...)
 }

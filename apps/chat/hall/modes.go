@@ -248,14 +248,14 @@ func (x *changing) status(add bool, letter byte) {
 	}
 	m := u.in(x.channel)
 	if m == nil {
-		x.hall.reply(x.session, nUserNotInChannel, u.nick, x.channel.name, "They aren't on that channel")
+		x.hall.reply(x.session, nUserNotInChannel, u.nick(), x.channel.name, "They aren't on that channel")
 		return
 	}
 	if (m.rank&rank != 0) == add {
 		return
 	}
 	x.hall.setRank(m, m.rank^rank)
-	x.did(add, letter, u.nick)
+	x.did(add, letter, u.nick())
 }
 
 func (x *changing) list(add bool, letter byte, mayAsk bool) {
@@ -440,6 +440,6 @@ func (h *Hall) announceUserModes(u *user, made []change) {
 	if len(made) == 0 {
 		return
 	}
-	params := append([]string{u.nick}, modeParams(made)...)
+	params := append([]string{u.nick()}, modeParams(made)...)
 	h.deliver(h.turnOf(u), toUsers([]*user{u}, h.fromUser(u, ircmsg.Message{Command: "MODE", Params: params})))
 }

@@ -46,7 +46,7 @@ func (h *Hall) sendNames(s *session, c *channel) {
 		if !all && (m.hidden() || mine == nil && u.is(modeInvisible)) {
 			continue
 		}
-		name := u.nick
+		name := u.nick()
 		if s.has(CapUserhostInNames) {
 			name = u.source
 		}

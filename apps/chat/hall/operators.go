@@ -41,7 +41,7 @@ func (h *Hall) kill(s *session, params []string, _ *ircmsg.Message) {
 	if reason == "" {
 		reason = "<no reason supplied>"
 	}
-	h.expel(u, "Killed ("+s.user.nick+" ("+reason+"))", ircmsg.Message{Source: s.user.source, Command: "KILL", Params: []string{u.nick, reason}, Text: true})
+	h.expel(u, "Killed ("+s.user.nick()+" ("+reason+"))", ircmsg.Message{Source: s.user.source, Command: "KILL", Params: []string{u.nick(), reason}, Text: true})
 }
 
 // expel ends all sessions of a user, which read a message first.
@@ -128,6 +128,29 @@ func (h *Hall) samode(s *session, params []string, _ *ircmsg.Message) {
 	x.announce(h.config.Name, h.tags(nil, msgid(h.nextID())))
 }
 
+// chghost gives a user another name and host.
+func (h *Hall) chghost(s *session, params []string, _ *ircmsg.Message) {
+	u := h.find(params[0])
+	if u == nil {
+		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
+		return
+	}
+	name, host := params[1], params[2]
+	if name != h.userName(name) || !validHost(host) {
+		h.fail(s, "CHGHOST", "INVALID_HOST", printable(name), printable(host), "That is not a valid name and host")
+		return
+	}
+	h.setHost(u, name, host)
+}
+
+// validHost says whether something can stand behind the @.
+func validHost(host string) bool {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return host[0] != ':'
+	}
+	return ircmsg.ValidHostname(host)
+}
+
 // A serverBan keeps people from the server: by a mask of nick!user@host (KLINE), or by
 // address (DLINE).
 type serverBan struct {
@@ -181,7 +204,7 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	} else {
 		duration = 0
 	}
-	ban := serverBan{mask: strings.Clone(fullSource(params[0])), reason: strings.Clone(param(params, 1)), by: s.user.nick, set: h.seconds()}
+	ban := serverBan{mask: strings.Clone(fullSource(params[0])), reason: strings.Clone(param(params, 1)), by: s.user.nick(), set: h.seconds()}
 	if ban.reason == "" {
 		ban.reason = "No reason given"
 	}
@@ -210,11 +233,11 @@ func (h *Hall) ban(s *session, command string, params []string) {
 // enforce ends the sessions that a ban covers, but not those of who has set it.
 func (h *Hall) enforce(ban *serverBan, by *user) {
 	for _, u := range slices.Clone(h.everyone) {
-		if u == by || !ban.covers(u.nick, u.name, u.home) {
+		if u == by || !ban.covers(u.nick(), u.name(), u.home) {
 			continue
 		}
 		h.expel(u, "Banned: "+ban.reason, ircmsg.Message{
-			Source: h.config.Name, Command: nYoureBanned, Params: []string{u.nick, "You are banned from this server: " + ban.reason}, Text: true,
+			Source: h.config.Name, Command: nYoureBanned, Params: []string{u.nick(), "You are banned from this server: " + ban.reason}, Text: true,
 		})
 	}
 }

@@ -154,7 +154,7 @@ func (c chance) line() string {
 	case 38:
 		return c.of("CS OP ", "CS VOICE ", "CS DEOP ") + c.channel() + " " + c.nick()
 	case 39:
-		return c.of("KILL "+c.nick(), "WALLOPS :hello", "KLINE 1m n5!*@*", "UNKLINE n5!*@*", "DLINE 192.0.2.7", "SAJOIN "+c.nick()+" "+c.channel(), "SAMODE "+c.channel()+" +qa "+c.nick()+" "+c.nick())
+		return c.of("KILL "+c.nick(), "WALLOPS :hello", "KLINE 1m n5!*@*", "UNKLINE n5!*@*", "DLINE 192.0.2.7", "CHGHOST "+c.nick()+" x h.example", "SAJOIN "+c.nick()+" "+c.channel(), "SAMODE "+c.channel()+" +qa "+c.nick()+" "+c.nick())
 	case 40:
 		return c.of("", "X", "PRIVMSG", "MODE", "NICK", "\xff\xfe", "JOIN \xff", "PING", "PING :", "PONG x", strings.Repeat("x", 600), "@"+strings.Repeat("y", 5000)+" PING x")
 	case 41:

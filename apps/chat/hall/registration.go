@@ -13,8 +13,9 @@ type registration struct {
 	name        string
 	realname    string
 	password    string
-	negotiating bool // CAP was sent, and no CAP END yet
-	admitted    bool // the server's password was right
+	account     string // of the login
+	negotiating bool   // CAP was sent, and no CAP END yet
+	admitted    bool   // the server's password was right
 	away        string
 }
 
@@ -67,7 +68,7 @@ func (h *Hall) nick(s *session, params []string, _ *ircmsg.Message) {
 
 // changeNick gives a user another nick, if it is free, and tells those who see them.
 func (h *Hall) changeNick(s *session, u *user, nick string) {
-	if nick == u.nick {
+	if nick == u.nick() {
 		return
 	}
 	if other := h.users[h.nickKey(nick)]; other != nil && other != u || h.reserved(nick) {
@@ -83,14 +84,13 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 	line := h.fromUser(u, ircmsg.Message{Command: "NICK", Params: []string{nick}})
 	h.deliver(true, h.toNeighboursAndSelf(u, nil, line))
 	h.remember(u)
-	old, oldKey := u.nick, u.key
-	delete(h.users, u.key)
-	u.nick, u.key = nick, h.nickKey(nick)
-	h.users[u.key] = u
-	u.setSource()
-	if u.key != oldKey {
+	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(nick)
+	delete(h.users, oldKey)
+	h.users[key] = u
+	u.identify(nick, u.name(), u.host())
+	if key != oldKey {
 		h.tellWatchers(oldKey, nMonOffline, old)
-		h.tellWatchers(u.key, nMonOnline, u.source)
+		h.tellWatchers(key, nMonOnline, u.source)
 	}
 }
 
@@ -110,7 +110,7 @@ func (h *Hall) register(s *session) {
 	if s.rare.login != nil {
 		h.abortLogin(s)
 	}
-	if h.config.RequireAccount && s.account == "" {
+	if h.config.RequireAccount && s.account() == "" {
 		h.fail(s, "*", "ACCOUNT_REQUIRED", "You must log in with SASL to use this server")
 		h.end(s, "You must log in with SASL", "")
 		return
@@ -154,17 +154,15 @@ func (h *Hall) askPassword(s *session, r *registration) {
 
 // admit makes a new user.
 func (h *Hall) admit(s *session, r *registration) {
-	u := &user{
-		nick: r.nick, name: r.name, realname: r.realname, account: s.account, host: h.cloak(s.origin.Host), home: s.origin,
-		sessions: []*session{s}, signon: h.seconds(), active: h.seconds(),
-	}
+	now := uint32(h.seconds())
+	u := &user{realname: r.realname, account: s.account(), home: s.origin, sessions: []*session{s}, signon: now, active: now}
 	for i := range len(h.config.UserModes) {
 		u.modes |= userModeOf(h.config.UserModes[i]) &^ (modeOperator | modeSecure)
 	}
 	if s.origin.Secure {
 		u.modes |= modeSecure
 	}
-	u.setSource()
+	u.identify(r.nick, r.name, h.cloak(s.origin.Host))
 	s.user = u
 	h.strange--
 	h.enter(u)
@@ -173,7 +171,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	}
 	h.gate.Registered(s.id)
 	h.welcome(s)
-	h.tellWatchers(u.key, nMonOnline, u.source)
+	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)
 	s.trim()
 }
 
@@ -186,7 +184,7 @@ func (h *Hall) cloak(host string) string {
 
 // mayAttach says whether a session becomes one more of a user that there is.
 func (h *Hall) mayAttach(s *session, u *user) bool {
-	return s.account != "" && sameName(s.account, u.account) && (u.more == nil || !u.more.alone)
+	return s.account() != "" && sameName(s.account(), u.account) && (u.more == nil || !u.more.alone)
 }
 
 // attach makes a session one more of a user: it is in all channels at once.
@@ -214,7 +212,7 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 // modern.ircdocs.horse.
 func (h *Hall) welcome(s *session) {
 	u, c := s.user, &h.config
-	h.reply(s, nWelcome, "Welcome to the "+c.Network+" IRC Network "+u.nick)
+	h.reply(s, nWelcome, "Welcome to the "+c.Network+" IRC Network "+u.nick())
 	h.reply(s, nYourHost, "Your host is "+c.Name+", running version "+c.Version)
 	h.reply(s, nCreated, "This server was created "+c.Created.UTC().Format("Mon Jan 02 2006 at 15:04:05 UTC"))
 	h.reply(s, nMyInfo, c.Name, strings.ReplaceAll(c.Version, " ", "-"), userModeLetters, h.flags()+listModes+"fkl"+rankModes, listModes+"fkl"+rankModes)

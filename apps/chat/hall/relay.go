@@ -57,13 +57,15 @@ func lines(all ...*ircmsg.Line) []*ircmsg.Line {
 }
 
 // toChannel returns an item for the members of a channel.
-func toChannel(c *channel, all ...*ircmsg.Line) *Item {
-	return &Item{Channels: []Reach{{Channel: c.id}}, Lines: lines(all...)}
+func toChannel(c *channel, line *ircmsg.Line) *Item {
+	item := newItem(line)
+	item.to(Reach{Channel: c.id})
+	return item
 }
 
 // toUsers returns an item for all sessions of some users.
-func toUsers(users []*user, all ...*ircmsg.Line) *Item {
-	item := &Item{Lines: lines(all...)}
+func toUsers(users []*user, line *ircmsg.Line) *Item {
+	item := newItem(line)
 	for _, u := range users {
 		item.Sessions = append(item.Sessions, sessionsOf(u, nil)...)
 	}
@@ -72,8 +74,9 @@ func toUsers(users []*user, all ...*ircmsg.Line) *Item {
 
 // toNeighbours returns an item for those who share a channel with a user in which they
 // can see them, and for the watchers given; not for the user's own sessions.
-func (h *Hall) toNeighbours(u *user, watchers []*session, all ...*ircmsg.Line) *Item {
-	item := &Item{Lines: lines(all...), Except: sessionsOf(u, nil)}
+func (h *Hall) toNeighbours(u *user, watchers []*session, line *ircmsg.Line) *Item {
+	item := newItem(line)
+	item.Except = sessionsOf(u, nil)
 	for _, m := range u.channels {
 		item.Channels = append(item.Channels, m.seenBy())
 	}
@@ -86,8 +89,8 @@ func (h *Hall) toNeighbours(u *user, watchers []*session, all ...*ircmsg.Line) *
 }
 
 // toNeighboursAndSelf is toNeighbours, and for the user's own sessions.
-func (h *Hall) toNeighboursAndSelf(u *user, watchers []*session, all ...*ircmsg.Line) *Item {
-	item := h.toNeighbours(u, watchers, all...)
+func (h *Hall) toNeighboursAndSelf(u *user, watchers []*session, line *ircmsg.Line) *Item {
+	item := h.toNeighbours(u, watchers, line)
 	item.Except = nil
 	item.Sessions = append(item.Sessions, sessionsOf(u, nil)...)
 	return item
@@ -96,7 +99,7 @@ func (h *Hall) toNeighboursAndSelf(u *user, watchers []*session, all ...*ircmsg.
 // extendedWatchers returns the sessions that watch a user with extended-monitor.
 func (h *Hall) extendedWatchers(u *user) []*session {
 	var some []*session
-	for _, s := range h.watchers[u.key] {
+	for _, s := range h.watchers[h.nickKey(u.nick())] {
 		if s.has(CapExtendedMonitor) {
 			some = append(some, s)
 		}

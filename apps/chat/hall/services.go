@@ -92,12 +92,12 @@ func nsRegister(h *Hall, s *session, params []string, answer func(string)) {
 		answer("Syntax: REGISTER <password> [email]")
 		return
 	}
-	if !h.config.Registration.Enabled || s.account != "" {
+	if !h.config.Registration.Enabled || s.account() != "" {
 		answer("You cannot register an account now")
 		return
 	}
 	say := func(_, text string) { answer(text) }
-	h.makeAccount(s, s.user.nick, param(params, 1), params[0], say, say)
+	h.makeAccount(s, s.user.nick(), param(params, 1), params[0], say, say)
 }
 
 func nsVerify(h *Hall, s *session, params []string, answer func(string)) {
@@ -113,7 +113,7 @@ func nsIdentify(h *Hall, s *session, params []string, answer func(string)) {
 		answer("Syntax: IDENTIFY [account] <password>")
 		return
 	}
-	account, password := s.user.nick, params[0]
+	account, password := s.user.nick(), params[0]
 	if len(params) > 1 {
 		account, password = params[0], params[1]
 	}
@@ -128,7 +128,7 @@ func nsIdentify(h *Hall, s *session, params []string, answer func(string)) {
 }
 
 func nsLogout(h *Hall, s *session, _ []string, answer func(string)) {
-	if s.account == "" {
+	if s.account() == "" {
 		answer("You are not logged in")
 		return
 	}
@@ -152,7 +152,7 @@ func chanServ() *service {
 				answer("Syntax: <command> <#channel> [nick]")
 				return
 			}
-			nick := s.user.nick
+			nick := s.user.nick()
 			if len(params) > 1 {
 				nick = params[1]
 			}

@@ -16,9 +16,7 @@ type session struct {
 	v302   bool // CAP LS 302 or later
 	origin *Origin
 	user   *user // nil until it is registered
-
-	account string // of the login, before the registration; the user's after it
-	rare    *rare  // what few sessions have
+	rare   *rare // what few sessions have
 }
 
 // rare is the state of a session that most never have, or only at the beginning.
@@ -57,7 +55,15 @@ func (s *session) name() string {
 	if s.user == nil {
 		return "*"
 	}
-	return s.user.nick
+	return s.user.nick()
+}
+
+// account returns what the session is logged in as, "" for nothing.
+func (s *session) account() string {
+	if r := s.registering(); r != nil {
+		return r.account
+	}
+	return s.user.account
 }
 
 func (s *session) has(caps Caps) bool { return s.caps&caps == caps }

@@ -9,24 +9,34 @@ import (
 
 // A user is what others see.
 type user struct {
-	nick     string
-	name     string // the user name
-	host     string // as others see it
-	realname string
-	account  string // "" is none
-	source   string // nick!name@host
-	key      string // nickKey(nick)
-
-	home *Origin // of the session that registered
+	source           string // nick!name@host, of which the ends of two parts are known
+	nickEnd, nameEnd uint16
+	modes            userModes
+	place            uint32 // in Hall.everyone
+	signon           uint32 // seconds since 1970
+	active           uint32 // the same; the last message
+	realname         string
+	account          string  // "" is none
+	home             *Origin // of the session that registered
 
 	sessions []*session
 	channels []*member
+	more     *more // what few users have
+}
 
-	modes  userModes
-	place  int   // in Hall.everyone
-	signon int64 // seconds
-	active int64 // seconds; the last message
-	more   *more // what few users have
+func (u *user) nick() string { return u.source[:u.nickEnd] }
+
+func (u *user) name() string { return u.source[u.nickEnd+1 : u.nameEnd] }
+
+// host returns the host as others see it.
+func (u *user) host() string { return u.source[u.nameEnd+1:] }
+
+// identify sets who a user is for others.
+func (u *user) identify(nick, name, host string) {
+	u.source = nick + "!" + name + "@" + host
+	u.nickEnd = uint16(len(nick))
+	u.nameEnd = u.nickEnd + 1 + uint16(len(name))
+	u.rejudge()
 }
 
 // more is the state of a user that most do not have.
@@ -94,12 +104,6 @@ func (u *user) may(h *Hall, right string) bool {
 	return known && (len(o.Rights) == 0 || slices.Contains(o.Rights, right))
 }
 
-// setSource sets what the user's source is made of.
-func (u *user) setSource() {
-	u.source = u.nick + "!" + u.name + "@" + u.host
-	u.rejudge()
-}
-
 // rejudge forgets what the lists of the channels said of the user.
 func (u *user) rejudge() {
 	for _, m := range u.channels {
@@ -143,10 +147,9 @@ func (h *Hall) find(nick string) *user {
 
 // enter makes a registered user of a session.
 func (h *Hall) enter(u *user) {
-	u.key = h.nickKey(u.nick)
-	u.place = len(h.everyone)
+	u.place = uint32(len(h.everyone))
 	h.everyone = append(h.everyone, u)
-	h.users[u.key] = u
+	h.users[h.nickKey(u.nick())] = u
 	h.most = max(h.most, len(h.everyone))
 	if u.is(modeInvisible) {
 		h.hidden++
@@ -160,7 +163,8 @@ func (h *Hall) quit(u *user, reason string) {
 	for len(u.channels) > 0 {
 		h.leave(u.channels[len(u.channels)-1])
 	}
-	delete(h.users, u.key)
+	key := h.nickKey(u.nick())
+	delete(h.users, key)
 	last := h.everyone[len(h.everyone)-1]
 	h.everyone[u.place] = last
 	last.place = u.place
@@ -177,7 +181,7 @@ func (h *Hall) quit(u *user, reason string) {
 		}
 	}
 	h.remember(u)
-	h.tellWatchers(u.key, nMonOffline, u.nick)
+	h.tellWatchers(key, nMonOffline, u.nick())
 }
 
 // sessionsOf returns the numbers of a user's sessions, but of one.

@@ -51,7 +51,7 @@ func (h *Hall) whoMask(q *query, mask string) {
 }
 
 func whoMatches(mask string, u *user) bool {
-	return matches(mask, u.nick) || matches(mask, u.name) || matches(mask, u.host) || matches(mask, u.source)
+	return matches(mask, u.nick()) || matches(mask, u.name()) || matches(mask, u.host()) || matches(mask, u.source)
 }
 
 // visible says whether somebody meets a user in answers to masks: with the mode i, only
@@ -86,7 +86,7 @@ func (h *Hall) whoUser(q *query, u *user, m *member) {
 		h.whox(q, u, channel, flags)
 		return
 	}
-	h.reply(q.session, nWhoReply, channel, u.name, u.host, h.config.Name, u.nick, flags, "0 "+u.realname)
+	h.reply(q.session, nWhoReply, channel, u.name(), u.host(), h.config.Name, u.nick(), flags, "0 "+u.realname)
 }
 
 // whoFlags returns presence, operator, rank and bot, as 352 has them.
@@ -130,18 +130,18 @@ func (h *Hall) whoxField(q *query, field byte, u *user, channel, flags string) s
 	case 'c':
 		return channel
 	case 'u':
-		return u.name
+		return u.name()
 	case 'i':
 		if h.mayKnowAddress(q.session.user, u) && u.home.Address != "" {
 			return onWire(u.home.Address)
 		}
 		return "255.255.255.255"
 	case 'h':
-		return u.host
+		return u.host()
 	case 's':
 		return h.config.Name
 	case 'n':
-		return u.nick
+		return u.nick()
 	case 'f':
 		return flags
 	case 'd':
@@ -168,7 +168,7 @@ func tokenOf(token string) string {
 }
 
 // idle returns for how many seconds a user has said nothing.
-func (h *Hall) idle(u *user) int64 { return max(0, h.seconds()-u.active) }
+func (h *Hall) idle(u *user) int64 { return max(0, h.seconds()-int64(u.active)) }
 
 // onWire returns an address as it can be a parameter: one of IPv6 that begins with a
 // colon gets a 0 before it.
@@ -208,41 +208,41 @@ func (h *Hall) isServer(name string) bool { return matches(name, h.config.Name) 
 
 func (h *Hall) whoisUser(s *session, u *user) {
 	full := h.mayKnowAddress(s.user, u)
-	h.reply(s, nWhoisUser, u.nick, u.name, u.host, "*", u.realname)
+	h.reply(s, nWhoisUser, u.nick(), u.name(), u.host(), "*", u.realname)
 	h.whoisChannels(s, u)
-	h.reply(s, nWhoisServer, u.nick, h.config.Name, h.config.Description)
+	h.reply(s, nWhoisServer, u.nick(), h.config.Name, h.config.Description)
 	if u.is(modeOperator) {
 		title := h.config.Operators[u.more.operator].Title
 		if title == "" {
 			title = "is an IRC operator"
 		}
-		h.reply(s, nWhoisOperator, u.nick, title)
+		h.reply(s, nWhoisOperator, u.nick(), title)
 	}
 	if away := u.away(); away != "" {
-		h.reply(s, nAway, u.nick, away)
+		h.reply(s, nAway, u.nick(), away)
 	}
 	if full {
-		h.reply(s, nWhoisActually, u.nick, u.name+"@"+u.home.Host, orStar(onWire(u.home.Address)), "Actual user@host, Actual IP")
-		h.reply(s, nWhoisModes, u.nick, "is using modes "+u.modes.String())
+		h.reply(s, nWhoisActually, u.nick(), u.name()+"@"+u.home.Host, orStar(onWire(u.home.Address)), "Actual user@host, Actual IP")
+		h.reply(s, nWhoisModes, u.nick(), "is using modes "+u.modes.String())
 	}
 	if u.is(modeSecure) {
-		h.reply(s, nWhoisSecure, u.nick, "is using a secure connection")
+		h.reply(s, nWhoisSecure, u.nick(), "is using a secure connection")
 	}
 	if full && u.home.Fingerprint != "" {
-		h.reply(s, nWhoisCertFP, u.nick, "has client certificate fingerprint "+u.home.Fingerprint)
+		h.reply(s, nWhoisCertFP, u.nick(), "has client certificate fingerprint "+u.home.Fingerprint)
 	}
 	if u.account != "" {
-		h.reply(s, nWhoisAccount, u.nick, u.account, "is logged in as")
+		h.reply(s, nWhoisAccount, u.nick(), u.account, "is logged in as")
 	}
 	if u.is(modeBot) {
-		h.reply(s, nWhoisBot, u.nick, "is a bot on "+h.config.Network)
+		h.reply(s, nWhoisBot, u.nick(), "is a bot on "+h.config.Network)
 	}
-	h.reply(s, nWhoisIdle, u.nick, strconv.FormatInt(h.idle(u), 10), strconv.FormatInt(u.signon, 10), "seconds idle, signon time")
+	h.reply(s, nWhoisIdle, u.nick(), strconv.FormatInt(h.idle(u), 10), strconv.FormatInt(int64(u.signon), 10), "seconds idle, signon time")
 }
 
 // whoisChannels sends the channels of a user that the asker may know of.
 func (h *Hall) whoisChannels(s *session, u *user) {
-	room := 510 - len(":"+h.config.Name+" 319 "+s.name()+" "+u.nick+" :")
+	room := 510 - len(":"+h.config.Name+" 319 "+s.name()+" "+u.nick()+" :")
 	line := ""
 	for _, m := range u.channels {
 		if !h.sees(s.user, m) || u.is(modeInvisible) && !h.mayKnowAddress(s.user, u) && s.user.in(m.channel) == nil {
@@ -250,7 +250,7 @@ func (h *Hall) whoisChannels(s *session, u *user) {
 		}
 		word := m.rank.prefixes(s.has(CapMultiPrefix)) + m.channel.name
 		if line != "" && len(line)+1+len(word) > room {
-			h.reply(s, nWhoisChannels, u.nick, line)
+			h.reply(s, nWhoisChannels, u.nick(), line)
 			line = ""
 		}
 		if line != "" {
@@ -259,7 +259,7 @@ func (h *Hall) whoisChannels(s *session, u *user) {
 		line += word
 	}
 	if line != "" {
-		h.reply(s, nWhoisChannels, u.nick, line)
+		h.reply(s, nWhoisChannels, u.nick(), line)
 	}
 }
 
@@ -276,7 +276,7 @@ func (h *Hall) remember(u *user) {
 		h.whowas = h.whowas[len(h.whowas)-h.config.WhoWas+1:]
 	}
 	h.whowas = append(h.whowas, &formerUser{
-		nick: u.nick, name: u.name, host: u.host, realname: u.realname, address: u.home.Address, left: h.seconds(),
+		nick: u.nick(), name: u.name(), host: u.host(), realname: u.realname, address: u.home.Address, left: h.seconds(),
 	})
 }
 
@@ -313,7 +313,7 @@ func (h *Hall) userhost(s *session, params []string, _ *ircmsg.Message) {
 		if u == nil {
 			continue
 		}
-		word := u.nick
+		word := u.nick()
 		if u.is(modeOperator) {
 			word += "*"
 		}
@@ -321,7 +321,7 @@ func (h *Hall) userhost(s *session, params []string, _ *ircmsg.Message) {
 		if u.away() != "" {
 			presence = "=-"
 		}
-		words = append(words, word+presence+u.name+"@"+u.host)
+		words = append(words, word+presence+u.name()+"@"+u.host())
 	}
 	h.reply(s, nUserHost, strings.Join(words, " "))
 }
@@ -334,7 +334,7 @@ func (h *Hall) ison(s *session, params []string, _ *ircmsg.Message) {
 	for _, param := range params {
 		for nick := range strings.FieldsSeq(param) {
 			if u := h.find(nick); u != nil {
-				there = append(there, u.nick)
+				there = append(there, u.nick())
 			}
 		}
 	}

@@ -322,14 +322,14 @@ func (w *world) invariants() {
 	}
 	hidden, opers, registered := 0, 0, 0
 	for place, u := range h.everyone {
-		if h.users[h.nickKey(u.nick)] != u || u.place != place {
-			w.problem("%s is not where it belongs", u.nick)
+		if h.users[h.nickKey(u.nick())] != u || int(u.place) != place {
+			w.problem("%s is not where it belongs", u.nick())
 		}
 		if len(u.sessions) == 0 {
-			w.problem("%s has no session", u.nick)
+			w.problem("%s has no session", u.nick())
 		}
-		if u.source != u.nick+"!"+u.name+"@"+u.host {
-			w.problem("%s has the source %s", u.nick, u.source)
+		if u.source != u.nick()+"!"+u.name()+"@"+u.host() {
+			w.problem("%s has the source %s", u.nick(), u.source)
 		}
 		registered += len(u.sessions)
 		if u.is(modeInvisible) {
@@ -365,17 +365,17 @@ func (w *world) invariants() {
 
 func (w *world) memberships(u *user) {
 	if len(u.channels) > w.hall.config.Channels {
-		w.problem("%s is in %d channels", u.nick, len(u.channels))
+		w.problem("%s is in %d channels", u.nick(), len(u.channels))
 	}
 	for _, m := range u.channels {
 		c := m.channel
 		if m.user != u || m.place >= len(c.members) || c.members[m.place] != m || w.hall.slots[c.id] != c {
-			w.problem("the membership of %s in %s is not symmetric", u.nick, c.name)
+			w.problem("the membership of %s in %s is not symmetric", u.nick(), c.name)
 			continue
 		}
 		for _, s := range u.sessions {
 			if rank, ok := w.lists[c.id][s.id]; !ok || rank != m.rank {
-				w.problem("the gate has %s in %s with the rank %d, the hall with %d", u.nick, c.name, rank, m.rank)
+				w.problem("the gate has %s in %s with the rank %d, the hall with %d", u.nick(), c.name, rank, m.rank)
 			}
 		}
 	}
@@ -392,8 +392,8 @@ func (w *world) channel(id ChannelID, c *channel) {
 	sessions := 0
 	for _, m := range c.members {
 		sessions += len(m.user.sessions)
-		if m.channel != c || m.user.in(c) != m || h.users[m.user.key] != m.user {
-			w.problem("the membership of %s in %s is not symmetric", m.user.nick, c.name)
+		if m.channel != c || m.user.in(c) != m || h.users[h.nickKey(m.user.nick())] != m.user {
+			w.problem("the membership of %s in %s is not symmetric", m.user.nick(), c.name)
 		}
 	}
 	if sessions != len(w.lists[id]) {
@@ -416,8 +416,8 @@ func (w *world) channel(id ChannelID, c *channel) {
 		w.problem("%s is beyond its limits", c.name)
 	}
 	for _, u := range c.invited {
-		if !u.invitedTo(c) || h.users[u.key] != u {
-			w.problem("%s is invited to %s on one side only", u.nick, c.name)
+		if !u.invitedTo(c) || h.users[h.nickKey(u.nick())] != u {
+			w.problem("%s is invited to %s on one side only", u.nick(), c.name)
 		}
 	}
 }
