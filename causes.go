@@ -20,6 +20,7 @@ const (
 	CauseTimeout                 // the system gave up the peer
 	CauseIdle                    // ErrIdle
 	CauseStalled                 // ErrWriteStalled
+	CauseSilent                  // ErrReadTimeout
 	CauseLinger                  // ErrLinger
 	CauseQueueFull               // ErrQueueFull
 	CauseUnreadFull              // ErrUnreadFull
@@ -45,6 +46,7 @@ var causeNames = [causeCount]string{
 	CauseTimeout:    "timeout",
 	CauseIdle:       "idle",
 	CauseStalled:    "stalled",
+	CauseSilent:     "silent",
 	CauseLinger:     "linger",
 	CauseQueueFull:  "queue_full",
 	CauseUnreadFull: "unread_full",
@@ -82,6 +84,7 @@ var causesOf = []struct {
 	{syscall.EPIPE, CauseReset},
 	{syscall.ECONNABORTED, CauseReset},
 	{ErrIdle, CauseIdle},
+	{ErrReadTimeout, CauseSilent},
 	{ErrAborted, CauseAbort},
 	{ErrWriteStalled, CauseStalled},
 	{ErrLinger, CauseLinger},

@@ -122,6 +122,16 @@ const (
 	defaultLinger       = 5 * time.Second
 	defaultDrainTimeout = 10 * time.Second
 
+	defaultLeastRate = 16 << 10
+
+	// mostEvents is more events than one wait brings for any use.
+	mostEvents = 1 << 16
+	// mostPackets is what one system call takes (UIO_MAXIOV, recvmmsg(2)).
+	mostPackets = 1024
+	// longestDatagram is above what a Unix socket sends, unless root has forced
+	// its buffer beyond net.core.wmem_max.
+	longestDatagram = 1 << 20
+
 	defaultMaxHandshakes    = 4096
 	defaultHandshakeTimeout = 10 * time.Second
 )
@@ -146,8 +156,10 @@ type config struct {
 	bufferPool                int
 	maxDatagram, packetBatch  int
 	packetQueue               int
-	idleTimeout, writeTimeout time.Duration
+	timeouts                  timeouts
 	linger, drainTimeout      time.Duration
+	leastRate                 int
+	longestSleep              time.Duration // while something about peers is due
 	maxHandshakes             int
 	maxHandshakesPerIP        int
 	handshakeTimeout          time.Duration
@@ -168,13 +180,14 @@ func (e *Engine) resolve() (*config, error) {
 	// Of MaxQueued, HighWater and LowWater, those not given follow the others.
 	highWater := e.HighWater
 	if highWater == 0 {
-		highWater = max(defaultHighWater, e.LowWater)
+		highWater = defaultHighWater
 		if e.MaxQueued > 0 {
-			highWater = min(highWater, e.MaxQueued)
+			highWater = min(highWater, e.MaxQueued/2) // with room above it, so that a queue can get there
 		}
+		highWater = max(highWater, e.LowWater)
 	}
 	lowWater := min(defaultLowWater, highWater/2)
-	maxQueued := max(defaultMaxQueued, highWater)
+	maxQueued := max(defaultMaxQueued, twice(highWater))
 	for _, f := range []struct {
 		name     string
 		value    int
@@ -200,6 +213,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
 		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
 		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},
+		{"LeastRate", e.LeastRate, defaultLeastRate, &c.leastRate},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
@@ -215,8 +229,9 @@ func (e *Engine) resolve() (*config, error) {
 		fallback time.Duration
 		to       *time.Duration
 	}{
-		{"IdleTimeout", e.IdleTimeout, 0, &c.idleTimeout},
-		{"WriteTimeout", e.WriteTimeout, 0, &c.writeTimeout},
+		{"IdleTimeout", e.IdleTimeout, 0, &c.timeouts.idle},
+		{"ReadTimeout", e.ReadTimeout, 0, &c.timeouts.read},
+		{"WriteTimeout", e.WriteTimeout, 0, &c.timeouts.write},
 		{"Linger", e.Linger, defaultLinger, &c.linger},
 		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
 		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.handshakeTimeout},
@@ -230,14 +245,42 @@ func (e *Engine) resolve() (*config, error) {
 			*f.to = f.fallback
 		}
 	}
-	if c.lowWater > c.highWater {
-		return nil, fmt.Errorf("epi: Engine.LowWater is %d, above HighWater, which is %d", c.lowWater, c.highWater)
+	if err := c.agree(e); err != nil {
+		return nil, err
 	}
-	if c.highWater > c.maxQueued {
-		return nil, fmt.Errorf("epi: Engine.HighWater is %d, above MaxQueued, which is %d", c.highWater, c.maxQueued)
-	}
+	c.setLongestSleep()
 	return c, c.choose(e.Driver, e.Trigger, e.LockOSThread)
 }
+
+// agree refuses bounds that contradict each other, and cuts those for which the
+// engine holds room to what can come.
+func (c *config) agree(e *Engine) error {
+	for _, pair := range []struct {
+		lower, upper           string
+		lowerValue, upperValue int
+	}{
+		{"LowWater", "MaxQueued", c.lowWater, c.maxQueued},
+		{"LowWater", "HighWater", c.lowWater, c.highWater},
+		{"HighWater", "MaxQueued", c.highWater, c.maxQueued},
+	} {
+		if pair.lowerValue > pair.upperValue {
+			return fmt.Errorf("epi: Engine.%s is %d, above %s, which is %d", pair.lower, pair.lowerValue, pair.upper, pair.upperValue)
+		}
+	}
+	c.maxEvents = min(c.maxEvents, mostEvents)
+	c.packetBatch = min(c.packetBatch, mostPackets)
+	c.maxDatagram = min(c.maxDatagram, longestDatagram)
+	switch least := c.maxDatagram + packetRecord; {
+	case e.PacketQueue == 0:
+		c.packetQueue = max(c.packetQueue, 4*least) // a Unix peer has a quarter
+	case e.MaxDatagram > 0 && c.packetQueue < least:
+		return fmt.Errorf("epi: Engine.MaxDatagram is %d, which with the %d bytes that each datagram costs besides is above PacketQueue, which is %d", c.maxDatagram, packetRecord, c.packetQueue)
+	}
+	return nil
+}
+
+// twice is 2n without overflow.
+func twice(n int) int { return min(n, math.MaxInt/2) * 2 }
 
 // choose picks the driver, its trigger and whether loops have threads.
 func (c *config) choose(d Driver, t Trigger, lock Choice) error {

@@ -38,10 +38,8 @@ type Conn struct {
 	todo  todoBits      // guarded by mu; what the next turn is for
 	state atomic.Uint32 // of stateBits; set under mu, read by anybody
 
-	// Also the holder's: moments on the clock of the loops, for the timeouts.
-	active  int64 // the last byte was received or sent
-	stalled int64 // a send has been waiting since; 0 when none is
-	expires int64 // closing ends by force; 0 while open
+	active int64                    // the holder's; when bytes last moved, on the clock of Loop.Watched
+	own    atomic.Pointer[timeouts] // set under mu; nil where they are the engine's
 
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while starting, then fixed; zero for Unix sockets
@@ -101,13 +99,14 @@ const (
 )
 
 const (
-	doOpen  todoBits = 8 << iota // make the handler and call OnOpen
-	doOffer                      // Resume: offer what is unread
-	doCheck                      // look at the state and the queue
-	doTime                       // look at the deadlines
-	doLeave                      // the engine drains: call OnShutdown and close
-	doClose                      // call OnClose
-	doTidy                       // a callback has ended its goroutine
+	doOpen     todoBits = 8 << iota // make the handler and call OnOpen
+	doOffer                         // Resume: offer what is unread
+	doCheck                         // look at the state and the queue
+	doTime                          // look at the deadlines
+	doLeave                         // the engine drains: call OnShutdown and close
+	doClose                         // call OnClose
+	doTidy                          // a callback has ended its goroutine
+	doTimeouts                      // other timeouts were set
 )
 
 func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }
@@ -115,18 +114,20 @@ func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doF
 // An origin is what all connections of one listener, or one dialled
 // connection, have in common.
 type origin struct {
-	unix    bool
-	dials   bool
-	handler func(*Conn) Handler
-	tls     *tls.Config // nil for plain connections
-	proxies *proxies    // nil when no PROXY header is looked for
-	local   net.Addr    // the listener's address; nil for Dial
-	remote  net.Addr    // a Unix socket's name, for Dial
-	dialing *dialing    // of the loop, of the holder during a handshake; while Dial is under way
+	unix     bool
+	dials    bool
+	handler  func(*Conn) Handler
+	tls      *tls.Config // nil for plain connections
+	proxies  *proxies    // nil when no PROXY header is looked for
+	local    net.Addr    // the listener's address; nil for Dial
+	remote   net.Addr    // a Unix socket's name, for Dial
+	timeouts *timeouts   // nil where they are the engine's
+	dialing  *dialing    // of the loop, of the holder during a handshake; while Dial is under way
 }
 
 func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
 	c := &Conn{loop: l, origin: from, peer: peer}
+	c.own.Store(from.timeouts)
 	c.sock.Stream = (*stream)(c)
 	c.sock.Handle = h
 	c.state.Store(opening)
@@ -328,12 +329,8 @@ func (c *Conn) reserve(n int) error {
 	if c.state.Load()&unwritable != 0 {
 		return ErrClosed
 	}
-	if c.queued+n > c.loop.cfg.maxQueued {
-		c.loop.count.queueFull.Add(1)
-		if c.loop.cfg.closeOnFull {
-			c.endLocked(aborting|resetting, ErrQueueFull)
-		}
-		return ErrQueueFull
+	if n > c.loop.cfg.maxQueued-c.queued {
+		return c.refuseWrite()
 	}
 	c.queued += n
 	if c.queued > c.loop.cfg.highWater {
@@ -341,6 +338,20 @@ func (c *Conn) reserve(n int) error {
 	}
 	c.todo |= doCheck
 	return nil
+}
+
+// refuseWrite answers a write for which there is no room. When there is, OnDrain
+// tells, as if the queue had risen above HighWater. The caller holds mu.
+func (c *Conn) refuseWrite() error {
+	c.loop.count.queueFull.Add(1)
+	if c.loop.cfg.closeOnFull {
+		_ = c.endLocked(aborting|resetting, ErrQueueFull)
+	}
+	if c.queued > 0 {
+		c.set(congested)
+		c.todo |= doCheck
+	}
+	return ErrQueueFull
 }
 
 // outbox returns the queue for writes. The caller holds mu.

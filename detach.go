@@ -93,7 +93,7 @@ type detached struct {
 }
 
 func (c *Conn) bounded(conn net.Conn) *detached {
-	d := &detached{Conn: conn, peer: c.RemoteAddr(), patience: c.loop.cfg.writeTimeout}
+	d := &detached{Conn: conn, peer: c.RemoteAddr(), patience: c.timeouts().write}
 	p := c.place()
 	forgotten := runtime.AddCleanup(d, place.leave, p)
 	d.leave = sync.OnceFunc(func() {

@@ -22,7 +22,12 @@ import (
 
 // An Engine serves connections on a fixed number of loops. The zero value
 // works: set the fields before the first call of a method and not afterwards.
-// Of every number and duration, 0 chooses the default.
+// Of every number and duration, 0 chooses the default, and the largest value
+// (math.MaxInt, math.MaxInt64) is no limit.
+//
+// Timeouts about peers count the time in which the loops look at their sockets
+// ([Loop.Watched]): nobody is given up for a time in which the program was stopped
+// or a callback held it up.
 //
 // The first Listen, Dial or Loop opens the descriptors that the loops need;
 // they are freed when Run returns, so every engine should be Run.
@@ -70,12 +75,14 @@ type Engine struct {
 	// rest waits for the next. Default: 256 KiB.
 	ReadBudget int
 	// HighWater is the number of queued bytes above which a connection is not
-	// read from until its queue has fallen to LowWater. Default: 256 KiB.
+	// read from until its queue has fallen to LowWater. A write that was refused
+	// (MaxQueued) has the same effect. Default: 256 KiB, at most half of MaxQueued.
 	HighWater int
 	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
 	LowWater int
 	// MaxQueued bounds the queued bytes of one connection: a write that would
-	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB.
+	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB, at
+	// least twice HighWater.
 	MaxQueued int
 	// CloseOnFull resets a connection whose queue is full, with that cause,
 	// besides failing the write. Default: false.
@@ -86,7 +93,7 @@ type Engine struct {
 	// AcceptBudget bounds the connections that one loop accepts from one
 	// listener in one turn. Default: 64.
 	AcceptBudget int
-	// MaxEvents bounds the events of one wait. Default: 256.
+	// MaxEvents bounds the events of one wait; 65,536 is the most. Default: 256.
 	MaxEvents int
 	// BufferPool is the number of bytes of each loop that the kernel receives
 	// into, for all its connections (the uring driver only). It is rounded down
@@ -94,12 +101,13 @@ type Engine struct {
 	BufferPool int
 	// MaxDatagram bounds the bytes of one datagram: longer ones that arrive are
 	// dropped (Stats.PacketsDropped), and WriteTo refuses them with
-	// ErrPacketTooLong. Default: 64 KiB, more than UDP can carry.
+	// ErrPacketTooLong. 1 MiB is the most. Default: 64 KiB, more than UDP can
+	// carry.
 	MaxDatagram int
 	// PacketBatch bounds what one socket for datagrams receives in one turn: so
 	// many datagrams, or, where the kernel hands over those of one sender
 	// together (UDP_GRO), so many times 64 KiB of them. Each loop that has such
-	// sockets holds room for one batch. Default: 32.
+	// sockets holds room for one batch. 1,024 is the most. Default: 32.
 	PacketBatch int
 	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
 	// socket, each counted with 128 bytes besides: one that would exceed it is
@@ -114,15 +122,27 @@ type Engine struct {
 	// with ErrTooManyTasks. Default: 1,048,576.
 	MaxTasks int
 
-	// IdleTimeout closes a connection (ErrIdle) on which nothing was received
-	// or sent for so long. Default: none.
+	// IdleTimeout closes a connection (ErrIdle) on which no bytes moved for so
+	// long: nothing arrived, and the peer's host acknowledged nothing. A connection
+	// that the program has paused is not idle; after Resume the time begins anew.
+	// Where bytes are on their way that are never acknowledged it can take twice
+	// as long. Default: none.
 	IdleTimeout time.Duration
+	// ReadTimeout closes a connection (ErrReadTimeout) from which nothing arrived
+	// for so long, whatever is sent to it. Time in which it is not read from,
+	// because of Pause or HighWater, does not count. Default: none.
+	ReadTimeout time.Duration
 	// WriteTimeout resets a connection (ErrWriteStalled) whose peer has taken
 	// none of the queued bytes for so long. Default: none.
 	WriteTimeout time.Duration
 	// Linger bounds how long Close tries to deliver what is queued while the
 	// peer takes nothing of it. Default: 5 s.
 	Linger time.Duration
+	// LeastRate is how many bytes a second the peer of a connection that is closing
+	// must take, on the average of the time behind the first Linger; else it is
+	// reset (ErrLinger). So one that takes a byte now and then cannot hold for ever
+	// what is queued for it. 1 is practically no limit. Default: 16 KiB.
+	LeastRate int
 	// DrainTimeout bounds how long Run waits for connections to close once its
 	// context has ended. Default: 10 s.
 	DrainTimeout time.Duration

@@ -24,12 +24,15 @@ var (
 	ErrUnreadFull = errors.New("too many unread bytes")
 	// ErrNoData: Read found nothing to read; OnData will tell when there is.
 	ErrNoData = errors.New("no unread bytes")
-	// ErrIdle: nothing was sent or received for Engine.IdleTimeout.
+	// ErrIdle: no bytes moved for Engine.IdleTimeout, or what SetIdleTimeout says.
 	ErrIdle = errors.New("connection was idle for too long")
+	// ErrReadTimeout: nothing arrived for Engine.ReadTimeout, or what
+	// SetReadTimeout says.
+	ErrReadTimeout = errors.New("peer was silent for too long")
 	// ErrWriteStalled: the peer took no bytes for Engine.WriteTimeout.
 	ErrWriteStalled = errors.New("peer stopped reading")
-	// ErrLinger: after Close the peer did not take what was queued within
-	// Engine.Linger.
+	// ErrLinger: after Close the peer took nothing of what was queued for
+	// Engine.Linger, or less than Engine.LeastRate.
 	ErrLinger = errors.New("peer did not take the queued bytes in time")
 	// ErrAborted: Abort was called.
 	ErrAborted = errors.New("connection was aborted")

@@ -41,7 +41,8 @@ type EOFHandler interface {
 }
 
 // A DrainHandler also wants to know when the write queue, having been above
-// Engine.HighWater, has fallen to Engine.LowWater.
+// Engine.HighWater or having refused a write (ErrQueueFull), has fallen to
+// Engine.LowWater.
 type DrainHandler interface {
 	OnDrain(c *Conn)
 }

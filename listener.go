@@ -66,6 +66,9 @@ type ListenOptions struct {
 	// (Conn.PeerCredentials) nobody is trusted. Default: root and the user of this
 	// process.
 	ProxyUsers []uint32
+	// IdleTimeout, ReadTimeout and WriteTimeout are those of the listener's
+	// connections. Default: the engine's. math.MaxInt64 is no limit.
+	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
 }
 
 // Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
@@ -105,6 +108,9 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		return nil, err
 	}
 	from := &origin{unix: where.network == "unix", handler: handler, proxies: proxies}
+	if from.timeouts, err = e.cfg.timeoutsOf(o.IdleTimeout, o.ReadTimeout, o.WriteTimeout); err != nil {
+		return nil, err
+	}
 	if where.tls {
 		from.tls = cmp.Or(o.TLS, e.TLS)
 		if !hasCertificate(from.tls) {

@@ -49,6 +49,10 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
+	timeouts, err := e.cfg.timeoutsOf(o.IdleTimeout, o.ReadTimeout, o.WriteTimeout)
+	if err != nil {
+		return nil, err
+	}
 	h, err := e.loops[0].drv.Adopt(from)
 	if err != nil {
 		return nil, err
@@ -56,6 +60,6 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	ln := &Listener{engine: e, text: scheme + "://", addr: addr, adopted: true}
 	ln.shared.Store(true)
 	ln.handles = append(ln.handles, h)
-	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS}
+	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS, timeouts: timeouts}
 	return ln, ln.begin()
 }

@@ -30,6 +30,7 @@ type Loop struct {
 	count        counters
 	lag          lagMeter
 	looks        lookMeter // of the loop goroutine
+	watch        watch
 	refusals     spate
 
 	// live counts connections from their acceptance or Dial to the end of
@@ -54,6 +55,7 @@ type Loop struct {
 	finished  turnList[*Conn]       // connections to be closed
 	packets   turnList[*PacketConn] // packet sockets whose turn it is
 	wheel     wheel.Wheel           // guarded by mu
+	deadlines int                   // guarded by mu; timers in the wheel that are about peers
 	asleep    bool                  // guarded by mu; somebody must wake the loop
 	stopped   bool                  // guarded by mu; the loop takes no more tasks
 
@@ -138,6 +140,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	l.hands.vec = make([][]byte, 0, maxVector)
 	l.nextTimer.Store(math.MaxInt64)
 	l.wheel.Advance(clock())
+	l.watch.looked.Store(clock())
 	return l, nil
 }
 
@@ -223,6 +226,7 @@ func (l *Loop) wait() error {
 	if l.looks.inVain() && l.work.Load() == 0 && !l.shaking && l.cfg.wait.spin == 0 {
 		return l.sleep()
 	}
+	l.watch.look(l.lag.began)
 	n, err := l.drv.Wait(0)
 	if err != nil || n > 0 || l.work.Load() != 0 {
 		l.quietSince = 0
@@ -289,10 +293,13 @@ func (l *Loop) sleep() error {
 	l.mu.Unlock()
 
 	l.count.sleeps.Add(1)
+	l.watch.look(l.lag.began) // where it did not before
+	l.watch.asleep.Store(true)
 	_, err := l.drv.Wait(timeout)
 	if slept := l.lag.begin(); slept < int64(shortSleep) {
 		l.looks.found(true)
 	}
+	l.watch.woke(l.lag.began, timeout)
 
 	l.mu.Lock()
 	l.asleep = false
@@ -311,6 +318,9 @@ func (l *Loop) untilTimer() time.Duration {
 		return timeout
 	}
 	left := max(0, time.Duration(next-clock()))
+	if l.deadlines > 0 {
+		left = min(left, l.cfg.longestSleep)
+	}
 	if timeout < 0 || left < timeout {
 		return left
 	}
@@ -489,6 +499,7 @@ func (l *Loop) runTimers() {
 	l.wheel.Advance(now)
 	for t := l.wheel.Expire(); t != nil; t = l.wheel.Expire() {
 		owner := t.Owner.(expirer)
+		l.noteDeadline(t, -1)
 		l.mu.Unlock()
 		owner.expire(now)
 		l.count.timers.Add(1)
@@ -517,12 +528,22 @@ func (l *Loop) schedule(t *wheel.Timer, when int64) {
 		l.mu.Unlock()
 		return
 	}
-	l.wheel.Remove(t)
+	if !l.wheel.Remove(t) {
+		l.noteDeadline(t, 1)
+	}
 	l.wheel.Add(t, when)
 	sleeping := l.sooner(when)
 	l.mu.Unlock()
 	if sleeping {
 		l.wake()
+	}
+}
+
+// noteDeadline counts a timer that is put into the wheel or taken out, if it is a
+// connection's. The caller holds mu.
+func (l *Loop) noteDeadline(t *wheel.Timer, n int) {
+	if _, peer := t.Owner.(*Conn); peer {
+		l.deadlines += n
 	}
 }
 
@@ -546,6 +567,7 @@ func (l *Loop) unschedule(t *wheel.Timer) bool {
 	if !l.wheel.Remove(t) {
 		return false
 	}
+	l.noteDeadline(t, -1)
 	if l.wheel.Len() == 0 {
 		l.nextTimer.Store(math.MaxInt64)
 	}

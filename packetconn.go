@@ -168,7 +168,7 @@ func (c *PacketConn) Queued() int {
 
 // check refuses what can never be sent.
 func (c *PacketConn) check(p []byte, to PacketAddr) error {
-	longest := c.loop.cfg.maxDatagram
+	longest := min(c.loop.cfg.maxDatagram, c.loop.cfg.packetQueue-packetRecord)
 	switch {
 	case c.remote != driver.Endpoint{}:
 		if to != PacketAddr(c.remote) {

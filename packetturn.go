@@ -152,7 +152,7 @@ func (c *PacketConn) sent(batch []driver.Datagram) {
 	c.crowd.since += 2*size + len(batch)*crowdRecord
 	c.failed = false
 	if c.expires != 0 {
-		c.expires = deadline(clock(), c.loop.cfg.linger)
+		c.expires = deadline(c.loop.now(), c.loop.cfg.linger)
 	}
 	c.loop.count.packetsOut.Add(uint64(len(batch)))
 	c.loop.count.bytesOut.Add(uint64(size))
@@ -206,8 +206,8 @@ func (c *PacketConn) finish() {
 	case over:
 		c.shut()
 	case c.expires == 0:
-		c.expires = deadline(clock(), c.loop.cfg.linger)
-		c.loop.schedule(&c.timer, c.expires)
+		c.expires = deadline(c.loop.now(), c.loop.cfg.linger)
+		c.loop.schedule(&c.timer, c.loop.realTime(c.expires))
 	}
 }
 
@@ -273,8 +273,8 @@ func (c *PacketConn) expire(now int64) {
 	if c.expires == 0 {
 		return
 	}
-	if c.expires > now {
-		c.loop.schedule(&c.timer, c.expires)
+	if c.expires > c.loop.looked() {
+		c.loop.schedule(&c.timer, c.loop.realTime(c.expires))
 		return
 	}
 	c.mu.Lock()

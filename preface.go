@@ -13,8 +13,12 @@ type extra struct {
 	tls     *tlsLayer      // nil on a plain connection
 	proxy   bool           // the holder's; a PROXY header is looked for
 	trusted bool           // the holder's; and the peer may send one
-	unacked int            // the holder's; what the peer had not acknowledged when its progress was last looked at
 	expires int64          // the holder's; when the time for header and handshake is over
+	heard   int64          // the holder's; when bytes last arrived; for a ReadTimeout
+	stalled int64          // the holder's; a send has been waiting since; 0 when none is
+	unacked int            // the holder's; what the peer had not acknowledged when it was last asked
+	asked   int64          // the holder's; when that was
+	closing closing        // the holder's
 	detach  func(net.Conn) // of Detach
 	conn    net.Conn       // which gets it
 }
@@ -42,7 +46,7 @@ func (c *Conn) beginPreface() bool {
 	if from.tls != nil {
 		x.tls = newTLSLayer(c, from.tls, from.dials)
 	}
-	x.expires = clock() + int64(c.loop.cfg.handshakeTimeout)
+	x.expires = deadline(c.loop.now(), c.loop.cfg.handshakeTimeout)
 	c.mu.Lock()
 	c.unset(opening)
 	c.set(handshaking)

@@ -77,7 +77,7 @@ func (s *PacketSessions[T]) Open(peer PacketAddr, begin func(peer PacketAddr) T)
 	if s.byPeer == nil {
 		s.byPeer = map[PacketAddr]*packetSession[T]{}
 	}
-	p := &packetSession[T]{peer: peer, value: begin(peer), touched: clock()}
+	p := &packetSession[T]{peer: peer, value: begin(peer), touched: s.Loop.now()}
 	s.byPeer[peer] = p
 	s.append(p)
 	s.watch()
@@ -147,21 +147,21 @@ func (s *PacketSessions[T]) idle() time.Duration {
 // too long. A touch changes nothing of that: one timer serves all.
 func (s *PacketSessions[T]) watch() {
 	if s.timer == nil && s.oldest != nil {
-		left := deadline(s.oldest.touched, s.idle()) - clock()
-		s.timer = s.Loop.After(time.Duration(left), s.expire)
+		left := deadline(s.oldest.touched, s.idle()) - s.Loop.now()
+		s.timer = s.Loop.AfterWatched(time.Duration(left), s.expire)
 	}
 }
 
 func (s *PacketSessions[T]) expire() {
 	s.timer = nil
-	for now := clock(); s.oldest != nil && deadline(s.oldest.touched, s.idle()) <= now; {
+	for now := s.Loop.looked(); s.oldest != nil && deadline(s.oldest.touched, s.idle()) <= now; {
 		s.end(s.oldest)
 	}
 	s.watch()
 }
 
 func (s *PacketSessions[T]) touch(p *packetSession[T]) {
-	p.touched = clock()
+	p.touched = s.Loop.now()
 	if p != s.newest {
 		s.unlink(p)
 		s.append(p)

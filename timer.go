@@ -28,7 +28,8 @@ type Timer struct {
 	fn     func()
 	period time.Duration // 0: once
 	policy TickPolicy
-	ended  bool // guarded by loop.mu; Stop was called
+	due    int64 // guarded by loop.mu; on the clock of Loop.Watched; 0 where the real one counts
+	ended  bool  // guarded by loop.mu; Stop was called
 }
 
 // After runs fn on the loop once, d from now or a little later, never earlier.
@@ -36,6 +37,16 @@ type Timer struct {
 // the order in which they were made. It may be called from any goroutine.
 func (l *Loop) After(d time.Duration, fn func()) *Timer {
 	return l.newTimer(d, &Timer{loop: l, fn: fn})
+}
+
+// AfterWatched is After on the clock of [Loop.Watched]: time in which the program
+// did not look at its sockets does not count. It is for the time that a peer is
+// given to do something.
+func (l *Loop) AfterWatched(d time.Duration, fn func()) *Timer {
+	t := &Timer{loop: l, fn: fn, due: deadline(l.now(), d)}
+	t.timer.Owner = t
+	l.schedule(&t.timer, l.realTime(t.due))
+	return t
 }
 
 // Every runs fn on the loop every d, which must be positive, for the first
@@ -78,20 +89,24 @@ func (t *Timer) Stop() bool {
 
 // expire runs the timer and, before, schedules its next tick.
 func (t *Timer) expire(now int64) {
-	if t.period > 0 {
-		t.again(now)
+	switch {
+	case t.due > t.loop.looked():
+		t.again(t.loop.realTime(t.due))
+		return
+	case t.period > 0:
+		t.again(t.next(now))
 	}
 	t.loop.guard("timer", t.fn)
 }
 
-func (t *Timer) again(now int64) {
+func (t *Timer) again(when int64) {
 	l := t.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if t.ended {
 		return // stopped between its expiry and now
 	}
-	l.wheel.Add(&t.timer, t.next(now))
+	l.wheel.Add(&t.timer, when)
 }
 
 // next returns the deadline of the tick after the one that runs now.
@@ -102,7 +117,7 @@ func (t *Timer) next(now int64) int64 {
 		return deadline(now, t.period)
 	case Skip:
 		missed := (now - due) / int64(t.period)
-		return deadline(due, time.Duration(missed+1)*t.period)
+		return deadline(due+missed*int64(t.period), t.period)
 	}
 	return deadline(due, t.period)
 }

@@ -7,7 +7,6 @@ import (
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
-	"github.com/epinet/epi/internal/wheel"
 )
 
 const (
@@ -58,6 +57,9 @@ func (c *Conn) do(todo todoBits, h *hands) {
 	}
 	if todo&doFollowUp != 0 {
 		c.followUp(todo, h)
+	}
+	if todo&doTimeouts != 0 {
+		c.beginTimeouts()
 	}
 	if todo&doTime != 0 {
 		c.checkTime()
@@ -123,7 +125,6 @@ func (c *Conn) makeHandler() bool {
 
 // establish is the arrow to open.
 func (c *Conn) establish() {
-	c.touch()
 	_, takes := c.handler.(ShutdownHandler)
 	c.mu.Lock()
 	c.unset(starting)
@@ -132,9 +133,7 @@ func (c *Conn) establish() {
 	}
 	c.mu.Unlock()
 	c.logOpened()
-	if d := c.loop.cfg.idleTimeout; d > 0 {
-		c.wakeAt(clock() + int64(d))
-	}
+	c.beginTimeouts()
 }
 
 // call runs a callback. Its error, or its panic, closes the connection.
@@ -228,6 +227,7 @@ func (c *Conn) offerAgain() {
 	if c.state.Load()&(starting|paused|ending) != 0 {
 		return
 	}
+	c.touchReceived() // it was paused, and the time begins anew
 	if c.inbox != nil && !c.inbox.Waits() {
 		c.unread = c.inbox.Bytes()
 		c.offer()
@@ -260,13 +260,6 @@ func (c *Conn) adjustReceiving() {
 	if want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
-	}
-}
-
-// touch notes that bytes have moved.
-func (c *Conn) touch() {
-	if c.loop.cfg.idleTimeout > 0 {
-		c.active = clock()
 	}
 }
 
@@ -313,17 +306,19 @@ func (c *Conn) nextQueue() bool {
 
 // sent accounts for n bytes that the driver took.
 func (c *Conn) sent(n int) {
-	c.noteStall(n)
 	if n == c.sending.Len() {
 		c.loop.pool.PutQueue(c.sending)
 		c.sending = nil
 	} else {
 		c.sending.Discard(&c.loop.pool, n)
 	}
+	if n > 0 {
+		c.touch()
+	}
+	c.noteStall(n)
 	if n == 0 {
 		return
 	}
-	c.touch()
 	c.loop.count.bytesOut.Add(uint64(n))
 	c.mu.Lock()
 	c.queued -= n
@@ -353,38 +348,6 @@ func (c *Conn) tellDrained() {
 	c.call("OnDrain", func() error { h.OnDrain(c); return nil })
 }
 
-// noteStall keeps the moment since which the peer has taken nothing.
-func (c *Conn) noteStall(n int) {
-	if n > 0 && c.expires != 0 {
-		c.expires = clock() + int64(c.loop.cfg.linger)
-		c.progressed()
-	}
-	d := c.loop.cfg.writeTimeout
-	if d == 0 {
-		return
-	}
-	if !c.pending {
-		c.stalled = 0
-		return
-	}
-	if n > 0 || c.stalled == 0 {
-		c.stalled = clock()
-		c.progressed()
-		c.wakeAt(c.stalled + int64(d))
-	}
-}
-
-// progressed reports whether the peer's host has acknowledged anything since
-// it was last called. There need be no room for new bytes yet: the system tells
-// of that only when much of its buffer is free, for which a slow peer may need
-// longer than any timeout.
-func (c *Conn) progressed() bool {
-	x := c.extras()
-	before := x.unacked
-	x.unacked = c.loop.drv.Unacked(&c.sock)
-	return x.unacked < before
-}
-
 // sendFailed ends writing. The connection lives on until what the peer sent
 // before was offered: reading will meet the end soon.
 func (c *Conn) sendFailed(err error) {
@@ -404,7 +367,9 @@ func (c *Conn) sendFailed(err error) {
 // endWriting is the arrow to write-closed.
 func (c *Conn) endWriting(how stateBits) {
 	c.pending = false
-	c.stalled = 0
+	if c.extra != nil {
+		c.extra.stalled = 0
+	}
 	c.mu.Lock()
 	c.set(writeEnded | how)
 	c.dropQueues()
@@ -541,19 +506,6 @@ func (c *Conn) givenUp(unwritten bool) bool {
 	return false
 }
 
-// limitClosing starts the time after which closing ends by force.
-func (c *Conn) limitClosing() {
-	if c.expires != 0 {
-		return
-	}
-	now := clock()
-	c.expires = now + int64(c.loop.cfg.linger)
-	if c.state.Load()&opening == 0 {
-		c.progressed()
-	}
-	c.wakeAt(now + int64(firstDeliveryCheck))
-}
-
 // shutdown sends the end of the stream behind everything else.
 func (c *Conn) shutdown() {
 	if err := c.loop.drv.CloseWrite(&c.sock); err != nil {
@@ -657,81 +609,6 @@ func (c *Conn) causeOf(err error) Cause {
 	return cause
 }
 
-// wakeAt asks for expire at the given time or earlier.
-func (c *Conn) wakeAt(when int64) {
-	c.mu.Lock()
-	if c.timer == nil {
-		c.timer = &wheel.Timer{Owner: c}
-	}
-	timer := c.timer
-	c.mu.Unlock()
-	c.loop.schedule(timer, when)
-}
-
-// expire is run by the loop when a deadline has come. The holder looks which.
-func (c *Conn) expire(int64) { c.request(doTime) }
-
-// checkTime looks which deadlines have passed and asks for the next.
-func (c *Conn) checkTime() {
-	now := clock()
-	closing := c.expires != 0 && c.expires <= now
-	stalled := c.stalled != 0 && deadline(c.stalled, c.loop.cfg.writeTimeout) <= now
-	// Asking uses the answer up: once, for both.
-	if (closing || stalled) && c.state.Load()&opening == 0 && c.progressed() {
-		if closing {
-			c.expires = now + int64(c.loop.cfg.linger)
-		}
-		if stalled {
-			c.stalled = now
-		}
-	}
-	next := min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkStall(now))
-	if next != maxTime {
-		c.wakeAt(next)
-	}
-}
-
-// checkClosing asks for another look whether the peer has everything, or gives
-// up. Each check returns the next moment at which it wants to be made.
-func (c *Conn) checkClosing(now int64) (next int64) {
-	if c.expires == 0 {
-		return maxTime
-	}
-	if c.expires <= now {
-		_ = c.end(aborting|resetting, ErrLinger)
-		return maxTime
-	}
-	begun := c.expires - int64(c.loop.cfg.linger)
-	pause := max(int64(firstDeliveryCheck), min(now-begun, int64(lastDeliveryCheck)))
-	return min(c.expires, now+pause)
-}
-
-func (c *Conn) checkIdle(now int64) (next int64) {
-	d := c.loop.cfg.idleTimeout
-	if d == 0 || c.state.Load()&(starting|ending) != 0 {
-		return maxTime
-	}
-	due := deadline(c.active, d)
-	if due > now {
-		return due
-	}
-	_ = c.end(draining, ErrIdle)
-	return maxTime
-}
-
-func (c *Conn) checkStall(now int64) (next int64) {
-	if c.stalled == 0 {
-		return maxTime
-	}
-	due := deadline(c.stalled, c.loop.cfg.writeTimeout)
-	if due > now {
-		return due
-	}
-	c.loop.count.stalls.Add(1)
-	_ = c.end(aborting|resetting, ErrWriteStalled)
-	return maxTime
-}
-
 // stream is how the driver sees a Conn, which has no public methods for it.
 type stream Conn
 
@@ -762,7 +639,7 @@ func (s *stream) Received(p []byte) {
 // arrived counts bytes.
 func (c *Conn) arrived(n int) {
 	c.loop.count.bytesIn.Add(uint64(n))
-	c.touch()
+	c.touchReceived()
 }
 
 // received offers what has arrived for the handler: first what it expects, if it

@@ -5,6 +5,7 @@ import (
 	"runtime/pprof"
 	"strconv"
 	"sync"
+	"sync/atomic"
 )
 
 // A workerPool is the workers of an engine and the queue of connections that
@@ -18,7 +19,12 @@ type workerPool struct {
 	count  int       // guarded by mu; connections in the ring
 	idle   int       // guarded by mu; workers that wait
 	ended  bool      // guarded by mu
+	since  int64     // guarded by mu; all workers are busy, and connections have waited since; 0 when none wait
 	done   sync.WaitGroup
+
+	// lost is how long connections waited in which nobody looked at them: it counts
+	// towards no timeout.
+	lost atomic.Int64
 }
 
 func newWorkerPool() *workerPool {
@@ -68,6 +74,9 @@ func (p *workerPool) push(c *Conn) {
 	p.queue[(p.head+p.count)&(len(p.queue)-1)] = c
 	p.count++
 	wake := p.idle > 0
+	if !wake && p.since == 0 {
+		p.since = clock()
+	}
 	p.mu.Unlock()
 	if wake {
 		p.wanted.Signal()
@@ -98,7 +107,23 @@ func (p *workerPool) pop() *Conn {
 	p.queue[p.head] = nil
 	p.head = (p.head + 1) & (len(p.queue) - 1)
 	p.count--
+	if p.since != 0 {
+		p.noteWait()
+	}
 	return c
+}
+
+// noteWait accounts for the time that the first connection has waited. The caller
+// holds mu.
+func (p *workerPool) noteWait() {
+	now := clock()
+	if late := now - p.since - blink; late > 0 {
+		p.lost.Add(late)
+	}
+	p.since = now
+	if p.count == 0 {
+		p.since = 0
+	}
 }
 
 // waiting returns the number of connections that wait for a worker.

@@ -3,6 +3,7 @@ package driver
 import (
 	"errors"
 	"io"
+	"math"
 	"net"
 	"net/netip"
 	"os"
@@ -165,7 +166,7 @@ func newCompletion(cfg Config) (*completion, error) {
 	}
 	d := newCompletionOn(cfg, r, b, w)
 	if features.RecvLimit {
-		d.limit = cfg.ReadBudget
+		d.limit = min(cfg.ReadBudget, math.MaxInt32) // the entry has 32 bits for it
 	}
 	return d, nil
 }

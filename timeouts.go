@@ -1,0 +1,320 @@
+package epi
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/epinet/epi/internal/wheel"
+)
+
+// timeouts are what a connection's peer is given time for. 0 is no limit. They do
+// not change: who sets another one replaces them all.
+type timeouts struct{ idle, read, write time.Duration }
+
+// timeoutsOf returns those of a listener or of a Dial, nil where they are the
+// engine's. What is 0 is the engine's.
+func (c *config) timeoutsOf(idle, read, write time.Duration) (*timeouts, error) {
+	if idle == 0 && read == 0 && write == 0 {
+		return nil, nil
+	}
+	t := c.timeouts
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+		to    *time.Duration
+	}{{"IdleTimeout", idle, &t.idle}, {"ReadTimeout", read, &t.read}, {"WriteTimeout", write, &t.write}} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
+		}
+		if f.value > 0 {
+			*f.to = f.value
+		}
+	}
+	return &t, nil
+}
+
+// timeouts returns those that the connection has.
+func (c *Conn) timeouts() *timeouts {
+	if own := c.own.Load(); own != nil {
+		return own
+	}
+	return &c.loop.cfg.timeouts
+}
+
+// SetIdleTimeout replaces Engine.IdleTimeout for this connection, from now on: the
+// time begins anew. 0 and less is no limit.
+func (c *Conn) SetIdleTimeout(d time.Duration) {
+	c.setTimeouts(func(t *timeouts) { t.idle = max(d, 0) })
+}
+
+// SetReadTimeout replaces Engine.ReadTimeout for this connection, from now on: the
+// time begins anew. 0 and less is no limit.
+func (c *Conn) SetReadTimeout(d time.Duration) {
+	c.setTimeouts(func(t *timeouts) { t.read = max(d, 0) })
+}
+
+// SetWriteTimeout replaces Engine.WriteTimeout for this connection, from now on:
+// the time begins anew. 0 and less is no limit.
+func (c *Conn) SetWriteTimeout(d time.Duration) {
+	c.setTimeouts(func(t *timeouts) { t.write = max(d, 0) })
+}
+
+func (c *Conn) setTimeouts(change func(*timeouts)) {
+	c.mu.Lock()
+	own := *c.timeouts()
+	change(&own)
+	c.own.Store(&own)
+	c.todo |= doTimeouts
+	c.release()
+}
+
+// beginTimeouts lets the time begin for what the connection's timeouts are about.
+func (c *Conn) beginTimeouts() {
+	now := c.loop.now()
+	t := c.timeouts()
+	if t.idle|t.read|t.write == 0 || c.state.Load()&starting != 0 {
+		return
+	}
+	c.active = now
+	if t.read > 0 || t.write > 0 {
+		x := c.extras()
+		x.heard, x.stalled = now, 0
+	}
+	if t.idle|t.read != 0 {
+		c.wakeAt(min(timeoutAt(now, t.idle), timeoutAt(now, t.read)))
+	}
+	if c.pending {
+		c.noteStall(0)
+	}
+}
+
+// timeoutAt returns when a timeout is over that counts from since.
+func timeoutAt(since int64, d time.Duration) int64 {
+	if d == 0 {
+		return maxTime
+	}
+	return deadline(since, d)
+}
+
+// touch notes that the peer has taken bytes.
+func (c *Conn) touch() {
+	if c.timeouts().idle > 0 {
+		c.active = c.loop.now()
+	}
+}
+
+// touchReceived notes that bytes have arrived.
+func (c *Conn) touchReceived() {
+	t := c.timeouts()
+	if t.idle|t.read == 0 {
+		return
+	}
+	c.active = c.loop.now()
+	if t.read > 0 {
+		c.extras().heard = c.active
+	}
+}
+
+// A closing is the end of a connection under way: when it began, when the peer was
+// last seen to take something, and how many bytes it had to take.
+type closing struct {
+	begun, progress int64
+	load            int
+}
+
+// limitClosing starts the time after which closing ends by force.
+func (c *Conn) limitClosing() {
+	x := c.extras()
+	if x.closing.begun != 0 {
+		return
+	}
+	now := c.loop.now()
+	x.closing = closing{begun: now, progress: now}
+	if c.state.Load()&opening == 0 {
+		c.askPeer(now)
+		x.closing.load = c.outstanding()
+	}
+	c.wakeAt(now + int64(firstDeliveryCheck))
+}
+
+// outstanding returns how many bytes the peer was found not to have taken.
+func (c *Conn) outstanding() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued + c.extra.unacked
+}
+
+// noteStall keeps the moment since which the peer has taken nothing, and since
+// which it is asked. n is what the kernel has just taken.
+func (c *Conn) noteStall(n int) {
+	t := c.timeouts()
+	if n > 0 && c.extra != nil && c.extra.closing.begun != 0 {
+		c.extra.closing.progress = c.loop.now()
+		c.askPeer(c.extra.closing.progress)
+	}
+	switch {
+	case t.idle|t.write == 0:
+	case !c.pending:
+		if c.extra != nil {
+			c.extra.stalled = 0
+		}
+	case n > 0 || c.extras().stalled == 0:
+		now := c.loop.now()
+		c.askPeer(now)
+		c.extra.stalled = now
+		if t.write > 0 {
+			c.wakeAt(deadline(now, t.write))
+		}
+	}
+}
+
+// askPeer looks whether the peer's host has acknowledged anything since it was last
+// asked. There need be no room for new bytes yet: the system tells of that only
+// when much of its buffer is free, for which a slow peer may need longer than any
+// timeout. Where nobody has asked since bytes last moved, but some are on their
+// way, it is not known: then the peer is not idle.
+func (c *Conn) askPeer(now int64) {
+	unacked := c.loop.drv.Unacked(&c.sock)
+	if unacked == 0 && c.extra == nil {
+		return
+	}
+	x := c.extras()
+	progress := unacked < x.unacked
+	known := x.asked >= c.active
+	x.unacked, x.asked = unacked, now
+	if progress {
+		x.closing.progress = now
+		if x.stalled != 0 {
+			x.stalled = now
+		}
+	}
+	if progress || unacked > 0 && !known {
+		c.active = now
+	}
+}
+
+// wakeAt asks for expire at the given time, of the clock of Loop.Watched, or
+// earlier.
+func (c *Conn) wakeAt(when int64) {
+	if when >= maxTime {
+		return
+	}
+	c.mu.Lock()
+	if c.timer == nil {
+		c.timer = &wheel.Timer{Owner: c}
+	}
+	timer := c.timer
+	c.mu.Unlock()
+	c.loop.schedule(timer, c.loop.realTime(when))
+}
+
+// expire is run by the loop when a deadline has come. The holder looks which.
+func (c *Conn) expire(int64) { c.request(doTime) }
+
+// checkTime looks which deadlines have passed and asks for the next. Each check
+// returns the next moment at which it wants to be made.
+func (c *Conn) checkTime() {
+	now := c.loop.looked()
+	if c.overdue(now) && c.state.Load()&opening == 0 {
+		c.askPeer(now)
+	}
+	c.wakeAt(min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkRead(now), c.checkStall(now)))
+}
+
+// overdue reports whether something has lasted for too long, unless the peer has
+// acknowledged bytes meanwhile.
+func (c *Conn) overdue(now int64) bool {
+	t, x := c.timeouts(), c.extra
+	return timeoutAt(c.active, t.idle) <= now ||
+		x != nil && x.stalled != 0 && timeoutAt(x.stalled, t.write) <= now ||
+		x != nil && x.closing.begun != 0 && deadline(x.closing.begun, c.loop.cfg.linger) <= now
+}
+
+// checkClosing asks for another look whether the peer has everything, or gives
+// up.
+func (c *Conn) checkClosing(now int64) (next int64) {
+	if c.extra == nil || c.extra.closing.begun == 0 {
+		return maxTime
+	}
+	closing := &c.extra.closing
+	due := deadline(closing.progress, c.loop.cfg.linger)
+	if due <= now || c.tooSlow(now) {
+		_ = c.end(aborting|resetting, ErrLinger)
+		return maxTime
+	}
+	pause := max(int64(firstDeliveryCheck), min(now-closing.begun, int64(lastDeliveryCheck)))
+	return min(due, now+pause)
+}
+
+// tooSlow reports whether the peer of a connection that is closing takes less than
+// LeastRate, on the average of the time behind the first Linger.
+func (c *Conn) tooSlow(now int64) bool {
+	behind := now - deadline(c.extra.closing.begun, c.loop.cfg.linger)
+	if behind <= 0 || c.state.Load()&opening != 0 {
+		return false
+	}
+	taken := c.extra.closing.load - c.outstanding()
+	return float64(taken) < float64(behind)*float64(c.loop.cfg.leastRate)/float64(time.Second)
+}
+
+func (c *Conn) checkIdle(now int64) (next int64) {
+	d := c.timeouts().idle
+	st := c.state.Load()
+	if d == 0 || st&(starting|ending) != 0 {
+		return maxTime
+	}
+	if st&paused != 0 {
+		c.active = now // who is not read from is not idle
+	}
+	due := deadline(c.active, d)
+	if due <= now {
+		_ = c.end(draining, ErrIdle)
+		return maxTime
+	}
+	return due
+}
+
+func (c *Conn) checkRead(now int64) (next int64) {
+	d := c.timeouts().read
+	st := c.state.Load()
+	if d == 0 || st&(starting|ending|readEnded) != 0 {
+		return maxTime
+	}
+	if st&(paused|congested) != 0 {
+		c.extras().heard = now
+	}
+	due := deadline(c.extras().heard, d)
+	if due <= now {
+		_ = c.end(draining, ErrReadTimeout)
+		return maxTime
+	}
+	return due
+}
+
+func (c *Conn) checkStall(now int64) (next int64) {
+	d := c.timeouts().write
+	if d == 0 || c.extra == nil || c.extra.stalled == 0 {
+		return maxTime
+	}
+	due := deadline(c.extra.stalled, d)
+	if due <= now {
+		c.loop.count.stalls.Add(1)
+		_ = c.end(aborting|resetting, ErrWriteStalled)
+		return maxTime
+	}
+	return due
+}
+
+// setLongestSleep sets how long a loop may sleep while something about peers is
+// due, so that a time in which the program is stopped does not pass unnoticed as a
+// part of its sleep.
+func (c *config) setLongestSleep() {
+	const part = 4 // of the shortest timeout
+	shortest := min(c.linger, c.handshakeTimeout)
+	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write} {
+		if d > 0 {
+			shortest = min(shortest, d)
+		}
+	}
+	c.longestSleep = max(shortest/part, time.Second)
+}

@@ -1,0 +1,83 @@
+package epi
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// blink is how long a loop may be without a look at its sockets before the time
+// counts for nobody: longer than turns take that nothing holds up, and short
+// beside any timeout.
+const blink = int64(100 * time.Millisecond)
+
+// A watch is the clock for what peers are given time for. It stands still while
+// the program does not look at its sockets, because it is stopped, suspended, or
+// held up by a callback: what the peers did meanwhile nobody knows. Its loop
+// writes it and anybody may read it.
+type watch struct {
+	looked atomic.Int64 // when the loop last looked, on this clock
+	lost   atomic.Int64 // how far this clock is behind the real one
+	asleep atomic.Bool  // the loop is in the kernel, which looks in its place
+}
+
+// look notes that the loop looks at its sockets at the real time t.
+func (w *watch) look(t int64) {
+	now := t - w.lost.Load()
+	if late := now - w.looked.Load() - blink; late > 0 {
+		w.lost.Add(late)
+		now -= late
+	}
+	w.looked.Store(now)
+}
+
+// woke notes that a sleep has ended at the real time t. timeout is how long it was
+// to take at most, negative where it was to take as long as nothing happened. Of
+// one that took longer nobody can tell when the program was stopped in it.
+func (w *watch) woke(t int64, timeout time.Duration) {
+	slept := t - w.lost.Load() - w.looked.Load()
+	if timeout >= 0 && slept-blink > int64(timeout) {
+		w.lost.Add(slept - blink)
+	}
+	w.looked.Store(t - w.lost.Load())
+	w.asleep.Store(false)
+}
+
+// now returns the time. Where the loop looks at the same moment it may be ahead
+// of what later calls return.
+func (w *watch) now() int64 {
+	now := clock() - w.lost.Load()
+	if w.asleep.Load() {
+		return now
+	}
+	return min(now, w.looked.Load()+blink)
+}
+
+// Watched returns the time for which the loop has looked at its sockets, from a
+// moment of no meaning on. It is the clock of all timeouts about peers: it stands
+// still while the program is stopped or suspended and while a callback holds up
+// the loop, or all workers, for longer than 100 ms. So nobody is given up for a
+// time in which nobody looked. [Loop.AfterWatched] is a timer on this clock. It
+// may be called from any goroutine.
+func (l *Loop) Watched() time.Duration { return time.Duration(l.now()) }
+
+// now is Watched.
+func (l *Loop) now() int64 { return l.watch.now() - l.heldUp() }
+
+// looked returns the time of the last look, on the clock of Watched. What peers
+// had done until then has been delivered, or is with a worker: it is the time by
+// which they are judged.
+func (l *Loop) looked() int64 { return l.watch.looked.Load() - l.heldUp() }
+
+// realTime returns when a time on the clock of Watched is, on the real one. It can
+// turn out to be later.
+func (l *Loop) realTime(watched int64) int64 {
+	return deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
+}
+
+// heldUp returns how long connections have waited because all workers were busy.
+func (l *Loop) heldUp() int64 {
+	if l.engine.workers == nil {
+		return 0
+	}
+	return l.engine.workers.lost.Load()
+}
