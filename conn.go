@@ -34,6 +34,7 @@ type Conn struct {
 	extra     *extra        // what only some connections have; nil on the others
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
+	consumed  bool          // the last OnData consumed something
 
 	todo  todoBits      // guarded by mu; what the next turn is for
 	state atomic.Uint32 // of stateBits; set under mu, read by anybody
@@ -99,14 +100,15 @@ const (
 )
 
 const (
-	doOpen     todoBits = 8 << iota // make the handler and call OnOpen
-	doOffer                         // Resume: offer what is unread
-	doCheck                         // look at the state and the queue
-	doTime                          // look at the deadlines
-	doLeave                         // the engine drains: call OnShutdown and close
-	doClose                         // call OnClose
-	doTidy                          // a callback has ended its goroutine
-	doTimeouts                      // other timeouts were set
+	doOpen      todoBits = 8 << iota // make the handler and call OnOpen
+	doOffer                          // Resume after Pause: offer what is unread
+	doOfferRest                      // Resume: offer it if something was consumed
+	doCheck                          // look at the state and the queue
+	doTime                           // look at the deadlines
+	doLeave                          // the engine drains: call OnShutdown and close
+	doClose                          // call OnClose
+	doTidy                           // a callback has ended its goroutine
+	doTimeouts                       // other timeouts were set
 )
 
 func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }
@@ -424,14 +426,17 @@ func (c *Conn) Pause() {
 	c.release()
 }
 
-// Resume goes on reading after Pause: bytes left unread before are offered again.
-// It changes nothing on a connection that is not paused.
+// Resume goes on reading after Pause. Bytes left unread before are offered again;
+// on a connection that is not paused they are only if the last OnData consumed
+// something, so that nothing is called over and over for a message that is
+// incomplete.
 func (c *Conn) Resume() {
 	c.mu.Lock()
 	if c.state.Load()&paused != 0 {
 		c.unset(paused)
 		c.todo |= doOffer
 	}
+	c.todo |= doOfferRest
 	c.release()
 }
 

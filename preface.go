@@ -95,7 +95,7 @@ func (c *Conn) goOnWithPreface() {
 	}
 	if x.tls == nil {
 		c.begin()
-		c.offerAgain()
+		c.offerAgain(true)
 		return
 	}
 	if c.inbox != nil {
@@ -131,7 +131,7 @@ func (c *Conn) prefaceEnded(cause error) {
 	if x := c.extra; x.proxy && !x.trusted && x.tls == nil && c.state.Load()&ending == 0 {
 		x.proxy = false // what has arrived is no header
 		c.begin()
-		c.offerAgain()
+		c.offerAgain(true)
 		return
 	}
 	if orderly(cause) {

@@ -52,8 +52,8 @@ func (c *Conn) do(todo todoBits, h *hands) {
 	if todo&doOpen != 0 {
 		c.open()
 	}
-	if todo&doOffer != 0 {
-		c.offerAgain() // before what has arrived since, and above all before the end
+	if todo&(doOffer|doOfferRest) != 0 {
+		c.offerAgain(todo&doOffer != 0) // before what has arrived since, and above all before the end
 	}
 	if todo&doFollowUp != 0 {
 		c.followUp(todo, h)
@@ -173,7 +173,9 @@ func (c *Conn) tidy() {
 
 // offer lets the handler read what is in c.unread and keeps what it leaves.
 func (c *Conn) offer() {
+	before := len(c.unread)
 	c.callOnData()
+	c.consumed = len(c.unread) < before
 	if n := len(c.unread); n > c.loop.cfg.maxUnread {
 		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread))
 	}
@@ -223,12 +225,14 @@ func (c *Conn) dropInbox() {
 
 // offerAgain is Resume's part: unread bytes and an end not yet told are
 // offered, if the connection is not paused again.
-func (c *Conn) offerAgain() {
+func (c *Conn) offerAgain(wasPaused bool) {
 	if c.state.Load()&(starting|paused|ending) != 0 {
 		return
 	}
-	c.touchReceived() // it was paused, and the time begins anew
-	if c.inbox != nil && !c.inbox.Waits() {
+	if wasPaused {
+		c.touchReceived() // the time begins anew
+	}
+	if c.inbox != nil && !c.inbox.Waits() && (wasPaused || c.consumed) {
 		c.unread = c.inbox.Bytes()
 		c.offer()
 	}
@@ -435,7 +439,7 @@ func orderly(cause error) bool { return cause == io.EOF || cause == ErrTruncated
 func (c *Conn) offerDue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.todo&doOffer != 0
+	return c.todo&(doOffer|doOfferRest) != 0
 }
 
 // over decides whether the connection is at its end, and does what is still
