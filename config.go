@@ -139,31 +139,31 @@ const (
 // config is the Engine's fields with the defaults filled in, fixed when the
 // engine is first used.
 type config struct {
-	loops, workers            int
-	backend                   poll.Backend
-	auto                      bool // backend was chosen by the engine
-	trigger                   driver.Trigger
-	reason                    string // why this driver was chosen
-	wait                      WaitPolicy
-	lockThread, reusePort     bool
-	closeOnFull               bool
-	maxConns, maxConnsPerIP   int
-	readBudget                int
-	highWater, lowWater       int
-	maxQueued, maxUnread      int
-	acceptBudget, taskBudget  int
-	maxTasks, maxEvents       int
-	bufferPool                int
-	maxDatagram, packetBatch  int
-	packetQueue               int
-	timeouts                  timeouts
-	linger, drainTimeout      time.Duration
-	leastRate                 int
-	longestSleep              time.Duration // while something about peers is due
-	maxHandshakes             int
-	maxHandshakesPerIP        int
-	handshakeTimeout          time.Duration
-	log                       *slog.Logger
+	loops, workers           int
+	backend                  poll.Backend
+	auto                     bool // backend was chosen by the engine
+	trigger                  driver.Trigger
+	reason                   string // why this driver was chosen
+	wait                     WaitPolicy
+	lockThread, reusePort    bool
+	closeOnFull              bool
+	maxConns, maxConnsPerIP  int
+	readBudget               int
+	highWater, lowWater      int
+	maxQueued, maxUnread     int
+	acceptBudget, taskBudget int
+	maxTasks, maxEvents      int
+	bufferPool               int
+	maxDatagram, packetBatch int
+	packetQueue              int
+	timeouts                 timeouts
+	linger, drainTimeout     time.Duration
+	leastRate                int
+	longestSleep             time.Duration // while something about peers is due
+	maxHandshakes            int
+	maxHandshakesPerIP       int
+	handshakeTimeout         time.Duration
+	log                      *slog.Logger
 }
 
 // resolve checks the fields and fills in the defaults.
