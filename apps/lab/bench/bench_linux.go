@@ -1,6 +1,6 @@
-// Package bench runs echo servers side by side under the same loads: epi with
+// Package bench runs servers side by side under the same loads: epi's echo with
 // each driver and both models, and its peers, whose programs are in apps/lab/peers,
-// a module of its own. Each server is a process on one CPU, the load generator
+// a module of its own; epi's chat, and IRC servers that the system has. Each server is a process on one CPU, the load generator
 // one on another; the servers take turns in every round.
 package bench
 
@@ -45,6 +45,9 @@ type Workload struct {
 	Depth  int
 	Size   int
 	Scheme string // what the servers speak; empty: TCP
+
+	Channels int // of IRC
+	Rate     int // messages per second; 0: a closed loop
 }
 
 // speaks returns the scheme of w.
@@ -52,14 +55,17 @@ func (w Workload) speaks() string { return cmp.Or(w.Scheme, schemeTCP) }
 
 // Workloads are all workloads.
 var Workloads = []Workload{
-	{"small", "64 bytes, 100 connections", 100, 100, 1, 64, ""},
-	{"medium", "1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, ""},
-	{"pipelined", "64 bytes, 1,000 connections, 16 in flight", 1000, 1000, 16, 64, ""},
-	{"bulk", "64 KiB, 10 connections", 10, 10, 1, 64 << 10, ""},
-	{"idle", "1 KiB, 100 active of 10,000 connections", 10000, 100, 1, 1 << 10, ""},
-	{"tls", "TLS, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeTLS},
-	{"ws", "WebSocket, 1 KiB, 1,000 connections", 1000, 1000, 1, 1 << 10, schemeWS},
-	{"udp", "UDP, 64 bytes, 100 sockets, 2 in flight", 100, 100, 2, 64, schemeUDP},
+	{Name: "small", Title: "64 bytes, 100 connections", Conns: 100, Active: 100, Depth: 1, Size: 64},
+	{Name: "medium", Title: "1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10},
+	{Name: "pipelined", Title: "64 bytes, 1,000 connections, 16 in flight", Conns: 1000, Active: 1000, Depth: 16, Size: 64},
+	{Name: "bulk", Title: "64 KiB, 10 connections", Conns: 10, Active: 10, Depth: 1, Size: 64 << 10},
+	{Name: "idle", Title: "1 KiB, 100 active of 10,000 connections", Conns: 10000, Active: 100, Depth: 1, Size: 1 << 10},
+	{Name: "tls", Title: "TLS, 1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10, Scheme: schemeTLS},
+	{Name: "ws", Title: "WebSocket, 1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10, Scheme: schemeWS},
+	{Name: "udp", Title: "UDP, 64 bytes, 100 sockets, 2 in flight", Conns: 100, Active: 100, Depth: 2, Size: 64, Scheme: schemeUDP},
+	{Name: "chat", Title: "IRC, 100 clients, 1 channel", Conns: 100, Active: 100, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 1},
+	{Name: "chat-busy", Title: "IRC, 1,000 clients, 1 channel", Conns: 1000, Active: 1000, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 1},
+	{Name: "chat-rooms", Title: "IRC, 5,000 clients, 100 channels, 1,000 messages/s", Conns: 5000, Active: 5000, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 100, Rate: 1000},
 }
 
 const (
@@ -108,7 +114,7 @@ func workloadNames() []string {
 // far, marked as partial.
 func Run(ctx context.Context, c Config) (*lab.Result, error) {
 	b := &bench{Config: c.withDefaults(), samples: newSamples(), failures: map[string]string{}}
-	b.result = &lab.Result{Title: "Echo servers side by side", Started: time.Now(), Machine: lab.ThisMachine()}
+	b.result = &lab.Result{Title: "Servers side by side", Started: time.Now(), Machine: lab.ThisMachine()}
 	out, err := os.MkdirTemp("", "epi-peers-")
 	if err != nil {
 		return nil, err
@@ -193,11 +199,15 @@ func (b *bench) note(format string, args ...any) {
 	b.result.Notes = append(b.result.Notes, fmt.Sprintf(format, args...))
 }
 
-// checkEcho leaves out servers that do not give back what they get.
+// checkEcho leaves out servers that do not give back what they get, or do not
+// pass it on.
 func (b *bench) checkEcho(ctx context.Context) {
 	for _, s := range b.servers {
 		w := Workload{Conns: 10, Active: 10, Depth: 4, Size: 10000, Scheme: s.scheme}
-		if !b.takesPart(ctx, s, w) {
+		if s.scheme == schemeIRC {
+			w.Size, w.Channels = 200, 2
+		}
+		if !b.measures(s.speaks()) || !b.takesPart(ctx, s, w) {
 			continue
 		}
 		b.Tell("checking " + s.Name)
@@ -258,12 +268,23 @@ func (b *bench) run(ctx context.Context, s Server, w Workload, d time.Duration, 
 	return report, err
 }
 
+// more returns the flags that not all workloads have.
+func (w Workload) more() (flags []string) {
+	if w.Channels > 0 {
+		flags = append(flags, "--channels", strconv.Itoa(w.Channels))
+	}
+	if w.Rate > 0 {
+		flags = append(flags, "--rate", strconv.Itoa(w.Rate))
+	}
+	return flags
+}
+
 // load runs the load generator.
 func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
 	args := append([]string{"load", w.speaks() + "://" + address, "--json", "--loops", "1", "--insecure",
 		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
 		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(),
-		"--server", strconv.Itoa(server)}, flags...)
+		"--server", strconv.Itoa(server)}, append(w.more(), flags...)...)
 	cmd := exec.CommandContext(ctx, b.Self, args...)
 	var out bytes.Buffer
 	errorText := &beginning{}

@@ -216,6 +216,9 @@ func TestNamesAreChecked(t *testing.T) {
 
 func TestPeersThatCannotBeBuiltAreAbsent(t *testing.T) {
 	for _, s := range Servers(t.Context(), epi, t.TempDir(), t.TempDir()) {
+		if s.config != "" {
+			continue // the system has it or not
+		}
 		if ours := strings.HasPrefix(s.Name, "epi "); ours != (s.Absent == "") {
 			t.Errorf("%s: absent %q", s.Name, s.Absent)
 		}

@@ -3,9 +3,12 @@ package bench
 import (
 	"bufio"
 	"context"
+	"errors"
 	"fmt"
 	"net"
+	"os"
 	"os/exec"
+	"path/filepath"
 	"runtime"
 	"strings"
 	"syscall"
@@ -17,6 +20,7 @@ import (
 // A process is a running server.
 type process struct {
 	cmd    *exec.Cmd
+	dir    string // of its files; empty: it has none
 	errors *beginning
 	died   bool // it ended before it was told to
 }
@@ -28,8 +32,18 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 	if err != nil {
 		return nil, "", err
 	}
-	argv := s.command(address)
-	p := &process{cmd: exec.CommandContext(ctx, argv[0], argv[1:]...), errors: &beginning{}}
+	p := &process{errors: &beginning{}}
+	if s.config != "" {
+		if p.dir, err = os.MkdirTemp("", "epi-peer-"); err != nil {
+			return nil, "", err
+		}
+	}
+	r := marks(address, p.dir)
+	if err := p.configure(r.Replace(s.config)); err != nil {
+		return nil, "", err
+	}
+	argv := s.command(r)
+	p.cmd = exec.CommandContext(ctx, argv[0], argv[1:]...)
 	p.cmd.Stderr = p.errors
 	p.cmd.WaitDelay = time.Second // a child of its own may hold the pipe
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
@@ -38,9 +52,17 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 		return nil, "", err
 	}
 	if err := startPinned(p.cmd, cpu); err != nil {
+		p.clean()
 		return nil, "", fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	lines := bufio.NewScanner(out)
+	if s.config != "" {
+		drained := make(chan struct{})
+		go func() { drain(lines); close(drained) }()
+		if answers(ctx, address, drained) {
+			return p, address, nil
+		}
+	}
 	for lines.Scan() {
 		if strings.HasPrefix(lines.Text(), "listening") {
 			go drain(lines)
@@ -48,6 +70,41 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 		}
 	}
 	return nil, "", fmt.Errorf("%s did not start: %s", s.Name, p.end())
+}
+
+// configure writes the server's configuration, if it has one. Some servers give
+// up their rights before they read it.
+func (p *process) configure(text string) error {
+	if p.dir == "" {
+		return nil
+	}
+	return errors.Join(os.Chmod(p.dir, 0o755), os.WriteFile(filepath.Join(p.dir, "config"), []byte(text), 0o644))
+}
+
+// startPatience is how long a server may take until it listens.
+const startPatience = 10 * time.Second
+
+// answers waits until somebody listens on address, and reports whether that was
+// before the server's end and in time.
+func answers(ctx context.Context, address string, ended <-chan struct{}) bool {
+	deadline := time.After(startPatience)
+	looks := time.NewTicker(20 * time.Millisecond)
+	defer looks.Stop()
+	for {
+		if c, err := net.Dial("tcp", address); err == nil {
+			_ = c.Close()
+			return true
+		}
+		select {
+		case <-looks.C:
+		case <-ended:
+			return false
+		case <-deadline:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
 }
 
 // drain reads what the server still says, so that it cannot block on it.
@@ -81,12 +138,20 @@ func startPinned(cmd *exec.Cmd, cpu int) error {
 func (p *process) end() string {
 	_ = p.cmd.Process.Kill() // it may have ended by itself
 	err := p.cmd.Wait()
+	p.clean()
 	status, ok := p.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	p.died = ok && !(status.Signaled() && status.Signal() == syscall.SIGKILL)
 	if line := firstLine(p.errors.String()); line != "" {
 		return line
 	}
 	return fmt.Sprint(err)
+}
+
+// clean removes the server's files.
+func (p *process) clean() {
+	if p.dir != "" {
+		_ = os.RemoveAll(p.dir) // what is left is in the system's directory for such
+	}
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }

@@ -2,12 +2,16 @@ package bench
 
 import (
 	"bufio"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
+	"strings"
+	"time"
 )
 
 // What servers speak. Those of one scheme are compared with each other.
@@ -16,6 +20,7 @@ const (
 	schemeTLS = "tls"
 	schemeWS  = "ws"
 	schemeUDP = "udp"
+	schemeIRC = "irc"
 )
 
 // references are the servers that the others of their scheme are compared with.
@@ -24,11 +29,12 @@ var references = map[string]string{
 	schemeTLS: "Go net TLS",
 	schemeWS:  "gorilla",
 	schemeUDP: "Go net UDP",
+	schemeIRC: "InspIRCd",
 }
 
-// greet goes over from TCP to a scheme and returns the connection to speak on,
-// and what one byte is as its message.
-func greet(ctx context.Context, c net.Conn, scheme string) (on net.Conn, ask []byte, answer int, err error) {
+// greet goes over from TCP to a scheme and returns connection i to speak on, and
+// what one byte is as its message. Nothing is to be said to an IRC server.
+func greet(ctx context.Context, c net.Conn, scheme string, i int) (on net.Conn, ask []byte, answer int, err error) {
 	switch scheme {
 	case schemeTLS:
 		t := tls.Client(c, &tls.Config{InsecureSkipVerify: true}) // it is our own
@@ -37,8 +43,51 @@ func greet(ctx context.Context, c net.Conn, scheme string) (on net.Conn, ask []b
 		// A frame of one byte, masked with zeros (RFC 6455, section 5.2); the
 		// server's is without a mask.
 		return c, []byte{0x82, 0x81, 0, 0, 0, 0, 1}, 3, upgrade(c)
+	case schemeIRC:
+		return c, nil, 0, register(c, i)
 	}
 	return c, []byte{1}, 1, nil
+}
+
+// register begins the registration of client i, and returns when the server
+// has answered once, so that no more clients wait than its backlog has room for.
+func register(c net.Conn, i int) error {
+	if _, err := io.WriteString(c, "CAP LS 302\r\n"); err != nil {
+		return err
+	}
+	if _, err := c.Read(make([]byte, 4<<10)); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(c, "NICK idle%d\r\nUSER idle 0 * :idle\r\nCAP END\r\n", i)
+	return err
+}
+
+// settlePatience is how long a registration may take: some servers look at those
+// that wait once a second.
+const settlePatience = time.Minute
+
+// settle waits until a client of an IRC server has registered.
+func settle(c net.Conn, scheme string) error {
+	if scheme != schemeIRC {
+		return nil
+	}
+	_ = c.SetDeadline(time.Now().Add(settlePatience)) // it fails only when it is closed
+	lines := bufio.NewScanner(c)
+	for lines.Scan() {
+		fields := strings.Fields(lines.Text())
+		switch {
+		case len(fields) < 2:
+		case fields[1] == "376" || fields[1] == "422": // the end of the message of the day, or none
+			return nil
+		case fields[0] == "PING":
+			if _, err := fmt.Fprintf(c, "PONG %s\r\n", fields[1]); err != nil {
+				return err
+			}
+		case fields[0] == "ERROR":
+			return errors.New("the server does not register: " + lines.Text())
+		}
+	}
+	return fmt.Errorf("the server does not register: %w", cmp.Or(lines.Err(), io.EOF))
 }
 
 const upgradeRequest = "GET / HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +

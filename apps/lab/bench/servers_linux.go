@@ -11,25 +11,38 @@ import (
 	"strings"
 )
 
-// A Server is one contestant: an echo server that runs as a process of its own.
+// A Server is one contestant: a server that runs as a process of its own.
 type Server struct {
 	Name   string
 	Absent string // why it cannot run here, with the remedy; empty when it can
 
 	scheme string   // what it speaks; empty: TCP
-	argv   []string // addressMark stands for IPv4:PORT
+	argv   []string // with marks
+	config string   // with marks: a file that it reads; it then says nothing when it listens
 }
 
-const addressMark = "ADDRESS"
+// Marks in the command lines and configurations of servers.
+const (
+	addressMark = "ADDRESS" // IPv4:PORT
+	hostMark    = "HOST"
+	portMark    = "PORT"
+	dirMark     = "DIR" // a directory of its own, in which its configuration is the file "config"
+)
 
 // Reference is the server that the others are compared with.
 const Reference = "C epoll"
 
-// command returns the server's command line for an address.
-func (s Server) command(address string) []string {
+// marks returns what puts values in the place of marks.
+func marks(address, dir string) *strings.Replacer {
+	host, port, _ := strings.Cut(address, ":")
+	return strings.NewReplacer(addressMark, address, hostMark, host, portMark, port, dirMark, dir)
+}
+
+// command returns the server's command line.
+func (s Server) command(r *strings.Replacer) []string {
 	argv := make([]string, len(s.argv))
 	for i, arg := range s.argv {
-		argv[i] = strings.ReplaceAll(arg, addressMark, address)
+		argv[i] = r.Replace(arg)
 	}
 	return argv
 }
@@ -86,7 +99,8 @@ func Servers(ctx context.Context, self, sources, out string) []Server {
 		b.golang(ctx, "coder", "coder", schemeWS),
 		b.golang(ctx, references[schemeUDP], "netudp", schemeUDP),
 	)
-	return append(list, epiSchemes(self)...)
+	list = append(list, epiSchemes(self)...)
+	return append(list, chatServers(self)...)
 }
 
 // epiSchemes are epi's servers for what is not plain TCP, on the two drivers

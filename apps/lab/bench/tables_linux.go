@@ -44,17 +44,38 @@ func (b *bench) tables() {
 	for _, w := range b.workloads {
 		t := lab.Table{
 			Name: w.Name, Title: w.Title, Reference: references[w.speaks()],
-			About: fmt.Sprintf("Closed loop, %d in flight on each connection; server and client on a CPU each; "+
-				"medians of %d interleaved rounds of %v.", w.Depth, b.Rounds, b.Duration),
+			About: fmt.Sprintf("%s; server and client on a CPU each; medians of %d interleaved rounds of %v.", w.loop(), b.Rounds, b.Duration),
 		}
 		for _, f := range figures {
-			t.Columns = append(t.Columns, f.column)
+			t.Columns = append(t.Columns, w.column(f))
 		}
 		for _, s := range b.speaking(w.speaks()) {
 			t.Rows = append(t.Rows, b.row(s, w))
 		}
 		b.result.Tables = append(b.result.Tables, t)
 	}
+}
+
+// loop says how the load comes.
+func (w Workload) loop() string {
+	switch {
+	case w.Rate > 0:
+		return fmt.Sprintf("Open loop, %d messages/s", w.Rate)
+	case w.speaks() == schemeIRC:
+		return fmt.Sprintf("Closed loop, %d in flight for each client until the last member of the channel has it", w.Depth)
+	}
+	return fmt.Sprintf("Closed loop, %d in flight on each connection", w.Depth)
+}
+
+// column returns the column of a figure: what is a request elsewhere is in IRC
+// a delivery, a line that one member of a channel gets.
+func (w Workload) column(f figure) lab.Column {
+	c := f.column
+	if w.speaks() == schemeIRC {
+		c.Name = strings.ReplaceAll(c.Name, "requests", "deliveries")
+		c.Unit = strings.ReplaceAll(c.Unit, "request", "delivery")
+	}
+	return c
 }
 
 func (b *bench) row(s Server, w Workload) lab.Row {
@@ -97,17 +118,18 @@ func (b *bench) speaking(scheme string) []Server {
 
 // measureMemory makes the tables of resident memory for each idle connection.
 func (b *bench) measureMemory(ctx context.Context) {
-	for _, m := range []struct{ scheme, name, of string }{
-		{schemeTCP, "memory", "connections"},
-		{schemeTLS, "memory-tls", "TLS connections"},
-		{schemeWS, "memory-ws", "WebSockets"},
+	for _, m := range []struct{ scheme, name, of, has string }{
+		{schemeTCP, "memory", "connections", "has echoed one byte"},
+		{schemeTLS, "memory-tls", "TLS connections", "has echoed one byte"},
+		{schemeWS, "memory-ws", "WebSockets", "has echoed one byte"},
+		{schemeIRC, "memory-irc", "IRC clients", "has registered, and is in no channel"},
 	} {
 		if !b.measures(m.scheme) {
 			continue
 		}
 		t := lab.Table{
 			Name: m.name, Title: fmt.Sprintf("Memory at %d idle %s", b.Conns, m.of), Reference: references[m.scheme],
-			About:   "Growth of the server's resident set, divided by the connections, each of which has echoed one byte.",
+			About:   "Growth of the server's resident set, divided by the connections, each of which " + m.has + ".",
 			Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
 		}
 		b.measureEach(ctx, t, Workload{Conns: b.Conns, Scheme: m.scheme}, b.memory)
@@ -152,21 +174,39 @@ func (b *bench) memory(ctx context.Context, s Server) (float64, error) {
 	}()
 	// The first connections show what the server needs for itself.
 	const first = 10
-	var before proc.Usage
-	for i := range b.Conns + first {
-		if i == first {
-			if before, err = proc.Of(p.pid()); err != nil {
-				return 0, err
-			}
-		}
-		c, err := echoOnce(ctx, s.speaks(), address, i)
-		if err != nil {
-			return 0, fmt.Errorf("connection %d of %d: %w", i+1, b.Conns, err)
-		}
-		conns = append(conns, c)
+	if err := openIdle(ctx, s.speaks(), address, 0, first, &conns); err != nil {
+		return 0, err
+	}
+	before, err := proc.Of(p.pid())
+	if err != nil {
+		return 0, err
+	}
+	if err := openIdle(ctx, s.speaks(), address, first, b.Conns, &conns); err != nil {
+		return 0, err
 	}
 	after, err := proc.Of(p.pid())
 	return float64(after.Sub(before).Resident) / float64(b.Conns), err
+}
+
+// openIdle opens n connections, and appends them to conns, those of an error
+// included.
+func openIdle(ctx context.Context, scheme, address string, first, n int, conns *[]net.Conn) error {
+	from := len(*conns)
+	for i := first; i < first+n; i++ {
+		c, err := echoOnce(ctx, scheme, address, i)
+		if c != nil {
+			*conns = append(*conns, c)
+		}
+		if err != nil {
+			return fmt.Errorf("connection %d: %w", i+1, err)
+		}
+	}
+	for _, c := range (*conns)[from:] {
+		if err := settle(c, scheme); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // connsOfSource is how many connections come from one source address: far
@@ -186,7 +226,7 @@ func echoOnce(ctx context.Context, scheme, address string, i int) (net.Conn, err
 	}
 	_ = c.(*net.TCPConn).SetLinger(0)                  // no port is left in TIME_WAIT
 	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // these fail only when it is closed
-	on, ask, answer, err := greet(ctx, c, scheme)
+	on, ask, answer, err := greet(ctx, c, scheme, i)
 	if err != nil {
 		return c, err
 	}
