@@ -82,6 +82,7 @@ const (
 	scheduled                         // a turn is waiting or under way
 	takesLeave                        // open, and its handler is a ShutdownHandler
 	counted                           // for MaxConnsPerIP, under peer
+	replaced                          // SetHandler was called, and its handler has not begun
 	starting    = opening | handshaking
 	ending      = draining | aborting | detaching | finished | shut
 	unwritable  = ending | closeWrite | writeEnded

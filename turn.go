@@ -108,9 +108,11 @@ func (c *Conn) begin() {
 		return
 	}
 	c.establish()
-	if h, ok := c.handler.(OpenHandler); ok && c.state.Load()&ending == 0 {
-		c.call("OnOpen", func() error { return h.OnOpen(c) })
+	if c.state.Load()&ending != 0 {
+		return
 	}
+	c.callOnOpen()
+	c.settleLater()
 }
 
 func (c *Conn) makeHandler() bool {
@@ -175,6 +177,7 @@ func (c *Conn) tidy() {
 func (c *Conn) offer() {
 	before := len(c.unread)
 	c.callOnData()
+	c.settle()
 	c.consumed = len(c.unread) < before
 	if n := len(c.unread); n > c.loop.cfg.maxUnread {
 		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread))
@@ -339,9 +342,15 @@ func (c *Conn) sent(n int) {
 
 // tellShutdown closes the connection after the handler's last word.
 func (c *Conn) tellShutdown() {
-	if c.state.Load()&ending == 0 {
-		c.call("OnShutdown", func() error { c.handler.(ShutdownHandler).OnShutdown(c); return ErrShutdown })
+	if c.state.Load()&ending != 0 {
+		return
 	}
+	h, ok := c.handler.(ShutdownHandler)
+	if !ok { // another has taken its place meanwhile
+		_ = c.end(draining, ErrShutdown)
+		return
+	}
+	c.call("OnShutdown", func() error { h.OnShutdown(c); return ErrShutdown })
 }
 
 func (c *Conn) tellDrained() {
@@ -350,6 +359,7 @@ func (c *Conn) tellDrained() {
 		return
 	}
 	c.call("OnDrain", func() error { h.OnDrain(c); return nil })
+	c.settleLater()
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent
@@ -428,6 +438,10 @@ func (c *Conn) tellEnd() {
 	}
 	c.call("OnEOF", func() error { return h.OnEOF(c) })
 	c.keepUnread()
+	if c.state.Load()&replaced != 0 {
+		c.endCause = cause // for the other handler
+		c.settleLater()
+	}
 }
 
 // orderly reports whether the peer has ended its bytes by itself: it may still

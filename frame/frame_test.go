@@ -78,6 +78,13 @@ func finalAtStop(data []byte, atEOF bool) (int, []byte, error) {
 	return n, line, err
 }
 
+// The frames of protocols whose lengths lie inside their headers.
+var (
+	mqtt  = LengthPrefix{Offset: 1, Whole: true}
+	http2 = LengthPrefix{Size: 3, Adjust: 6, Whole: true}
+	amqp  = LengthPrefix{Offset: 3, Size: 4, Adjust: 1, Whole: true}
+)
+
 func TestW11_MessagesInAnyPieces(t *testing.T) {
 	long := strings.Repeat("x", 300)
 	for _, c := range []struct {
@@ -102,6 +109,18 @@ func TestW11_MessagesInAnyPieces(t *testing.T) {
 		{"inclusive", LengthPrefix{Size: 2, Inclusive: true}, "\x00\x04ab\x00\x02", []string{"ab", ""}, nil},
 		{"varint", LengthPrefix{}, "\x01a\xac\x02" + long + "\x00", []string{"a", long, ""}, nil},
 		{"varint, inclusive", LengthPrefix{Inclusive: true}, "\x02a\x01", []string{"a", ""}, nil},
+		{"MQTT", mqtt, "\x10\x02ab\xc0\x00\x30\xac\x02" + long, []string{"\x10\x02ab", "\xc0\x00", "\x30\xac\x02" + long}, nil},
+		{"HTTP/2", http2, "\x00\x00\x02TFSSSSab\x00\x00\x00tfssss", []string{"\x00\x00\x02TFSSSSab", "\x00\x00\x00tfssss"}, nil},
+		{"AMQP", amqp, "\x01\x00\x07\x00\x00\x00\x02ab\xce", []string{"\x01\x00\x07\x00\x00\x00\x02ab\xce"}, nil},
+		{"bytes before are left out", LengthPrefix{Offset: 2, Size: 1}, "xy\x02abzz\x00", []string{"ab", ""}, nil},
+		{"a length of everything", LengthPrefix{Offset: 2, Size: 2, Adjust: -4}, "xy\x00\x06abxy\x00\x04", []string{"ab", ""}, nil},
+		{"a length of everything, inclusive", LengthPrefix{Offset: 2, Size: 2, Adjust: -2, Inclusive: true}, "xy\x00\x06ab", []string{"ab"}, nil},
+		{"less than nothing", LengthPrefix{Size: 1, Adjust: -4}, "\x03abc", nil, ErrBadLength},
+		{"adjusted above every int", LengthPrefix{Size: 8, Adjust: 9}, "\xff\xff\xff\xff\xff\xff\xff\xff", nil, ErrTooLong},
+		{"whole above every int", LengthPrefix{Size: 8, Whole: true}, "\xff\xff\xff\xff\xff\xff\xff\xff", nil, ErrTooLong},
+		{"cut before the length", mqtt, "\x10", nil, io.ErrUnexpectedEOF},
+		{"cut behind the length", amqp, "\x01\x00\x07\x00\x00\x00\x02ab", nil, io.ErrUnexpectedEOF},
+		{"no such offset", LengthPrefix{Offset: -1}, "a", nil, ErrBadLength},
 		{"cut in the length", LengthPrefix{Size: 2}, "\x00\x01a\x00", []string{"a"}, io.ErrUnexpectedEOF},
 		{"cut in the message", LengthPrefix{}, "\x02a", nil, io.ErrUnexpectedEOF},
 		{"inclusive of less than itself", LengthPrefix{Size: 4, Inclusive: true}, "\x00\x00\x00\x03abc", nil, ErrBadLength},
@@ -138,6 +157,8 @@ func TestW11_BoundOfAMessage(t *testing.T) {
 		{"lines, of CRs", Lines{}, "abcd\r\r\n", "abcde\r\r\n", 7},
 		{"delimiter", Delimiter(';'), "abcde;", "abcdef;", 6},
 		{"2 bytes", LengthPrefix{Size: 2}, "\x00\x05abcde", "\x00\x06abcdef", 2},
+		{"whole", LengthPrefix{Size: 2, Whole: true}, "\x00\x03abc", "\x00\x04abcd", 2},
+		{"MQTT", mqtt, "\x10\x03abc", "\x10\x04abcd", 2},
 		{"inclusive", LengthPrefix{Size: 2, Inclusive: true}, "\x00\x07abcde", "\x00\x08abcdef", 2},
 		{"varint", LengthPrefix{}, "\x05abcde", "\x06abcdef", 1},
 		{"words", SplitFunc(bufio.ScanWords), "abcd ", "abcde ", 6},
@@ -403,6 +424,12 @@ func TestAppend(t *testing.T) {
 		{LengthPrefix{Size: 1}, strings.Repeat("x", 256), "", ErrTooLong},
 		{LengthPrefix{Size: 1, Inclusive: true}, strings.Repeat("x", 255), "", ErrTooLong},
 		{LengthPrefix{Size: -1}, "ab", "", ErrBadLength},
+		{mqtt, "\x10ab", "\x10\x02ab", nil},
+		{mqtt, "", "", ErrBadLength},
+		{http2, "TFSSSSab", "\x00\x00\x02TFSSSSab", nil},
+		{http2, "TFSSS", "", ErrBadLength},
+		{amqp, "\x01\x00\x07ab\xce", "\x01\x00\x07\x00\x00\x00\x02ab\xce", nil},
+		{LengthPrefix{Offset: 2, Size: 2, Adjust: -4}, "xyab", "xy\x00\x06ab", nil},
 	} {
 		got, err := c.framing.Append([]byte("before "), []byte(c.msg))
 		if string(got) != "before "+c.want || !errors.Is(err, c.err) {
@@ -453,5 +480,31 @@ func BenchmarkNext(b *testing.B) {
 				}
 			}
 		})
+	}
+}
+
+// TestProgram07_FramesOfProtocols writes and reads back frames whose length lies
+// inside their header.
+func TestProgram07_FramesOfProtocols(t *testing.T) {
+	for name, c := range map[string]struct {
+		framing          LengthPrefix
+		first, want      string
+		second, wantNext string
+	}{
+		"MQTT":   {mqtt, "\x30hello", "\x30\x05hello", "\xe0", "\xe0\x00"},
+		"HTTP/2": {http2, "\x06\x00\x00\x00\x00\x00pingping", "\x00\x00\x08\x06\x00\x00\x00\x00\x00pingping", "\x04\x01\x00\x00\x00\x00", "\x00\x00\x00\x04\x01\x00\x00\x00\x00"},
+		"AMQP":   {amqp, "\x08\x00\x00\xce", "\x08\x00\x00\x00\x00\x00\x00\xce", "\x03\x00\x01ab\xce", "\x03\x00\x01\x00\x00\x00\x02ab\xce"},
+	} {
+		out, err := c.framing.Append(nil, []byte(c.first))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if out, err = c.framing.Append(out, []byte(c.second)); err != nil {
+			t.Fatal(err)
+		}
+		got, err := cut(Reader{Framing: c.framing, Max: 64}, out)
+		if want := []string{c.want, c.wantNext}; err != nil || !slices.Equal(got, want) {
+			t.Errorf("%s: got %q, %v; want %q", name, got, err, want)
+		}
 	}
 }
