@@ -47,7 +47,7 @@ func (c *Conn) settle() {
 func (c *Conn) settleLater() {
 	if c.state.Load()&replaced != 0 {
 		c.settle()
-		c.offerAgain()
+		c.offerAgain(true)
 	}
 }
 
