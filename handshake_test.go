@@ -213,7 +213,7 @@ func TestHostile03_TheSilentGiveWay(t *testing.T) {
 		hello := string(clientHello(t, config))
 		e := m.Engine()
 		// Who is silent for a fifth of it gives way; who is slow here tries again.
-		e.TLS, e.MaxHandshakes, e.HandshakeTimeout = server, places, 100*time.Millisecond
+		e.TLS, e.MaxHandshakes, e.HandshakeTimeout = server, places, time.Second
 		s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
 		epitest.WaitUntil(t, "one that was silent was cut", func() bool {
 			for range places {
