@@ -3,6 +3,7 @@ package ws
 import (
 	"bytes"
 	"io"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"testing"
@@ -156,4 +157,36 @@ func TestHostile04_ALoopsTurnIsBounded(t *testing.T) {
 			t.Errorf("%d bytes came, want %d", total, clients*testMax)
 		}
 	})
+}
+
+// What is decompressed in steps, with the input in pieces, is what it is at once.
+func TestHostile04_StepsAgree(t *testing.T) {
+	random := rand.New(rand.NewPCG(3, 4))
+	for range 50 {
+		data := make([]byte, random.IntN(1<<20))
+		for i := range data { // some of it compresses well, some does not
+			data[i] = byte(random.Uint32()) & (1 << (i >> 14 % 8))
+		}
+		z := deflate(data, maxWindow)
+		input := append(bytes.Clone(z.Bytes()), inflateTail...)
+		buffers.put(z)
+		f := newInflation()
+		var buf, out []byte
+		for over := false; !over; {
+			n := min(len(input), random.IntN(200_000))
+			buf, input = append(buf, input[:n]...), input[n:]
+			for whole := len(input) == 0; !over && (whole || len(buf) >= maxStepInput); {
+				used, last, err := f.step(buf, whole, len(data))
+				if err != nil {
+					t.Fatal(err)
+				}
+				buf, over = buf[used:], last
+				out = append(out, f.fresh()...)
+				f.delivered()
+			}
+		}
+		if f.free(); !bytes.Equal(out, data) {
+			t.Fatalf("%d bytes came out of %d, or wrong ones", len(out), len(data))
+		}
+	}
 }
