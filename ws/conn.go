@@ -95,7 +95,7 @@ const (
 	defaultOpenTimeout  = 10 * time.Second
 	defaultCloseTimeout = 5 * time.Second
 
-	// lastLook is how long at most a peer that seems to be gone is given before it is.
+	// lastLook is how long at most a peer that seems to be late is given before it is.
 	lastLook = time.Second
 	// pingSize is the size of a ping of PingInterval: a moment.
 	pingSize = 8
@@ -290,7 +290,7 @@ func (c *Conn) resumeLocked() {
 
 // awaitEnd bounds the time until the peer ends the connection. The caller holds mu.
 func (c *Conn) awaitEnd() {
-	c.setTimer(c.with.closeTimeout, func() {
+	c.setTimeout(c.with.closeTimeout, func() {
 		c.mu.Lock()
 		if c.state.Load()&closeRead == 0 {
 			c.setCause(ErrCloseTimeout)
@@ -306,6 +306,21 @@ func (c *Conn) setTimer(d time.Duration, fn func()) {
 	if c.state.Load()&isOver == 0 {
 		c.timer = c.conn.Loop().After(d, fn)
 	}
+}
+
+// setTimeout is setTimer for what the peer has to do in time. It may have done it, and
+// the program was stopped or its loop held up: so fn comes after one more look. The
+// caller holds mu.
+func (c *Conn) setTimeout(d time.Duration, fn func()) {
+	var first *epi.Timer
+	c.setTimer(d, func() {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		if c.timer == first { // else it was stopped at the last moment
+			c.setTimer(min(max(d, time.Millisecond), lastLook), fn) // not in the same turn
+		}
+	})
+	first = c.timer
 }
 
 func (c *Conn) stopTimer() {
@@ -432,9 +447,7 @@ func (c *Conn) pulse() {
 	case alive:
 		c.unset(suspect)
 	case st&suspect == 0:
-		// What it has sent may have waited in the kernel for as long as the program
-		// was stopped or the loop was held up: others' timers and sockets first.
-		c.set(suspect)
+		c.set(suspect) // what it has sent may wait in the kernel: see setTimeout
 		c.setTimer(min(lastLook, c.with.pingInterval), c.pulse)
 		return
 	default:

@@ -343,7 +343,7 @@ type upgrade struct {
 func (u *upgrade) begin(c *Conn) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.setTimer(c.with.openTimeout, func() {
+	c.setTimeout(c.with.openTimeout, func() {
 		if c.settle() {
 			c.refuse(refusal(http.StatusRequestTimeout, "the request took too long"), false, ErrRequestTimeout)
 		}

@@ -73,9 +73,11 @@ type Server struct {
 	// ping, and up to a second more, sends nothing and takes nothing of what is
 	// queued is given up (ErrPingTimeout). Default: no pings.
 	PingInterval time.Duration
-	// OpenTimeout bounds the time for the request. Default: 10 s.
+	// OpenTimeout bounds the time for the request, but for a last look up to a second
+	// later. Default: 10 s.
 	OpenTimeout time.Duration
-	// CloseTimeout bounds the time that Close waits for the peer. Default: 5 s.
+	// CloseTimeout bounds the time that Close waits for the peer, likewise. Default:
+	// 5 s.
 	CloseTimeout time.Duration
 
 	once    sync.Once
