@@ -80,13 +80,13 @@ const (
 	finished                          // the loop closes it in this turn
 	shut                              // the descriptor is gone
 	scheduled                         // a turn is waiting or under way
-	takesLeave                        // open, and its handler is a ShutdownHandler
+	stays                             // StayOpen was called in OnShutdown
 	counted                           // for MaxConnsPerIP, under peer
 	replaced                          // SetHandler was called, and its handler has not begun
 	starting    = opening | handshaking
 	ending      = draining | aborting | detaching | finished | shut
 	unwritable  = ending | closeWrite | writeEnded
-	undisturbed = scheduled | takesLeave | counted | paused | congested // a send that has ended leaves nothing to do
+	undisturbed = scheduled | stays | counted | paused | congested // a send that has ended leaves nothing to do
 )
 
 // todoBits say what a turn is for.
@@ -464,16 +464,26 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// leave closes the connection because the engine drains. The turn does it when
-// the handler wants to know.
+// leave closes the connection because the engine drains. Where it is open the next
+// turn does it: a callback that is under way may finish, and write.
 func (c *Conn) leave() {
 	c.mu.Lock()
 	defer c.release()
-	if c.state.Load()&(takesLeave|ending) == takesLeave {
+	if c.state.Load()&(starting|ending) == 0 {
 		c.todo |= doLeave
 		return
 	}
 	_ = c.endLocked(draining, ErrShutdown)
+}
+
+// StayOpen leaves it to the handler to close the connection, when it is called in
+// OnShutdown: for an answer that is still to come. The connection goes on as
+// before; Engine.DrainTimeout bounds how long the engine waits for its end.
+// Elsewhere it has no effect.
+func (c *Conn) StayOpen() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(stays)
 }
 
 // end begins to close the connection: how is draining or aborting. A

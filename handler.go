@@ -49,8 +49,9 @@ type DrainHandler interface {
 
 // A ShutdownHandler also wants to know that the engine is about to close its
 // open connection, because it begins to drain: for a last word to the peer. The
-// connection is closed with ErrShutdown when OnShutdown returns; what it wrote
-// is delivered.
+// connection is closed with ErrShutdown when OnShutdown returns, unless that calls
+// [Conn.StayOpen]; what it wrote is delivered. A callback that is under way when
+// the engine begins to drain may finish before, and what it writes is delivered.
 type ShutdownHandler interface {
 	OnShutdown(c *Conn)
 }

@@ -58,6 +58,7 @@ type Loop struct {
 	deadlines int                   // guarded by mu; timers in the wheel that are about peers
 	asleep    bool                  // guarded by mu; somebody must wake the loop
 	stopped   bool                  // guarded by mu; the loop takes no more tasks
+	done      chan struct{}         // closed with stopped
 
 	// waking is held, shared, by those who wake the loop, and by the engine
 	// while it frees the driver: they may be late.
@@ -129,7 +130,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}}
+	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}, done: make(chan struct{})}
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
 	}
@@ -353,6 +354,9 @@ func (l *Loop) wake() {
 // free gives back what the driver holds, its descriptors above all: nobody may
 // use their numbers from now on.
 func (l *Loop) free() error {
+	l.mu.Lock()
+	l.stop()
+	l.mu.Unlock()
 	l.waking.Lock()
 	defer l.waking.Unlock()
 	l.freed = true
@@ -524,7 +528,7 @@ func (l *Loop) noteTimer() {
 // schedule puts t into the wheel, unless it is there for an earlier time.
 func (l *Loop) schedule(t *wheel.Timer, when int64) {
 	l.mu.Lock()
-	if t.Scheduled() && t.When() <= when {
+	if l.stopped || t.Scheduled() && t.When() <= when {
 		l.mu.Unlock()
 		return
 	}
@@ -564,7 +568,7 @@ func (l *Loop) sooner(when int64) (sleeping bool) {
 func (l *Loop) unschedule(t *wheel.Timer) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if !l.wheel.Remove(t) {
+	if l.stopped || !l.wheel.Remove(t) {
 		return false
 	}
 	l.noteDeadline(t, -1)
@@ -696,9 +700,23 @@ func (l *Loop) ended() bool {
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.stopped = l.work.Load() == 0
+	if l.work.Load() == 0 {
+		l.stop()
+	}
 	return l.stopped
 }
+
+// stop lets nothing in any more. The caller holds mu.
+func (l *Loop) stop() {
+	if !l.stopped {
+		l.stopped = true
+		close(l.done)
+	}
+}
+
+// Done is closed when the loop has ended, as it does when its engine is shut down:
+// no task and no timer runs any more.
+func (l *Loop) Done() <-chan struct{} { return l.done }
 
 // retire ends the account of a connection whose OnClose has returned.
 func (l *Loop) retire() {

@@ -23,16 +23,18 @@ const (
 
 // A Timer is a call that Loop.After or Loop.Every has scheduled.
 type Timer struct {
-	loop   *Loop
-	timer  wheel.Timer // guarded by loop.mu
-	fn     func()
-	period time.Duration // 0: once
-	policy TickPolicy
-	due    int64 // guarded by loop.mu; on the clock of Loop.Watched; 0 where the real one counts
-	ended  bool  // guarded by loop.mu; Stop was called
+	loop    *Loop
+	timer   wheel.Timer // guarded by loop.mu
+	fn      func()
+	period  time.Duration // 0: once
+	policy  TickPolicy
+	watched bool  // it is one of AfterWatched
+	due     int64 // guarded by loop.mu; of AfterWatched: when, on that clock
+	ended   bool  // guarded by loop.mu; Stop was called
 }
 
-// After runs fn on the loop once, d from now or a little later, never earlier.
+// After runs fn on the loop once, d from now or a little later, never earlier. When
+// the loop ends before (Loop.Done), fn does not run, and Stop reports false.
 // Timers run in the order of their deadlines, those with the same deadline in
 // the order in which they were made. It may be called from any goroutine.
 func (l *Loop) After(d time.Duration, fn func()) *Timer {
@@ -43,10 +45,7 @@ func (l *Loop) After(d time.Duration, fn func()) *Timer {
 // did not look at its sockets does not count. It is for the time that a peer is
 // given to do something.
 func (l *Loop) AfterWatched(d time.Duration, fn func()) *Timer {
-	t := &Timer{loop: l, fn: fn, due: deadline(l.now(), d)}
-	t.timer.Owner = t
-	l.schedule(&t.timer, l.realTime(t.due))
-	return t
+	return l.newTimer(d, &Timer{loop: l, fn: fn, watched: true})
 }
 
 // Every runs fn on the loop every d, which must be positive, for the first
@@ -61,8 +60,35 @@ func (l *Loop) Every(d time.Duration, policy TickPolicy, fn func()) *Timer {
 
 func (l *Loop) newTimer(d time.Duration, t *Timer) *Timer {
 	t.timer.Owner = t
-	l.schedule(&t.timer, deadline(clock(), d))
+	t.Reset(d)
 	return t
+}
+
+// Reset schedules the timer anew, for d from now, whether it still waits, has run
+// or was stopped, and reports whether it was still going to run. For one of Every
+// that is the next tick, after which it keeps its period. A call of fn that is
+// under way, or due, is not taken back. It may be called from any goroutine.
+func (t *Timer) Reset(d time.Duration) bool {
+	l := t.loop
+	when := deadline(clock(), d)
+	l.mu.Lock()
+	if l.stopped {
+		l.mu.Unlock()
+		return false
+	}
+	t.ended = false
+	if t.watched {
+		t.due = deadline(l.now(), d)
+		when = l.realTime(t.due)
+	}
+	waited := l.wheel.Remove(&t.timer)
+	l.wheel.Add(&t.timer, when)
+	sleeping := l.sooner(when)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+	return waited
 }
 
 // maxTime is the latest deadline. math.MaxInt64 means that there is none.
@@ -89,24 +115,26 @@ func (t *Timer) Stop() bool {
 
 // expire runs the timer and, before, schedules its next tick.
 func (t *Timer) expire(now int64) {
-	switch {
-	case t.due > t.loop.looked():
-		t.again(t.loop.realTime(t.due))
-		return
-	case t.period > 0:
-		t.again(t.next(now))
+	if !t.again(now) {
+		t.loop.guard("timer", t.fn)
 	}
-	t.loop.guard("timer", t.fn)
 }
 
-func (t *Timer) again(when int64) {
+// again puts it back into the wheel where it is to run again, and reports whether
+// it is too early for it to run now.
+func (t *Timer) again(now int64) (early bool) {
 	l := t.loop
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if t.ended {
-		return // stopped between its expiry and now
+	early = t.watched && t.due > l.looked()
+	switch {
+	case t.ended || t.timer.Scheduled(): // stopped, or set anew, between its expiry and now
+	case early:
+		l.wheel.Add(&t.timer, l.realTime(t.due))
+	case t.period > 0:
+		l.wheel.Add(&t.timer, t.next(now))
 	}
-	l.wheel.Add(&t.timer, when)
+	return early
 }
 
 // next returns the deadline of the tick after the one that runs now.

@@ -127,12 +127,8 @@ func (c *Conn) makeHandler() bool {
 
 // establish is the arrow to open.
 func (c *Conn) establish() {
-	_, takes := c.handler.(ShutdownHandler)
 	c.mu.Lock()
 	c.unset(starting)
-	if takes {
-		c.set(takesLeave)
-	}
 	c.mu.Unlock()
 	c.logOpened()
 	c.beginTimeouts()
@@ -340,17 +336,22 @@ func (c *Conn) sent(n int) {
 	}
 }
 
-// tellShutdown closes the connection after the handler's last word.
+// tellShutdown closes the connection after the handler's last word, unless that
+// was that it stays open.
 func (c *Conn) tellShutdown() {
 	if c.state.Load()&ending != 0 {
 		return
 	}
-	h, ok := c.handler.(ShutdownHandler)
-	if !ok { // another has taken its place meanwhile
-		_ = c.end(draining, ErrShutdown)
-		return
+	if h, ok := c.handler.(ShutdownHandler); ok {
+		c.mu.Lock()
+		c.unset(stays)
+		c.mu.Unlock()
+		c.call("OnShutdown", func() error { h.OnShutdown(c); return nil })
+		if c.state.Load()&stays != 0 {
+			return
+		}
 	}
-	c.call("OnShutdown", func() error { h.OnShutdown(c); return ErrShutdown })
+	_ = c.end(draining, ErrShutdown)
 }
 
 func (c *Conn) tellDrained() {
