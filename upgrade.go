@@ -18,14 +18,9 @@ func (c *Conn) SetHandler(h Handler) {
 	if c.inbox != nil {
 		c.inbox.Expect(0)
 	}
-	_, takes := h.(ShutdownHandler)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.set(replaced)
-	c.unset(takesLeave)
-	if takes && c.state.Load()&starting == 0 {
-		c.set(takesLeave)
-	}
 }
 
 // settle lets a handler of SetHandler begin, in the callback's place, with what is
