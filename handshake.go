@@ -26,6 +26,7 @@ type handshake struct {
 	in    *list.List    // where it waits or computes; nil: nowhere
 	at    *list.Element // its place there
 	since int64         // when it got there
+	quiet int64         // while it is silent: since when, on the clock of Loop.Watched
 	cut   bool          // its place was given to another
 	from  netip.Addr    // as whose it counts for MaxHandshakesPerIP; the zero Addr: nobody's
 
@@ -42,6 +43,8 @@ func newHandshake(t *tlsLayer, input []byte) *handshake {
 	s.arrived.L = &s.mu
 	return s
 }
+
+func (s *handshake) loop() *Loop { return s.layer.owner.loop }
 
 // shakeHands is the goroutine.
 func (t *tlsLayer) shakeHands() {

@@ -338,3 +338,47 @@ func TestHunt12_TLSNeverBlocks(t *testing.T) {
 		close(free)
 	})
 }
+
+// TestHostile03_NobodyIsSilentWhileNobodyLooks: the program is held up for longer
+// than a peer may be silent. Who has answered meanwhile is not cut for another.
+//
+//	answerer  ClientHello ── silent ── | Finished    | ── goes on
+//	other                              | ClientHello | ── waits
+//	loop                               held up
+func TestHostile03_NobodyIsSilentWhileNobodyLooks(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		server, config := selfSigned(t)
+		config.MinVersion = tls.VersionTLS13 // in which the client's Finished is the last message
+		hello := string(clientHello(t, config))
+		e := m.Serial()
+		e.TLS, e.MaxHandshakes, e.HandshakeTimeout = server, 1, 2*time.Second
+		s := epitest.StartOn(t, e, "tls://127.0.0.1:0", epitest.EchoHandler)
+		loop, err := e.Loop(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// Who is slow here, outside of the time in which the loop is held up, tries again.
+		epitest.WaitUntil(t, "the one that has answered goes on", func() bool {
+			other := s.Dial()
+			kept := &joining{Conn: s.Dial()}
+			answerer := tls.Client(kept, config)
+			if answerer.Handshake() != nil {
+				return false
+			}
+			release := epitest.Hold(t, loop)
+			epitest.Say(t, other, hello)
+			if _, err := kept.Conn.Write(kept.kept); err != nil {
+				return false
+			}
+			time.Sleep(e.HandshakeTimeout / 4) // more than a peer may be silent
+			release()
+			kept.joined = true
+			if _, err := answerer.Write([]byte("hello")); err != nil {
+				return false
+			}
+			_, err := io.ReadFull(answerer, make([]byte, 5))
+			_ = other.Close()
+			return err == nil
+		})
+	})
+}

@@ -17,6 +17,8 @@ const (
 	// slowest keys need. One that needs longer is blocked in a function of the
 	// tls.Config, and must not hold up those that could compute.
 	slotTime = 50 * time.Millisecond
+	// leastPause is between two looks whether the silent are to give way.
+	leastPause = time.Millisecond
 	// shareOfSilence is the part of HandshakeTimeout that a peer may be silent
 	// for while others wait for its place.
 	shareOfSilence = 5
@@ -91,6 +93,7 @@ func (h *handshakes) pause(s *handshake) {
 		h.move(s, nil) // nobody makes us dial: it keeps its place
 	} else {
 		h.move(s, &h.silent)
+		s.quiet = s.loop().now()
 	}
 	h.schedule()
 }
@@ -174,7 +177,7 @@ func (h *handshakes) next(now int64) *handshake {
 		return s
 	}
 	s := oldest(&h.fresh)
-	if s == nil || h.begun >= h.places && !h.cutOne(now) {
+	if s == nil || h.begun >= h.places && !h.cutOne() {
 		return nil
 	}
 	if now-s.since > h.silence {
@@ -187,15 +190,19 @@ func (h *handshakes) next(now int64) *handshake {
 
 // cutOne ends the handshake that has waited for its peer for longest, and reports
 // whether there was one that had to. The caller holds mu.
-func (h *handshakes) cutOne(now int64) bool {
+func (h *handshakes) cutOne() bool {
 	s := oldest(&h.silent)
-	if s == nil || now-s.since < h.silence {
+	if s == nil {
+		return false
+	}
+	quiet := s.loop().looked() - s.quiet
+	if quiet < h.silence {
 		return false
 	}
 	h.move(s, nil)
 	s.cut = true
 	h.begun--
-	s.abandon(fmt.Errorf("%w: nothing was received for %v while others waited, MaxHandshakes is %d", errCut, time.Duration(now-s.since), h.places))
+	s.abandon(fmt.Errorf("%w: nothing was received for %v while others waited, MaxHandshakes is %d", errCut, time.Duration(quiet), h.places))
 	return true
 }
 
@@ -208,7 +215,8 @@ func (h *handshakes) lookAgain() {
 	case h.computing.Len() >= h.slots:
 		due = s.since + int64(slotTime)
 	case quiet != nil: // it was no slot that was missing, but a place
-		due = quiet.since + h.silence
+		left := h.silence - (quiet.loop().now() - quiet.quiet)
+		due = clock() + max(left, int64(leastPause)) // its loop is to look first
 	}
 	if due >= h.due {
 		return
@@ -222,10 +230,25 @@ func (h *handshakes) lookAgain() {
 	h.timer.Reset(pause)
 }
 
+// tick goes on where somebody has waited for long enough. Whether a peer is silent
+// is for its loop to say, when it has looked.
 func (h *handshakes) tick() {
 	h.mu.Lock()
-	defer h.mu.Unlock()
 	h.due = maxTime
+	h.schedule()
+	quiet := oldest(&h.silent)
+	if h.fresh.Len() == 0 {
+		quiet = nil
+	}
+	h.mu.Unlock()
+	if quiet != nil {
+		_ = quiet.loop().post(h.reschedule, maxQueue) // of one that has ended nobody waits
+	}
+}
+
+func (h *handshakes) reschedule() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
 	h.schedule()
 }
 
