@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -210,7 +211,7 @@ func oneOrder(t *testing.T, server *chat) {
 func TestLinesOfEveryKind(t *testing.T) {
 	server := start(t, engine(1), settings())
 	c := server.register("me")
-	long := strings.Repeat("x", 20_000)
+	long := strings.Repeat("x", 16_000)
 	for _, test := range []struct{ send, want string }{
 		{"PING a\r\n", "PONG irc.test :a"}, {"PING b\n", ":b"}, {"PING c\rPING d\r\n", ":d"}, {"\r\n\r\n  \r\nPING e\r\n", ":e"},
 		{"PI\x00NG f\r\n", ":f"}, {"PING \xff\r\n", "INVALID_UTF8"}, {"PING " + long[:600] + "\r\n", " 417 me "},
@@ -227,6 +228,43 @@ func TestLinesOfEveryKind(t *testing.T) {
 		}
 	}
 	c.await(":slowly")
+}
+
+// What is refused has the label of its line, if that can be read.
+func TestRefusedLinesHaveTheirLabel(t *testing.T) {
+	server := start(t, engine(1), settings())
+	c := server.connect()
+	c.say("CAP REQ :labeled-response batch")
+	c.say("NICK me\r\nUSER me 0 * :me\r\nCAP END")
+	c.await(" 422 ")
+	for _, test := range []struct{ send, want string }{
+		{"@label=a PRIVMSG me :\xff", "@label=a :irc.test FAIL "},
+		{"@label=b PRIVMSG me :" + strings.Repeat("x", 600), "@label=b :irc.test 417 "},
+		{"@label=\xff PRIVMSG me :hi", ":irc.test FAIL "},
+		{"@label=c;a=" + strings.Repeat("x", 4094) + " PING", ":irc.test 417 "},
+	} {
+		c.say("%s", test.send)
+		if line := c.await("FAIL", " 417 "); !strings.HasPrefix(line, test.want) {
+			t.Errorf("%.30q: %q, want %q", test.send, line, test.want)
+		}
+	}
+}
+
+// A line without end costs the session, whether it comes in one piece or in many,
+// with its end or without.
+func TestEndlessLinesEndTheSession(t *testing.T) {
+	server := start(t, engine(1), settings())
+	long := strings.Repeat("x", 16<<10+1)
+	for _, send := range []string{long + "\r\n", long, "PRIVMSG me :" + long + "\r\n"} {
+		c := server.register("me")
+		for piece := range slices.Chunk([]byte(send), 1000) {
+			if _, err := c.conn.Write(piece); err != nil {
+				break // the server may have closed
+			}
+		}
+		c.ends()
+		epitest.WaitUntil(t, "the session's end", func() bool { return server.Stats().Sessions == 0 })
+	}
 }
 
 func TestHTTPEndsTheConnection(t *testing.T) {
@@ -384,7 +422,8 @@ func TestWebSockets(t *testing.T) {
 		{nil, "", ws.Text},
 		{[]string{"text.ircv3.net"}, "text.ircv3.net", ws.Text},
 		{[]string{"binary.ircv3.net"}, "binary.ircv3.net", ws.Binary},
-		{[]string{"text.ircv3.net", "binary.ircv3.net"}, "", 0},
+		{[]string{"text.ircv3.net", "binary.ircv3.net"}, "text.ircv3.net", ws.Text},
+		{[]string{"none", "binary.ircv3.net", "text.ircv3.net"}, "binary.ircv3.net", ws.Binary},
 	} {
 		server := start(t, engine(2), settings())
 		h := &socket{lines: make(chan string, 100), ended: make(chan error, 1)}
@@ -394,7 +433,7 @@ func TestWebSockets(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if test.op != 0 && c.Subprotocol() != test.agreed {
+		if c.Subprotocol() != test.agreed {
 			t.Errorf("offered %q, agreed on %q", test.offers, c.Subprotocol())
 		}
 		for _, line := range []string{"NICK web", "USER web 0 * :web\r\n", "JOIN #c"} {
@@ -408,7 +447,7 @@ func TestWebSockets(t *testing.T) {
 		if line := h.await(t, "hello"); strings.ContainsAny(line, "\r\n") {
 			t.Errorf("the message is %q", line)
 		}
-		if test.op != 0 && h.op != test.op {
+		if h.op != test.op {
 			t.Errorf("offered %q, got messages of kind %d", test.offers, h.op)
 		}
 		if err := c.Write(ws.Text, []byte("QUIT")); err != nil {

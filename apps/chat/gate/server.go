@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -112,6 +114,7 @@ func (s *Server) WebSocket(path string, l Listener, page http.Handler) *ws.Serve
 		Path:         path,
 		Origins:      c.Origins,
 		Subprotocols: subprotocols,
+		Answer:       firstOffered,
 		HTTP:         page,
 		MaxMessage:   maxMessage,
 		OpenTimeout:  c.Registration,
@@ -125,6 +128,20 @@ func (s *Server) WebSocket(path string, l Listener, page http.Handler) *ws.Serve
 			return (*messages)(se)
 		},
 	}
+}
+
+// firstOffered chooses the subprotocol as the client prefers: its first that we
+// speak.
+func firstOffered(r *http.Request, a *ws.Answer) error {
+	for _, header := range r.Header.Values("Sec-WebSocket-Protocol") {
+		for offered := range strings.SplitSeq(header, ",") {
+			if offered = strings.TrimSpace(offered); slices.Contains(subprotocols, offered) {
+				a.Subprotocol = offered
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // Drain says goodbye on all loops; the engine's Run closes the connections when its

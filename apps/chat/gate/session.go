@@ -34,7 +34,7 @@ type session struct {
 
 	greeted    bool // a first line has come
 	registered bool
-	discarding bool // the rest of a line that is too long
+	discarded  int  // bytes of a line that is too long; the rest of it is to follow
 	paused     bool // its bucket is empty, or the hall has too much to do
 	told       bool // the hall knows that it has ended, or has ended it
 	shed       bool // its queue was full
@@ -93,8 +93,12 @@ func (l *lines) OnData(c *epi.Conn) error {
 			return nil
 		}
 		line := p[:end]
-		if se.discarding {
-			se.discarding = false
+		if se.discarded+len(line) > maxRefused {
+			se.floods()
+			continue
+		}
+		if se.discarded > 0 {
+			se.discarded = 0
 			c.Discard(end + 1)
 			continue
 		}
@@ -103,22 +107,35 @@ func (l *lines) OnData(c *epi.Conn) error {
 	}
 }
 
+// maxRefused is the longest line that is refused alone, in bytes: who sends longer
+// ones is closed.
+const maxRefused = 16 << 10
+
+// floods ends a session that sends a line without end.
+func (se *session) floods() { se.end("A line is too long", "Excess Flood") }
+
 // keepPart leaves the beginning of a line unread. One that can be no line any more
 // is refused once and thrown away up to its end.
 func (se *session) keepPart(c *epi.Conn, p []byte) {
-	switch {
-	case se.discarding:
-		c.Discard(len(p))
-	case len(p) > maxMessage:
-		se.discarding = true
-		c.Discard(len(p))
-		se.spend(len(p), 1)
-		problem := hall.LineTooLong
-		if p[0] == '@' && bytes.IndexByte(p, ' ') < 0 {
-			problem = hall.TagsTooLong
-		}
-		se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id})
+	if se.discarded == 0 && len(p) <= maxMessage {
+		return
 	}
+	c.Discard(len(p))
+	first := se.discarded == 0
+	se.discarded += len(p)
+	if se.discarded > maxRefused {
+		se.floods()
+		return
+	}
+	if !first {
+		return
+	}
+	se.spend(len(p), 1)
+	problem := hall.LineTooLong
+	if p[0] == '@' && bytes.IndexByte(p, ' ') < 0 {
+		problem = hall.TagsTooLong
+	}
+	se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id})
 }
 
 // read takes a line. A CR within it ends a line, too, as it does for clients that
@@ -148,26 +165,31 @@ func (se *session) readOne(line []byte) {
 			return
 		}
 	}
-	if !utf8.Valid(line) {
-		se.spend(len(line), 1)
-		se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: hall.NotUTF8, Session: se.id})
-		return
-	}
 	m := se.shard.message()
 	err := m.Parse(string(line), ircmsg.FromClient)
 	switch {
+	case !utf8.Valid(line):
+		se.refuse(hall.NotUTF8, line, m)
 	case err == nil:
 		se.spend(len(line), hall.Cost(m))
 		se.shard.tell(hall.Event{Kind: hall.Line, Session: se.id, Message: m})
 	case errors.Is(err, ircmsg.ErrTooLong):
-		se.spend(len(line), 1)
-		se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: hall.LineTooLong, Session: se.id})
+		se.refuse(hall.LineTooLong, line, m)
 	case errors.Is(err, ircmsg.ErrTagsTooLong):
-		se.spend(len(line), 1)
-		se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: hall.TagsTooLong, Session: se.id})
+		se.refuse(hall.TagsTooLong, line, m)
 	default: // nothing in it: ignored, though not for nothing
 		se.spend(len(line), 1)
 	}
+}
+
+// refuse tells the hall of a line that is no message, of which m is what could be
+// read. Its tags may have the label that the answer is to have.
+func (se *session) refuse(problem hall.Problem, line []byte, m *ircmsg.Message) {
+	se.spend(len(line), 1)
+	if problem == hall.TagsTooLong || !utf8.ValidString(string(m.Tags)) {
+		m.Tags = ""
+	}
+	se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id, Message: m})
 }
 
 // isHTTP recognises web browsers, which other pages can make send requests to any
