@@ -33,6 +33,8 @@ var layers = [][]string{
 	{
 		"internal/ringpoll",
 		"apps/world/proto/gen",
+		"apps/world/sim",
+		"apps/world/replica",
 		"apps/chat/hall",
 		"apps/chat/store",
 	},
@@ -104,17 +106,29 @@ func TestLibraryStandsWithoutApps(t *testing.T) {
 	}
 }
 
-// TestHallKnowsNoSocket holds the chat's state machine apart from all that has
-// a time or an order of its own.
-func TestHallKnowsNoSocket(t *testing.T) {
-	out, err := exec.Command("go", "list", "-deps", module+"/apps/chat/hall").Output()
+// TestStateMachinesKnowNoSocket holds them apart from all that has a time or an
+// order of its own. What they import themselves must not have a clock; encoding
+// packages have one by their own imports.
+func TestStateMachinesKnowNoSocket(t *testing.T) {
+	for _, machine := range []string{"apps/chat/hall", "apps/world/sim", "apps/world/proto"} {
+		out, err := exec.Command("go", "list", "-deps", module+"/"+machine).Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		for dependency := range strings.Lines(string(out)) {
+			switch dependency = strings.TrimSpace(dependency); dependency {
+			case "net", module:
+				t.Errorf("%s depends on %s", machine, dependency)
+			}
+		}
+	}
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports " "}}`, module+"/apps/world/sim", module+"/apps/world/proto").Output()
 	if err != nil {
 		t.Fatalf("go list: %v", err)
 	}
-	for dependency := range strings.Lines(string(out)) {
-		switch dependency = strings.TrimSpace(dependency); dependency {
-		case "net", module:
-			t.Errorf("apps/chat/hall depends on %s", dependency)
+	for _, imported := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"time", "sync", "sync/atomic", "os", "math/rand", "math/rand/v2"}, imported) {
+			t.Errorf("a world imports %s", imported)
 		}
 	}
 }

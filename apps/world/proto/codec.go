@@ -618,10 +618,10 @@ func (m *Full) read(r *reader) {
 	}
 }
 
-// Delta: What has changed in a cell since the tick Base ticks before this one, which is that of the last block of the cell that the client got.
+// Delta: What has changed in a cell since the end of the tick Base ticks before this one.
 type Delta struct {
 	Cell  uint16  // at most 4095
-	Base  uint8   // 1 to 4; 1, 2 or 4
+	Base  uint8   // 1 to 4; in ticks
 	Left  []Left  // at most 4096 elements
 	Came  []Came  // at most 4096 elements
 	Moved []Moved // at most 4096 elements

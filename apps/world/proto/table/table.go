@@ -165,9 +165,9 @@ var Messages = []Message{
 		{Name: "Cell", Kind: U16, Max: MaxCell, Doc: "row times Width plus column"},
 		{Name: "Entities", Kind: List, Max: maxBlock, Of: Entity},
 	}}},
-	{68, true, Struct{"Delta", "What has changed in a cell since the tick Base ticks before this one, which is that of the last block of the cell that the client got.", []Field{
+	{68, true, Struct{"Delta", "What has changed in a cell since the end of the tick Base ticks before this one.", []Field{
 		{Name: "Cell", Kind: U16, Max: MaxCell},
-		{Name: "Base", Kind: U8, Min: 1, Max: 4, Doc: "1, 2 or 4"},
+		{Name: "Base", Kind: U8, Min: 1, Max: 4, Doc: "in ticks"},
 		{Name: "Left", Kind: List, Max: maxBlock, Of: Left},
 		{Name: "Came", Kind: List, Max: maxBlock, Of: Came},
 		{Name: "Moved", Kind: List, Max: maxBlock, Of: Moved},

@@ -1,0 +1,61 @@
+package sim
+
+import (
+	"fmt"
+
+	"github.com/epinet/epi/apps/world/proto"
+)
+
+// A CallKind is one of the calls that change a world.
+type CallKind uint8
+
+// The kinds.
+const (
+	CallStep CallKind = iota
+	CallJoin
+	CallLeave
+	CallMove
+	CallSay
+	CallPlace
+)
+
+// A Call is one call that changes a world, with its arguments.
+type Call struct {
+	Kind CallKind
+	ID   ID
+	Text string
+	Move proto.Move
+	X, Y int32
+}
+
+// Record lets to have every call that changes the world, before it is done; nil ends
+// that.
+func (w *World) Record(to func(Call)) { w.record = to }
+
+func (w *World) note(c Call) {
+	if w.record != nil {
+		w.record(c)
+	}
+}
+
+// Replay makes a recorded call again. Errors that the call had are had again, and
+// mean nothing.
+func (w *World) Replay(c Call, workers Workers) error {
+	switch c.Kind {
+	case CallStep:
+		w.Step(workers)
+	case CallJoin:
+		_, _ = w.Join(c.Text)
+	case CallLeave:
+		_ = w.Leave(c.ID)
+	case CallMove:
+		_, _ = w.Move(c.ID, c.Move)
+	case CallSay:
+		_ = w.Say(c.ID, c.Text)
+	case CallPlace:
+		_ = w.Place(c.ID, c.X, c.Y)
+	default:
+		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
+	}
+	return nil
+}

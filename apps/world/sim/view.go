@@ -1,0 +1,189 @@
+package sim
+
+import (
+	"encoding/binary"
+
+	"github.com/epinet/epi/apps/world/proto"
+)
+
+// The rings of a view, by their distance in cells: blocks of the inner ones each
+// tick, of the next every second, of the outer every fourth. What is new comes into the
+// view at outerRing and goes at dropRing.
+const (
+	innerRing = 1
+	nextRing  = 2
+	outerRing = 3
+	dropRing  = 5
+	// talkRing is how far talk is heard.
+	talkRing = 2
+	// maxView is how many cells a view can have.
+	maxView = (2*dropRing - 1) * (2*dropRing - 1)
+)
+
+// A View is what one client has been told: the cells, and for each the tick up to
+// which it knows them. The zero View knows nothing.
+type View struct {
+	cells  []known
+	next   []known // of the frame that is made
+	column int     // of its own cell
+	row    int
+	begun  bool
+}
+
+// A known is a cell of a view.
+type known struct {
+	cell uint16
+	ring uint8
+	tick uint64 // the client knows it as of this tick; 0: not at all
+}
+
+// period is how many ticks lie between two turns of a ring.
+func period(ring uint8) uint64 {
+	switch {
+	case ring <= innerRing:
+		return 1
+	case ring == nextRing:
+		return 2
+	}
+	return MaxBase
+}
+
+// Reset makes the client's view unknown, as it is after a new connection.
+func (v *View) Reset() { v.cells, v.begun = v.cells[:0], false }
+
+// Frame appends the frame of the last tick for a player to p: Tick, Drop, what was
+// said near, and blocks of cells, the nearest first. Blocks that do not fit into
+// budget bytes wait for the next tick; one always fits.
+func (w *World) Frame(p []byte, id ID, v *View, budget int) ([]byte, error) {
+	s, ok := w.slotOf(id)
+	if !ok || w.e.kind[s] != Player {
+		return p, ErrNoPlayer
+	}
+	begin := len(p)
+	p = w.appendTick(p, s)
+	p = w.follow(p, s, v)
+	p = w.Talk(p, id)
+	body := len(p)
+	for ring := range uint8(dropRing) {
+		for i := range v.cells {
+			if v.cells[i].ring == ring {
+				p = w.appendBlock(p, &v.cells[i], begin+budget, body)
+			}
+		}
+	}
+	return p, nil
+}
+
+func (w *World) appendTick(p []byte, s int) []byte {
+	m := w.e.body[s].moves
+	t := proto.Tick{
+		Tick: uint32(w.tick), Sequence: m.finished, Done: m.done, Epoch: m.epoch,
+		X: uint16(w.e.x[s]), Y: uint16(w.e.y[s]), Health: w.e.body[s].health,
+	}
+	p = t.Append(p)
+	if m.corrected {
+		m.corrected = false
+		c := proto.Correction{Epoch: m.epoch, X: uint16(w.e.x[s]), Y: uint16(w.e.y[s]), Reason: m.reason}
+		p = c.Append(p)
+	}
+	return p
+}
+
+// follow lets the view move with the player: cells that are far go, those that are
+// near come.
+func (w *World) follow(p []byte, s int, v *View) []byte {
+	column, row := int(w.e.cell[s])%w.config.Width, int(w.e.cell[s])/w.config.Width
+	if v.begun && column == v.column && row == v.row {
+		return p
+	}
+	v.begun, v.column, v.row = true, column, row
+	kept, dropped := v.next[:0], 0
+	for _, k := range v.cells {
+		if k.ring = w.ring(v, k.cell); k.ring < dropRing {
+			kept = append(kept, k)
+			continue
+		}
+		if k.tick != 0 {
+			dropped++
+		}
+	}
+	if dropped > 0 {
+		p = append(p, byte(proto.TypeDrop))
+		p = binary.AppendUvarint(p, uint64(dropped))
+		for _, k := range v.cells {
+			if k.tick != 0 && w.ring(v, k.cell) >= dropRing {
+				p = binary.LittleEndian.AppendUint16(p, k.cell)
+			}
+		}
+	}
+	v.cells, v.next = kept, v.cells
+	for y := max(row-outerRing, 0); y <= min(row+outerRing, w.config.Height-1); y++ {
+		for x := max(column-outerRing, 0); x <= min(column+outerRing, w.config.Width-1); x++ {
+			v.add(uint16(y*w.config.Width+x), w)
+		}
+	}
+	return p
+}
+
+func (v *View) add(c uint16, w *World) {
+	for i := range v.cells {
+		if v.cells[i].cell == c {
+			return
+		}
+	}
+	v.cells = append(v.cells, known{cell: c, ring: w.ring(v, c)})
+}
+
+// ring is how far a cell is from the view's own.
+func (w *World) ring(v *View, c uint16) uint8 {
+	return uint8(far(int32(int(c)%w.config.Width-v.column), int32(int(c)/w.config.Width-v.row)))
+}
+
+// appendBlock brings a cell up to date, if it is its turn, or was before and there
+// was no room.
+func (w *World) appendBlock(p []byte, k *known, limit, body int) []byte {
+	every := period(k.ring)
+	age := w.tick - k.tick
+	if k.tick != 0 && w.tick%every != 0 && age < every {
+		return p
+	}
+	base := age
+	if k.tick == 0 || age > MaxBase {
+		base = 0
+	}
+	if k.tick == w.tick {
+		return p
+	}
+	block := w.block(k.cell, base)
+	if len(p)+len(block) > limit && len(p) > body {
+		return p
+	}
+	k.tick = w.tick
+	return append(p, block...)
+}
+
+// Talk appends what was said near a player since the tick before the last.
+func (w *World) Talk(p []byte, id ID) []byte {
+	s, ok := w.slotOf(id)
+	if !ok {
+		return p
+	}
+	column, row := int(w.e.cell[s])%w.config.Width, int(w.e.cell[s])/w.config.Width
+	for i := range w.heard {
+		c := int(w.heard[i].cell)
+		if far(int32(c%w.config.Width-column), int32(c/w.config.Width-row)) <= talkRing {
+			p = append(p, w.heard[i].bytes...)
+		}
+	}
+	return p
+}
+
+// Knows reports whether a client has been told of a cell, and as of which tick.
+func (v *View) Knows(cell uint16) (tick uint64, ok bool) {
+	for _, k := range v.cells {
+		if k.cell == cell && k.tick != 0 {
+			return k.tick, true
+		}
+	}
+	return 0, false
+}
