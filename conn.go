@@ -271,10 +271,14 @@ func (c *Conn) Read(p []byte) (int, error) {
 }
 
 // Write queues a copy of p and returns at once. What is queued in one turn of
-// the loop leaves together. It takes all of p or nothing; the errors are
-// ErrClosed and ErrQueueFull. Every byte taken reaches the peer, or OnClose
-// says why not.
+// the loop leaves together; only a long p, written on the loop while nothing is
+// queued, is sent from where it lies as far as the kernel has room. It takes all
+// of p or nothing; the errors are ErrClosed and ErrQueueFull. Every byte taken
+// reaches the peer, or OnClose says why not.
 func (c *Conn) Write(p []byte) (int, error) {
+	if len(p) >= leastDirect && c.loop.isCaller() && c.writeThrough(p) {
+		return len(p), nil
+	}
 	c.mu.Lock()
 	if err := c.reserve(len(p)); err != nil {
 		c.release()

@@ -23,13 +23,15 @@ type Loop struct {
 	cfg          *config
 	id           int
 	drv          driver.Driver
-	lender       driver.Lender // drv, where workers take sockets in hand; else nil
-	hands        hands         // of the loop goroutine
+	lender       driver.Lender       // drv, where workers take sockets in hand; else nil
+	direct       driver.DirectSender // drv, where the loop may send within Conn.Write; else nil
+	hands        hands               // of the loop goroutine
 	pool         buffer.Pool
 	packetQueues packetQueues
 	count        counters
 	lag          lagMeter
-	looks        lookMeter // of the loop goroutine
+	looks        lookMeter    // of the loop goroutine
+	thread       atomic.Int64 // the thread that runs nothing but the loop; 0 while there is none
 	watch        watch
 	refusals     spate
 
@@ -134,6 +136,9 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
 	}
+	if e.cfg.lockThread && e.cfg.workers == 0 {
+		l.direct, _ = drv.(driver.DirectSender)
+	}
 	switch e.cfg.backend {
 	case poll.BackendSelect, poll.BackendPoll, poll.BackendEpoll:
 		l.looks.costs = true
@@ -162,6 +167,10 @@ func (l *Loop) run(start func(func()), failed chan<- error) {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 	}
+	if l.direct != nil {
+		l.thread.Store(l.direct.Thread())
+		defer l.thread.Store(0)
+	}
 	if l.cfg.backend == driver.Uring {
 		// Its ring belongs to this thread. But a goroutine that is ending runs its
 		// deferred functions, in one of which the loop can go on.
@@ -175,6 +184,12 @@ func (l *Loop) run(start func(func()), failed chan<- error) {
 		l.hands.drop()
 		start(func() { l.run(start, failed) })
 	})
+}
+
+// isCaller reports whether the caller is the loop, and with it the holder of its
+// connections. It can tell where the loop has a thread of its own.
+func (l *Loop) isCaller() bool {
+	return l.direct != nil && l.thread.Load() == l.direct.Thread()
 }
 
 // outlive calls run, and then again if run did not return because a callback has

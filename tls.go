@@ -79,7 +79,7 @@ func (t *tlsLayer) unseal(p []byte, single bool) {
 	c := t.owner
 	t.input = p
 	for !t.failed && !t.over {
-		room := c.loop.pool.Get(max(len(t.input), leastPlain))
+		room := c.loop.pool.Get(min(max(len(t.input), leastPlain), buffer.MaxPooled))
 		n, err := t.decrypt(room[:cap(room)], single)
 		if n > 0 {
 			c.received(room[:n])

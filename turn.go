@@ -289,6 +289,60 @@ func (c *Conn) flush(h *hands) {
 	}
 }
 
+// leastDirect is the length from which a write is worth a system call of its own:
+// it is sent while it is in the cache, and not copied.
+const leastDirect = 16 << 10
+
+// writeThrough sends p within Conn.Write, and queues what the kernel does not
+// take. It reports false, and does nothing, unless p may be sent now. The caller
+// is the holder, in a callback.
+//
+//	the holder    ─ reserve ─ send ─ rest into sending ─►
+//	others' bytes ───────────── into queue, which comes behind sending
+func (c *Conn) writeThrough(p []byte) bool {
+	if c.pending || c.sending != nil || c.extra != nil && c.extra.tls != nil || !c.reserveDirect(len(p)) {
+		return false
+	}
+	sent := 0
+	for sent < len(p) {
+		piece := p[sent:min(len(p), sent+maxSend)]
+		n := c.loop.direct.SendNow(&c.sock, piece)
+		sent += n
+		if n < len(piece) {
+			break
+		}
+	}
+	if sent < len(p) {
+		c.sending = c.loop.pool.Queue()
+		c.sending.Write(&c.loop.pool, p[sent:])
+	}
+	if sent > 0 {
+		c.touch()
+		c.loop.count.bytesOut.Add(uint64(sent))
+	}
+	c.mu.Lock()
+	c.queued -= sent
+	if c.queued > c.loop.cfg.highWater {
+		c.set(congested)
+	}
+	if c.queued > 0 {
+		c.todo |= doCheck
+	}
+	c.release()
+	return true
+}
+
+// reserveDirect is reserve for bytes to be sent at once, which must be the first.
+func (c *Conn) reserveDirect(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&(unwritable|starting) != 0 || c.queued > 0 || n > c.loop.cfg.maxQueued {
+		return false
+	}
+	c.queued += n
+	return true
+}
+
 // nextQueue makes what was queued the queue to send and reports whether there
 // is anything.
 func (c *Conn) nextQueue() bool {

@@ -63,8 +63,9 @@ func (p *workerPool) work(h *hands) {
 	}
 }
 
-// workerRead is the size of a worker's reads.
-const workerRead = 64 << 10
+// workerRead is the size of a worker's reads, as that of a loop's: 64 KiB, and
+// what shows that there is no more.
+const workerRead = 64<<10 + 4<<10
 
 func (p *workerPool) push(c *Conn) {
 	p.mu.Lock()

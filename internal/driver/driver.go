@@ -247,6 +247,16 @@ type Lender interface {
 	Give(s *Socket)
 }
 
+// A DirectSender is a Driver that can also send within the call.
+type DirectSender interface {
+	Driver
+	// SendNow gives the kernel what it takes of p, and returns how many bytes that
+	// is. An error is met again by the next Send. No Send may be pending.
+	SendNow(s *Socket, p []byte) int
+	// Thread returns the number of the calling thread, never 0.
+	Thread() int64
+}
+
 // Counters count the work of a driver: system calls and what came of them.
 type Counters struct {
 	Waits    atomic.Uint64 // system calls that waited or looked for events
@@ -293,8 +303,8 @@ func New(cfg Config) (Driver, error) {
 
 // readSize is the size of one read: large enough that bulk data costs few
 // calls, small enough that a raw system call does not hold up the garbage
-// collector.
-const readSize = 64 << 10
+// collector. A message of 64 KiB leaves room: what fills it must be asked again.
+const readSize = 64<<10 + 4<<10
 
 // Shared is what the loops of one engine have in common.
 type Shared struct {

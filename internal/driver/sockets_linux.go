@@ -56,6 +56,14 @@ func (d *descriptors) end(s *Socket, reset bool) {
 	d.forgetSocket(s)
 }
 
+func (d *descriptors) SendNow(s *Socket, p []byte) int {
+	d.counters.Writes.Add(1)
+	n, _ := sock.Write(int(s.Handle), [][]byte{p})
+	return n
+}
+
+func (d *descriptors) Thread() int64 { return int64(unix.Gettid()) }
+
 func (d *descriptors) CloseWrite(s *Socket) error {
 	err := sock.CloseWrite(int(s.Handle))
 	if err == unix.ENOTCONN {
