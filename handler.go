@@ -10,8 +10,8 @@ package epi
 // A method that panics, or ends its goroutine (runtime.Goexit, which the Fatal
 // methods of package testing call), closes its connection with a [PanicError].
 //
-// A handler may also be an [OpenHandler], an [EOFHandler], a [DrainHandler] or a
-// [ShutdownHandler].
+// A handler may also be an [OpenHandler], an [EOFHandler], a [DrainHandler], a
+// [ShutdownHandler] or a [TimeoutHandler].
 type Handler interface {
 	// OnData is called when bytes have arrived. Conn.Unread, Conn.Read and
 	// Conn.Discard give access to them. What is left unread is offered again,
@@ -54,4 +54,12 @@ type DrainHandler interface {
 // the engine begins to drain may finish before, and what it writes is delivered.
 type ShutdownHandler interface {
 	OnShutdown(c *Conn)
+}
+
+// A TimeoutHandler also wants to know that the engine is about to close its open
+// connection, because the peer was silent for IdleTimeout (ErrIdle) or ReadTimeout
+// (ErrReadTimeout): for a last word, as with OnShutdown. The connection is closed with
+// that cause when OnTimeout returns; what it wrote is delivered.
+type TimeoutHandler interface {
+	OnTimeout(c *Conn, cause error)
 }

@@ -268,7 +268,7 @@ func (c *Conn) checkIdle(now int64) (next int64) {
 	}
 	due := deadline(c.active, d)
 	if due <= now {
-		_ = c.end(draining, ErrIdle)
+		c.timedOut(ErrIdle)
 		return maxTime
 	}
 	return due
@@ -285,10 +285,20 @@ func (c *Conn) checkRead(now int64) (next int64) {
 	}
 	due := deadline(c.extras().heard, d)
 	if due <= now {
-		_ = c.end(draining, ErrReadTimeout)
+		c.timedOut(ErrReadTimeout)
 		return maxTime
 	}
 	return due
+}
+
+// timedOut closes an open connection, after the handler's last word.
+func (c *Conn) timedOut(cause error) {
+	h, ok := c.handler.(TimeoutHandler)
+	if !ok {
+		_ = c.end(draining, cause)
+		return
+	}
+	c.call("OnTimeout", func() error { h.OnTimeout(c, cause); return cause })
 }
 
 func (c *Conn) checkStall(now int64) (next int64) {

@@ -525,6 +525,11 @@ func (s *session) OnShutdown(*epi.Conn) {
 	_ = (*Conn)(s).Close(GoingAway, "") // ErrClosed: it was told another reason, or is no WebSocket yet
 }
 
+// OnTimeout tells the peer that it was silent for too long.
+func (s *session) OnTimeout(_ *epi.Conn, _ error) {
+	_ = (*Conn)(s).Close(GoingAway, "idle") // ErrClosed: it was told another reason, or is no WebSocket yet
+}
+
 func (s *session) OnClose(_ *epi.Conn, err error) {
 	c := (*Conn)(s)
 	c.mu.Lock()
