@@ -90,6 +90,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(count(&e.MaxConns), "max-conns", "`number` of connections served at once (default what open files allow)")
 	s.clients.addFlags(flags)
 	flags.Var(timeout(&e.IdleTimeout), "idle-timeout", "`duration` of silence after which a connection is closed (default none)")
+	flags.Var(timeout(&e.ReadTimeout), "read-timeout", "`duration` after which a connection is closed that has sent nothing, whatever it was sent (default none)")
 	flags.Var(timeout(&e.WriteTimeout), "write-timeout", "`duration` without progress after which a slow reader is reset (default none)")
 	flags.Var(limit(&e.Linger), "linger", "`duration` without progress that a closing connection is allowed (default 5s)")
 	flags.Var(limit(&e.DrainTimeout), "drain-timeout", "`duration` after which draining gives up (default 10s)")
