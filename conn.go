@@ -451,7 +451,9 @@ func (c *Conn) Resume() {
 func (c *Conn) Close() error { return c.end(draining, nil) }
 
 // Abort closes the connection at once: what is queued is thrown away and the
-// peer sees a reset. The cause told to OnClose is ErrAborted.
+// peer sees a reset. A Unix socket knows none: its peer sees the end of the stream,
+// as after Close, unless it had sent something that was not read yet; what must be
+// told apart there needs a mark of its own. The cause told to OnClose is ErrAborted.
 func (c *Conn) Abort() error { return c.end(aborting|resetting, ErrAborted) }
 
 // CloseWrite delivers what is queued, then shuts down the writing half: the

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // acceptPause is how long a loop stops accepting after the system refused it
@@ -24,12 +25,13 @@ const acceptPause = 50 * time.Millisecond
 
 // A Listener accepts connections for an Engine.
 type Listener struct {
-	engine  *Engine
-	origin  *origin
-	text    string      // the address as given
-	addr    net.Addr    // the address as bound
-	adopted bool        // the socket's file is not ours
-	shared  atomic.Bool // others may hold the socket, too
+	engine *Engine
+	origin *origin
+	text   string          // the address as given
+	addr   net.Addr        // the address as bound
+	file   sock.SocketFile // of a Unix socket that we have bound
+	shared atomic.Bool     // others may hold the socket, too
+	closed atomic.Bool     // set under mu
 
 	acceptors []*acceptor
 	open      atomic.Int32 // acceptors that still use a handle
@@ -126,6 +128,7 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		ln.closeHandles()
 		return nil, explain(err, where)
 	}
+	ln.file = sock.NoteSocketFile(where.path)
 	from.local = ln.addr
 	ln.origin = from
 	return ln, ln.begin()
@@ -231,31 +234,36 @@ func (ln *Listener) String() string {
 // with Engine.ReusePort, where each loop has a socket; the error is ErrClosed after
 // Close. It may be called from any goroutine.
 func (ln *Listener) File() (*os.File, error) {
-	file, err := ln.file()
+	file, err := ln.duplicate()
 	if err != nil {
 		return nil, fmt.Errorf("epi: file of %s: %w", ln, err)
 	}
 	return file, nil
 }
 
-func (ln *Listener) file() (*os.File, error) {
+func (ln *Listener) duplicate() (*os.File, error) {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
-	switch len(ln.handles) {
-	case 0:
+	switch {
+	case ln.closed.Load():
 		return nil, ErrClosed
-	case 1:
-		ln.shared.Store(true)
-		return ln.engine.loops[0].drv.File(ln.handles[0])
+	case len(ln.handles) > 1:
+		return nil, errors.New("each loop has a socket of its own: set Engine.ReusePort to false")
 	}
-	return nil, errors.New("each loop has a socket of its own: set Engine.ReusePort to false")
+	ln.shared.Store(true)
+	return ln.engine.loops[0].drv.File(ln.handles[0])
 }
 
 // Close stops accepting. Connections stay open; clients that wait to be
-// accepted are reset. It may be called from any goroutine and more than once.
+// accepted are reset. When it returns, another can listen at the address, and a
+// Unix socket's file is removed, unless it is another's by now. But an abstract name
+// (unix(7)), and a socket that others may hold too, of ListenOn or after File, are
+// free when the loops have let go of them, soon afterwards. It may be called from
+// any goroutine and more than once.
 func (ln *Listener) Close() error {
 	ln.once.Do(func() {
 		ln.engine.removeListener(ln)
+		ln.stop()
 		ln.engine.cfg.log.Info("listener closed", "listener", ln.String())
 		for _, a := range ln.acceptors {
 			if a.loop.post(a.remove, maxQueue) != nil {
@@ -295,16 +303,29 @@ func (a *acceptor) release() {
 	}
 }
 
+// stop gives up the address. The loops still have the handles, and meet errors.
+func (ln *Listener) stop() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
+	ln.closed.Store(true)
+	if err := ln.file.Remove(); err != nil {
+		ln.engine.cfg.log.Warn("the socket file stays behind", "listener", ln.String(), "error", err)
+	}
+	if ln.shared.Load() {
+		return // others may go on with it
+	}
+	for _, h := range ln.handles {
+		ln.engine.loops[0].drv.Stop(h)
+	}
+}
+
 func (ln *Listener) closeHandles() {
 	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	for _, h := range ln.handles {
 		ln.engine.loops[0].drv.Discard(h)
 	}
 	ln.handles = nil
-	ln.mu.Unlock()
-	if unix, ok := ln.addr.(*net.UnixAddr); ok && !ln.adopted {
-		ln.engine.removeSocketFile(unix.Name)
-	}
 }
 
 // acceptance is how the driver sees an acceptor.
@@ -313,7 +334,9 @@ type acceptance acceptor
 func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	a := (*acceptor)(s)
 	if err != nil {
-		a.pause(err)
+		if !a.listener.closed.Load() {
+			a.pause(err)
+		}
 		return
 	}
 	if a.loop.drv.Reclaim(h) {

@@ -57,7 +57,7 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
-	ln := &Listener{engine: e, text: scheme + "://", addr: addr, adopted: true}
+	ln := &Listener{engine: e, text: scheme + "://", addr: addr}
 	ln.shared.Store(true)
 	ln.handles = append(ln.handles, h)
 	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS, timeouts: timeouts}

@@ -2,13 +2,10 @@ package epi
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"math"
 	"net"
 	"net/netip"
-	"os"
 	"strings"
 
 	"github.com/epinet/epi/internal/driver"
@@ -138,7 +135,9 @@ func (l *Loop) bindPacket(network string, local driver.Endpoint, o sock.PacketOp
 	if err != nil {
 		return nil, err
 	}
-	return newPacketConn(l, network, h, bound, noPeer), nil
+	c := newPacketConn(l, network, h, bound, noPeer)
+	c.file = sock.NoteSocketFile(bound.Path)
+	return c, nil
 }
 
 // add makes a socket one of the listener's.
@@ -237,6 +236,7 @@ func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHand
 		return nil, err
 	}
 	c := newPacketConn(l, to.network, h, local, remote)
+	c.file = sock.NoteSocketFile(local.Path)
 	c.handler = handler
 	if err := c.post(); err != nil {
 		c.discard()
@@ -274,16 +274,6 @@ func (a address) endpoint(ctx context.Context) (driver.Endpoint, error) {
 	}
 	to := addr.(*net.TCPAddr).AddrPort()
 	return driver.Endpoint{AddrPort: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}, nil
-}
-
-// removeSocketFile removes what binding a Unix socket has made.
-func (e *Engine) removeSocketFile(path string) {
-	if path == "" || strings.HasPrefix(path, "@") {
-		return
-	}
-	if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		e.cfg.log.Warn("the socket file stays behind", "path", path, "error", err)
-	}
 }
 
 // longestUDP is what a UDP datagram can carry: the length in its header, and for

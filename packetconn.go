@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/internal/wheel"
 )
 
@@ -32,7 +33,7 @@ type PacketConn struct {
 
 	network       string
 	local, remote driver.Endpoint // remote is noPeer but for DialPacket
-	adopted       bool            // the socket's file is not ours
+	file          sock.SocketFile // of a Unix socket that we have bound
 
 	ending atomic.Bool // Close was called; set under mu
 

@@ -102,7 +102,6 @@ func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler fu
 	}
 	ln := &PacketListener{text: network + "://"}
 	c := newPacketConn(l, network, h, bound, noPeer)
-	c.adopted = true
 	ln.add(c, handler)
 	return ln, ln.begin()
 }

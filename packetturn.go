@@ -34,8 +34,8 @@ func (c *PacketConn) discard() {
 
 // removeSocketFile removes the socket's file, if it is ours.
 func (c *PacketConn) removeSocketFile() {
-	if !c.adopted {
-		c.loop.engine.removeSocketFile(c.local.Path)
+	if err := c.file.Remove(); err != nil {
+		c.loop.cfg.log.Warn("the socket file stays behind", "path", c.local.Path, "error", err)
 	}
 }
 

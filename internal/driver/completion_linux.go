@@ -740,6 +740,11 @@ func (d *completion) handOver() {
 // handed over would be lost if the loop ended.
 func (d *completion) Unlisten(l *Listening) {
 	l.accepting, l.watched = false, false
+	stash := d.stash
+	d.stash = nil
+	for _, c := range stash {
+		d.putAside(c) // another Unlisten may have come upon the last completion
+	}
 	d.cancelAccept(l)
 	for l.accept != idle && d.call(func() error { return d.ring.Wait(1, -1) }) == nil {
 		for i := range d.ring.Ready() {

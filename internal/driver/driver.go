@@ -138,7 +138,7 @@ type Acceptor interface {
 // on always from one goroutine, with Uring on one thread: only the thread that
 // submits may collect what completes. The methods from Listen to Detach are for
 // the loop alone, those from Receive to PeerCredentials for the holder of the
-// socket, Bind, File, Discard and Wake for any goroutine.
+// socket, Bind, File, Stop, Discard and Wake for any goroutine.
 //
 // The driver reports nothing more of a socket after Close but Closed, and the
 // handle's number is not used again before that. Events that reach the driver
@@ -217,6 +217,9 @@ type Driver interface {
 	// File returns a duplicate of a listening socket. Before it is called, Shared
 	// is made true for all who listen on it.
 	File(h Handle) (*os.File, error)
+	// Stop ends listening at once, for all who do so on h, and frees the address.
+	// Accepting meets errors from then on; the handle stays until Discard.
+	Stop(h Handle)
 	// Discard closes a socket that is not open in any driver: one of Bind or
 	// Adopt, or one that was accepted.
 	Discard(h Handle)

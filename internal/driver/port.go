@@ -128,6 +128,11 @@ func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
 	return conn, err
 }
 
+// Stop closes the socket. Its number stays taken until Discard.
+func (d *portable) Stop(h Handle) {
+	_ = d.cfg.Shared.handles.get(h).(*port).Close() // whatever it answers, it is closed
+}
+
 // File ends the listener's own Accepts: those who accept find out that the socket
 // is shared.
 func (d *portable) File(h Handle) (*os.File, error) {

@@ -94,6 +94,8 @@ func (d *descriptors) Adopt(ln net.Listener) (Handle, error) {
 
 func (d *descriptors) File(h Handle) (*os.File, error) { return sock.File(int(h)) }
 
+func (d *descriptors) Stop(h Handle) { sock.StopListening(int(h)) }
+
 func (d *descriptors) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
 	fd, err := sock.Listen(network, addr, reusePort)
 	if err != nil {

@@ -427,6 +427,21 @@ func duplicate(ln any) (int, error) {
 	return fd, nil
 }
 
+// StopListening ends a listening socket that nobody else has, and frees its address.
+// The descriptor stays, of a socket that can do nothing, so that its number means
+// nothing else to those who still have it. The kernel keeps the listening socket
+// itself, though not its port, while an operation of io_uring or poll(2) waits for it.
+func StopListening(fd int) {
+	// It fails only for a socket that does not listen.
+	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	idle, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+	if err != nil {
+		return // no descriptor is left: it is closed when nobody needs the number
+	}
+	_ = unix.Dup3(idle, fd, unix.O_CLOEXEC)
+	_ = unix.Close(idle)
+}
+
 // File returns a duplicate of fd, which is closed on exec as fd is.
 func File(fd int) (*os.File, error) {
 	own, err := unix.FcntlInt(uintptr(fd), unix.F_DUPFD_CLOEXEC, 0)

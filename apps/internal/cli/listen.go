@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // listenSchemes is what --listen takes, for its help and its errors.
@@ -143,8 +144,7 @@ func passedName(spoken string, addr net.Addr, path string) string {
 
 // addSocketFile remembers the file that listening has made.
 func (s *server) addSocketFile(addr net.Addr) {
-	unix, ok := addr.(*net.UnixAddr)
-	if ok && !strings.HasPrefix(unix.Name, "@") { // those with @ are no files
-		s.socketFiles = append(s.socketFiles, unix.Name)
+	if unix, ok := addr.(*net.UnixAddr); ok {
+		s.socketFiles = append(s.socketFiles, sock.NoteSocketFile(unix.Name))
 	}
 }

@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/ws"
 )
 
@@ -36,7 +37,7 @@ type server struct {
 	datagrams   bool             // the command answers them
 	packets     packetEcho
 	wave        wave
-	socketFiles []string // to be removed when the loops do not come to it
+	socketFiles []sock.SocketFile // to be removed when the loops do not come to it
 	way         way
 	stats       time.Duration
 	json        bool
@@ -354,7 +355,7 @@ func (s *server) abort(result <-chan error) error {
 // removeSocketFiles does what the loops may not have come to.
 func (s *server) removeSocketFiles() {
 	for _, file := range s.socketFiles {
-		_ = os.Remove(file)
+		_ = file.Remove()
 	}
 }
 
