@@ -161,6 +161,7 @@ func (c *chat) prepare(s *server) error {
 	if e.MaxConns == 0 {
 		e.MaxConns = c.config.Limits.Clients
 	}
+	s.clients.prefer(e, c.config.Limits.PerAddress)
 	if e.WriteTimeout == 0 {
 		e.WriteTimeout = chatWriteTimeout
 	}

@@ -20,7 +20,8 @@ const (
 // clientLimits are the flags about single clients.
 type clientLimits struct {
 	flags             *pflag.FlagSet
-	conns, handshakes int // 0: no limit
+	conns, handshakes int  // 0: no limit
+	usual             bool // conns is what is usual, and nobody has asked for it
 }
 
 func (l *clientLimits) addFlags(flags *pflag.FlagSet) {
@@ -34,15 +35,25 @@ func (l *clientLimits) addFlags(flags *pflag.FlagSet) {
 // and have other ways to disturb a server.
 func (l *clientLimits) set(e *epi.Engine, addresses []string) {
 	if slices.ContainsFunc(addresses, isOpen) {
-		l.fillIn("max-conns-per-ip", &l.conns, connsOfClient)
+		l.usual = l.fillIn("max-conns-per-ip", &l.conns, connsOfClient)
 		l.fillIn("max-handshakes-per-ip", &l.handshakes, handshakesOfClient)
 	}
 	e.MaxConnsPerIP, e.MaxHandshakesPerIP = l.conns, l.handshakes
 }
 
-func (l *clientLimits) fillIn(flag string, to *int, value int) {
-	if !l.flags.Changed(flag) {
-		*to = value
+// fillIn reports whether the command line has left it open.
+func (l *clientLimits) fillIn(flag string, to *int, value int) bool {
+	if l.flags.Changed(flag) {
+		return false
+	}
+	*to = value
+	return true
+}
+
+// prefer has a command's own number of connections take the place of what is usual.
+func (l *clientLimits) prefer(e *epi.Engine, conns int) {
+	if l.usual {
+		e.MaxConnsPerIP = conns
 	}
 }
 

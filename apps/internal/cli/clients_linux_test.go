@@ -11,17 +11,24 @@ import (
 func TestHostile03_ServersBoundEachClient(t *testing.T) {
 	for _, test := range []struct {
 		name              string
-		args              []string
+		args              []string // of echo, unless the first says something else
 		conns, handshakes int
 	}{
 		{"loopback", []string{"--listen", "tcp://127.0.0.1:0", "--listen", "ws://localhost:0/x"}, 0, 0},
 		{"another address", []string{"--listen", "tcp://127.0.0.1:0", "--listen", "tls://:0"}, connsOfClient, handshakesOfClient},
 		{"a flag", []string{"--listen", "tcp://0.0.0.0:0", "--max-conns-per-ip", "7"}, 7, handshakesOfClient},
 		{"none", []string{"--listen", "tcp://[::]:0", "--max-conns-per-ip", "0", "--max-handshakes-per-ip", "0"}, 0, 0},
+		{"chat", []string{"chat", "--listen", "irc://0.0.0.0:0", "--set", "limits.per-address=9"}, 9, handshakesOfClient},
+		{"chat with a flag", []string{"chat", "--listen", "irc://0.0.0.0:0", "--max-conns-per-ip", "11"}, 11, handshakesOfClient},
+		{"chat on loopback", []string{"chat", "--listen", "irc://127.0.0.1:0"}, 0, 0},
 		{"loopback by a flag", []string{"--listen", "tcp://127.0.0.1:0", "--max-handshakes-per-ip", "5"}, 0, 5},
 	} {
 		t.Run(test.name, func(t *testing.T) {
-			p := start(t, append([]string{"echo", "--json"}, test.args...)...)
+			args := append(test.args, "--json")
+			if args[0] != "chat" {
+				args = append([]string{"echo"}, args...)
+			}
+			p := start(t, args...)
 			begun := await[startEvent](p, "start")
 			if begun.ConnsPerIP != test.conns || begun.HandshakesPerIP != test.handshakes {
 				t.Errorf("the limits are %d connections and %d handshakes, want %d and %d", begun.ConnsPerIP, begun.HandshakesPerIP, test.conns, test.handshakes)
