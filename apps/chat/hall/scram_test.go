@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"encoding/base64"
 	"strings"
 	"testing"
@@ -24,6 +25,7 @@ func verifierOf(password string) *Verifier {
 type scramClient struct {
 	password, nonce, first, server string
 	salted                         []byte
+	replayed                       string // a nonce that is not the server's
 }
 
 // final returns the client's last message but one, in answer to the server's first.
@@ -38,7 +40,7 @@ func (c *scramClient) final(t *testing.T, server string) string {
 	if c.salted, err = pbkdf2.Key(sha256.New, c.password, salt, 4096, sha256.Size); err != nil {
 		t.Fatal(err)
 	}
-	without := "c=biws,r=" + fields['r']
+	without := "c=biws,r=" + cmp.Or(c.replayed, fields['r'])
 	key := sign(c.salted, "Client Key")
 	stored := sha256.Sum256(key)
 	signature := sign(stored[:], c.whole(without))
@@ -54,19 +56,21 @@ func TestScram(t *testing.T) {
 	for _, test := range []struct {
 		name, password string
 		spoil          func(string) string // of the client's proof
-		want           string              // the numeric at the end
+		replayed       string
+		want           string // the numeric at the end
 	}{
 		{name: "right", password: "sesame", want: "903"},
 		{name: "wrong password", password: "millet", want: "904"},
 		{name: "another nonce", password: "sesame", want: "904", spoil: func(m string) string { return strings.Replace(m, "r=", "r=x", 1) }},
 		{name: "another binding", password: "sesame", want: "904", spoil: func(m string) string { return strings.Replace(m, "c=biws", "c=eSws", 1) }},
+		{name: "proof of another exchange", password: "sesame", want: "904", replayed: "abcdef"},
 		{name: "no proof", password: "sesame", want: "904", spoil: func(m string) string { return m[:strings.Index(m, ",p=")] }},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			w := newWorld(t, Config{Mechanisms: []string{"SCRAM-SHA-256"}})
 			w.accounts["jilles"] = "sesame"
 			id := w.open("a", Origin{Host: "a.host"})
-			c := &scramClient{password: test.password, nonce: "abc", first: "n=jilles,r=abc"}
+			c := &scramClient{password: test.password, nonce: "abc", first: "n=jilles,r=abc", replayed: test.replayed}
 			authenticate := func(message string) string {
 				w.look()
 				w.line(id, "AUTHENTICATE "+message)
