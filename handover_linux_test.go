@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"syscall"
@@ -188,4 +189,36 @@ func TestHunt04_NothingIsGivenToALoopThatHasEnded(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHunt19_ErrorsOfOneClientPauseNothing has every second accept fail with what
+// the network to a client that has connected can say (accept(2)). io_uring accepts
+// without the system call that fails here.
+func TestHunt19_ErrorsOfOneClientPauseNothing(t *testing.T) {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		t.Skip("strace is not installed: apt-get install strace")
+	}
+	var modes []epitest.Mode
+	for _, m := range epitest.Modes() {
+		if m.Driver != epi.DriverUring || m.Workers > 0 {
+			modes = append(modes, m)
+		}
+	}
+	for _, name := range []string{"ENETUNREACH", "ETIMEDOUT", "EPROTO"} {
+		t.Run(name, func(t *testing.T) {
+			s := startServer(t, serverConfig{Modes: modes}, strace, "-f", "-o", os.DevNull, "-e", "trace=accept4", "-e", "inject=accept4:error="+name+":when=1+2", "--")
+			for i := range modes {
+				for range 4 {
+					epitest.RoundTrip(t, s.dial(i), "hello")
+				}
+			}
+			for i, st := range s.stats() {
+				if st.AcceptErrors != 0 {
+					t.Errorf("%v: accepting paused %d times", modes[i], st.AcceptErrors)
+				}
+			}
+			s.End()
+		})
+	}
 }

@@ -699,7 +699,7 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 			d.crowded = append(d.crowded, l)
 		}
 		l.waiting = append(l.waiting, c.Res)
-	case err == unix.ECANCELED || err == unix.ECONNABORTED || err == unix.EINTR || err == unix.EAGAIN:
+	case err == unix.ECANCELED || err == unix.EINTR || err == unix.EAGAIN || sock.ClientLost(err):
 		err = nil
 	}
 	if err != nil && l.accepting {

@@ -169,7 +169,7 @@ func (d *portable) accepted(n note) {
 	case n.link != nil:
 		l.waiting = append(l.waiting, int32(d.cfg.Shared.handles.add(n.link)))
 		d.handOverTo(l)
-	case n.err != nil && l.accepting:
+	case n.err != nil && l.accepting && !sock.ClientLost(n.err):
 		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, n.err)
 		if l.accepting && l.accept == idle {
 			d.watch(l)

@@ -537,13 +537,12 @@ func (d *readiness) accept(l *Listening) {
 			return
 		}
 		fd, peer, err := l.acceptOne()
-		switch err {
-		case unix.EAGAIN:
-			return
-		case unix.ECONNABORTED:
-			continue // its client has gone again
-		case nil:
+		switch {
+		case err == nil:
 			l.Acceptor.Accepted(Handle(fd), peer, nil)
+		case err == unix.EAGAIN:
+			return
+		case sock.ClientLost(err):
 		default:
 			l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", err))
 			return

@@ -37,3 +37,6 @@ func acceptShared(fd int) (int, error) {
 		return conn, nil
 	}
 }
+
+// lostClientHere are more of them, of which this system has none: see lostClient.
+var lostClientHere []syscall.Errno

@@ -10,6 +10,9 @@ import (
 
 const reusePort = unix.SO_REUSEPORT
 
+// lostClientHere are more of them: see lostClient.
+var lostClientHere = []syscall.Errno{syscall.ENONET}
+
 func unsent(fd int) int { return Unacked(fd) }
 
 // Acknowledged is Acked for a connection of package net.

@@ -100,3 +100,6 @@ func (b *Backlog) AcceptAndClose() error { return syscall.EAGAIN }
 
 // Close has nothing to give back.
 func (b *Backlog) Close() error { return nil }
+
+// lostClientHere are more of them, of which this system has none: see lostClient.
+var lostClientHere []syscall.Errno
