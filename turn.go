@@ -276,6 +276,11 @@ func (c *Conn) flush(h *hands) {
 			c.request(doCheck)
 			return
 		}
+		if n := c.sending.Skipped(); n > 0 {
+			budget -= n
+			c.sent(n)
+			continue
+		}
 		bufs := c.sending.Buffers(h.vec, maxSend)
 		n, pending, err := c.loop.drv.Send(&c.sock, bufs)
 		clear(bufs)
@@ -294,13 +299,17 @@ func (c *Conn) flush(h *hands) {
 const leastDirect = 16 << 10
 
 // writeThrough sends p within Conn.Write, and queues what the kernel does not
-// take. It reports false, and does nothing, unless p may be sent now. The caller
-// is the holder, in a callback.
+// take. It reports false, and does nothing, unless p may be sent now. What is sent
+// counts as queued until the flush phase, as it would have been. The caller is the
+// holder, in a callback.
 //
 //	the holder    ─ reserve ─ send ─ rest into sending ─►
 //	others' bytes ───────────── into queue, which comes behind sending
 func (c *Conn) writeThrough(p []byte) bool {
-	if c.pending || c.sending != nil || c.extra != nil && c.extra.tls != nil || !c.reserveDirect(len(p)) {
+	if c.pending || c.sending != nil && c.sending.Len() > c.sending.Skipped() {
+		return false
+	}
+	if c.extra != nil && c.extra.tls != nil || !c.reserveFirst(len(p)) {
 		return false
 	}
 	sent := 0
@@ -312,35 +321,24 @@ func (c *Conn) writeThrough(p []byte) bool {
 			break
 		}
 	}
-	if sent < len(p) {
+	if c.sending == nil {
 		c.sending = c.loop.pool.Queue()
-		c.sending.Write(&c.loop.pool, p[sent:])
 	}
-	if sent > 0 {
-		c.touch()
-		c.loop.count.bytesOut.Add(uint64(sent))
-	}
-	c.mu.Lock()
-	c.queued -= sent
-	if c.queued > c.loop.cfg.highWater {
-		c.set(congested)
-	}
-	if c.queued > 0 {
-		c.todo |= doCheck
-	}
-	c.release()
+	c.sending.Skip(sent)
+	c.sending.Write(&c.loop.pool, p[sent:])
+	c.request(doCheck)
 	return true
 }
 
-// reserveDirect is reserve for bytes to be sent at once, which must be the first.
-func (c *Conn) reserveDirect(n int) bool {
+// reserveFirst is reserve for bytes that nothing waits before. When there is no
+// room it reports false, and refuses nothing.
+func (c *Conn) reserveFirst(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.Load()&(unwritable|starting) != 0 || c.queued > 0 || n > c.loop.cfg.maxQueued {
+	if c.queue != nil || c.state.Load()&starting != 0 || n > c.loop.cfg.maxQueued-c.queued {
 		return false
 	}
-	c.queued += n
-	return true
+	return c.reserve(n) == nil
 }
 
 // nextQueue makes what was queued the queue to send and reports whether there

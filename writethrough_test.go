@@ -112,30 +112,70 @@ func TestHunt25_WritesOfOthersDoNotComeInside(t *testing.T) {
 	})
 }
 
-// TestHunt25_LongWritesAreSentAtOnce looks into the queue right behind a write.
-// Only loops that have threads of their own do it.
+// TestHunt25_LongWritesAreSentAtOnce counts system calls around a write. Only loops
+// that have threads of their own make one within it.
 func TestHunt25_LongWritesAreSentAtOnce(t *testing.T) {
-	const size = 32 << 10 // less than a socket has room for
+	const size = 32 << 10
 	epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
-		queued := make(chan int, 1)
-		s := epitest.Start(t, m.Engine(), func(*epi.Conn) epi.Handler {
+		e := m.Engine()
+		within, queued := make(chan uint64, 1), make(chan int, 1)
+		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
 			return &epitest.Funcs{Data: func(c *epi.Conn) error {
 				c.Discard(len(c.Unread()))
+				before := e.Stats().Loops[c.Loop().Index()].Writes
 				_, err := c.Write(make([]byte, size))
+				within <- e.Stats().Loops[c.Loop().Index()].Writes - before
 				queued <- c.Queued()
 				return err
 			}}
 		})
 		c := s.Dial()
 		epitest.Say(t, c, "x")
-		want := 0
+		want := uint64(1)
 		if m.Workers > 0 {
-			want = size
+			want = 0
 		}
-		if n := epitest.Receive(t, queued); n != want {
-			t.Errorf("%d bytes are queued, want %d", n, want)
+		if n := epitest.Receive(t, within); n != want {
+			t.Errorf("%d system calls within Write, want %d", n, want)
+		}
+		if n := epitest.Receive(t, queued); n != size {
+			t.Errorf("%d bytes count as queued until the end of the turn, want %d", n, size)
 		}
 		epitest.ExpectBytes(t, c, make([]byte, size), size)
+	})
+}
+
+// TestHunt25_LongWritesDrain tells the handler that the queue has fallen, however
+// fast it did.
+func TestHunt25_LongWritesDrain(t *testing.T) {
+	const size, most, times = 40_000, 100_000, 20
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		e := m.Engine()
+		e.HighWater = most
+		left := times
+		fill := func(c *epi.Conn) error {
+			for written := 0; left > 0 && written <= most; left-- {
+				n, err := c.Write(make([]byte, size))
+				if err != nil {
+					return err
+				}
+				written += n
+			}
+			if left == 0 {
+				return c.Close()
+			}
+			return nil
+		}
+		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
+			return &epitest.Funcs{
+				Open:  fill,
+				Drain: func(c *epi.Conn) { _ = fill(c) },
+			}
+		})
+		c := s.Dial()
+		epitest.ExpectBytes(t, c, make([]byte, times*size), size)
+		epitest.ExpectEOF(t, c)
 	})
 }

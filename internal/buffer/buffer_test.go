@@ -238,3 +238,26 @@ func TestPoolUsesLargeBuffersAgain(t *testing.T) {
 		t.Errorf("the pool keeps %d bytes after %d", p.retained, before)
 	}
 }
+
+// Bytes that were sent before they were queued are the first to be discarded.
+func TestQueueSkips(t *testing.T) {
+	var p Pool
+	q := p.Queue()
+	q.Skip(100)
+	q.Skip(20)
+	q.Write(&p, []byte("rest"))
+	if q.Len() != 124 || q.Skipped() != 120 {
+		t.Errorf("%d bytes, of which %d are skipped", q.Len(), q.Skipped())
+	}
+	checkHead(t, q, []byte("rest"), 1000)
+	q.Discard(&p, 110)
+	q.Discard(&p, 12)
+	if q.Len() != 2 || q.Skipped() != 0 {
+		t.Errorf("%d bytes, of which %d are skipped", q.Len(), q.Skipped())
+	}
+	checkHead(t, q, []byte("st"), 1000)
+	p.PutQueue(q)
+	if again := p.Queue(); again.Len() != 0 || again.Skipped() != 0 {
+		t.Error("a queue that is used again is not empty")
+	}
+}

@@ -7,7 +7,8 @@ type Queue struct {
 	segments []segment
 	head     int // the first segment that is not wholly discarded
 	offset   int // bytes of segments[head] that are discarded
-	size     int // bytes in the queue
+	size     int // bytes in the queue, those that are skipped included
+	skipped  int // bytes before the first segment
 }
 
 type segment struct {
@@ -20,6 +21,17 @@ const segmentsKept = 64
 
 // Len returns the number of bytes in the queue.
 func (q *Queue) Len() int { return q.size }
+
+// Skip counts n bytes that were sent before they could be queued: they are in the
+// queue until they are discarded. All others must have been skipped, too.
+func (q *Queue) Skip(n int) {
+	q.size += n
+	q.skipped += n
+}
+
+// Skipped returns how many of the bytes in the queue were sent already. They are
+// its first.
+func (q *Queue) Skipped() int { return q.skipped }
 
 // Write appends a copy of data. Small writes share a buffer, so that they
 // leave in one piece.
@@ -69,6 +81,9 @@ func (q *Queue) Buffers(dst [][]byte, maxBytes int) [][]byte {
 // Discard drops the first n bytes, which were sent. n must not exceed Len.
 func (q *Queue) Discard(p *Pool, n int) {
 	q.size -= n
+	ahead := min(n, q.skipped)
+	q.skipped -= ahead
+	n -= ahead
 	for n > 0 {
 		s := &q.segments[q.head]
 		left := len(s.buf) - q.offset
