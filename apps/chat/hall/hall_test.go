@@ -1,6 +1,9 @@
 package hall
 
-import "testing"
+import (
+	"bytes"
+	"testing"
+)
 
 func TestOneUser(t *testing.T) {
 	w := newWorld(t, Config{})
@@ -16,5 +19,38 @@ func TestOneUser(t *testing.T) {
 	w.healthy()
 	if w.hall.Users()+w.hall.Channels()+w.hall.Sessions() != 0 {
 		t.Error("something is left when everybody has gone")
+	}
+}
+
+// keeper is a gate that keeps what one session gets.
+type keeper struct {
+	quiet
+	got []byte
+}
+
+func (k *keeper) Send(_ SessionID, lines []byte) { k.got = append(k.got, lines...) }
+
+// TestLongAnswersEnd holds answers that grow with the server below what a client's
+// queue takes.
+func TestLongAnswersEnd(t *testing.T) {
+	k := &keeper{}
+	h := crowd(9000)
+	c := h.create("#a")
+	for _, u := range h.everyone {
+		h.add(c, u, 0)
+	}
+	h.gate = k
+	for _, command := range []string{"WHO *", "WHO #a"} {
+		k.got = nil
+		say(h, 1, command)
+		if len(k.got) > maxAnswer+1000 || len(k.got) < maxAnswer {
+			t.Errorf("%s is answered by %d bytes, want %d", command, len(k.got), maxAnswer)
+		}
+		if n := bytes.Count(k.got, []byte(" 416 ")); n != 1 {
+			t.Errorf("%s is answered by %d times 416, want once", command, n)
+		}
+		if !bytes.Contains(k.got, []byte(" 315 ")) {
+			t.Errorf("the answer to %s has no end", command)
+		}
 	}
 }

@@ -27,6 +27,9 @@ func (h *Hall) allNames(s *session) {
 		if c != nil && h.knows(s.user, c) {
 			h.sendNames(s, c)
 		}
+		if h.full(s, "NAMES") {
+			break
+		}
 	}
 	h.reply(s, nEndOfNames, "*", "End of /NAMES list")
 }
@@ -54,6 +57,9 @@ func (h *Hall) sendNames(s *session, c *channel) {
 		if len(names) > 0 && len(names)+1+len(prefix)+len(name) > room {
 			h.reply(s, nNamReply, symbol, c.name, string(names))
 			names = names[:0]
+			if h.full(s, "NAMES") {
+				return
+			}
 		}
 		if len(names) > 0 {
 			names = append(names, ' ')
@@ -98,6 +104,9 @@ func hasWildcard(mask string) bool { return strings.ContainsAny(mask, "*?") }
 
 func (h *Hall) listAll(s *session, masks []string, conditions []condition) {
 	for _, c := range h.slots {
+		if h.full(s, "LIST") {
+			return
+		}
 		if c == nil {
 			continue
 		}

@@ -91,6 +91,7 @@ const (
 	nInvalidCapCmd    = "410"
 	nNoRecipient      = "411"
 	nNoTextToSend     = "412"
+	nTooManyMatches   = "416"
 	nInputTooLong     = "417"
 	nUnknownCommand   = "421"
 	nNoMOTD           = "422"

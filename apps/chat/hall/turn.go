@@ -22,6 +22,8 @@ type turn struct {
 	inBatch bool
 	// deferred: the answer comes later, with the same label.
 	deferred bool
+	// cut: the answer was too long, and 416 was sent.
+	cut bool
 }
 
 // beginTurn begins the answer to a line of s.
@@ -85,6 +87,24 @@ func (h *Hall) batched(lines []byte, label string) []byte {
 		out = withTag(out, line, batch)
 	}
 	return append(out, head+"-"+id+"\r\n"...)
+}
+
+// maxAnswer is the most bytes of one answer that grows with what there is: a client's
+// queue would not hold much more.
+const maxAnswer = 512 << 10
+
+// full says whether an answer has become so long that the rest of it is left out, and
+// says so once.
+func (h *Hall) full(s *session, command string) bool {
+	t := &h.turn
+	if len(t.out) < maxAnswer {
+		return false
+	}
+	if !t.cut {
+		t.cut = true
+		h.reply(s, nTooManyMatches, command, "Output too long, the rest is left out")
+	}
+	return true
 }
 
 // withTag appends lines to dst, with one more tag on the first.

@@ -44,6 +44,9 @@ func (h *Hall) whoMask(q *query, mask string) {
 		return
 	}
 	for _, u := range h.everyone {
+		if h.full(q.session, "WHO") {
+			return
+		}
 		if h.visible(q.session.user, u) && (mask == "" || mask == "0" || whoMatches(mask, u)) {
 			h.whoUser(q, u, nil)
 		}
@@ -66,6 +69,9 @@ func (h *Hall) whoChannel(q *query, name string) {
 		return
 	}
 	for _, m := range c.members {
+		if h.full(q.session, "WHO") {
+			return
+		}
 		if h.sees(q.session.user, m) && h.visible(q.session.user, m.user) {
 			h.whoUser(q, m.user, m)
 		}
