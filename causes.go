@@ -24,6 +24,7 @@ const (
 	CauseLinger                  // ErrLinger
 	CauseQueueFull               // ErrQueueFull
 	CauseUnreadFull              // ErrUnreadFull
+	CauseMemory                  // ErrMemory
 	CauseAbort                   // Abort
 	CauseRefused                 // ErrNoHandler
 	CauseHandshake               // ErrHandshake, ErrHandshakeTimeout, ErrTooManyHandshakes
@@ -50,6 +51,7 @@ var causeNames = [causeCount]string{
 	CauseLinger:     "linger",
 	CauseQueueFull:  "queue_full",
 	CauseUnreadFull: "unread_full",
+	CauseMemory:     "memory",
 	CauseAbort:      "abort",
 	CauseRefused:    "refused",
 	CauseHandshake:  "handshake",
@@ -90,6 +92,7 @@ var causesOf = []struct {
 	{ErrLinger, CauseLinger},
 	{ErrQueueFull, CauseQueueFull},
 	{ErrUnreadFull, CauseUnreadFull},
+	{ErrMemory, CauseMemory},
 	{ErrNoHandler, CauseRefused},
 	{ErrShutdown, CauseShutdown},
 	{syscall.ETIMEDOUT, CauseTimeout},

@@ -151,6 +151,7 @@ type config struct {
 	readBudget               int
 	highWater, lowWater      int
 	maxQueued, maxUnread     int
+	maxMemory                int
 	acceptBudget, taskBudget int
 	maxTasks, maxEvents      int
 	bufferPool               int
@@ -203,6 +204,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"LowWater", e.LowWater, lowWater, &c.lowWater},
 		{"MaxQueued", e.MaxQueued, maxQueued, &c.maxQueued},
 		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.maxUnread},
+		{"MaxMemory", e.MaxMemory, math.MaxInt, &c.maxMemory},
 		{"AcceptBudget", e.AcceptBudget, defaultAcceptBudget, &c.acceptBudget},
 		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
 		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},

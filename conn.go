@@ -34,13 +34,13 @@ type Conn struct {
 	extra     *extra        // what only some connections have; nil on the others
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
-	consumed  bool          // the last OnData consumed something
 
 	todo  todoBits      // guarded by mu; what the next turn is for
 	state atomic.Uint32 // of stateBits; set under mu, read by anybody
 
 	active int64                    // the holder's; when bytes last moved, on the clock of Loop.Watched
 	own    atomic.Pointer[timeouts] // set under mu; nil where they are the engine's
+	held   atomic.Int64             // the bytes that Loop.count counts for it
 
 	origin *origin        // where the connection comes from
 	peer   netip.AddrPort // guarded by mu while starting, then fixed; zero for Unix sockets
@@ -314,7 +314,8 @@ func (c *Conn) Writev(bufs ...[]byte) (int, error) {
 
 // Send is Write without the copy: bufs, not the slice of them, belong to the
 // connection and must never change again. One encoded message may be given to
-// any number of connections. It takes all or nothing.
+// any number of connections. It takes all or nothing. Short slices that have to
+// wait behind others are copied, since an entry for each would cost more.
 func (c *Conn) Send(bufs ...[]byte) error {
 	size := 0
 	for _, b := range bufs {
@@ -326,7 +327,7 @@ func (c *Conn) Send(bufs ...[]byte) error {
 		return err
 	}
 	if size > 0 {
-		c.outbox().Append(bufs...)
+		c.outbox().Append(&c.loop.pool, bufs...)
 	}
 	return nil
 }
@@ -336,7 +337,7 @@ func (c *Conn) reserve(n int) error {
 	if c.state.Load()&unwritable != 0 {
 		return ErrClosed
 	}
-	if n > c.loop.cfg.maxQueued-c.queued {
+	if n > c.loop.cfg.maxQueued-c.queued-c.overhead() {
 		return c.refuseWrite()
 	}
 	c.queued += n
@@ -345,6 +346,14 @@ func (c *Conn) reserve(n int) error {
 	}
 	c.todo |= doCheck
 	return nil
+}
+
+// overhead returns what the queue costs besides its bytes. The caller holds mu.
+func (c *Conn) overhead() int {
+	if c.queue == nil {
+		return 0
+	}
+	return c.queue.Overhead()
 }
 
 // refuseWrite answers a write for which there is no room. When there is, OnDrain

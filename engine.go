@@ -81,7 +81,9 @@ type Engine struct {
 	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
 	LowWater int
 	// MaxQueued bounds the queued bytes of one connection: a write that would
-	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB, at
+	// exceed it fails with ErrQueueFull (Stats.QueueFull). What the queue costs
+	// besides counts, too: 32 bytes for each slice of Send that is not copied.
+	// Default: 16 MiB, at
 	// least twice HighWater.
 	MaxQueued int
 	// CloseOnFull resets a connection whose queue is full, with that cause,
@@ -90,6 +92,11 @@ type Engine struct {
 	// MaxUnread bounds the bytes that a handler leaves unread; more close the
 	// connection with ErrUnreadFull. Default: 1 MiB.
 	MaxUnread int
+	// MaxMemory bounds the bytes that all connections hold together, queued or
+	// unread (Stats.Held): above it those that hold most are reset (ErrMemory),
+	// until the rest is not too much. A connection is looked at when its turn has
+	// ended, so more may be held for a moment. Default: no limit.
+	MaxMemory int
 	// AcceptBudget bounds the connections that one loop accepts from one
 	// listener in one turn. Default: 64.
 	AcceptBudget int
@@ -192,6 +199,7 @@ type Engine struct {
 
 	undrained atomic.Int64 // connections that did not drain in time
 	stopping  atomic.Bool
+	shedding  atomic.Bool // connections are looked for that hold too much
 
 	// All loops write this for each connection. It is apart from what they read
 	// for each message.

@@ -34,6 +34,9 @@ var (
 	// ErrLinger: after Close the peer took nothing of what was queued for
 	// Engine.Linger, or less than Engine.LeastRate.
 	ErrLinger = errors.New("peer did not take the queued bytes in time")
+	// ErrMemory: the connections held more than Engine.MaxMemory together, and this
+	// was one of the largest.
+	ErrMemory = errors.New("connection held too much memory")
 	// ErrAborted: Abort was called.
 	ErrAborted = errors.New("connection was aborted")
 	// ErrTruncated: the peer ended a TLS connection without close_notify, so that

@@ -319,7 +319,7 @@ func (c *Conn) share(bufs [][]byte, size int) (wanted bool) {
 	defer c.mu.Unlock()
 	err := c.reserve(size)
 	if err == nil {
-		c.outbox().Append(bufs...)
+		c.outbox().Append(&c.loop.pool, bufs...)
 	}
 	if errors.Is(err, ErrQueueFull) {
 		_ = c.endLocked(aborting|resetting, ErrQueueFull)

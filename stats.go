@@ -25,6 +25,7 @@ type counters struct {
 	handshakesCut atomic.Uint64
 	refused       atomic.Uint64
 	detached      atomic.Uint64
+	held          atomic.Int64
 	causes        causeCounters
 
 	packetsIn      atomic.Uint64
@@ -62,6 +63,7 @@ type LoopStats struct {
 	HandshakesCut uint64 // TLS handshakes ended for their silence while others waited: MaxHandshakes
 	Refused       uint64 // connections closed for their TLS handshake or their PROXY header; CauseRefused is something else
 	Detached      uint64 // connections given away by Detach
+	Held          int64  // bytes that connections hold now, queued or unread: see MaxMemory
 	Tasks         uint64 // tasks run
 	TasksRefused  uint64 // tasks refused: MaxTasks
 	Timers        uint64 // timers run
@@ -134,6 +136,7 @@ func (l *Loop) stats() LoopStats {
 		HandshakesCut: l.count.handshakesCut.Load(),
 		Refused:       l.count.refused.Load(),
 		Detached:      l.count.detached.Load(),
+		Held:          l.count.held.Load(),
 		Tasks:         l.count.tasks.Load(),
 		TasksRefused:  l.count.tasksRefused.Load(),
 		Timers:        l.count.timers.Load(),
@@ -176,6 +179,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.HandshakesCut += o.HandshakesCut
 	s.Refused += o.Refused
 	s.Detached += o.Detached
+	s.Held += o.Held
 	s.Tasks += o.Tasks
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers

@@ -174,11 +174,14 @@ func (c *Conn) offer() {
 	before := len(c.unread)
 	c.callOnData()
 	c.settle()
-	c.consumed = len(c.unread) < before
+	consumed := len(c.unread) < before
 	if n := len(c.unread); n > c.loop.cfg.maxUnread {
 		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread))
 	}
 	c.keepUnread()
+	if c.inbox != nil {
+		c.inbox.Consumed = consumed
+	}
 	c.adjustReceiving()
 }
 
@@ -208,10 +211,15 @@ func (c *Conn) keepUnread() {
 	default:
 		c.inbox.Append(&c.loop.pool, c.unread)
 	}
-	if len(c.unread) == 0 && c.inbox != nil && !c.inbox.Waits() {
+	if c.inbox == nil {
+		c.unread = nil
+		return
+	}
+	if len(c.unread) == 0 && !c.inbox.Waits() {
 		c.dropInbox()
 	}
 	c.unread = nil
+	c.accountUnread()
 }
 
 func (c *Conn) dropInbox() {
@@ -231,7 +239,7 @@ func (c *Conn) offerAgain(wasPaused bool) {
 	if wasPaused {
 		c.touchReceived() // the time begins anew
 	}
-	if c.inbox != nil && !c.inbox.Waits() && (wasPaused || c.consumed) {
+	if c.inbox != nil && !c.inbox.Waits() && (wasPaused || c.inbox.Consumed) {
 		c.unread = c.inbox.Bytes()
 		c.offer()
 	}
@@ -377,12 +385,14 @@ func (c *Conn) sent(n int) {
 	c.loop.count.bytesOut.Add(uint64(n))
 	c.mu.Lock()
 	c.queued -= n
+	left := c.queued
 	drained := c.state.Load()&congested != 0 && c.queued <= c.loop.cfg.lowWater
 	if drained {
 		c.unset(congested)
 		c.todo |= doCheck // for receiving again
 	}
 	c.mu.Unlock()
+	c.account(left)
 	if drained {
 		c.tellDrained()
 	}
@@ -518,8 +528,9 @@ func (c *Conn) over() bool {
 	if c.pending || empty {
 		c.todo &^= doCheck // this turn has seen to it, or Sent will
 	}
-	unwritten := c.queue != nil
+	unwritten, queued := c.queue != nil, c.queued
 	c.mu.Unlock()
+	c.account(queued)
 	if empty && st&(draining|closeWrite) != 0 && c.farewell() {
 		empty = false
 	}
@@ -641,6 +652,7 @@ func (c *Conn) closed() {
 	c.dropQueues()
 	c.todo = doClose
 	c.mu.Unlock()
+	c.account(0)
 	c.loop.enqueue(c)
 }
 

@@ -57,6 +57,8 @@ func single(name, help string, kind prometheus.ValueType, of func(*epi.LoopStats
 var families = []family{
 	gauge("connections", "Connections now, from acceptance or Dial to the end of OnClose.",
 		func(s *epi.LoopStats) float64 { return float64(s.Conns) }),
+	gauge("held_bytes", "Bytes that connections hold now, queued or unread: see MaxMemory.",
+		func(s *epi.LoopStats) float64 { return float64(s.Held) }),
 	counter("connections_accepted_total", "Connections accepted.",
 		func(s *epi.LoopStats) uint64 { return s.Accepted }),
 	{

@@ -59,7 +59,7 @@ func TestQueueModel(t *testing.T) {
 				model = append(model, data...)
 			case 1:
 				half := len(data) / 2
-				q.Append(data[:half], nil, data[half:])
+				q.Append(&p, data[:half], nil, data[half:])
 				model = append(model, data...)
 			case 2:
 				n := rng.IntN(len(model) + 1)
@@ -107,9 +107,26 @@ func TestQueueAppendDoesNotCopy(t *testing.T) {
 	var p Pool
 	q := p.Queue()
 	owned := []byte("owned")
-	q.Append(owned)
+	q.Append(&p, owned)
 	if got := q.Buffers(make([][]byte, 0, 1), 100)[0]; &got[0] != &owned[0] {
 		t.Error("Append copied the buffer")
+	}
+}
+
+func TestQueueOfShortBuffersCostsLittle(t *testing.T) {
+	const count = 1 << 20
+	var p Pool
+	q := p.Queue()
+	one := []byte("x")
+	for range count {
+		q.Append(&p, one)
+	}
+	room := 0
+	for _, s := range q.segments {
+		room += cap(s.buf)
+	}
+	if held := room + cap(q.segments)*segmentSize; q.Len() != count || held > 3*count {
+		t.Errorf("%d buffers of one byte cost %d bytes", q.Len(), held)
 	}
 }
 

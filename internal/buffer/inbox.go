@@ -8,6 +8,9 @@ type Inbox struct {
 	base []byte // pooled; base[read:] are the unread bytes
 	read int
 	want int // unread bytes that are waited for; 0 when none are
+
+	// Consumed is for the owner: the handler took something when it last could.
+	Consumed bool
 }
 
 // leastRoom is the least room that Room returns: for less, a read that may bring
@@ -17,6 +20,9 @@ const leastRoom = 4 << 10
 // Bytes returns the unread bytes, valid until the next Append, Filled, Keep or
 // Take.
 func (in *Inbox) Bytes() []byte { return in.base[in.read:] }
+
+// Held returns how many bytes the inbox costs.
+func (in *Inbox) Held() int { return cap(in.base) }
 
 // Empty reports whether nothing was put into the inbox.
 func (in *Inbox) Empty() bool { return len(in.base) == 0 }

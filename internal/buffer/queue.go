@@ -1,5 +1,7 @@
 package buffer
 
+import "unsafe"
+
 // A Queue is bytes on their way to one peer, first in, first out: copies in
 // pooled buffers and buffers that were given to it whole. It has no lock; its
 // owner guards it.
@@ -15,6 +17,14 @@ type segment struct {
 	buf    []byte
 	pooled bool // the queue's own copy; room behind it may be used
 }
+
+const (
+	// segmentSize is what each entry of the table costs.
+	segmentSize = int(unsafe.Sizeof(segment{}))
+	// copied is the size up to which a buffer that waits behind others is copied.
+	// Above it entry and buffer together are not much larger than the bytes.
+	copied = 256
+)
 
 // segmentsKept bounds the segment table that an emptied Queue keeps.
 const segmentsKept = 64
@@ -52,15 +62,21 @@ func (q *Queue) Write(p *Pool, data []byte) {
 	q.segments = append(q.segments, segment{append(p.Get(want), data...), true})
 }
 
-// Append appends bufs without copying: they belong to the queue and must not
-// change until they are sent.
-func (q *Queue) Append(bufs ...[]byte) {
+// Overhead returns what the queue costs besides its bytes, about.
+func (q *Queue) Overhead() int { return (len(q.segments) - q.head) * segmentSize }
+
+// Append appends bufs without copying, but for short ones that wait behind others:
+// they belong to the queue and must not change until they are sent.
+func (q *Queue) Append(p *Pool, bufs ...[]byte) {
 	for _, b := range bufs {
-		if len(b) == 0 {
-			continue
+		switch {
+		case len(b) == 0:
+		case len(b) <= copied && q.head < len(q.segments):
+			q.Write(p, b)
+		default:
+			q.size += len(b)
+			q.segments = append(q.segments, segment{buf: b})
 		}
-		q.size += len(b)
-		q.segments = append(q.segments, segment{buf: b})
 	}
 }
 

@@ -1,0 +1,121 @@
+package epi
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"sync"
+
+	"github.com/epinet/epi/internal/driver"
+)
+
+// account notes how many bytes the connection holds: so many are queued, and
+// others are unread.
+func (c *Conn) account(queued int) {
+	held := int64(queued)
+	if c.inbox != nil {
+		held += int64(c.inbox.Held())
+	}
+	if c.state.Load()&(aborting|shut) != 0 {
+		held = 0 // it gives them back
+	}
+	if held == c.held.Load() {
+		return
+	}
+	before := c.held.Swap(held)
+	c.loop.count.held.Add(held - before)
+	if held > before {
+		c.loop.engine.checkMemory()
+	}
+}
+
+// accountUnread is account where the number of unread bytes has changed.
+func (c *Conn) accountUnread() {
+	c.mu.Lock()
+	queued := c.queued
+	c.mu.Unlock()
+	c.account(queued)
+}
+
+// held returns the bytes that all connections hold.
+func (e *Engine) held() (n int64) {
+	for _, l := range e.loops {
+		n += l.count.held.Load()
+	}
+	return n
+}
+
+// checkMemory sheds connections when they hold too much together.
+func (e *Engine) checkMemory() {
+	limit := int64(e.cfg.maxMemory)
+	if limit == math.MaxInt || e.held() <= limit || !e.shedding.CompareAndSwap(false, true) {
+		return
+	}
+	s := &shedding{engine: e, asked: len(e.loops)}
+	for _, l := range e.loops {
+		if l.post(func() { s.add(l.largest()) }, maxQueue) != nil {
+			s.add(nil) // the loop has ended
+		}
+	}
+}
+
+// A shedding is one search for the connections that hold most. All loops are asked
+// for theirs; the last one to answer ends so many that the rest is not too much.
+type shedding struct {
+	engine *Engine
+
+	mu    sync.Mutex
+	asked int      // guarded by mu; loops that have not answered
+	found []holder // guarded by mu
+}
+
+// A holder is a connection and what it held when it was looked at.
+type holder struct {
+	conn *Conn
+	held int64
+}
+
+// mostHolders bounds the connections that a loop names in one search.
+const mostHolders = 256
+
+// largest returns the connections of the loop that hold most, the largest first.
+func (l *Loop) largest() []holder {
+	var all []holder
+	l.drv.Sockets(func(s driver.Stream) {
+		c := connOf(s)
+		if held := c.held.Load(); held > 0 {
+			all = append(all, holder{c, held})
+		}
+	})
+	slices.SortFunc(all, larger)
+	return slices.Clone(all[:min(len(all), mostHolders)])
+}
+
+func larger(a, b holder) int { return cmp.Compare(b.held, a.held) }
+
+// add takes the answer of a loop.
+func (s *shedding) add(found []holder) {
+	s.mu.Lock()
+	s.found = append(s.found, found...)
+	s.asked--
+	last := s.asked == 0
+	s.mu.Unlock()
+	if last {
+		s.shed()
+	}
+}
+
+// shed ends the largest ones. What they held counts no more from now on.
+func (s *shedding) shed() {
+	defer s.engine.shedding.Store(false)
+	slices.SortFunc(s.found, larger)
+	for over := s.engine.held() - int64(s.engine.cfg.maxMemory); over > 0 && len(s.found) > 0; s.found = s.found[1:] {
+		c := s.found[0].conn
+		if c.end(aborting|resetting, ErrMemory) != nil {
+			continue
+		}
+		held := c.held.Swap(0)
+		c.loop.count.held.Add(-held)
+		over -= held
+	}
+}
