@@ -291,8 +291,8 @@ func (c *Conn) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
-// Writev is Write of several slices as one: for a header and what it belongs to,
-// which need not be joined.
+// Writev queues copies of several slices as one: for a header and what it belongs to,
+// which need not be joined. Otherwise it is Write, but that it never sends at once.
 func (c *Conn) Writev(bufs ...[]byte) (int, error) {
 	size := 0
 	for _, b := range bufs {

@@ -366,7 +366,7 @@ func (c *Conn) writeRaw(op Opcode, rsv byte, fin bool, p []byte) (n int, err err
 	b := buffers.get()
 	defer buffers.put(b)
 	appendMasked(b, op, rsv, fin, p)
-	return c.conn.Write(b.Bytes())
+	return c.conn.Writev(b.Bytes()) // which only queues: mu is held
 }
 
 func wrapClosed(err error) error {
