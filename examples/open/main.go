@@ -61,6 +61,7 @@ func main() {
 		WriteTimeout:       30 * time.Second,
 		MaxQueued:          256 << 10,
 		MaxUnread:          16 << 10,
+		MaxMemory:          1 << 30,
 	}
 	if _, err := e.Listen("tls://127.0.0.1:7443", newSession); err != nil {
 		log.Fatal(err)

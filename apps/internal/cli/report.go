@@ -106,10 +106,13 @@ type startEvent struct {
 	InUse    int      `json:"in_use"`    // descriptors in use at the start
 	Admin    string   `json:"admin,omitempty"`
 
-	ConnsPerIP      int `json:"max_conns_per_ip"` // 0: no limit
+	MaxMemory       int `json:"max_memory"`       // 0: no limit
+	ConnsPerIP      int `json:"max_conns_per_ip"` // likewise
 	HandshakesPerIP int `json:"max_handshakes_per_ip"`
 
 	Certificate *certificateEvent `json:"certificate,omitempty"`
+
+	memoryGiven bool // MaxMemory is not the default
 }
 
 func newStart(addresses []string, stats epi.Stats, wait epi.WaitPolicy, maxConns int, r room) startEvent {
@@ -153,6 +156,9 @@ func (e startEvent) text() string {
 		room = fmt.Sprintf("room for %d; %s", e.Room, room)
 	}
 	fmt.Fprintf(&b, "connections  at most %d (%s)\n", e.MaxConns, room)
+	if e.memoryGiven && e.MaxMemory > 0 {
+		fmt.Fprintf(&b, "memory       at most %s queued and unread\n", size(float64(e.MaxMemory)))
+	}
 	if e.ConnsPerIP+e.HandshakesPerIP > 0 {
 		fmt.Fprintf(&b, "each client  at most %s, %s (of one address, of IPv6 one /64)\n",
 			atMost(e.ConnsPerIP, "connection"), atMost(e.HandshakesPerIP, "handshake"))

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -29,6 +30,7 @@ type server struct {
 	engine      epi.Engine
 	listen      []string
 	options     epi.ListenOptions // of all listeners
+	flags       *pflag.FlagSet
 	clients     clientLimits
 	security    security
 	signals     chan os.Signal
@@ -48,6 +50,10 @@ type server struct {
 	adminFlags adminFlags
 	admin      *admin // nil: nobody asked for it
 }
+
+// memoryShare is the part of the memory that connections may hold by default: one
+// in so many. The runtime may keep as much again that it has not collected yet.
+const memoryShare = 2
 
 // A service is what one command does with the connections of its server.
 type service struct {
@@ -90,6 +96,8 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(waitValue(&e.Wait), "wait", "`policy` of idle loops: block, spin, spin:DURATION or DURATION")
 	flags.Var(count(&e.MaxConns), "max-conns", "`number` of connections served at once (default what open files allow)")
 	s.clients.addFlags(flags)
+	flags.Var(memoryValue(&e.MaxMemory), "max-memory", "`bytes` that all connections may hold, queued or unread; 0 for any (default half of what the process may have)")
+	s.flags = flags
 	flags.Var(timeout(&e.IdleTimeout), "idle-timeout", "`duration` of silence after which a connection is closed (default none)")
 	flags.Var(timeout(&e.ReadTimeout), "read-timeout", "`duration` after which a connection is closed that has sent nothing, whatever it was sent (default none)")
 	flags.Var(timeout(&e.WriteTimeout), "write-timeout", "`duration` without progress after which a slow reader is reset (default none)")
@@ -167,6 +175,7 @@ func (s *server) open() (startEvent, error) {
 		return startEvent{}, failure{err}
 	}
 	begun := newStart(addresses, stats, s.engine.Wait, s.engine.MaxConns, r)
+	begun.MaxMemory, begun.memoryGiven = s.engine.MaxMemory, s.flags.Changed("max-memory")
 	begun.ConnsPerIP, begun.HandshakesPerIP = s.engine.MaxConnsPerIP, s.engine.MaxHandshakesPerIP
 	if s.admin != nil {
 		begun.Admin = s.admin.url()
@@ -197,6 +206,9 @@ func (s *server) openListeners() (addresses []string, err error) {
 		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
 	}
 	s.clients.set(&s.engine, listen)
+	if room := memoryRoom(); !s.flags.Changed("max-memory") && room < math.MaxInt {
+		s.engine.MaxMemory = room / memoryShare
+	}
 	if s.prepare != nil {
 		if err := s.prepare(s); err != nil { // before the engine begins with the first listener
 			return nil, err

@@ -105,6 +105,8 @@ func TestWrongCallsExitWith2(t *testing.T) {
 		{[]string{"echo", "--admin", "localhost:x"}, []string{"--admin", `"localhost:x"`, "from 0 to 65535"}},
 		{[]string{"echo", "--max-message", "0"}, []string{"--max-message", `"0"`, "16MiB"}},
 		{[]string{"echo", "--max-message", "2GiB"}, []string{"--max-message", `"2GiB"`, "below 2GiB"}},
+		{[]string{"echo", "--max-memory", "much"}, []string{"--max-memory", `"much"`, "4GiB"}},
+		{[]string{"echo", "--max-memory", "-1"}, []string{"--max-memory", `"-1"`, "4GiB"}},
 		{[]string{"echo", "--admin-host", "node1.example"}, []string{"--admin-host", "add --admin"}},
 		{[]string{"echo", "--log-level", "loud"}, []string{"--log-level", `"loud"`, "debug, info"}},
 		{[]string{"echo", "--proxy-from", "10.0.0.0/40"}, []string{"--proxy-from", `"10.0.0.0/40"`, "10.0.0.0/8"}},

@@ -71,19 +71,39 @@ var sizeUnits = []struct {
 // sizeValue is a number of bytes above 0, of which text is the default.
 func sizeValue(to *int, text string) *value[int] {
 	return &value[int]{to: to, text: text, parse: func(text string) (int, error) {
-		for _, unit := range sizeUnits {
-			digits, ok := strings.CutSuffix(text, unit.name)
-			if !ok {
-				continue
-			}
-			n, err := strconv.Atoi(digits)
-			if err != nil || n < 1 || n > maxCount/unit.bytes {
-				break
-			}
-			return n * unit.bytes, nil
+		n, err := parseSize(text, maxCount)
+		if err != nil || n < 1 {
+			return 0, errors.New("write a number of bytes above 0 and below 2GiB, such as 4096, 64KiB or 16MiB")
 		}
-		return 0, errors.New("write a number of bytes above 0 and below 2GiB, such as 4096, 64KiB or 16MiB")
+		return n, nil
 	}}
+}
+
+// memoryValue is a number of bytes, of which 0 means any.
+func memoryValue(to *int) *value[int] {
+	return &value[int]{to: to, parse: func(text string) (int, error) {
+		n, err := parseSize(text, math.MaxInt)
+		if err != nil || n < 0 {
+			return 0, errors.New("write a number of bytes such as 512MiB or 4GiB; 0 for any")
+		}
+		return n, nil
+	}}
+}
+
+// parseSize reads a number of bytes, with one of the sizeUnits.
+func parseSize(text string, most int) (int, error) {
+	for _, unit := range sizeUnits {
+		digits, ok := strings.CutSuffix(text, unit.name)
+		if !ok {
+			continue
+		}
+		n, err := strconv.Atoi(digits)
+		if err != nil || n > most/unit.bytes {
+			break
+		}
+		return n * unit.bytes, nil
+	}
+	return 0, strconv.ErrSyntax
 }
 
 // timeout is a duration of which 0 means none.
