@@ -25,7 +25,7 @@ const (
 	// hold its memory for ever.
 	retainBytes = 4 << 20
 	// retainObjects bounds how many queues and inboxes a Pool keeps.
-	retainObjects = 4096
+	retainObjects = 16384
 )
 
 // A Pool recycles buffers whose capacities are powers of two between 512 bytes

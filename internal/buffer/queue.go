@@ -27,7 +27,7 @@ const (
 )
 
 // segmentsKept bounds the segment table that an emptied Queue keeps.
-const segmentsKept = 64
+const segmentsKept = 16
 
 // Len returns the number of bytes in the queue.
 func (q *Queue) Len() int { return q.size }
