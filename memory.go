@@ -10,11 +10,14 @@ import (
 )
 
 // account notes how many bytes the connection holds: so many are queued, and
-// others are unread.
+// others are unread, or held by the handler.
 func (c *Conn) account(queued int) {
 	held := int64(queued)
 	if c.inbox != nil {
 		held += int64(c.inbox.Held())
+	}
+	if c.extra != nil {
+		held += int64(c.extra.held)
 	}
 	if c.state.Load()&(aborting|shut) != 0 {
 		held = 0 // it gives them back
@@ -27,6 +30,17 @@ func (c *Conn) account(queued int) {
 	if held > before {
 		c.loop.engine.checkMemory()
 	}
+}
+
+// Hold says how many bytes the handler holds for the connection, such as those of a
+// message that is not whole yet: until it says otherwise they count for
+// Engine.MaxMemory, as unread ones do. Callbacks only.
+func (c *Conn) Hold(n int) {
+	if n == 0 && c.extra == nil || n == c.extras().held {
+		return
+	}
+	c.extra.held = n
+	c.accountUnread()
 }
 
 // accountUnread is account where the number of unread bytes has changed.

@@ -19,6 +19,7 @@ type extra struct {
 	unacked int            // the holder's; what the peer had not acknowledged when it was last asked
 	asked   int64          // the holder's; when that was
 	closing closing        // the holder's
+	held    int            // the holder's; by its handler, as Hold says
 	detach  func(net.Conn) // of Detach
 	conn    net.Conn       // which gets it
 }

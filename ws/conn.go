@@ -402,7 +402,9 @@ func (s *session) OnData(ec *epi.Conn) error {
 			return c.fail(err)
 		}
 	}
-	if err := c.receive(); err != nil {
+	err := c.receive()
+	ec.Hold(c.part.held())
+	if err != nil {
 		return c.fail(err)
 	}
 	return nil

@@ -24,6 +24,8 @@ const (
 	// compressor's work but blocks without content, which cost 95 ns a byte.
 	maxStepInput  = 96 << 10
 	maxStepOutput = 32 << 10
+	// inflationSize is what a decompressor holds: a window and tables.
+	inflationSize = 44 << 10
 	// What a byte costs at worst, in nanoseconds as measured here.
 	inputCost  = 96
 	outputCost = 8

@@ -48,6 +48,18 @@ type message struct {
 // whole reports whether the last byte of the last frame has arrived.
 func (m *message) whole() bool { return m.fin && m.left == 0 }
 
+// held returns how many bytes a message holds that is under way, if one is.
+func (m *message) held() int {
+	if m == nil {
+		return 0
+	}
+	n := cap(m.buf)
+	if m.z != nil {
+		n += cap(m.z.out) + inflationSize
+	}
+	return n
+}
+
 var messages = sync.Pool{New: func() any { return new(message) }}
 
 func (c *Conn) dropPart() {
