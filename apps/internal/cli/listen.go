@@ -95,6 +95,9 @@ func (s *server) listenPackets(address string) ([]string, error) {
 		return nil, listenError(err)
 	}
 	warnOfForgery(s.engine.Logger, ln)
+	if s.options.ProxyFrom != nil {
+		s.engine.Logger.Warn("datagrams have no PROXY header: here --proxy-from has no effect, and a proxy's clients are not told apart", "listen", ln.String())
+	}
 	s.addSocketFile(ln.Addr())
 	return []string{ln.String()}, nil
 }

@@ -330,3 +330,14 @@ func TestEchoOfDatagrams(t *testing.T) {
 	}
 	p.end(exitDone)
 }
+
+// TestHunt20_ProxyFromAndDatagrams says that one of the two addresses takes no part
+// in what was asked for.
+func TestHunt20_ProxyFromAndDatagrams(t *testing.T) {
+	p := start(t, "echo", "--json", "--proxy-from", "10.0.0.0/8", "--listen", "tcp://127.0.0.1:0", "--listen", "udp://127.0.0.1:0")
+	p.line("")
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(0); strings.Count(stderr, "--proxy-from has no effect") != 1 || !strings.Contains(stderr, "udp://") {
+		t.Errorf("the log is %q", stderr)
+	}
+}
