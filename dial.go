@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // connectAgain is the pause before another attempt when a Unix socket's
@@ -21,6 +22,7 @@ const connectAgain = 5 * time.Millisecond
 type dialing struct {
 	conn     *Conn
 	from     netip.Addr // where to dial from; the zero Addr leaves it to the system
+	settings sock.StreamOptions
 	to       address
 	resolver *net.Resolver
 	timeout  time.Duration // 0: none
@@ -76,6 +78,9 @@ type DialOptions struct {
 	Timeout time.Duration
 	// Resolver looks up names. Default: net.DefaultResolver.
 	Resolver *net.Resolver
+	// Socket are settings of the socket, or of each where several addresses are
+	// tried. Default: the system's.
+	Socket SocketOptions
 }
 
 // DialWith is Dial with options.
@@ -104,6 +109,10 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if o.Timeout < 0 {
 		return nil, fmt.Errorf("DialOptions.Timeout is %v: it is to be positive, or 0 for none", o.Timeout)
 	}
+	settings, err := o.Socket.settings()
+	if err != nil {
+		return nil, err
+	}
 	addrs, known, err := to.dialAddrs()
 	if err != nil {
 		return nil, err
@@ -128,7 +137,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if from.unix {
 		from.remote = addrs[0]
 	}
-	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: o.Local, to: to, ctx: ctx}
+	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: o.Local, settings: settings, to: to, ctx: ctx}
 	d.resolver, d.timeout = cmp.Or(o.Resolver, net.DefaultResolver), o.Timeout
 	d.conn.handler = handler
 	l.live.Add(1)
@@ -228,7 +237,7 @@ func (c *Conn) givenUpOn() bool { return c.state.Load()&(aborting|finished|shut)
 // connectTo is for the only address.
 func (d *dialing) connectTo(addr net.Addr) {
 	d.setPeer(addr)
-	if err := d.conn.loop.drv.Connect(&d.conn.sock, d.from, addr); err != nil {
+	if err := d.conn.loop.drv.Connect(&d.conn.sock, d.from, addr, d.settings); err != nil {
 		d.refused(err)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/netip"
 	"os"
@@ -71,6 +72,29 @@ type ListenOptions struct {
 	// IdleTimeout, ReadTimeout and WriteTimeout are those of the listener's
 	// connections. Default: the engine's. math.MaxInt64 is no limit.
 	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
+	// Socket are settings of the listening socket that its connections inherit.
+	// Default: the system's.
+	Socket SocketOptions
+	// Mode is that of a Unix socket's file, whatever the umask is: who may write
+	// may connect (unix(7)). ListenOn leaves the file as it is. Default: 0777, less
+	// what the umask forbids.
+	Mode fs.FileMode
+}
+
+// settings are the options as the drivers take them.
+func (o *ListenOptions) settings(network string, reusePort bool) (sock.StreamOptions, error) {
+	s, err := o.Socket.settings()
+	if err != nil {
+		return s, err
+	}
+	if o.Mode&^fs.ModePerm != 0 {
+		return s, fmt.Errorf("ListenOptions.Mode is %v: it is to have permissions alone", o.Mode)
+	}
+	if network == "unix" {
+		s.Mode = o.Mode
+	}
+	s.ReusePort = reusePort && network != "unix"
+	return s, nil
 }
 
 // Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
@@ -123,8 +147,12 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	if err != nil {
 		return nil, err
 	}
+	settings, err := o.settings(where.network, e.cfg.reusePort)
+	if err != nil {
+		return nil, err
+	}
 	ln := &Listener{engine: e, text: text}
-	if err := ln.bind(where.network, addr); err != nil {
+	if err := ln.bind(where.network, addr, settings); err != nil {
 		ln.closeHandles()
 		return nil, explain(err, where)
 	}
@@ -154,14 +182,13 @@ func (ln *Listener) begin() error {
 }
 
 // bind makes one listening socket for all loops, or one for each.
-func (ln *Listener) bind(network string, addr net.Addr) error {
+func (ln *Listener) bind(network string, addr net.Addr, o sock.StreamOptions) error {
 	count := 1
-	reuse := ln.engine.cfg.reusePort && network != "unix"
-	if reuse {
+	if o.ReusePort {
 		count = len(ln.engine.loops)
 	}
 	for range count {
-		h, bound, err := ln.engine.loops[0].drv.Bind(network, addr, reuse)
+		h, bound, err := ln.engine.loops[0].drv.Bind(network, addr, o)
 		if err != nil {
 			return err
 		}

@@ -53,7 +53,12 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
-	h, err := e.loops[0].drv.Adopt(from)
+	settings, err := o.settings(network, false)
+	if err != nil {
+		return nil, err
+	}
+	settings.Mode, settings.Control = 0, nil // it is bound already
+	h, err := e.loops[0].drv.Adopt(from, settings)
 	if err != nil {
 		return nil, err
 	}

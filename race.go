@@ -74,7 +74,7 @@ func (r *race) begin() {
 		a.sock.Stream = a
 		a.sock.Handle = driver.NoHandle
 		r.addrs = r.addrs[1:]
-		if err := c.loop.drv.Connect(&a.sock, r.dialing.from, a.addr); err != nil {
+		if err := c.loop.drv.Connect(&a.sock, r.dialing.from, a.addr, r.dialing.settings); err != nil {
 			r.dialing.note(a.addr, err)
 			continue
 		}

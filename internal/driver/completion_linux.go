@@ -518,8 +518,8 @@ func (d *completion) Open(s *Socket) error {
 	return nil
 }
 
-func (d *completion) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
-	if err := d.connect(s, local, addr); err != nil {
+func (d *completion) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
+	if err := d.connect(s, local, addr, o); err != nil {
 		return err
 	}
 	s.token = d.open.Insert(s)

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/epinet/epi/internal/sock"
 )
 
 // A session plays the engine to a completion driver on a fakeKernel: it makes
@@ -59,7 +61,7 @@ func (s *session) open(fd int) {
 func (s *session) connect() {
 	st := &testStream{session: s}
 	st.sock.Stream = st
-	if err := s.d.Connect(&st.sock, netip.Addr{}, s.k.target()); err != nil {
+	if err := s.d.Connect(&st.sock, netip.Addr{}, s.k.target(), sock.StreamOptions{}); err != nil {
 		s.t.Fatal(err)
 	}
 	st.conn = s.k.adopt(int(st.sock.Handle))

@@ -173,7 +173,7 @@ type Driver interface {
 	// Connect begins to connect to addr, from the address local unless that is
 	// the zero Addr, and sets s.Handle; Connected follows. On error there is
 	// nothing to close. ErrBusy asks to try again later.
-	Connect(s *Socket, local netip.Addr, addr net.Addr) error
+	Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error
 	// Surrender gives up a socket that has just been connected, without closing
 	// it, and returns its handle, for Open or Discard. It is for Connected alone.
 	Surrender(s *Socket) Handle
@@ -210,10 +210,10 @@ type Driver interface {
 	PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error)
 
 	// Bind makes a socket that listens on addr, and returns the address that it
-	// got. With reusePort several sockets may listen on one port.
-	Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error)
+	// got.
+	Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error)
 	// Adopt takes over the socket of ln and closes ln. On error the caller keeps it.
-	Adopt(ln net.Listener) (Handle, error)
+	Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error)
 	// File returns a duplicate of a listening socket. Before it is called, Shared
 	// is made true for all who listen on it.
 	File(h Handle) (*os.File, error)

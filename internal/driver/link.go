@@ -46,9 +46,9 @@ type link struct {
 }
 
 // dial connects. It leaves the error of a Unix peer without room as ErrBusy.
-func (l *link) dial(ctx context.Context, local netip.Addr, addr net.Addr) error {
+func (l *link) dial(ctx context.Context, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
 	defer l.cancel()
-	dialer := net.Dialer{KeepAliveConfig: keepAlive, Control: sock.BindLate}
+	dialer := net.Dialer{KeepAlive: -1, KeepAliveConfig: o.KeepAlive(), Control: o.PrepareDialing}
 	dialer.SetMultipathTCP(false)
 	if local.IsValid() {
 		dialer.LocalAddr = net.TCPAddrFromAddrPort(netip.AddrPortFrom(local, 0))
@@ -68,10 +68,6 @@ func (l *link) dial(ctx context.Context, local netip.Addr, addr net.Addr) error 
 	l.conn = conn
 	return nil
 }
-
-// keepAlive is SO_KEEPALIVE at the system's intervals, so that the connection of
-// a peer that has vanished ends some day.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: -1, Interval: -1, Count: -1}
 
 // plain is the error of the system call: the engine names the addresses by
 // itself.

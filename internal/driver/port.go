@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"github.com/epinet/epi/internal/sock"
@@ -15,24 +16,28 @@ import (
 
 // A port is a listening socket of package net, which all loops share.
 type port struct {
-	listener net.Listener
-	backlog  *sock.Backlog
+	listener  net.Listener
+	backlog   *sock.Backlog
+	keepAlive net.KeepAliveConfig // of connections
 }
 
 // Close ends all Accepts.
 func (p *port) Close() error { return errors.Join(p.listener.Close(), p.backlog.Close()) }
 
-func (d *portable) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
-	config := net.ListenConfig{KeepAliveConfig: keepAlive}
+func (d *portable) Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error) {
+	config := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: o.KeepAlive(), Control: o.PrepareListening}
 	config.SetMultipathTCP(false)
-	if reusePort {
-		config.Control = sock.ReusePort
-	}
 	ln, err := config.Listen(context.Background(), network, addr.String())
 	if err != nil {
 		return NoHandle, nil, plain(err)
 	}
-	h, err := d.hold(ln)
+	if local, ok := ln.Addr().(*net.UnixAddr); ok {
+		err = o.Chmod(local.Name)
+	}
+	if err != nil {
+		return NoHandle, nil, errors.Join(err, ln.Close()) // which removes the file
+	}
+	h, err := d.hold(ln, o.KeepAlive())
 	if err != nil {
 		return NoHandle, nil, errors.Join(err, ln.Close())
 	}
@@ -40,7 +45,7 @@ func (d *portable) Bind(network string, addr net.Addr, reusePort bool) (Handle, 
 }
 
 // Adopt takes a duplicate: nobody else accepts any more on what was handed over.
-func (d *portable) Adopt(ln net.Listener) (Handle, error) {
+func (d *portable) Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
 	of, ok := ln.(interface{ File() (*os.File, error) })
 	if !ok {
 		return NoHandle, fmt.Errorf("a %T has no socket of its own: hand over a *net.TCPListener or *net.UnixListener", ln)
@@ -54,7 +59,7 @@ func (d *portable) Adopt(ln net.Listener) (Handle, error) {
 	if err != nil {
 		return NoHandle, plain(err)
 	}
-	h, err := d.hold(own)
+	h, err := d.adopt(own, o)
 	if err != nil {
 		return NoHandle, errors.Join(err, own.Close())
 	}
@@ -65,8 +70,23 @@ func (d *portable) Adopt(ln net.Listener) (Handle, error) {
 	return h, nil
 }
 
+func (d *portable) adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
+	raw, err := ln.(syscall.Conn).SyscallConn()
+	if err != nil {
+		return NoHandle, plain(err)
+	}
+	network := ln.Addr().Network()
+	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.IP.To4() == nil {
+		network = "tcp6"
+	}
+	if err := o.Prepare(network, ln.Addr().String(), raw); err != nil {
+		return NoHandle, err
+	}
+	return d.hold(ln, o.KeepAlive())
+}
+
 // hold gives a listening socket its number.
-func (d *portable) hold(ln net.Listener) (Handle, error) {
+func (d *portable) hold(ln net.Listener, keepAlive net.KeepAliveConfig) (Handle, error) {
 	backlog, err := sock.NewBacklog(ln)
 	if err != nil {
 		return NoHandle, plain(err)
@@ -74,7 +94,7 @@ func (d *portable) hold(ln net.Listener) (Handle, error) {
 	if ul, ok := ln.(*net.UnixListener); ok {
 		ul.SetUnlinkOnClose(false) // the engine removes the file, unless it is another's
 	}
-	return d.cfg.Shared.handles.add(&port{ln, backlog}), nil
+	return d.cfg.Shared.handles.add(&port{ln, backlog, keepAlive}), nil
 }
 
 func (d *portable) port(l *Listening) *port { return d.cfg.Shared.handles.get(l.Handle).(*port) }
@@ -123,7 +143,7 @@ func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
 	}
 	conn, err := p.backlog.Accept()
 	if tcp, ok := conn.(*net.TCPConn); ok {
-		_ = tcp.SetKeepAliveConfig(keepAlive) // it fails only for one that is broken
+		_ = tcp.SetKeepAliveConfig(p.keepAlive) // it fails only for one that is broken
 	}
 	return conn, err
 }

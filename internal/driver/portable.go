@@ -205,7 +205,7 @@ func (d *portable) Open(s *Socket) error {
 	return nil
 }
 
-func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
+func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{cancel: cancel}
 	s.flags, s.connecting = 0, true
@@ -214,7 +214,7 @@ func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
 	l.working.Add(1)
 	d.waiters.Go(func() {
 		defer l.working.Done()
-		err := l.dial(ctx, local, addr)
+		err := l.dial(ctx, local, addr, o)
 		d.mail.post(note{kind: noteConnected, socket: s, link: l, err: err})
 	})
 	return nil

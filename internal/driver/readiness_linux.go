@@ -371,8 +371,8 @@ func (d *readiness) adopt(s *Socket, interest poll.Mask) error {
 	return nil
 }
 
-func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr) error {
-	if err := d.connect(s, local, addr); err != nil {
+func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
+	if err := d.connect(s, local, addr, o); err != nil {
 		return err
 	}
 	s.armed, s.want = 0, poll.Writable

@@ -28,8 +28,8 @@ func (d *descriptors) detach(s *Socket, rest []byte) {
 
 // connect makes a socket that is being connected. It becomes writable when that
 // has ended.
-func (d *descriptors) connect(s *Socket, local netip.Addr, addr net.Addr) error {
-	fd, err := sock.Connect(local, addr)
+func (d *descriptors) connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
+	fd, err := sock.Connect(local, addr, o)
 	if errors.Is(err, unix.EAGAIN) {
 		return ErrBusy
 	}
@@ -84,8 +84,8 @@ func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err 
 
 func (d *descriptors) Discard(h Handle) { sock.Close(int(h), false) }
 
-func (d *descriptors) Adopt(ln net.Listener) (Handle, error) {
-	fd, err := sock.Adopt(ln)
+func (d *descriptors) Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
+	fd, err := sock.Adopt(ln, o)
 	if err != nil {
 		return NoHandle, err
 	}
@@ -96,8 +96,8 @@ func (d *descriptors) File(h Handle) (*os.File, error) { return sock.File(int(h)
 
 func (d *descriptors) Stop(h Handle) { sock.StopListening(int(h)) }
 
-func (d *descriptors) Bind(network string, addr net.Addr, reusePort bool) (Handle, net.Addr, error) {
-	fd, err := sock.Listen(network, addr, reusePort)
+func (d *descriptors) Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error) {
+	fd, err := sock.Listen(network, addr, o)
 	if err != nil {
 		return NoHandle, nil, err
 	}

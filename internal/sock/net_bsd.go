@@ -3,6 +3,7 @@
 package sock
 
 import (
+	"net"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -40,3 +41,6 @@ func acceptShared(fd int) (int, error) {
 
 // lostClientHere are more of them, of which this system has none: see lostClient.
 var lostClientHere []syscall.Errno
+
+// netConn makes a connection of package net of fd, which is closed if that fails.
+func netConn(fd int) (net.Conn, error) { return fileConn(fd) }

@@ -85,8 +85,9 @@ func (b *Backlog) Accept() (net.Conn, error) {
 	return netConn(fd)
 }
 
-// netConn makes a connection of package net of fd, which is closed if that fails.
-func netConn(fd int) (net.Conn, error) {
+// fileConn makes a connection of package net of fd, which is closed if that fails.
+// It has package net's own settings of keep-alive.
+func fileConn(fd int) (net.Conn, error) {
 	f := os.NewFile(uintptr(fd), "")
 	defer f.Close() // FileConn has a duplicate
 	return net.FileConn(f)

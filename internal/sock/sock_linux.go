@@ -351,22 +351,22 @@ func refuseRights(fd int) {
 
 // Listen makes a listening socket. An address without IP listens on every
 // IPv4 and IPv6 address, or on one family alone when network is tcp4 or tcp6.
-// With reusePort several sockets may listen on the port and the kernel spreads
+// With ReusePort several sockets may listen on the port and the kernel spreads
 // connections over them (SO_REUSEPORT, socket(7)).
-func Listen(network string, addr net.Addr, reusePort bool) (int, error) {
+func Listen(network string, addr net.Addr, o StreamOptions) (int, error) {
 	if tcp, ok := addr.(*net.TCPAddr); ok && tcp.IP == nil && network != "tcp6" {
 		if network == "tcp" {
-			fd, err := listen(network, addr, reusePort)
+			fd, err := listen(network, addr, o)
 			if !errors.Is(err, unix.EAFNOSUPPORT) {
 				return fd, err
 			}
 		}
 		addr = &net.TCPAddr{IP: net.IPv4zero, Port: tcp.Port}
 	}
-	return listen(network, addr, reusePort)
+	return listen(network, addr, o)
 }
 
-func listen(network string, addr net.Addr, reusePort bool) (int, error) {
+func listen(network string, addr net.Addr, o StreamOptions) (int, error) {
 	family, sa, err := sockaddr(addr)
 	if err != nil {
 		return -1, err
@@ -375,7 +375,11 @@ func listen(network string, addr net.Addr, reusePort bool) (int, error) {
 	if err != nil {
 		return -1, os.NewSyscallError("socket", err)
 	}
-	if err := setListenOptions(fd, family, network, reusePort); err != nil {
+	if err := setListenOptions(fd, family, network, o.ReusePort); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	if err := o.prepare(fd, family, addr); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -383,21 +387,52 @@ func listen(network string, addr net.Addr, reusePort bool) (int, error) {
 		_ = unix.Close(fd)
 		return -1, os.NewSyscallError("bind", err)
 	}
-	if err := unix.Listen(fd, backlog()); err != nil {
+	if err := o.listen(fd, addr); err != nil {
+		_ = NoteSocketFile(pathOf(addr)).Remove() // bind has made it
 		_ = unix.Close(fd)
-		return -1, os.NewSyscallError("listen", err)
+		return -1, err
 	}
 	return fd, nil
 }
 
+// prepare sets what comes before bind and connect.
+func (o *StreamOptions) prepare(fd, family int, addr net.Addr) error {
+	network := "unix"
+	if family != unix.AF_UNIX {
+		network = "tcp4"
+		if family == unix.AF_INET6 {
+			network = "tcp6"
+		}
+		if err := o.setKeepAlive(fd); err != nil {
+			return err
+		}
+	}
+	return o.Prepare(network, addr.String(), rawSocket(fd))
+}
+
+func (o *StreamOptions) listen(fd int, addr net.Addr) error {
+	if err := o.Chmod(pathOf(addr)); err != nil {
+		return err
+	}
+	return os.NewSyscallError("listen", unix.Listen(fd, backlog()))
+}
+
+// pathOf returns the name of a Unix socket, and nothing for others.
+func pathOf(addr net.Addr) string {
+	if local, ok := addr.(*net.UnixAddr); ok {
+		return local.Name
+	}
+	return ""
+}
+
 // Adopt returns a descriptor for a listening socket of package net, and closes
 // ln. What connections inherit is as after Listen.
-func Adopt(ln net.Listener) (int, error) {
+func Adopt(ln net.Listener, o StreamOptions) (int, error) {
 	fd, err := duplicate(ln)
 	if err != nil {
 		return -1, err
 	}
-	if err := prepareAdopted(fd, ln.Addr()); err != nil {
+	if err := prepareAdopted(fd, ln.Addr(), o); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}
@@ -451,7 +486,7 @@ func File(fd int) (*os.File, error) {
 	return os.NewFile(uintptr(own), "listener"), nil
 }
 
-func prepareAdopted(fd int, addr net.Addr) error {
+func prepareAdopted(fd int, addr net.Addr, o StreamOptions) error {
 	listens, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_ACCEPTCONN)
 	if err != nil {
 		return os.NewSyscallError("getsockopt SO_ACCEPTCONN", err)
@@ -462,10 +497,16 @@ func prepareAdopted(fd int, addr net.Addr) error {
 	if err := unix.SetNonblock(fd, true); err != nil {
 		return os.NewSyscallError("fcntl O_NONBLOCK", err)
 	}
-	if addr.Network() == "tcp" {
-		return setStreamOptions(fd)
+	family, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_DOMAIN)
+	if err != nil {
+		return os.NewSyscallError("getsockopt SO_DOMAIN", err)
 	}
-	return nil
+	if family != unix.AF_UNIX {
+		if err := setNoDelay(fd); err != nil {
+			return err
+		}
+	}
+	return o.prepare(fd, family, addr)
 }
 
 // setListenOptions sets what accepted connections inherit, too.
@@ -477,7 +518,7 @@ func setListenOptions(fd, family int, network string, reusePort bool) error {
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1); err != nil {
 		return os.NewSyscallError("setsockopt SO_REUSEADDR", err)
 	}
-	if err := setStreamOptions(fd); err != nil {
+	if err := setNoDelay(fd); err != nil {
 		return err
 	}
 	if reusePort {
@@ -497,17 +538,9 @@ func setListenOptions(fd, family int, network string, reusePort bool) error {
 	return nil
 }
 
-// setStreamOptions sets TCP_NODELAY, because the engine gathers small writes
-// itself, and SO_KEEPALIVE at the system's intervals, so that the connection of
-// a peer that has vanished ends some day.
-func setStreamOptions(fd int) error {
-	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1); err != nil {
-		return os.NewSyscallError("setsockopt TCP_NODELAY", err)
-	}
-	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1); err != nil {
-		return os.NewSyscallError("setsockopt SO_KEEPALIVE", err)
-	}
-	return nil
+// setNoDelay sets TCP_NODELAY, because the engine gathers small writes itself.
+func setNoDelay(fd int) error {
+	return os.NewSyscallError("setsockopt TCP_NODELAY", unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 // backlog is the longest queue of connections waiting to be accepted that this
@@ -526,7 +559,7 @@ var backlog = sync.OnceValue(func() int {
 // that is the zero Addr, and returns it at once. err is nil when it is connected
 // already and unix.EINPROGRESS while that is under way (fd is valid in both
 // cases).
-func Connect(local netip.Addr, addr net.Addr) (fd int, err error) {
+func Connect(local netip.Addr, addr net.Addr, o StreamOptions) (fd int, err error) {
 	family, sa, err := sockaddr(addr)
 	if err != nil {
 		return -1, err
@@ -537,7 +570,11 @@ func Connect(local netip.Addr, addr net.Addr) (fd int, err error) {
 	}
 	if family == unix.AF_UNIX {
 		refuseRights(fd)
-	} else if err := setStreamOptions(fd); err != nil {
+	} else if err := setNoDelay(fd); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
+	if err := o.prepare(fd, family, addr); err != nil {
 		_ = unix.Close(fd)
 		return -1, err
 	}

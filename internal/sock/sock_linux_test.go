@@ -78,7 +78,7 @@ func TestListenAcceptConnect(t *testing.T) {
 		&net.TCPAddr{IP: net.IPv6loopback},
 		&net.UnixAddr{Name: filepath.Join(t.TempDir(), "s"), Net: "unix"},
 	} {
-		ln, err := Listen(addr.Network(), addr, false)
+		ln, err := Listen(addr.Network(), addr, StreamOptions{})
 		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
 			t.Logf("this machine has no %v", addr)
 			continue
@@ -87,7 +87,7 @@ func TestListenAcceptConnect(t *testing.T) {
 			t.Fatal(err)
 		}
 		bound := LocalAddr(ln)
-		c, err := Connect(netip.Addr{}, bound)
+		c, err := Connect(netip.Addr{}, bound, StreamOptions{})
 		if err != nil && err != unix.EINPROGRESS {
 			t.Fatal(err)
 		}
@@ -114,7 +114,7 @@ func TestConnectFromAddress(t *testing.T) {
 		{"127.0.0.1", "::ffff:127.0.0.3"},
 		{"::1", "::1"},
 	} {
-		ln, err := Listen("tcp", &net.TCPAddr{IP: net.ParseIP(c.listen)}, false)
+		ln, err := Listen("tcp", &net.TCPAddr{IP: net.ParseIP(c.listen)}, StreamOptions{})
 		if errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.EAFNOSUPPORT) {
 			t.Logf("this machine has no %s", c.listen)
 			continue
@@ -123,7 +123,7 @@ func TestConnectFromAddress(t *testing.T) {
 			t.Fatal(err)
 		}
 		local := netip.MustParseAddr(c.local)
-		fd, err := Connect(local, LocalAddr(ln))
+		fd, err := Connect(local, LocalAddr(ln), StreamOptions{})
 		if err != nil && err != unix.EINPROGRESS {
 			t.Fatal(err)
 		}
@@ -153,7 +153,7 @@ func TestBindAddressTakesNoPort(t *testing.T) {
 
 func TestConnectFromForeignAddressIsTold(t *testing.T) {
 	for local, want := range map[string]error{"192.0.2.1": unix.EADDRNOTAVAIL, "::1": unix.EAFNOSUPPORT} {
-		_, err := Connect(netip.MustParseAddr(local), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1})
+		_, err := Connect(netip.MustParseAddr(local), &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1}, StreamOptions{})
 		if !errors.Is(err, want) {
 			t.Errorf("from %s: %v, want %v", local, err, want)
 		}
@@ -177,7 +177,7 @@ func waitReadable(t *testing.T, fd int) {
 
 func TestListenWildcardTakesBothFamilies(t *testing.T) {
 	for network, want := range map[string]string{"tcp": "[::]", "tcp4": "0.0.0.0", "tcp6": "[::]"} {
-		fd, err := Listen(network, &net.TCPAddr{}, false)
+		fd, err := Listen(network, &net.TCPAddr{}, StreamOptions{})
 		if errors.Is(err, unix.EAFNOSUPPORT) {
 			t.Logf("this machine has no IPv6, so no %s", network)
 			continue
@@ -201,7 +201,7 @@ func TestDelivered(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = ln.Close() }()
-	fd, err := Connect(netip.Addr{}, ln.Addr())
+	fd, err := Connect(netip.Addr{}, ln.Addr(), StreamOptions{})
 	if err != nil && err != unix.EINPROGRESS {
 		t.Fatal(err)
 	}
@@ -232,7 +232,7 @@ func TestConnectErrorIsTold(t *testing.T) {
 	}
 	addr := ln.Addr()
 	_ = ln.Close()
-	fd, err := Connect(netip.Addr{}, addr)
+	fd, err := Connect(netip.Addr{}, addr, StreamOptions{})
 	if err == unix.EINPROGRESS {
 		waitReadable(t, fd)
 		err = ConnectError(fd)
@@ -246,7 +246,7 @@ func TestConnectErrorIsTold(t *testing.T) {
 // TestReserveSheds: with all descriptors used up, the reserve lets one client
 // after the other be accepted and closed.
 func TestReserveSheds(t *testing.T) {
-	ln, err := Listen("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false)
+	ln, err := Listen("tcp", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, StreamOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -135,7 +135,7 @@ func (k backend) poller() (poll.Poller, error) {
 type listenResult struct{ Address string }
 
 func (p *process) listen(struct{}) (any, error) {
-	fd, err := sock.Listen("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, false)
+	fd, err := sock.Listen("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)}, sock.StreamOptions{})
 	if err != nil {
 		return nil, fmt.Errorf("listen on 127.0.0.1: %w", err)
 	}
