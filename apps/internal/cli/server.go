@@ -102,6 +102,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(timeout(&e.ReadTimeout), "read-timeout", "`duration` after which a connection is closed that has sent nothing, whatever it was sent (default none)")
 	flags.Var(timeout(&e.WriteTimeout), "write-timeout", "`duration` without progress after which a slow reader is reset (default none)")
 	flags.Var(limit(&e.Linger), "linger", "`duration` without progress that a closing connection is allowed (default 5s)")
+	flags.Var(sizeValue(&e.LeastRate, ""), "least-rate", "`bytes` a second that the peer of a closing connection must take after that, on average (default 16KiB)")
 	flags.Var(limit(&e.DrainTimeout), "drain-timeout", "`duration` after which draining gives up (default 10s)")
 	flags.BoolVar(&e.ReusePort, "reuse-port", false, "a listening socket for each loop (SO_REUSEPORT)")
 	flags.Var(choiceValue(&e.LockOSThread), "lock-os-thread", "`choice` of a thread for each loop alone: auto, yes or no")
