@@ -255,8 +255,28 @@ func (b *bench) round(ctx context.Context, round int, w Workload) {
 	}
 }
 
-// run starts the server, puts it under load and ends it.
+// errNoRequest is why a run has no figures.
+var errNoRequest = errors.New("no request was answered")
+
+// patience is how long the load generator waits for what is outstanding. It is long
+// enough for a machine that is busy with other things.
+const patience = 30 * time.Second
+
+// run measures the server under a load. Where no request was answered it measures
+// for longer: a machine that is busy with other things may have given a short run no
+// time at all.
 func (b *bench) run(ctx context.Context, s Server, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
+	const longest = 16 // times d
+	for times := time.Duration(1); ; times *= 4 {
+		report, err := b.runOnce(ctx, s, w, times*d, flags...)
+		if !errors.Is(err, errNoRequest) || times == longest {
+			return report, err
+		}
+	}
+}
+
+// runOnce starts the server, puts it under load and ends it.
+func (b *bench) runOnce(ctx context.Context, s Server, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
 	p, address, err := startServer(ctx, s, b.serverCPU)
 	if err != nil {
 		return nil, err
@@ -283,7 +303,7 @@ func (w Workload) more() (flags []string) {
 func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
 	args := append([]string{"load", w.speaks() + "://" + address, "--json", "--loops", "1", "--insecure",
 		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
-		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(),
+		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(), "--patience", patience.String(),
 		"--server", strconv.Itoa(server)}, append(w.more(), flags...)...)
 	cmd := exec.CommandContext(ctx, b.Self, args...)
 	var out bytes.Buffer
@@ -304,7 +324,7 @@ func (b *bench) load(ctx context.Context, address string, server int, w Workload
 		return nil, fmt.Errorf("read what the load generator says: %w", err)
 	}
 	if report.Requests == 0 || report.Server == nil {
-		return nil, errors.New("no request was answered")
+		return nil, errNoRequest
 	}
 	return report, nil
 }
