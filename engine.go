@@ -92,8 +92,8 @@ type Engine struct {
 	// MaxUnread bounds the bytes that a handler leaves unread; more close the
 	// connection with ErrUnreadFull. Default: 1 MiB.
 	MaxUnread int
-	// MaxMemory bounds the bytes that all connections hold together, queued or
-	// unread (Stats.Held): above it those that hold most are reset (ErrMemory),
+	// MaxMemory bounds the bytes that all connections hold together, queued, unread
+	// or with handlers that say so by Conn.Hold (Stats.Held): above it those that hold most are reset (ErrMemory),
 	// until the rest is not too much. A connection is looked at when its turn has
 	// ended, so more may be held for a moment. Default: no limit.
 	MaxMemory int

@@ -481,7 +481,9 @@ func (c *Conn) takes(st stateBits) bool {
 // ping sends a ping that says when it was sent. The caller holds mu.
 func (c *Conn) ping() {
 	now := int64(time.Since(epoch))
-	if c.writeLocked(ws.OpPing, 0, true, wire.BigEndian.AppendUint64(nil, uint64(now))) == nil {
+	var p [pingSize]byte
+	wire.BigEndian.PutUint64(p[:], uint64(now))
+	if c.writeLocked(ws.OpPing, 0, true, p[:]) == nil {
 		c.pinged = now // a full queue shows in OnClose, if it matters
 	}
 }

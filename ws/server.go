@@ -49,7 +49,7 @@ type Server struct {
 	// answer. Default: they are refused with 426 or 404.
 	HTTP http.Handler
 	// MaxHTTP bounds the connections that HTTP has; one more is refused with 503.
-	// They count for Engine.MaxConns, too. Default: 1,024.
+	// They count for Engine.MaxConns, too. Default: 1,024; math.MaxInt is no bound.
 	MaxHTTP int
 	// WriteTimeout bounds the time for the answer of HTTP, from its request on; a
 	// handler can change it for one answer by http.ResponseController. A client
