@@ -183,6 +183,8 @@ func TestHunt21_PathsAndOrigins(t *testing.T) {
 		{"", "", "example.com:80", "https://example.com", 403},
 		{"", "", "example.com:80", "http://example.com", 101},
 		{"", "", "", "null", 403},
+		{"", SameOrigin, "example.com", "https://example.com", 101},
+		{"", SameOrigin, "example.com", "https://a.example", 403},
 		{"", "", "", "https://", 403},
 	} {
 		s := echoServer()

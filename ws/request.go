@@ -522,8 +522,11 @@ func (s *Server) allows(r *http.Request) bool {
 	if len(origins) > 1 {
 		return false
 	}
-	if s.Origins != nil {
-		return slices.Contains(s.origins, plainOrigin(origins[0]))
+	if slices.Contains(s.origins, plainOrigin(origins[0])) {
+		return true
+	}
+	if s.Origins != nil && !slices.Contains(s.Origins, SameOrigin) {
+		return false
 	}
 	u, err := url.Parse(origins[0])
 	return err == nil && u.Host != "" && plainHost(u.Scheme, u.Host) == plainHost(u.Scheme, r.Host)

@@ -30,8 +30,9 @@ type Server struct {
 	// Path is the one that has WebSockets; its first slash may be left out.
 	// Default: all have.
 	Path string
-	// Origins are the values of Origin that are allowed, "*" being all. A request
-	// without one, which is from no browser, always is. Default: that of the Host.
+	// Origins are the values of Origin that are allowed, "*" being all and SameOrigin
+	// that of the Host. A request without one, which is from no browser, always is.
+	// Default: SameOrigin. An empty list allows none.
 	Origins []string
 	// Check looks at requests that are in order otherwise. Its error refuses: one
 	// that is, or wraps, a *Refusal with its status and reason, any other with 403
@@ -212,6 +213,9 @@ func keepTLS(ctx context.Context, conn net.Conn) context.Context {
 	state := c.ConnectionState()
 	return context.WithValue(ctx, tlsKey{}, &state)
 }
+
+// SameOrigin, in Server.Origins, is the origin of the request's Host.
+const SameOrigin = "same-origin"
 
 // plainOrigin writes an origin as browsers do: without a path, a default port and
 // capital letters (RFC 6454, section 6.2).

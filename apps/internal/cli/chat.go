@@ -223,7 +223,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Registration: time.Duration(k.Timeouts.Registration),
 		Ping:         time.Duration(k.Timeouts.Ping),
 		Dead:         time.Duration(k.Timeouts.Dead),
-		Origins:      k.Listen.Origins,
+		Origins:      withOwnOrigin(k.Listen.Origins),
 		Vault:        vault.New(k, c.guesses),
 		Reload:       c.reread,
 		Stop:         c.stop,

@@ -111,7 +111,7 @@ func newRoot() *cobra.Command {
 	root.SetVersionTemplate("epi {{.Version}}\n")
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetHelpCommand(helpCommand())
-	root.AddCommand(echoCommand(), chatCommand(), loadCommand())
+	root.AddCommand(echoCommand(), chatCommand(), worldCommand(), loadCommand())
 	root.AddCommand(labCommand())
 	return root
 }

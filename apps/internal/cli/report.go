@@ -94,6 +94,7 @@ func (l *logWriter) Write(p []byte) (int, error) {
 type startEvent struct {
 	Event    string   `json:"event"`
 	Listen   []string `json:"listen"`
+	Links    []string `json:"links,omitempty"` // for a browser
 	Driver   string   `json:"driver"`
 	Reason   string   `json:"reason"`
 	Loops    int      `json:"loops"`
@@ -139,6 +140,9 @@ func (e startEvent) text() string {
 	var b strings.Builder
 	for _, address := range e.Listen {
 		fmt.Fprintf(&b, "listening on %s\n", address)
+	}
+	for _, link := range e.Links {
+		fmt.Fprintf(&b, "open         %s\n", link)
 	}
 	if e.Certificate != nil {
 		b.WriteString(e.Certificate.text())

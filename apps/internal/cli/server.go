@@ -68,6 +68,8 @@ type service struct {
 	schemes map[string]string
 	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
 	reload func() event
+	// links returns what a person may open in a browser, of the addresses; nil: nothing.
+	links func(addresses []string) []string
 	// goodbye is called when draining begins.
 	goodbye func()
 	// collectors are what the admin server shows of it.
@@ -175,8 +177,13 @@ func (s *server) open() (startEvent, error) {
 	if err := r.check(s.engine.MaxConns); err != nil {
 		return startEvent{}, failure{err}
 	}
+	var links []string
+	if s.links != nil {
+		links = s.links(addresses)
+	}
 	begun := newStart(addresses, stats, s.engine.Wait, s.engine.MaxConns, r)
 	begun.MaxMemory, begun.memoryGiven = s.engine.MaxMemory, s.flags.Changed("max-memory")
+	begun.Links = links
 	begun.ConnsPerIP, begun.HandshakesPerIP = s.engine.MaxConnsPerIP, s.engine.MaxHandshakesPerIP
 	if s.admin != nil {
 		begun.Admin = s.admin.url()

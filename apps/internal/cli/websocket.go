@@ -54,6 +54,10 @@ func cutPath(rest string) (place, path string, err error) {
 	return place, path, nil
 }
 
+// withOwnOrigin allows browsers from origins besides those whose page came from this
+// server.
+func withOwnOrigin(origins []string) []string { return append([]string{ws.SameOrigin}, origins...) }
+
 // openWebSocket returns the function that handles connections at a path.
 func (s *server) openWebSocket(at place, path string) func(*epi.Conn) epi.Handler {
 	w := s.webSocket(at, path)

@@ -40,7 +40,6 @@ type Replica struct {
 	// Corrections, Talk and Blocks are of the last frame.
 	Corrections []proto.Correction
 	Talk        []proto.Said
-	Notices     []proto.Notice
 	Blocks      int
 
 	messages proto.ServerMessages
@@ -55,47 +54,60 @@ func (r *Replica) Begin(w *proto.Welcome) {
 	}
 }
 
-// Frame applies a frame that begins with Tick.
-func (r *Replica) Frame(p []byte) error {
-	r.Corrections, r.Talk, r.Notices, r.Blocks = r.Corrections[:0], r.Talk[:0], r.Notices[:0], 0
-	for first := true; len(p) > 0; first = false {
+// Frame applies a frame. What it does not know, such as Pong, is given to other,
+// which may be nil.
+func (r *Replica) Frame(p []byte, other func(proto.Message)) error {
+	r.Corrections, r.Talk, r.Blocks = r.Corrections[:0], r.Talk[:0], 0
+	inTick := false
+	for n := 0; len(p) > 0; n++ {
 		m, rest, err := r.messages.Next(p)
 		if err != nil {
 			return err
 		}
-		if _, ok := m.(*proto.Tick); ok != first {
-			return fmt.Errorf("%w: %T where Tick must be first, and once", ErrRules, m)
+		if _, ok := m.(*proto.Tick); ok {
+			if inTick = true; n > 0 {
+				return fmt.Errorf("%w: Tick is message %d of a frame", ErrRules, n+1)
+			}
 		}
-		if err := r.apply(m); err != nil {
+		known, err := r.apply(m, inTick)
+		if err != nil {
 			return fmt.Errorf("tick %d: %w", r.Tick, err)
+		}
+		if !known && other != nil {
+			other(m)
 		}
 		p = rest
 	}
 	return nil
 }
 
-func (r *Replica) apply(m proto.Message) error {
+// apply reports whether it knows what the message means.
+func (r *Replica) apply(m proto.Message, inTick bool) (known bool, err error) {
+	if !inTick {
+		switch m.(type) {
+		case *proto.Full, *proto.Delta, *proto.Drop, *proto.Correction:
+			return true, fmt.Errorf("%w: %T without Tick", ErrRules, m)
+		}
+	}
 	switch m := m.(type) {
 	case *proto.Tick:
-		return r.tick(m)
+		return true, r.tick(m)
 	case *proto.Full:
 		r.Blocks++
-		return r.full(m)
+		return true, r.full(m)
 	case *proto.Delta:
 		r.Blocks++
-		return r.delta(m)
+		return true, r.delta(m)
 	case *proto.Drop:
-		return r.drop(m)
+		return true, r.drop(m)
 	case *proto.Correction:
 		r.Corrections = append(r.Corrections, *m)
 	case *proto.Said:
 		r.Talk = append(r.Talk, *m)
-	case *proto.Notice:
-		r.Notices = append(r.Notices, *m)
 	default:
-		return fmt.Errorf("%w: %T within a frame", ErrRules, m)
+		return false, nil
 	}
-	return nil
+	return true, nil
 }
 
 func (r *Replica) tick(m *proto.Tick) error {

@@ -83,7 +83,7 @@ func (p *player) look(t testing.TB, w *sim.World) {
 	if p.frame, err = w.Frame(p.frame[:0], p.id, &p.view, budget); err != nil {
 		t.Fatal(err)
 	}
-	if err := p.replica.Frame(p.frame); err != nil {
+	if err := p.replica.Frame(p.frame, nil); err != nil {
 		t.Fatalf("%v\nframe %x", err, p.frame)
 	}
 	for _, c := range p.replica.Corrections {

@@ -1,0 +1,142 @@
+package cli
+
+import (
+	"io"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/world/config"
+	world "github.com/epinet/epi/apps/world/server"
+	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/web"
+	"github.com/epinet/epi/ws"
+)
+
+const worldHelp = `Serve a world: an online game in which players walk, talk and meet monsters,
+which goes on while nobody is there. The link that is printed opens it in a
+browser; programs of your own speak the protocol of docs/world-protocol.md, over
+WebSocket at the path /world, or over tcp:// and tls:// addresses.
+
+Without arguments it serves on http://127.0.0.1:8068. "epi world config" prints
+the configuration with every key, its default and what it means; --set changes
+single keys.
+
+A world has one loop; run several on several CPUs. SIGINT or SIGTERM drains:
+every client gets a last word. A second signal aborts.
+
+Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
+
+const worldExample = `  epi world
+  epi world --set world.seed=7 --set world.monsters=2000
+  epi world --listen wss://:443 --cert chain.pem --key key.pem --listen tls://:7443
+  epi world config > world.toml && epi world --config world.toml`
+
+// worldPath is where the WebSocket is, beside the page.
+const worldPath = "/world"
+
+// A worldServer is the command's server: its configuration, and the world.
+type worldServer struct {
+	server
+	file   string
+	sets   []string
+	config *config.Config
+	world  *world.Server
+	before world.Stats // at the last live
+}
+
+func worldCommand() *cobra.Command {
+	w := &worldServer{}
+	cmd := &cobra.Command{
+		Use:     "world",
+		Short:   "Serve a world: an online game with its page",
+		Long:    worldHelp,
+		Example: worldExample,
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			return w.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
+		},
+	}
+	w.service = service{
+		prepare:   w.prepare,
+		stream:    func(place) func(*epi.Conn) epi.Handler { return w.world.Accept },
+		webSocket: func(_ place, path string) *ws.Server { return w.world.WebSocket(worldPath, web.Page()) },
+		links:     pageLinks,
+		goodbye:   func() { w.world.Drain() },
+		live:      w.live,
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.Var(fileValue(&w.file), "config", "TOML `file` with the configuration (default none)")
+	flags.StringArrayVar(&w.sets, "set", nil, "`key=value` of the configuration, such as world.seed=5; repeatable")
+	w.addFlags(flags, "")
+	cmd.AddCommand(worldConfigCommand())
+	return cmd
+}
+
+func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
+	if w.config, err = config.Read(w.file, w.sets); err != nil {
+		return failure{err}
+	}
+	if len(w.listen) == 0 {
+		w.listen = w.config.Listen.Addresses
+	}
+	return w.serve(stdout, stderr)
+}
+
+// prepare sets the engine up and makes the world on its loop.
+func (w *worldServer) prepare(s *server) (err error) {
+	e, k := &s.engine, w.config
+	if e.Loops == 0 {
+		e.Loops = 1
+	}
+	e.MaxQueued = k.Sessions.Queue + 2*k.Sessions.Frame // the world ends a session before
+	w.world, err = world.New(e, world.Config{
+		World: sim.Config{
+			Seed: uint32(k.World.Seed), Width: k.World.Width, Height: k.World.Height, Hz: k.World.Hz,
+			Monsters: k.World.Monsters, MaxPlayers: k.World.Players,
+		},
+		Grace: time.Duration(k.Sessions.Grace), HelloTimeout: time.Duration(k.Sessions.Hello),
+		FrameBudget: k.Sessions.Frame, Conflate: k.Sessions.Conflate, MaxQueue: k.Sessions.Queue,
+		TalkRate: k.Talk.Rate, TalkBurst: k.Talk.Burst,
+		Origins: withOwnOrigin(k.Listen.Origins), Log: e.Logger,
+	})
+	if err != nil {
+		return failure{err}
+	}
+	s.collectors = []prometheus.Collector{worldCollector{w.world}}
+	return nil
+}
+
+// live is what --stats prints. One goroutine calls it.
+func (w *worldServer) live(from, to measurement) event {
+	now := w.world.Stats()
+	e := newWorldStats(w.before, now, from, to)
+	w.before = now
+	return e
+}
+
+// pageLinks are what a person opens in a browser.
+func pageLinks(addresses []string) (links []string) {
+	for _, address := range addresses {
+		if rest, ok := strings.CutPrefix(address, "ws"); ok && !strings.Contains(rest, "+") {
+			links = append(links, "http"+rest)
+		}
+	}
+	return links
+}
+
+func worldConfigCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "config",
+		Short: "Print the default configuration, with comments",
+		Args:  unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			_, err := io.WriteString(cmd.OutOrStdout(), config.Default)
+			return err
+		},
+	}
+}

@@ -1,0 +1,84 @@
+// Package config reads the configuration of a world: a TOML file over the defaults of
+// world.toml, and single keys over both.
+package config
+
+import (
+	_ "embed"
+	"fmt"
+	"time"
+
+	"github.com/epinet/epi/apps/internal/settings"
+)
+
+// Default is the configuration with every key, its default and what it means.
+//
+//go:embed world.toml
+var Default string
+
+// A Config is a whole configuration. Its fields are the keys of world.toml, which
+// says what they mean.
+type Config struct {
+	Listen struct {
+		Addresses []string `toml:"addresses"`
+		Origins   []string `toml:"origins"`
+	} `toml:"listen"`
+	World struct {
+		Seed     int `toml:"seed"`
+		Width    int `toml:"width"`
+		Height   int `toml:"height"`
+		Hz       int `toml:"hz"`
+		Monsters int `toml:"monsters"`
+		Players  int `toml:"players"`
+	} `toml:"world"`
+	Sessions struct {
+		Grace    settings.Duration `toml:"grace"`
+		Hello    settings.Duration `toml:"hello"`
+		Frame    int               `toml:"frame"`
+		Conflate int               `toml:"conflate"`
+		Queue    int               `toml:"queue"`
+	} `toml:"sessions"`
+	Talk struct {
+		Rate  float64 `toml:"rate"`
+		Burst int     `toml:"burst"`
+	} `toml:"talk"`
+}
+
+// Read returns the defaults, with the keys of file over them when it is not empty,
+// and with sets, each KEY=VALUE, over both.
+func Read(file string, sets []string) (*Config, error) {
+	c := new(Config)
+	from := settings.File{Default: Default, Name: file, Sets: sets, Command: "epi world config"}
+	if err := from.Read(c); err != nil {
+		return nil, err
+	}
+	return c, c.check()
+}
+
+func (c *Config) check() error {
+	within := func(n, least, most int) bool { return least <= n && n <= most }
+	for _, rule := range []struct {
+		key string
+		ok  bool
+		say string
+	}{
+		{"listen.addresses", len(c.Listen.Addresses) > 0, "name at least one address"},
+		{"world.seed", within(c.World.Seed, 0, 1<<32-1), "it must be from 0 to 4294967295"},
+		{"world.width", within(c.World.Width, 1, 64), "it must be from 1 to 64"},
+		{"world.height", within(c.World.Height, 1, 64), "it must be from 1 to 64"},
+		{"world.hz", within(c.World.Hz, 10, 60), "it must be from 10 to 60"},
+		{"world.monsters", within(c.World.Monsters, 0, 100_000), "it must be from 0 to 100000"},
+		{"world.players", within(c.World.Players, 1, 100_000), "it must be from 1 to 100000"},
+		{"sessions.grace", time.Duration(c.Sessions.Grace) <= time.Hour, "it must be at most an hour"},
+		{"sessions.hello", c.Sessions.Hello > 0, "it must be above 0"},
+		{"sessions.frame", within(c.Sessions.Frame, 1024, 1<<20), "it must be from 1024 to 1048576"},
+		{"sessions.conflate", within(c.Sessions.Conflate, 1024, 1<<20), "it must be from 1024 to 1048576"},
+		{"sessions.queue", c.Sessions.Queue >= c.Sessions.Conflate+c.Sessions.Frame, "it must be at least sessions.conflate and sessions.frame together"},
+		{"talk.rate", c.Talk.Rate >= 0, "it cannot be negative"},
+		{"talk.burst", c.Talk.Burst >= 1, "it must be at least 1"},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
+		}
+	}
+	return nil
+}

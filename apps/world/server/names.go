@@ -1,0 +1,59 @@
+package server
+
+import (
+	"errors"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// maxNameLength is the longest name, in characters.
+const maxNameLength = 16
+
+// scripts are those of which a name may have one, besides digits.
+var scripts = []*unicode.RangeTable{
+	unicode.Latin, unicode.Hangul, unicode.Cyrillic, unicode.Greek, unicode.Han, unicode.Hiragana, unicode.Katakana,
+	unicode.Hebrew, unicode.Arabic, unicode.Thai, unicode.Devanagari,
+}
+
+var errName = errors.New("a name has 1 to 16 letters of one script, digits, - and _, and begins with a letter")
+
+// checkName returns a name as it is shown, and what two names that look alike have
+// in common.
+func checkName(name string) (shown, key string, err error) {
+	if n := utf8.RuneCountInString(name); n < 1 || n > maxNameLength {
+		return "", "", errName
+	}
+	used := map[*unicode.RangeTable]bool{}
+	for i, r := range name {
+		switch {
+		case unicode.IsLetter(r):
+			t := scriptOf(r)
+			if t == nil {
+				return "", "", errName
+			}
+			used[t] = true
+		case i > 0 && (r >= '0' && r <= '9' || r == '-' || r == '_'):
+		default:
+			return "", "", errName
+		}
+	}
+	japanese := used[unicode.Han] && (used[unicode.Hiragana] || used[unicode.Katakana])
+	kana := used[unicode.Hiragana] && used[unicode.Katakana]
+	if len(used) > 1 && !japanese && !kana {
+		return "", "", errName
+	}
+	return name, alike.Replace(strings.ToLower(name)), nil
+}
+
+// alike makes characters the same that are hard to tell apart within a script.
+var alike = strings.NewReplacer("0", "o", "1", "l", "i", "l", "|", "l", "5", "s", "vv", "w", "rn", "m", "_", "-")
+
+func scriptOf(r rune) *unicode.RangeTable {
+	for _, t := range scripts {
+		if unicode.Is(t, r) {
+			return t
+		}
+	}
+	return nil
+}

@@ -1,0 +1,249 @@
+package server
+
+import (
+	"crypto/rand"
+	"errors"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/world/proto"
+	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/ws"
+)
+
+// A Config is what a Server needs to know.
+type Config struct {
+	World sim.Config
+	// Grace is how long a player stays after its connection has ended.
+	Grace time.Duration
+	// HelloTimeout bounds the time from the connection to Hello.
+	HelloTimeout time.Duration
+	// FrameBudget bounds the bytes of one frame: what does not fit comes with the
+	// next.
+	FrameBudget int
+	// Conflate is the number of queued bytes above which a client gets no state.
+	Conflate int
+	// MaxQueue is the number of queued bytes at which a session ends.
+	MaxQueue int
+	// TalkRate and TalkBurst are how much a player may say: lines a second, and at
+	// once.
+	TalkRate  float64
+	TalkBurst int
+	// Origins are the values of Origin from which browsers may connect: see
+	// ws.Server.
+	Origins []string
+	Log     *slog.Logger
+}
+
+// Defaults of a Config's fields.
+const (
+	DefaultGrace        = 10 * time.Second
+	DefaultHelloTimeout = 10 * time.Second
+	DefaultFrameBudget  = 8 << 10
+	DefaultConflate     = 16 << 10
+	DefaultMaxQueue     = 64 << 10
+	DefaultTalkRate     = 1
+	DefaultTalkBurst    = 5
+)
+
+// A Server is one world and its sessions, on the only loop of an engine. But where
+// it says otherwise, all of it belongs to that loop.
+type Server struct {
+	engine *epi.Engine
+	loop   *epi.Loop
+	config Config
+	world  *sim.World
+	clock  clock
+	counts counters // read by anybody
+
+	sessions map[*session]struct{}
+	players  map[sim.ID]*player
+	names    map[string]*player // by the name's skeleton
+	tokens   map[token]*player
+	orphans  []orphan // the one that goes first in front
+	messages proto.ClientMessages
+	scratch  []byte // the frame that is made
+	draining bool
+}
+
+type token [16]byte
+
+// A player is somebody in the world, with a session or, for a while, without.
+type player struct {
+	id      sim.ID
+	name    string
+	key     string // of names
+	token   token
+	session *session
+	leaves  uint64 // without a session: the tick in which it goes; else 0
+}
+
+// An orphan is a player without a session, until the tick in which it goes.
+type orphan struct {
+	player *player
+	leaves uint64
+}
+
+// New makes the world, and a server for it on the loop of an engine that must have
+// one and not run yet. Time begins with the first tick, when the engine runs.
+func New(engine *epi.Engine, config Config) (*Server, error) {
+	if n := len(engine.Stats().Loops); n != 1 {
+		return nil, errors.New("a world has one loop: set Engine.Loops to 1, and run a second world for a second CPU")
+	}
+	world, err := sim.New(config.World)
+	if err != nil {
+		return nil, err
+	}
+	loop, err := engine.Loop(0)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{
+		engine: engine, loop: loop, config: config, world: world,
+		sessions: map[*session]struct{}{}, players: map[sim.ID]*player{},
+		names: map[string]*player{}, tokens: map[token]*player{},
+	}
+	s.counts.entities.Store(int64(world.Entities()))
+	return s, loop.Do(s.begin)
+}
+
+// Record lets to have every call that changes the world, on the loop. It must be
+// called before the engine runs.
+func (s *Server) Record(to func(sim.Call)) { s.world.Record(to) }
+
+// Accept is what epi.Engine.Listen wants, for framed TCP.
+func (s *Server) Accept(c *epi.Conn) epi.Handler { return s.open(c, nil) }
+
+// WebSocket returns a server of WebSockets at a path, with page for all other
+// requests.
+func (s *Server) WebSocket(path string, page http.Handler) *ws.Server {
+	return &ws.Server{
+		Path:       path,
+		Origins:    s.config.Origins,
+		HTTP:       page,
+		MaxMessage: maxClientFrame,
+		Handler: func(c *ws.Conn, _ *http.Request) ws.Handler {
+			return (*socket)(s.open(c.Conn(), c))
+		},
+	}
+}
+
+// Drain says goodbye to all, and ends their sessions after what is queued. It may be
+// called from any goroutine and does not wait.
+func (s *Server) Drain() {
+	_ = s.loop.Do(func() { // an ended loop has no sessions
+		s.draining = true
+		for se := range s.sessions {
+			se.refuse(refusedShutdown, "the world ends here for now")
+		}
+	})
+}
+
+func newToken() (t token) {
+	_, _ = rand.Read(t[:]) // it never fails
+	return t
+}
+
+// enter answers Hello.
+func (s *Server) enter(se *session, m *proto.Hello) {
+	if s.draining {
+		se.refuse(refusedShutdown, "the world ends here for now")
+		return
+	}
+	if m.Version != proto.Version {
+		se.refuse(refusedVersion, "this world speaks version 1 of the protocol: get a client of this version")
+		return
+	}
+	if p := s.known(m.Token); p != nil {
+		s.resume(se, p)
+		return
+	}
+	name, key, err := checkName(m.Name)
+	if err != nil {
+		se.refuse(refusedName, err.Error())
+		return
+	}
+	if s.names[key] != nil {
+		se.refuse(refusedTaken, "somebody has that name, or one that looks like it: choose another")
+		return
+	}
+	id, err := s.world.Join(name)
+	if err != nil {
+		se.refuse(refusedFull, "no more players fit into this world: try later")
+		return
+	}
+	p := &player{id: id, name: name, key: key, token: newToken()}
+	s.players[id], s.names[key], s.tokens[p.token] = p, p, p
+	s.counts.players.Store(int64(len(s.players)))
+	s.welcome(se, p, false)
+}
+
+func (s *Server) known(t []byte) *player {
+	if len(t) != len(token{}) {
+		return nil
+	}
+	return s.tokens[token(t)]
+}
+
+// resume gives a player another session. The old one, if it is there still, ends.
+func (s *Server) resume(se *session, p *player) {
+	if old := p.session; old != nil {
+		old.player, p.session = nil, nil
+		old.refuse(refusedTakenOver, "you have come from somewhere else")
+	}
+	p.leaves = 0
+	s.welcome(se, p, true)
+}
+
+func (s *Server) welcome(se *session, p *player, resumed bool) {
+	se.player, p.session = p, se
+	se.view.Reset()
+	x, y, _ := s.world.At(p.id)
+	w := proto.Welcome{
+		Version: proto.Version, Self: uint32(p.id), Token: p.token[:], Tick: uint32(s.world.Tick()),
+		Hz: uint8(s.config.World.Hz), Seed: s.config.World.Seed,
+		Width: uint8(s.config.World.Width), Height: uint8(s.config.World.Height),
+		Day: uint32(s.world.Day()), Epoch: s.world.Epoch(p.id), X: uint16(x), Y: uint16(y),
+	}
+	if resumed {
+		w.Resumed = 1
+	}
+	for _, step := range s.world.Steps() {
+		w.Steps = append(w.Steps, proto.Step{Straight: uint8(step.Straight), Diagonal: uint8(step.Diagonal)})
+	}
+	se.send(w.Append(nil))
+	s.counts.joins.Add(1)
+}
+
+// lose is the end of a player's session: the player stays for a while.
+func (s *Server) lose(p *player) {
+	p.session = nil
+	p.leaves = s.world.Tick() + 1 + uint64(s.config.Grace/s.clock.period)
+	s.orphans = append(s.orphans, orphan{p, p.leaves})
+}
+
+// leave takes a player out of the world.
+func (s *Server) leave(p *player) {
+	_ = s.world.Leave(p.id) // it is there
+	delete(s.players, p.id)
+	delete(s.names, p.key)
+	delete(s.tokens, p.token)
+	s.counts.players.Store(int64(len(s.players)))
+}
+
+// expire takes those out who have not come back. All stay for the same time, so the
+// first of them goes first.
+func (s *Server) expire() {
+	for len(s.orphans) > 0 && s.orphans[0].leaves <= s.world.Tick() {
+		o := s.orphans[0]
+		s.orphans = s.orphans[1:]
+		if o.player.leaves == o.leaves && s.players[o.player.id] == o.player {
+			s.leave(o.player)
+		}
+	}
+	if len(s.orphans) == 0 {
+		s.orphans = nil
+	}
+}

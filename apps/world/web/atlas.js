@@ -1,0 +1,56 @@
+// The sprites, drawn by code at the start: 16 by 16 pixels each, in one row.
+export const side = 16;
+
+const grounds = [
+  (p) => p.fill('#4d8a4a').dots('#5a9a55', 22, 1).dots('#417a40', 14, 2), // grass
+  (p) => p.fill('#b59a6a').dots('#a4885a', 18, 3).dots('#c6ad7f', 12, 4), // road
+  (p) => p.fill('#a9a293').grid('#968f80'), // floor
+  (p) => p.fill('#5e5a58').dots('#76716e', 22, 5).dots('#484443', 18, 6), // rock
+  (p) => p.fill('#2f6f9f').waves('#4b8cbb'), // water
+  (p) => p.fill('#4d8a4a').dots('#417a40', 14, 2).disc('#24502c', 8, 7, 6).disc('#3a7a41', 7, 6, 3).box('#5a3d24', 7, 12, 2, 4), // tree
+];
+
+const bodies = [
+  (p) => p.disc('#f0c9a0', 8, 5, 3).box('#c23b3b', 5, 8, 6, 5).box('#2d3550', 5, 13, 2, 3).box('#2d3550', 9, 13, 2, 3), // others
+  (p) => p.disc('#5ec27a', 8, 11, 5).box('#14201a', 6, 9, 1, 2).box('#14201a', 10, 9, 1, 2), // slime
+  (p) => p.box('#77736f', 3, 8, 10, 4).box('#77736f', 10, 5, 4, 4).box('#55514e', 4, 12, 2, 3).box('#55514e', 10, 12, 2, 3).box('#e8d46a', 12, 6, 1, 1), // wolf
+  (p) => p.disc('#dfe7f5cc', 8, 7, 5).box('#dfe7f5cc', 3, 7, 10, 6).box('#223', 6, 6, 1, 2).box('#223', 10, 6, 1, 2), // ghost
+  (p) => p.disc('#f0c9a0', 8, 5, 3).box('#2f62c9', 5, 8, 6, 5).box('#2d3550', 5, 13, 2, 3).box('#2d3550', 9, 13, 2, 3), // me
+];
+
+export const groundSprites = grounds.length;
+export const me = groundSprites + bodies.length - 1;
+export const spriteOf = (kind) => groundSprites + Math.min(kind, bodies.length - 2);
+export const count = groundSprites + bodies.length;
+
+// A Pen draws one sprite.
+class Pen {
+  constructor(context, x) { this.c = context; this.x = x; }
+  box(color, x, y, w, h) { this.c.fillStyle = color; this.c.fillRect(this.x + x, y, w, h); return this; }
+  fill(color) { return this.box(color, 0, 0, side, side); }
+  dots(color, n, seed) {
+    for (let i = 0, h = seed * 7919; i < n; i++) {
+      h = Math.imul(h ^ (h >>> 13), 0x5bd1e995) + 17 >>> 0;
+      this.box(color, h % side, (h >>> 8) % side, 1, 1);
+    }
+    return this;
+  }
+  grid(color) { return this.box(color, 0, 0, side, 1).box(color, 0, 8, side, 1).box(color, 0, 0, 1, 8).box(color, 8, 8, 1, 8); }
+  waves(color) { for (let y = 2; y < side; y += 5) this.box(color, (y * 3) % 9, y, 5, 1); return this; }
+  disc(color, cx, cy, r) {
+    for (let y = -r; y <= r; y++) {
+      const w = Math.floor(Math.sqrt(r * r - y * y));
+      this.box(color, cx - w, cy + y, 2 * w + 1, 1);
+    }
+    return this;
+  }
+}
+
+export function draw() {
+  const canvas = document.createElement('canvas');
+  canvas.width = count * side;
+  canvas.height = side;
+  const context = canvas.getContext('2d');
+  [...grounds, ...bodies].forEach((paint, i) => paint(new Pen(context, i * side)));
+  return canvas;
+}

@@ -1,0 +1,281 @@
+// The page: keys and fingers in, pictures and words out.
+import * as atlas from './atlas.js';
+import { Link } from './link.js';
+import { directionOf, tile, WorldMap } from './map.js';
+import { renderer } from './render.js';
+import { Replica } from './replica.js';
+import { language, refusal, say } from './words.js';
+
+const $ = (id) => document.getElementById(id);
+const scene = $('scene'), labels = $('labels'), minimap = $('minimap');
+const draw = renderer(scene);
+const text = labels.getContext('2d');
+const overview = minimap.getContext('2d');
+
+// Others are drawn so many ticks in the past, between two places that are known.
+const past = 2;
+const bubbleTime = 6000;
+const maxLog = 200;
+
+document.documentElement.lang = language;
+document.querySelector('label[for=name]').textContent = say('name');
+document.querySelector('#enter button').textContent = say('enter');
+$('help').textContent = say('help');
+$('text').placeholder = say('say');
+
+let link = null, map = null, replica = null, welcome = null;
+let tickAt = 0; // when the last tick came, smoothed
+const bubbles = new Map(); // by entity: what it says, and until when
+const figures = { fps: 0, bytes: 0, worst: 0 };
+
+$('enter').addEventListener('submit', (e) => {
+  e.preventDefault();
+  $('refused').textContent = '';
+  $('enter').hidden = true;
+  $('enter').style.display = 'none';
+  $('status').textContent = say('connecting');
+  link = new Link($('name').value.trim(), { welcome: onWelcome, frame: onFrame, refused: onRefused, lost: () => { $('status').textContent = say('lost'); } });
+});
+$('name').focus();
+
+function onWelcome(m) {
+  if (map === null || welcome.seed !== m.seed || welcome.width !== m.width || welcome.height !== m.height) map = new WorldMap(m.seed, m.width, m.height);
+  welcome = m;
+  replica = new Replica(m, map);
+  tickAt = performance.now();
+  $('status').textContent = '';
+  $('text').disabled = false;
+  write(say(m.resumed === 1 ? 'back' : 'welcome', { name: link.name }), 'system');
+}
+
+function onRefused(m) {
+  $('status').textContent = '';
+  if (!link.ended) {
+    write(refusal(m.reason, m.text), 'system');
+    return;
+  }
+  $('refused').textContent = refusal(m.reason, m.text);
+  $('enter').style.display = '';
+  $('enter').hidden = false;
+  $('name').focus();
+}
+
+function onFrame(messages) {
+  if (replica === null) return;
+  const before = replica.tick;
+  for (const m of replica.frame(messages)) {
+    if (m.type === 'said') {
+      bubbles.set(m.id, { text: m.text, until: performance.now() + bubbleTime });
+      write(`${m.name}: ${m.text}`, '');
+    } else if (m.type === 'notice') write(m.code === 2 ? say('tooMuch') : m.text, 'system');
+  }
+  if (replica.tick === before) return;
+  // The beat of ticks, without the network's jitter.
+  const now = performance.now(), period = 1000 / welcome.hz;
+  const expected = tickAt + ((replica.tick - before) | 0) * period;
+  tickAt = Math.abs(now - expected) > 500 ? now : expected + (now - expected) * 0.1;
+  moveOn();
+}
+
+function write(line, kind) {
+  const log = $('log'), p = document.createElement('p');
+  p.textContent = line;
+  p.className = kind;
+  const atEnd = log.scrollTop + log.clientHeight >= log.scrollHeight - 4;
+  log.append(p);
+  if (log.children.length > maxLog) log.firstChild.remove();
+  if (atEnd) log.scrollTop = log.scrollHeight;
+}
+
+// What the keys and the pointer want.
+const keys = new Set();
+const keyHeadings = { ArrowUp: [0, -1], KeyW: [0, -1], ArrowDown: [0, 1], KeyS: [0, 1], ArrowLeft: [-1, 0], KeyA: [-1, 0], ArrowRight: [1, 0], KeyD: [1, 0] };
+let pointer = null;
+
+addEventListener('keydown', (e) => {
+  if (e.code === 'F3') {
+    e.preventDefault();
+    $('debug').hidden = !$('debug').hidden;
+    return;
+  }
+  if (e.target instanceof HTMLInputElement) return;
+  if (e.code === 'Enter' && !$('text').disabled) {
+    e.preventDefault();
+    $('text').focus();
+  }
+  if (keyHeadings[e.code] !== undefined) {
+    e.preventDefault();
+    keys.add(e.code);
+  }
+});
+addEventListener('keyup', (e) => keys.delete(e.code));
+addEventListener('blur', () => { keys.clear(); pointer = null; });
+document.addEventListener('visibilitychange', () => { if (document.hidden) { keys.clear(); pointer = null; } });
+scene.addEventListener('pointerdown', (e) => { pointer = e; scene.setPointerCapture(e.pointerId); document.activeElement.blur(); });
+scene.addEventListener('pointermove', (e) => { if (pointer !== null) pointer = e; });
+for (const end of ['pointerup', 'pointercancel']) scene.addEventListener(end, () => { pointer = null; });
+
+$('say').addEventListener('submit', (e) => {
+  e.preventDefault();
+  const line = $('text').value.trim();
+  if (line !== '') link.send('say', { text: line });
+  $('text').value = '';
+  $('text').blur();
+});
+$('text').addEventListener('keydown', (e) => { if (e.code === 'Escape') $('text').blur(); });
+
+function wanted() {
+  let x = 0, y = 0;
+  for (const code of keys) {
+    x += keyHeadings[code][0];
+    y += keyHeadings[code][1];
+  }
+  if (x === 0 && y === 0 && pointer !== null) {
+    const dx = pointer.clientX - innerWidth / 2, dy = pointer.clientY - innerHeight / 2;
+    if (Math.hypot(dx, dy) < 16) return 0;
+    const eighth = Math.round(Math.atan2(dy, dx) / (Math.PI / 4));
+    x = Math.round(Math.cos(eighth * Math.PI / 4));
+    y = Math.round(Math.sin(eighth * Math.PI / 4));
+  }
+  return Math.max(0, directionOf(x, y));
+}
+
+// moveOn goes on by one tick of input, for each tick that came.
+function moveOn() {
+  const direction = wanted();
+  if (direction === 0) {
+    replica.stand();
+    return;
+  }
+  const m = replica.move(direction);
+  if (m !== null) link.send('move', m);
+}
+
+function resize() {
+  const scale = devicePixelRatio || 1;
+  for (const c of [scene, labels]) {
+    c.width = Math.round(innerWidth * scale);
+    c.height = Math.round(innerHeight * scale);
+  }
+}
+addEventListener('resize', resize);
+resize();
+
+// daylight is 1 by day and 0 in the night, which is the last third.
+function daylight() {
+  const part = (replica.tick % welcome.day) / welcome.day;
+  const dusk = 0.04;
+  if (part < 2 / 3 - dusk) return Math.min(1, part / dusk);
+  return Math.max(0, (2 / 3 - part) / dusk);
+}
+
+let lastFrame = performance.now();
+function frame(now) {
+  requestAnimationFrame(frame);
+  const took = now - lastFrame;
+  lastFrame = now;
+  figures.fps += (1000 / Math.max(took, 1) - figures.fps) / 20;
+  figures.worst = Math.max(figures.worst * 0.99, took);
+  if (replica !== null) paint(now);
+}
+requestAnimationFrame(frame);
+
+function paint(now) {
+  const scale = devicePixelRatio || 1;
+  const size = Math.max(24, Math.min(56, Math.round(Math.min(innerWidth, innerHeight) / 14))) * scale; // of a tile
+  const period = 1000 / welcome.hz;
+  const part = Math.min(1.5, Math.max(0, (now - tickAt) / period));
+  const at = {
+    x: replica.before.x + (replica.me.x - replica.before.x) * Math.min(1, part),
+    y: replica.before.y + (replica.me.y - replica.before.y) * Math.min(1, part),
+  };
+  const left = at.x / tile - scene.width / 2 / size, top = at.y / tile - scene.height / 2 / size;
+  draw.begin(daylight());
+  for (let ty = Math.floor(top); ty <= top + scene.height / size; ty++) {
+    for (let tx = Math.floor(left); tx <= left + scene.width / size; tx++) draw.sprite((tx - left) * size, (ty - top) * size, size, map.at(tx, ty));
+  }
+  const shown = [];
+  for (const e of replica.entities.values()) {
+    if (e.id === replica.self) continue;
+    const p = replica.at(e, replica.tick + part - past);
+    shown.push({ e, x: (p.x / tile - left) * size, y: (p.y / tile - top) * size, index: atlas.spriteOf(e.kind) });
+  }
+  shown.push({ e: { id: replica.self, name: link.name }, x: (at.x / tile - left) * size, y: (at.y / tile - top) * size, index: atlas.me });
+  shown.sort((a, b) => a.y - b.y);
+  for (const s of shown) draw.sprite(s.x - size / 2, s.y - size * 0.8, size, s.index);
+  draw.end();
+  paintLabels(shown, size, scale, now);
+  paintMap(at);
+  paintFigures(shown.length);
+}
+
+function paintLabels(shown, size, scale, now) {
+  text.clearRect(0, 0, labels.width, labels.height);
+  text.textAlign = 'center';
+  for (const s of shown) {
+    if (s.x < -size || s.y < -size || s.x > labels.width + size || s.y > labels.height + size) continue;
+    if (s.e.name) {
+      text.font = `${12 * scale}px system-ui, sans-serif`;
+      outlined(s.e.name, s.x, s.y + size * 0.42, '#fff');
+    }
+    const bubble = bubbles.get(s.e.id);
+    if (bubble === undefined) continue;
+    if (bubble.until < now) {
+      bubbles.delete(s.e.id);
+      continue;
+    }
+    text.font = `${14 * scale}px system-ui, sans-serif`;
+    outlined(bubble.text.length > 60 ? bubble.text.slice(0, 59) + '…' : bubble.text, s.x, s.y - size * 0.95, '#ffe9b0');
+  }
+}
+
+function outlined(words, x, y, color) {
+  text.lineWidth = 3 * (devicePixelRatio || 1);
+  text.strokeStyle = '#000a';
+  text.strokeText(words, x, y);
+  text.fillStyle = color;
+  text.fillText(words, x, y);
+}
+
+const mapColors = ['#4d8a4a', '#b59a6a', '#a9a293', '#5e5a58', '#2f6f9f', '#24502c'];
+const mapTiles = 80; // from side to side
+let mapDrawn = null;
+
+function paintMap(at) {
+  const tx = Math.floor(at.x / tile), ty = Math.floor(at.y / tile), dot = minimap.width / mapTiles;
+  const key = `${tx},${ty},${replica.tick >>> 3}`;
+  if (key === mapDrawn) return;
+  mapDrawn = key;
+  for (let y = 0; y < mapTiles; y++) {
+    for (let x = 0; x < mapTiles; x++) {
+      overview.fillStyle = mapColors[map.at(tx + x - mapTiles / 2, ty + y - mapTiles / 2)];
+      overview.fillRect(x * dot, y * dot, dot, dot);
+    }
+  }
+  for (const e of replica.entities.values()) {
+    const p = replica.at(e, replica.tick);
+    overview.fillStyle = e.id === replica.self ? '#fff' : e.kind === 0 ? '#ffd479' : '#ff6b5e';
+    overview.fillRect((p.x / tile - tx + mapTiles / 2) * dot - 1, (p.y / tile - ty + mapTiles / 2) * dot - 1, 3, 3);
+  }
+}
+
+let figuresAt = 0, bytesAt = 0;
+function paintFigures(sprites) {
+  const now = performance.now();
+  if (now - figuresAt < 500) return;
+  figures.bytes = (link.bytes - bytesAt) / (now - figuresAt) * 1000;
+  figuresAt = now;
+  bytesAt = link.bytes;
+  if ($('debug').hidden) return;
+  $('debug').textContent = [
+    `fps ${figures.fps.toFixed(0)}, worst frame ${figures.worst.toFixed(0)} ms`,
+    `ping ${link.ping.toFixed(0)} ms, jitter ${link.jitter.toFixed(1)} ms`,
+    `tick ${replica.tick}, late ${link.late.toFixed(1)} ms`,
+    `${(figures.bytes / 1000).toFixed(1)} kB/s, ${replica.entities.size} entities, ${sprites} drawn`,
+    `moves under way ${replica.moves.length}, corrections ${replica.corrections}`,
+    `at ${(replica.me.x / tile).toFixed(2)}, ${(replica.me.y / tile).toFixed(2)}`,
+  ].join('\n');
+}
+
+// For scripts that look at the page.
+window.world = { get replica() { return replica; }, get link() { return link; }, keys };
