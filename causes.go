@@ -20,7 +20,7 @@ const (
 	CauseTimeout                 // the system gave up the peer
 	CauseIdle                    // ErrIdle
 	CauseStalled                 // ErrWriteStalled
-	CauseSilent                  // ErrReadTimeout
+	CauseSilent                  // ErrReadTimeout, ErrUnfinished
 	CauseLinger                  // ErrLinger
 	CauseQueueFull               // ErrQueueFull
 	CauseUnreadFull              // ErrUnreadFull
@@ -87,6 +87,7 @@ var causesOf = []struct {
 	{syscall.ECONNABORTED, CauseReset},
 	{ErrIdle, CauseIdle},
 	{ErrReadTimeout, CauseSilent},
+	{ErrUnfinished, CauseSilent},
 	{ErrAborted, CauseAbort},
 	{ErrWriteStalled, CauseStalled},
 	{ErrLinger, CauseLinger},

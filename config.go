@@ -234,6 +234,7 @@ func (e *Engine) resolve() (*config, error) {
 		{"IdleTimeout", e.IdleTimeout, 0, &c.timeouts.idle},
 		{"ReadTimeout", e.ReadTimeout, 0, &c.timeouts.read},
 		{"WriteTimeout", e.WriteTimeout, 0, &c.timeouts.write},
+		{"MessageTimeout", e.MessageTimeout, 0, &c.timeouts.message},
 		{"Linger", e.Linger, defaultLinger, &c.linger},
 		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
 		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.handshakeTimeout},

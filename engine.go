@@ -142,6 +142,11 @@ type Engine struct {
 	// WriteTimeout resets a connection (ErrWriteStalled) whose peer has taken
 	// none of the queued bytes for so long. Default: none.
 	WriteTimeout time.Duration
+	// MessageTimeout closes a connection (ErrUnfinished) whose peer has begun a
+	// message and not finished it for so long: bytes that OnData leaves unread
+	// without consuming any, a TLS record, and what Conn.MessagePending tells of.
+	// Time in which it is not read from does not count. Default: none.
+	MessageTimeout time.Duration
 	// Linger bounds how long Close tries to deliver what is queued while the
 	// peer takes nothing of it. Default: 5 s.
 	Linger time.Duration

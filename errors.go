@@ -29,6 +29,9 @@ var (
 	// ErrReadTimeout: nothing arrived for Engine.ReadTimeout, or what
 	// SetReadTimeout says.
 	ErrReadTimeout = errors.New("peer was silent for too long")
+	// ErrUnfinished: the peer has begun a message and not finished it within
+	// Engine.MessageTimeout.
+	ErrUnfinished = errors.New("peer did not finish a message in time")
 	// ErrWriteStalled: the peer took no bytes for Engine.WriteTimeout.
 	ErrWriteStalled = errors.New("peer stopped reading")
 	// ErrLinger: after Close the peer took nothing of what was queued for

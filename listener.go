@@ -69,9 +69,9 @@ type ListenOptions struct {
 	// (Conn.PeerCredentials) nobody is trusted. Default: root and the user of this
 	// process.
 	ProxyUsers []uint32
-	// IdleTimeout, ReadTimeout and WriteTimeout are those of the listener's
-	// connections. Default: the engine's. math.MaxInt64 is no limit.
-	IdleTimeout, ReadTimeout, WriteTimeout time.Duration
+	// IdleTimeout, ReadTimeout, WriteTimeout and MessageTimeout are those of the
+	// listener's connections. Default: the engine's. math.MaxInt64 is no limit.
+	IdleTimeout, ReadTimeout, WriteTimeout, MessageTimeout time.Duration
 	// Socket are settings of the listening socket that its connections inherit.
 	// Default: the system's.
 	Socket SocketOptions
@@ -134,7 +134,7 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		return nil, err
 	}
 	from := &origin{unix: where.network == "unix", handler: handler, proxies: proxies}
-	if from.timeouts, err = e.cfg.timeoutsOf(o.IdleTimeout, o.ReadTimeout, o.WriteTimeout); err != nil {
+	if from.timeouts, err = e.cfg.timeoutsOf(&o); err != nil {
 		return nil, err
 	}
 	if where.tls {

@@ -49,7 +49,7 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
-	timeouts, err := e.cfg.timeoutsOf(o.IdleTimeout, o.ReadTimeout, o.WriteTimeout)
+	timeouts, err := e.cfg.timeoutsOf(&o)
 	if err != nil {
 		return nil, err
 	}

@@ -10,18 +10,19 @@ import (
 
 // An extra is what only some connections have.
 type extra struct {
-	tls     *tlsLayer      // nil on a plain connection
-	proxy   bool           // the holder's; a PROXY header is looked for
-	trusted bool           // the holder's; and the peer may send one
-	expires int64          // the holder's; when the time for header and handshake is over
-	heard   int64          // the holder's; when bytes last arrived; for a ReadTimeout
-	stalled int64          // the holder's; a send has been waiting since; 0 when none is
-	unacked int            // the holder's; what the peer had not acknowledged when it was last asked
-	asked   int64          // the holder's; when that was
-	closing closing        // the holder's
-	held    int            // the holder's; by its handler, as Hold says
-	detach  func(net.Conn) // of Detach
-	conn    net.Conn       // which gets it
+	tls     *tlsLayer        // nil on a plain connection
+	proxy   bool             // the holder's; a PROXY header is looked for
+	trusted bool             // the holder's; and the peer may send one
+	expires int64            // the holder's; when the time for header and handshake is over
+	heard   int64            // the holder's; when bytes last arrived; for a ReadTimeout
+	stalled int64            // the holder's; a send has been waiting since; 0 when none is
+	unacked int              // the holder's; what the peer had not acknowledged when it was last asked
+	asked   int64            // the holder's; when that was
+	closing closing          // the holder's
+	parts   [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
+	held    int              // the holder's; by its handler, as Hold says
+	detach  func(net.Conn)   // of Detach
+	conn    net.Conn         // which gets it
 }
 
 // extras returns c.extra, which it makes when it is not there yet. Of the holder.

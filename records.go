@@ -103,8 +103,9 @@ func beginsRecord(p []byte) bool {
 // records follows a stream of bytes through the records that it consists of.
 type records struct {
 	header [recordHeader]byte
-	have   uint8 // bytes of the header, until it is whole
-	left   int   // bytes of the record behind it
+	have   uint8  // bytes of the header, until it is whole
+	left   int    // bytes of the record behind it
+	ended  uint32 // records so far; the number may come again
 }
 
 // follow goes on by p.
@@ -113,6 +114,9 @@ func (r *records) follow(p []byte) {
 		n := min(r.left, len(p))
 		r.left -= n
 		p = p[n:]
+		if n > 0 && r.left == 0 {
+			r.ended++
+		}
 		n = copy(r.header[r.have:], p)
 		r.have += uint8(n)
 		p = p[n:]

@@ -9,12 +9,11 @@ import (
 
 // timeouts are what a connection's peer is given time for. 0 is no limit. They do
 // not change: who sets another one replaces them all.
-type timeouts struct{ idle, read, write time.Duration }
+type timeouts struct{ idle, read, write, message time.Duration }
 
-// timeoutsOf returns those of a listener or of a Dial, nil where they are the
-// engine's. What is 0 is the engine's.
-func (c *config) timeoutsOf(idle, read, write time.Duration) (*timeouts, error) {
-	if idle == 0 && read == 0 && write == 0 {
+// timeoutsOf returns those of a listener, nil where they are the engine's.
+func (c *config) timeoutsOf(o *ListenOptions) (*timeouts, error) {
+	if o.IdleTimeout == 0 && o.ReadTimeout == 0 && o.WriteTimeout == 0 && o.MessageTimeout == 0 {
 		return nil, nil
 	}
 	t := c.timeouts
@@ -22,7 +21,12 @@ func (c *config) timeoutsOf(idle, read, write time.Duration) (*timeouts, error) 
 		name  string
 		value time.Duration
 		to    *time.Duration
-	}{{"IdleTimeout", idle, &t.idle}, {"ReadTimeout", read, &t.read}, {"WriteTimeout", write, &t.write}} {
+	}{
+		{"IdleTimeout", o.IdleTimeout, &t.idle},
+		{"ReadTimeout", o.ReadTimeout, &t.read},
+		{"WriteTimeout", o.WriteTimeout, &t.write},
+		{"MessageTimeout", o.MessageTimeout, &t.message},
+	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
 		}
@@ -218,7 +222,7 @@ func (c *Conn) checkTime() {
 	if c.overdue(now) && c.state.Load()&opening == 0 {
 		c.askPeer(now)
 	}
-	c.wakeAt(min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkRead(now), c.checkStall(now)))
+	c.wakeAt(min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkRead(now), c.checkStall(now), c.checkParts(now)))
 }
 
 // overdue reports whether something has lasted for too long, unless the peer has
@@ -321,7 +325,7 @@ func (c *Conn) checkStall(now int64) (next int64) {
 func (c *config) setLongestSleep() {
 	const part = 4 // of the shortest timeout
 	shortest := min(c.linger, c.handshakeTimeout)
-	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write} {
+	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write, c.timeouts.message} {
 		if d > 0 {
 			shortest = min(shortest, d)
 		}

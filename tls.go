@@ -71,7 +71,11 @@ func (starved) Temporary() bool { return true }
 var errStarved error = starved{}
 
 // received decrypts what has arrived.
-func (t *tlsLayer) received(p []byte) { t.unseal(p, t.records.between() && isRecord(p)) }
+func (t *tlsLayer) received(p []byte) {
+	ended := t.records.ended
+	t.unseal(p, t.records.between() && isRecord(p))
+	t.owner.notePart(partRecord, !t.records.between(), t.records.ended != ended)
+}
 
 // unseal is received, where single says that p is one record and that tls.Conn
 // has not read any other before that it keeps.

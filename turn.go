@@ -182,6 +182,7 @@ func (c *Conn) offer() {
 	if c.inbox != nil {
 		c.inbox.Consumed = consumed
 	}
+	c.notePart(partUnread, c.inbox != nil, consumed)
 	c.adjustReceiving()
 }
 
@@ -271,6 +272,7 @@ func (c *Conn) adjustReceiving() {
 	if want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
+		c.restartParts()
 	}
 }
 
