@@ -337,7 +337,7 @@ func (c *Conn) reserve(n int) error {
 	if c.state.Load()&unwritable != 0 {
 		return ErrClosed
 	}
-	if n > c.loop.cfg.maxQueued-c.queued-c.overhead() {
+	if n > c.loop.cfg.maxQueued-c.queued {
 		return c.refuseWrite()
 	}
 	c.queued += n
@@ -346,14 +346,6 @@ func (c *Conn) reserve(n int) error {
 	}
 	c.todo |= doCheck
 	return nil
-}
-
-// overhead returns what the queue costs besides its bytes. The caller holds mu.
-func (c *Conn) overhead() int {
-	if c.queue == nil {
-		return 0
-	}
-	return c.queue.Overhead()
 }
 
 // refuseWrite answers a write for which there is no room. When there is, OnDrain

@@ -81,9 +81,7 @@ type Engine struct {
 	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
 	LowWater int
 	// MaxQueued bounds the queued bytes of one connection: a write that would
-	// exceed it fails with ErrQueueFull (Stats.QueueFull). What the queue costs
-	// besides counts, too: 32 bytes for each slice of Send that is not copied.
-	// Default: 16 MiB, at
+	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB, at
 	// least twice HighWater.
 	MaxQueued int
 	// CloseOnFull resets a connection whose queue is full, with that cause,

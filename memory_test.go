@@ -48,29 +48,6 @@ func TestHunt17_ShortSendsCostLittle(t *testing.T) {
 	}
 }
 
-// TestHunt17_EntriesCount queues slices that are not copied: they cost more than
-// their bytes, and so fewer are taken.
-func TestHunt17_EntriesCount(t *testing.T) {
-	const size, entry = 300, 32
-	e := epitest.Mode{}.Engine()
-	e.MaxQueued = 1 << 20
-	queued := make(chan int, 1)
-	s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
-		return &epitest.Funcs{Open: func(c *epi.Conn) error { // nothing leaves meanwhile
-			for c.Send(make([]byte, size)) == nil {
-			}
-			queued <- c.Queued()
-			return c.Abort()
-		}}
-	})
-	if c, err := s.Connect(); err == nil { // else it was reset at once
-		defer c.Close()
-	}
-	if n, most := epitest.Receive(t, queued), e.MaxQueued/(size+entry)*size; n > most {
-		t.Errorf("%d bytes are taken in slices of %d, want at most %d", n, size, most)
-	}
-}
-
 // TestHostile05_MaxMemoryShedsTheLargest has connections that leave different
 // numbers of bytes unread, and together too many.
 func TestHostile05_MaxMemoryShedsTheLargest(t *testing.T) {

@@ -168,13 +168,15 @@ const (
 	trickleRoom = 256 << 10
 )
 
-// expectTrickle reads epitest.Pattern(trickleBytes) and reports whether the
+// expectTrickle says that it is ready, reads epitest.Pattern(trickleBytes) and
+// reports whether the
 // machine let it do so without a pause that is long beside trickleTimeout.
 func expectTrickle(t *testing.T, c net.Conn) (steady bool) {
 	t.Helper()
 	if err := c.(*net.TCPConn).SetReadBuffer(trickleRoom); err != nil {
 		t.Fatal(err)
 	}
+	epitest.Say(t, c, "?") // before, the kernel would fill a larger buffer
 	const longPause = trickleTimeout / 2
 	want := epitest.Pattern(trickleBytes)
 	buf := make([]byte, 16<<10)
@@ -228,7 +230,10 @@ func TestT04_WriteTimeout(t *testing.T) {
 			}
 		})
 		slow := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
-			return &epitest.Funcs{Open: func(c *epi.Conn) error { return c.Send(epitest.Pattern(trickleBytes)) }}
+			return &epitest.Funcs{Data: func(c *epi.Conn) error {
+				c.Discard(len(c.Unread()))
+				return c.Send(epitest.Pattern(trickleBytes))
+			}}
 		})
 		silent := listenAlso(t, e, epitest.EchoHandler)
 		quiet, client := dialListener(t, silent), dialListener(t, stuck)
@@ -257,7 +262,8 @@ func TestT04_Linger(t *testing.T) {
 			return func(*epi.Conn) epi.Handler {
 				var begun time.Time
 				return &epitest.Funcs{
-					Open: func(c *epi.Conn) error {
+					Data: func(c *epi.Conn) error {
+						c.Discard(len(c.Unread()))
 						if err := c.Send(epitest.Pattern(trickleBytes)); err != nil {
 							return err
 						}
@@ -271,6 +277,7 @@ func TestT04_Linger(t *testing.T) {
 		stuckEnded, slowEnded := make(chan forcedEnd, 1), make(chan forcedEnd, 1)
 		slow := epitest.Start(t, e, closing(slowEnded))
 		stuckClient := dialListener(t, listenAlso(t, e, closing(stuckEnded)))
+		epitest.Say(t, stuckClient, "?")
 		steady := expectTrickle(t, slow.Dial())
 		if got := epitest.Receive(t, slowEnded); got.cause != nil && steady {
 			t.Errorf("the slow connection ends after %v: %v", got.after, got.cause)

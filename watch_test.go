@@ -249,11 +249,14 @@ func TestHunt06_IdleTimeoutOfAMovingDownload(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
 		e := m.Engine()
-		e.IdleTimeout = trickleTimeout
 		closed := make(chan error, 1)
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
 			return &epitest.Funcs{
-				Open:  func(c *epi.Conn) error { return c.Send(epitest.Pattern(trickleBytes)) },
+				Data: func(c *epi.Conn) error {
+					c.SetIdleTimeout(trickleTimeout)
+					c.Discard(len(c.Unread()))
+					return c.Send(epitest.Pattern(trickleBytes))
+				},
 				Close: func(_ *epi.Conn, err error) { closed <- err },
 			}
 		})

@@ -1,7 +1,5 @@
 package buffer
 
-import "unsafe"
-
 // A Queue is bytes on their way to one peer, first in, first out: copies in
 // pooled buffers and buffers that were given to it whole. It has no lock; its
 // owner guards it.
@@ -18,13 +16,10 @@ type segment struct {
 	pooled bool // the queue's own copy; room behind it may be used
 }
 
-const (
-	// segmentSize is what each entry of the table costs.
-	segmentSize = int(unsafe.Sizeof(segment{}))
-	// copied is the size up to which a buffer that waits behind others is copied.
-	// Above it entry and buffer together are not much larger than the bytes.
-	copied = 256
-)
+// copied is the size up to which a buffer that waits behind others is copied: so
+// what is queued costs little more than its bytes. A larger one costs an entry of
+// 32 bytes besides.
+const copied = 512
 
 // segmentsKept bounds the segment table that an emptied Queue keeps.
 const segmentsKept = 16
@@ -61,9 +56,6 @@ func (q *Queue) Write(p *Pool, data []byte) {
 	}
 	q.segments = append(q.segments, segment{append(p.Get(want), data...), true})
 }
-
-// Overhead returns what the queue costs besides its bytes, about.
-func (q *Queue) Overhead() int { return (len(q.segments) - q.head) * segmentSize }
 
 // Append appends bufs without copying, but for short ones that wait behind others:
 // they belong to the queue and must not change until they are sent.
