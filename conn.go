@@ -83,10 +83,12 @@ const (
 	stays                             // StayOpen was called in OnShutdown
 	counted                           // for MaxConnsPerIP, under peer
 	replaced                          // SetHandler was called, and its handler has not begun
+	passing                           // Pipe was called, and its handler has not begun
+	piped                             // another connection fills its queue: congested, it is read from all the same
 	starting    = opening | handshaking
 	ending      = draining | aborting | detaching | finished | shut
 	unwritable  = ending | closeWrite | writeEnded
-	undisturbed = scheduled | stays | counted | paused | congested // a send that has ended leaves nothing to do
+	undisturbed = scheduled | stays | counted | piped | paused | congested // a send that has ended leaves nothing to do
 )
 
 // todoBits say what a turn is for.
@@ -110,6 +112,7 @@ const (
 	doClose                          // call OnClose
 	doTidy                           // a callback has ended its goroutine
 	doTimeouts                       // other timeouts were set
+	doPipe                           // a pipeEnd becomes the handler
 )
 
 func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }

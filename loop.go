@@ -57,6 +57,7 @@ type Loop struct {
 	finished  turnList[*Conn]       // connections to be closed
 	packets   turnList[*PacketConn] // packet sockets whose turn it is
 	wheel     wheel.Wheel           // guarded by mu
+	pipes     map[*Conn][]*Conn     // guarded by mu; connections that Pipe was given, and where to
 	deadlines int                   // guarded by mu; timers in the wheel that are about peers
 	asleep    bool                  // guarded by mu; somebody must wake the loop
 	stopped   bool                  // guarded by mu; the loop takes no more tasks
@@ -132,7 +133,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}, done: make(chan struct{})}
+	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}, pipes: map[*Conn][]*Conn{}, done: make(chan struct{})}
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
 	}

@@ -29,6 +29,7 @@ func (c *Conn) turn(h *hands) {
 	c.todo = 0
 	c.mu.Unlock()
 
+	c.pipe()
 	if todo&doClose != 0 {
 		c.tellClosed()
 		return
@@ -51,6 +52,9 @@ func (c *Conn) do(todo todoBits, h *hands) {
 	}
 	if todo&doOpen != 0 {
 		c.open()
+	}
+	if todo&doPipe != 0 {
+		c.settleLater()
 	}
 	if todo&(doOffer|doOfferRest) != 0 {
 		c.offerAgain(todo&doOffer != 0) // before what has arrived since, and above all before the end
@@ -172,6 +176,7 @@ func (c *Conn) tidy() {
 // offer lets the handler read what is in c.unread and keeps what it leaves.
 func (c *Conn) offer() {
 	before := len(c.unread)
+	c.pipe()
 	c.callOnData()
 	c.settle()
 	consumed := len(c.unread) < before
@@ -267,8 +272,9 @@ func (c *Conn) offerExpected() {
 // peer in the middle of sending can finish and read what was queued for it.
 func (c *Conn) adjustReceiving() {
 	st := c.state.Load()
+	full := st&(congested|piped) == congested
 	want := st&(opening|readEnded|aborting|detaching|finished|shut) == 0 &&
-		(st&draining != 0 || st&(handshaking|paused|congested) == 0 || st&handshaking != 0 && !c.prefaceFull())
+		(st&draining != 0 || st&(handshaking|paused) == 0 && !full || st&handshaking != 0 && !c.prefaceFull())
 	if want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
@@ -419,6 +425,7 @@ func (c *Conn) tellShutdown() {
 }
 
 func (c *Conn) tellDrained() {
+	c.pipe()
 	h, ok := c.handler.(DrainHandler)
 	if !ok || c.state.Load()&(starting|ending) != 0 {
 		return
@@ -493,6 +500,7 @@ func (c *Conn) tellEnd() {
 		_ = c.end(aborting, cause)
 		return
 	}
+	c.pipe()
 	h, ok := c.handler.(EOFHandler)
 	if !ok || cause != io.EOF {
 		_ = c.end(draining, cause)

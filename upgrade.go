@@ -26,7 +26,7 @@ func (c *Conn) SetHandler(h Handler) {
 // settle lets a handler of SetHandler begin, in the callback's place, with what is
 // in c.unread.
 func (c *Conn) settle() {
-	for c.state.Load()&(replaced|ending) == replaced {
+	for c.state.Load()&(replaced|starting|ending) == replaced {
 		c.mu.Lock()
 		c.unset(replaced)
 		c.mu.Unlock()

@@ -1,0 +1,162 @@
+package epi
+
+import (
+	"errors"
+	"fmt"
+	"io"
+)
+
+// Pipe passes on everything between two connections, in both directions, as a
+// proxy does: what is unread on either, what arrives, and the end. Of their own
+// handlers only OnClose is called from now on, as the last call.
+//
+//   - While the queue of one is above Engine.HighWater the other is not read from,
+//     so a slow reader slows down whoever sends to it.
+//   - The end of a stream is passed on behind its bytes, and the other direction
+//     goes on (CloseWrite).
+//   - When one is closed in order, or because it was idle, or the engine drains, so
+//     is the other, which delivers what it has. When one breaks (a reset, Abort,
+//     WriteTimeout, a Dial that fails) the other is aborted: its peer must not take
+//     what it has got for all there is.
+//
+// Either may be a connection that Dial has returned and that is not established
+// yet. Pause and Expect of before do not hold any more. Pipe may be called from any
+// goroutine, also in callbacks of either; the two may have different loops, but on
+// one (DialOptions.Loop) it costs less. A connection can be part of one Pipe only:
+// one that is given to another is aborted.
+//
+// ErrClosed says that one of them was closed or closing already; then the other is
+// aborted.
+func Pipe(a, b *Conn) error {
+	if a == b {
+		return errors.New("epi: pipe: both ends are the same connection")
+	}
+	if err := a.passTo(b); err != nil {
+		_ = b.Abort() // it may be closed, too
+		return fmt.Errorf("epi: pipe: %w", err)
+	}
+	if err := b.passTo(a); err != nil {
+		_ = a.Abort()
+		return fmt.Errorf("epi: pipe: %w", err)
+	}
+	return nil
+}
+
+// errPiped is the cause of a connection that was given to two pipes.
+var errPiped = errors.New("connection is part of another Pipe already")
+
+// A pipeEnd is the handler of a connection whose bytes go to another.
+type pipeEnd struct {
+	to     *Conn
+	before Handler // of the holder; whom the end is told, too; nil when there was none
+}
+
+// passTo has the holder of c make a pipeEnd its handler.
+func (c *Conn) passTo(to *Conn) error {
+	c.mu.Lock()
+	defer c.release()
+	if c.state.Load()&ending != 0 {
+		return ErrClosed
+	}
+	c.loop.mu.Lock()
+	c.loop.pipes[c] = append(c.loop.pipes[c], to)
+	c.loop.mu.Unlock()
+	c.set(passing)
+	c.todo |= doPipe
+	return nil
+}
+
+// pipe makes the handler that passTo asked for the connection's, before the handler
+// there was is told anything more.
+func (c *Conn) pipe() {
+	if c.state.Load()&passing == 0 {
+		return
+	}
+	c.loop.mu.Lock()
+	all := c.loop.pipes[c]
+	delete(c.loop.pipes, c)
+	c.loop.mu.Unlock()
+	for _, to := range all {
+		_, twice := c.handler.(*pipeEnd)
+		before := c.handler
+		c.SetHandler(&pipeEnd{to: to, before: before})
+		if twice {
+			_ = c.end(aborting|resetting, errPiped)
+		}
+	}
+	c.mu.Lock()
+	c.unset(paused | passing)
+	c.set(piped)
+	c.mu.Unlock()
+}
+
+// OnData passes on what is unread. What finds no room stays.
+func (p *pipeEnd) OnData(c *Conn) error {
+	_, err := p.to.Write(c.Unread())
+	switch {
+	case errors.Is(err, ErrQueueFull):
+		err = p.writeSome(c)
+	case err == nil, errors.Is(err, ErrClosed): // its OnClose has c closed
+		c.Discard(len(c.Unread()))
+		err = nil
+	}
+	if p.to.full() {
+		c.Pause()
+		if !p.to.full() {
+			c.Resume() // it has drained in the meantime, and OnDrain came too early
+		}
+	}
+	return err
+}
+
+// writeSome passes on as much as there is room for, in parts that leave the queue
+// above its high watermark at the end: else nobody would tell when there is more.
+func (p *pipeEnd) writeSome(c *Conn) error {
+	for part := len(c.Unread()) / 2; !p.to.full(); part /= 2 {
+		if part == 0 {
+			return ErrQueueFull
+		}
+		for !p.to.full() && len(c.Unread()) > 0 {
+			if _, err := p.to.Write(c.Unread()[:min(part, len(c.Unread()))]); err != nil {
+				break
+			}
+			c.Discard(part)
+		}
+	}
+	return nil
+}
+
+// full reports whether the queue has risen above HighWater and not yet fallen to
+// LowWater.
+func (c *Conn) full() bool { return c.state.Load()&congested != 0 }
+
+// OnDrain goes on reading what there is room for again.
+func (p *pipeEnd) OnDrain(*Conn) { p.to.Resume() }
+
+// OnEOF passes on the end of the stream.
+func (p *pipeEnd) OnEOF(*Conn) error {
+	_ = p.to.CloseWrite() // when it is closed, OnClose has its turn
+	return nil
+}
+
+// OnClose has the other end follow.
+func (p *pipeEnd) OnClose(c *Conn, err error) {
+	if endsInOrder(err) {
+		_ = p.to.Close()
+	} else {
+		_ = p.to.Abort()
+	}
+	if p.before != nil {
+		p.before.OnClose(c, err)
+	}
+}
+
+// endsInOrder reports whether a connection that was closed for this reason has
+// passed on all that its peer had sent before.
+func endsInOrder(err error) bool {
+	switch {
+	case err == nil, err == io.EOF, errors.Is(err, ErrIdle), errors.Is(err, ErrReadTimeout), errors.Is(err, ErrShutdown):
+		return true
+	}
+	return false
+}
