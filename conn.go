@@ -126,7 +126,7 @@ type origin struct {
 	tls      *tls.Config // nil for plain connections
 	proxies  *proxies    // nil when no PROXY header is looked for
 	local    net.Addr    // the listener's address; nil for Dial
-	remote   net.Addr    // a Unix socket's name, for Dial
+	remote   net.Addr    // a Unix socket's name, for Dial and for clients that have one
 	timeouts *timeouts   // nil where they are the engine's
 	dialing  *dialing    // of the loop, of the holder during a handshake; while Dial is under way
 }
@@ -144,7 +144,8 @@ func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn 
 func (c *Conn) Loop() *Loop { return c.loop }
 
 // RemoteAddr returns the peer's address, also after the connection was closed.
-// It is what the PROXY header says where there was one.
+// It is what the PROXY header says where there was one. The client of a Unix socket
+// has the name that it was bound to, which is its own choice, and mostly none.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.mu.Lock()
 	peer := c.peer

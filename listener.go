@@ -383,7 +383,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		a.logShed()
 		return
 	}
-	c := newConn(a.loop, a.listener.origin, h, peer)
+	c := newConn(a.loop, a.originOf(h), h, peer)
 	if c.isClient() && !c.enterAddress() {
 		e.leave()
 		a.loop.drv.Discard(h)
@@ -394,6 +394,22 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		a.loop.live.Add(1)
 		a.loop.adopt(c)
 	}
+}
+
+// originOf returns the origin of an accepted connection: the listener's, or one of its
+// own where the client of a Unix socket has a name, which few have.
+func (a *acceptor) originOf(h driver.Handle) *origin {
+	from := a.listener.origin
+	if !from.unix {
+		return from
+	}
+	name := a.loop.drv.PeerName(h)
+	if name == "" {
+		return from
+	}
+	own := *from
+	own.remote = &net.UnixAddr{Name: name, Net: "unix"}
+	return &own
 }
 
 // take lets the loop have a connection that another has accepted, unless it has

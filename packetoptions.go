@@ -5,12 +5,13 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 
 	"github.com/epinet/epi/internal/sock"
 )
 
 // PacketOptions are what a PacketListener can have besides its address. But for
-// ReadBuffer they are for UDP.
+// ReadBuffer and Control they are for UDP.
 type PacketOptions struct {
 	// ReadBuffer is the size of the system's queue of datagrams that have arrived
 	// (SO_RCVBUF, socket(7)), in bytes, each socket's own; what finds it full is
@@ -28,6 +29,11 @@ type PacketOptions struct {
 	// MulticastHops is how many routers may pass multicast on, and one more.
 	// Default: 1, not beyond the network.
 	MulticastHops int
+	// Control is called with each new socket before it is bound, as of
+	// net.ListenConfig: network is udp4, udp6 or unixgram. Its error ends
+	// ListenPacketWith. ListenPacketOn does not call it: such a socket is bound
+	// already.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
 func (o PacketOptions) check(network string) error {
@@ -60,6 +66,7 @@ func (o PacketOptions) settings(reusePort bool) sock.PacketOptions {
 		Groups:     groups,
 		Interface:  o.MulticastInterface,
 		Hops:       o.MulticastHops,
+		Control:    o.Control,
 	}
 }
 
@@ -96,6 +103,7 @@ func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler fu
 		return nil, err
 	}
 	l := e.lighterLoop()
+	o.Control = nil
 	h, bound, err := l.drv.AdoptPacket(conn, o.settings(false))
 	if err != nil {
 		return nil, err

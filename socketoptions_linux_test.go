@@ -223,3 +223,55 @@ func TestHunt23_BadSocketOptions(t *testing.T) {
 		}
 	})
 }
+
+// TestHunt23_PacketControl is called with a socket for datagrams that is not bound.
+func TestHunt23_PacketControl(t *testing.T) {
+	refusal := errors.New("not this one")
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		run(t, e)
+		for address, want := range map[string]string{
+			"udp4://127.0.0.1:0":                "udp4",
+			"unixgram://" + epitest.UnixPath(t): "unixgram",
+		} {
+			var seen string
+			options := epi.PacketOptions{Control: func(network, _ string, c syscall.RawConn) error {
+				seen = network
+				return c.Control(func(uintptr) {})
+			}}
+			if _, err := e.ListenPacketWith(address, options, packetEcho); err != nil || seen != want {
+				t.Errorf("%s: Control was called with %q, and ListenPacketWith returns %v", address, seen, err)
+			}
+			options.Control = func(string, string, syscall.RawConn) error { return refusal }
+			if _, err := e.ListenPacketWith("udp4://127.0.0.1:0", options, packetEcho); !errors.Is(err, refusal) {
+				t.Errorf("ListenPacketWith returns %v", err)
+			}
+		}
+	})
+}
+
+// TestHunt23_NamesOfUnixPeers: a client that has a name is known by it, also when it
+// has gone.
+func TestHunt23_NamesOfUnixPeers(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		names := make(chan string, 2)
+		s := epitest.StartOn(t, m.Engine(), "unix://"+epitest.UnixPath(t), func(c *epi.Conn) epi.Handler {
+			names <- c.RemoteAddr().String()
+			return &epitest.Funcs{Data: epitest.Echo, Close: func(c *epi.Conn, _ error) { names <- c.RemoteAddr().String() }}
+		})
+		for _, name := range []string{epitest.UnixPath(t), "@" + epitest.UnixPath(t), ""} {
+			dialer := net.Dialer{}
+			if name != "" {
+				dialer.LocalAddr = &net.UnixAddr{Name: name, Net: "unix"}
+			}
+			c := epitest.DialListener(t, s.Engine, s.Listener, dialer)
+			epitest.RoundTrip(t, c, "hello")
+			_ = c.Close()
+			for _, when := range []string{"open", "closed"} {
+				if got := epitest.Receive(t, names); got != name {
+					t.Errorf("%s, the peer is %q, want %q", when, got, name)
+				}
+			}
+		}
+	})
+}

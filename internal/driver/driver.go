@@ -163,6 +163,9 @@ type Driver interface {
 	Unlisten(l *Listening)
 	// Shed accepts one connection and closes it, for lack of descriptors.
 	Shed(l *Listening) error
+	// PeerName returns the name of the client of an accepted connection, which few
+	// clients of Unix sockets have.
+	PeerName(h Handle) string
 	// Reclaim closes an accepted connection if the reserve that Shed needs is
 	// spent, to have it back, and reports whether it did.
 	Reclaim(h Handle) bool

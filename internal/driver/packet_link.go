@@ -53,14 +53,14 @@ func (d *portable) packetLink(s *PacketSocket) *packetLink {
 }
 
 func (d *portable) BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
+	config := net.ListenConfig{Control: o.Prepare}
 	if network == "unixgram" {
-		conn, err := net.ListenUnixgram(network, &net.UnixAddr{Name: local.Path, Net: network})
+		conn, err := config.ListenPacket(context.Background(), network, local.Path)
 		if err == nil {
-			_ = conn.SetWriteBuffer(sock.PacketSendBuffer) // as much of it as the system allows
+			_ = conn.(*net.UnixConn).SetWriteBuffer(sock.PacketSendBuffer) // as much of it as the system allows
 		}
 		return d.packetHandle(conn, Endpoint{}, err)
 	}
-	config := net.ListenConfig{Control: o.Control}
 	where := net.UDPAddrFromAddrPort(local.AddrPort)
 	conn, err := config.ListenPacket(context.Background(), network, where.String())
 	return d.packetHandle(conn, Endpoint{}, err)
@@ -81,7 +81,7 @@ func (d *portable) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handl
 		if local.IP.To4() != nil {
 			network = "udp4"
 		}
-		return d.packetHandle(c, Endpoint{}, o.Control(network, local.String(), raw))
+		return d.packetHandle(c, Endpoint{}, o.Prepare(network, local.String(), raw))
 	case *net.UnixConn:
 		if c.RemoteAddr() != nil {
 			return NoHandle, Endpoint{}, errConnected

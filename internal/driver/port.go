@@ -232,6 +232,14 @@ func (d *portable) peer(h Handle) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
+func (d *portable) PeerName(h Handle) string {
+	unix, ok := d.cfg.Shared.handles.get(h).(*link).conn.RemoteAddr().(*net.UnixAddr)
+	if !ok || unix.Name == "@" {
+		return "" // "@" is how package net writes that it has none
+	}
+	return unix.Name
+}
+
 // Unlisten leaves behind a goroutine that accepts until the handle is discarded.
 // What it brings is dropped.
 func (d *portable) Unlisten(l *Listening) {

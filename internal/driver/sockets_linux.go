@@ -78,6 +78,8 @@ func (d *descriptors) Unacked(s *Socket) int          { return sock.Unacked(int(
 func (d *descriptors) Acked(s *Socket) (uint64, bool) { return sock.Acked(int(s.Handle)) }
 func (d *descriptors) LocalAddr(s *Socket) net.Addr   { return sock.LocalAddr(int(s.Handle)) }
 
+func (d *descriptors) PeerName(h Handle) string { return sock.PeerName(int(h)) }
+
 func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
 	return sock.PeerCredentials(int(s.Handle))
 }

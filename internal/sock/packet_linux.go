@@ -44,11 +44,43 @@ func bindPacket(network string, family int, sa unix.Sockaddr, o PacketOptions, a
 		_ = unix.Close(fd)
 		return -1, err
 	}
+	if err := o.control(fd, family, sa); err != nil {
+		_ = unix.Close(fd)
+		return -1, err
+	}
 	if err := unix.Bind(fd, sa); err != nil {
 		_ = unix.Close(fd)
 		return -1, os.NewSyscallError("bind", err)
 	}
 	return fd, nil
+}
+
+// control calls the user's Control.
+func (o PacketOptions) control(fd, family int, sa unix.Sockaddr) error {
+	if o.Control == nil {
+		return nil
+	}
+	network, where := "udp4", packetName(sa)
+	switch family {
+	case unix.AF_UNIX:
+		network = "unixgram"
+	case unix.AF_INET6:
+		network = "udp6"
+	}
+	return o.Control(network, where, rawSocket(fd))
+}
+
+// packetName writes an address as package net does.
+func packetName(sa unix.Sockaddr) string {
+	switch sa := sa.(type) {
+	case *unix.SockaddrUnix:
+		return sa.Name
+	case *unix.SockaddrInet4:
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), uint16(sa.Port)).String()
+	case *unix.SockaddrInet6:
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port)).String()
+	}
+	return ""
 }
 
 // preparePacket sets what comes before bind.

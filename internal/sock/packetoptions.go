@@ -19,10 +19,25 @@ type PacketOptions struct {
 	Groups     []netip.Addr // multicast groups to receive from
 	Interface  string       // the network interface for multicast; empty: the system chooses
 	Hops       int          // how many networks multicast may cross; 0: what the system has chosen
+
+	// Control comes last, before bind; or nil.
+	Control func(network, address string, c syscall.RawConn) error
 }
 
-// Control prepares a UDP socket of package net before it is bound.
-func (o PacketOptions) Control(network, address string, c syscall.RawConn) error {
+// Prepare is the Control of a socket of package net.
+func (o PacketOptions) Prepare(network, address string, c syscall.RawConn) error {
+	if network != "unixgram" {
+		if err := o.prepareUDP(network, address, c); err != nil {
+			return err
+		}
+	}
+	if o.Control == nil {
+		return nil
+	}
+	return o.Control(network, address, c)
+}
+
+func (o PacketOptions) prepareUDP(network, address string, c syscall.RawConn) error {
 	if o.ReusePort {
 		if err := ReusePort(network, address, c); err != nil {
 			return err

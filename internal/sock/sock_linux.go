@@ -167,6 +167,19 @@ func formerPeer(fd int) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
+// PeerName returns the name that the peer of a Unix socket is bound to, if it is
+// (unix(7)).
+func PeerName(fd int) string {
+	sa, err := unix.Getpeername(fd)
+	if err != nil {
+		return ""
+	}
+	if addr, ok := netAddr(sa).(*net.UnixAddr); ok {
+		return addr.Name
+	}
+	return ""
+}
+
 // addrPort reads an internet address; those of other families are the zero AddrPort.
 func addrPort(raw *unix.RawSockaddrAny) netip.AddrPort {
 	switch raw.Addr.Family {
