@@ -84,8 +84,8 @@ func TestIdleUserIsSmall(t *testing.T) {
 	}
 	each := (heap() - before) / users
 	t.Logf("%d bytes for each user", each)
-	if each > 1100 {
-		t.Errorf("a user costs %d bytes, want at most 1100", each)
+	if each > 700 {
+		t.Errorf("a user costs %d bytes, want at most 700", each)
 	}
 	runtime.KeepAlive(h)
 }

@@ -10,7 +10,7 @@ import (
 	"testing"
 )
 
-var randomCommands = flag.Int("hall.commands", 20_000, "how many random commands TestRandomCommands gives, 1000000 in its long form")
+var randomCommands = flag.Int("hall.commands", 10_000, "how many random commands TestRandomCommands gives, 1000000 in its long form")
 
 // A chance makes random lines of clients: mostly what real ones send, with now and then
 // a parameter that is missing, empty, too long or not what was meant.
