@@ -22,15 +22,18 @@ var Default string
 // A Config is a whole configuration. Its fields are the keys of chat.toml, which
 // says what they mean.
 type Config struct {
-	Server    Server     `toml:"server"`
-	Listen    Listen     `toml:"listen"`
-	STS       STS        `toml:"sts"`
-	Limits    Limits     `toml:"limits"`
-	Timeouts  Timeouts   `toml:"timeouts"`
-	Queues    Queues     `toml:"queues"`
-	Throttle  Throttle   `toml:"throttle"`
-	Users     Users      `toml:"users"`
-	Passwords Passwords  `toml:"passwords"`
+	Server    Server    `toml:"server"`
+	Listen    Listen    `toml:"listen"`
+	STS       STS       `toml:"sts"`
+	Limits    Limits    `toml:"limits"`
+	Timeouts  Timeouts  `toml:"timeouts"`
+	Queues    Queues    `toml:"queues"`
+	Throttle  Throttle  `toml:"throttle"`
+	Users     Users     `toml:"users"`
+	Passwords Passwords `toml:"passwords"`
+
+	Registration Registration `toml:"registration"`
+
 	Accounts  []Account  `toml:"account"`
 	Operators []Operator `toml:"operator"`
 	WebIRC    []WebIRC   `toml:"webirc"`
@@ -127,6 +130,13 @@ type Account struct {
 	Password     string   `toml:"password"`
 	SCRAM        string   `toml:"scram"`
 	Fingerprints []string `toml:"fingerprints"`
+}
+
+// Registration is whether people can make accounts.
+type Registration struct {
+	Enabled       bool `toml:"enabled"`
+	BeforeConnect bool `toml:"before-connect"`
+	EmailRequired bool `toml:"email-required"`
 }
 
 // An Operator can become one with OPER.

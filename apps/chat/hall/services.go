@@ -77,12 +77,13 @@ func nickServ() *service {
 			"SET MULTICLIENT ON|OFF: whether another session of your account shares this nick",
 		},
 		commands: map[string]func(*Hall, *session, []string, func(string)){
-			"REGISTER": nsRegister,
-			"VERIFY":   nsVerify,
-			"IDENTIFY": nsIdentify,
-			"LOGIN":    nsIdentify,
-			"LOGOUT":   nsLogout,
-			"SET":      nsSet,
+			"REGISTER":   nsRegister,
+			"SAREGISTER": nsSARegister,
+			"VERIFY":     nsVerify,
+			"IDENTIFY":   nsIdentify,
+			"LOGIN":      nsIdentify,
+			"LOGOUT":     nsLogout,
+			"SET":        nsSet,
 		},
 	}
 }
@@ -98,6 +99,25 @@ func nsRegister(h *Hall, s *session, params []string, answer func(string)) {
 	}
 	say := func(_, text string) { answer(text) }
 	h.makeAccount(s, s.user.nick(), param(params, 1), params[0], say, say)
+}
+
+// nsSARegister lets an operator make an account for somebody.
+func nsSARegister(h *Hall, s *session, params []string, answer func(string)) {
+	if !s.user.may(h, RightSA) {
+		answer("You may not do that")
+		return
+	}
+	if len(params) < 2 || !h.validNick(params[0]) || h.reserved(params[0]) || len(params[1]) < minPassword {
+		answer("Syntax: SAREGISTER <account> <password>")
+		return
+	}
+	h.begin(s, Work{Kind: RegisterAccount, Account: params[0], Password: params[1]}, func(r *Result) {
+		if !r.OK {
+			answer(orWord(r.Text, "That did not work; try again later"))
+			return
+		}
+		answer("Account created: " + orWord(r.Account, params[0]))
+	})
 }
 
 func nsVerify(h *Hall, s *session, params []string, answer func(string)) {

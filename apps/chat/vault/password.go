@@ -40,7 +40,7 @@ func Matches(kept, password string) bool {
 	case kept == "":
 		return false
 	case strings.HasPrefix(kept, bcryptPrefix):
-		return bcrypt.CompareHashAndPassword([]byte(kept), []byte(password)) == nil
+		return bcrypt.CompareHashAndPassword([]byte(kept), forBcrypt(password)) == nil
 	case strings.HasPrefix(kept, scramPrefix):
 		v, err := parseVerifier(kept)
 		if err != nil {
@@ -55,7 +55,7 @@ func Matches(kept, password string) bool {
 
 // waste takes the time of a check, so that a client cannot learn from it whether
 // a name exists.
-func waste(password string) { _ = bcrypt.CompareHashAndPassword(decoy(), []byte(password)) }
+func waste(password string) { _ = bcrypt.CompareHashAndPassword(decoy(), forBcrypt(password)) }
 
 var decoy = sync.OnceValue(func() []byte {
 	hash, err := bcrypt.GenerateFromPassword([]byte("nobody's"), bcrypt.DefaultCost)
@@ -127,15 +127,29 @@ func parseVerifier(kept string) (*hall.Verifier, error) {
 // with a cost, for which 0 means about 100 ms on this machine, and SCRAM's.
 func Hash(password string, cost int) (bcryptForm, scramForm string, err error) {
 	if cost == 0 {
-		cost = costFor(100 * time.Millisecond)
+		cost = standardCost()
 	}
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), cost)
+	hash, err := bcrypt.GenerateFromPassword(forBcrypt(password), cost)
 	if err != nil {
 		return "", "", err
 	}
 	v := verifierOf(password)
 	b64 := base64.StdEncoding.EncodeToString
 	return string(hash), fmt.Sprintf("%s%d:%s$%s:%s", scramPrefix, v.Iterations, b64(v.Salt), b64(v.StoredKey), b64(v.ServerKey)), nil
+}
+
+var standardCost = sync.OnceValue(func() int { return costFor(100 * time.Millisecond) })
+
+// maxBcrypt is the most bytes of a password that bcrypt looks at.
+const maxBcrypt = 72
+
+// forBcrypt returns a password as bcrypt is given it: of a longer one, the hash.
+func forBcrypt(password string) []byte {
+	if len(password) <= maxBcrypt {
+		return []byte(password)
+	}
+	hash := sha256.Sum256([]byte(password))
+	return base64.StdEncoding.AppendEncode(nil, hash[:])
 }
 
 // costFor returns the cost of bcrypt that takes at least that long here: each step

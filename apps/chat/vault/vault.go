@@ -24,6 +24,8 @@ type Vault struct {
 	gateways  map[string]*config.WebIRC
 	server    string
 	guesses   *Guesses
+	cost      int       // of bcrypt, for new passwords; 0 is about 100 ms
+	kept      *accounts // that people have made; nil without
 }
 
 type account struct {
@@ -41,6 +43,7 @@ func New(c *config.Config, guesses *Guesses) *Vault {
 		gateways:  map[string]*config.WebIRC{},
 		server:    c.Server.Password,
 		guesses:   guesses,
+		cost:      c.Passwords.Cost,
 	}
 	for _, a := range c.Accounts {
 		v.accounts[ircmsg.ASCII.Fold(a.Name)] = &account{Account: a}
@@ -55,35 +58,40 @@ func New(c *config.Config, guesses *Guesses) *Vault {
 }
 
 // Do does the works that ask something of a vault.
-func (v *Vault) Do(_ context.Context, w *hall.Work) hall.Result {
+func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 	switch w.Kind {
 	case hall.FindCertificate:
-		return v.findCertificate(w)
+		return v.findCertificate(ctx, w)
 	case hall.FindVerifier:
-		return v.findVerifier(w)
+		return v.findVerifier(ctx, w)
 	case hall.CheckPassword, hall.CheckOperator, hall.CheckServer, hall.CheckGateway:
-		return v.guarded(w)
+		return v.guarded(ctx, w)
+	case hall.RegisterAccount:
+		return v.register(ctx, w)
 	}
 	return hall.Result{Text: "this server cannot do that"}
 }
 
 // guarded checks a password, unless too many wrong ones came from that address.
-func (v *Vault) guarded(w *hall.Work) hall.Result {
+func (v *Vault) guarded(ctx context.Context, w *hall.Work) hall.Result {
 	if !v.guesses.May(w.Address) {
 		return hall.Result{Code: "TOO_MANY_ATTEMPTS", Text: "Too many wrong passwords; try again later", Pending: true}
 	}
-	r := v.check(w)
+	r := v.check(ctx, w)
 	if !r.OK {
 		v.guesses.Wrong(w.Address)
 	}
 	return r
 }
 
-func (v *Vault) check(w *hall.Work) hall.Result {
+func (v *Vault) check(ctx context.Context, w *hall.Work) hall.Result {
 	switch w.Kind {
 	case hall.CheckPassword:
 		a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
-		if a == nil || a.Password == "" && a.SCRAM == "" {
+		if a == nil {
+			return v.kept.check(ctx, w)
+		}
+		if a.Password == "" && a.SCRAM == "" {
 			waste(w.Password)
 			return hall.Result{}
 		}
@@ -119,7 +127,7 @@ func isFrom(networks []netip.Prefix, address string) bool {
 	return err == nil && slices.ContainsFunc(networks, func(p netip.Prefix) bool { return p.Contains(from) })
 }
 
-func (v *Vault) findCertificate(w *hall.Work) hall.Result {
+func (v *Vault) findCertificate(ctx context.Context, w *hall.Work) hall.Result {
 	for _, a := range v.accounts {
 		if w.Account != "" && !ircmsg.ASCII.Equal(w.Account, a.Name) {
 			continue
@@ -130,7 +138,7 @@ func (v *Vault) findCertificate(w *hall.Work) hall.Result {
 			}
 		}
 	}
-	return hall.Result{}
+	return v.kept.findCertificate(ctx, w)
 }
 
 // normalFingerprint is without the colons that openssl prints, in small letters.
@@ -138,10 +146,13 @@ func normalFingerprint(f string) string {
 	return strings.ToLower(strings.ReplaceAll(strings.TrimSpace(f), ":", ""))
 }
 
-func (v *Vault) findVerifier(w *hall.Work) hall.Result {
-	a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
-	if a == nil || !v.guesses.May(w.Address) {
+func (v *Vault) findVerifier(ctx context.Context, w *hall.Work) hall.Result {
+	if !v.guesses.May(w.Address) {
 		return hall.Result{}
+	}
+	a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
+	if a == nil {
+		return v.kept.findVerifier(ctx, w)
 	}
 	a.once.Do(func() { a.verifier = verifierOf(cmp.Or(a.SCRAM, a.Password)) })
 	return hall.Result{OK: a.verifier != nil, Account: a.Name, Verifier: a.verifier}

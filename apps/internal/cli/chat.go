@@ -3,6 +3,7 @@ package cli
 import (
 	"bufio"
 	"cmp"
+	"context"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -26,6 +27,7 @@ import (
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
 	"github.com/epinet/epi/ws"
 )
@@ -69,6 +71,8 @@ type chat struct {
 	secret  []byte // of the cloaks
 	seed    [32]byte
 	created time.Time
+	store   store.Store
+	writer  *store.Writer
 
 	delivered uint64 // at the last live
 }
@@ -122,8 +126,37 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	if err := c.openData(); err != nil {
 		return failure{err}
 	}
+	if err := c.openStore(); err != nil {
+		return failure{err}
+	}
 	_, _ = rand.Read(c.seed[:]) // it never fails
-	return c.serve(stdout, stderr)
+	return errors.Join(c.serve(stdout, stderr), c.closeStore())
+}
+
+// chatDatabase is the file in --data that has the accounts.
+const chatDatabase = "chat.db"
+
+// openStore opens what lasts; without --data that is until the end of the program.
+func (c *chat) openStore() error {
+	c.store = store.NewMemory()
+	if c.data != "" {
+		kept, err := store.Open(context.Background(), filepath.Join(c.data, chatDatabase), store.Commit)
+		if err != nil {
+			return err
+		}
+		c.store = kept
+	}
+	c.writer = store.NewWriter(c.store)
+	return nil
+}
+
+// storeTimeout is how long the end waits for what is still to be written.
+const storeTimeout = 10 * time.Second
+
+func (c *chat) closeStore() error {
+	ctx, cancel := context.WithTimeout(context.Background(), storeTimeout)
+	defer cancel()
+	return errors.Join(c.writer.Close(ctx), c.store.Close())
 }
 
 // openData makes the directory for what lasts, and reads the secret of the cloaks:
@@ -224,7 +257,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Ping:         time.Duration(k.Timeouts.Ping),
 		Dead:         time.Duration(k.Timeouts.Dead),
 		Origins:      withOwnOrigin(k.Listen.Origins),
-		Vault:        vault.New(k, c.guesses),
+		Vault:        vault.New(k, c.guesses).With(c.store, c.writer),
 		Reload:       c.reread,
 		Stop:         c.stop,
 		Log:          c.engine.Logger,
@@ -245,13 +278,16 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		return nil, err
 	}
 	h := &hall.Config{
-		Name: k.Server.Name, Network: k.Server.Network, Version: "epi-" + version(), Created: c.created, Seed: c.seed,
+		Name: k.Server.Name, Network: k.Server.Network, Description: k.Server.Description, Version: "epi-" + version(), Created: c.created, Seed: c.seed,
 		Nick: k.Limits.Nick, User: k.Limits.User, RealName: k.Limits.Realname, ChannelName: k.Limits.Channel,
 		Topic: k.Limits.Topic, Kick: k.Limits.Kick, Away: k.Limits.Away, Channels: k.Limits.Channels,
 		List: k.Limits.List, Monitor: k.Limits.Monitor, Modes: k.Limits.Modes, Targets: k.Limits.Targets,
 		MultilineSize: k.Limits.MultilineBytes, Multiline: k.Limits.MultilineLines, WhoWas: k.Limits.Whowas,
 		MOTD: motd, Icon: k.Server.Icon, STS: policyOf(k.STS),
-		Password:     k.Server.Password != "",
+		Password: k.Server.Password != "",
+		Registration: hall.Registration{
+			Enabled: k.Registration.Enabled, BeforeConnect: k.Registration.BeforeConnect, Email: k.Registration.EmailRequired,
+		},
 		Operators:    map[string]hall.Operator{},
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		UserModes:    k.Users.Modes,
@@ -261,7 +297,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		Cloak:        c.cloak(k),
 	}
 	copy(h.Admin[:], k.Server.Admin)
-	if len(k.Accounts) > 0 {
+	if len(k.Accounts) > 0 || k.Registration.Enabled || c.data != "" {
 		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
 	}
 	for _, o := range k.Operators {

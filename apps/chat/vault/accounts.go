@@ -1,0 +1,120 @@
+package vault
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
+	"github.com/epinet/epi/apps/chat/store"
+)
+
+// accounts are those that people have made, in a store. A nil one has none.
+type accounts struct {
+	store  store.Store
+	writer *store.Writer
+}
+
+// With returns the vault with the accounts of a store besides those of the
+// configuration. New ones are written by writer.
+func (v *Vault) With(s store.Store, writer *store.Writer) *Vault {
+	v.kept = &accounts{store: s, writer: writer}
+	return v
+}
+
+// find returns an account that may be used, with its credentials.
+func (k *accounts) find(ctx context.Context, name string) (store.Account, []store.Credential, bool) {
+	if k == nil || name == "" {
+		return store.Account{}, nil, false
+	}
+	a, err := k.store.Account(ctx, name)
+	if err != nil || a.Suspended != "" {
+		return store.Account{}, nil, false
+	}
+	credentials, err := k.store.Credentials(ctx, name)
+	return a, credentials, err == nil
+}
+
+// check looks a password up: the account's, or one of its devices'.
+func (k *accounts) check(ctx context.Context, w *hall.Work) hall.Result {
+	a, credentials, _ := k.find(ctx, w.Account)
+	checked := false
+	for _, c := range credentials {
+		if c.Kind != store.Password && c.Kind != store.AppPassword {
+			continue
+		}
+		checked = true
+		if Matches(c.Secret, w.Password) {
+			return hall.Result{OK: true, Account: a.Name}
+		}
+	}
+	if !checked {
+		waste(w.Password)
+	}
+	return hall.Result{}
+}
+
+func (k *accounts) findVerifier(ctx context.Context, w *hall.Work) hall.Result {
+	a, credentials, _ := k.find(ctx, w.Account)
+	for _, c := range credentials {
+		if c.Kind == store.SCRAM {
+			v := verifierOf(c.Secret)
+			return hall.Result{OK: v != nil, Account: a.Name, Verifier: v}
+		}
+	}
+	return hall.Result{}
+}
+
+func (k *accounts) findCertificate(ctx context.Context, w *hall.Work) hall.Result {
+	if k == nil || w.Fingerprint == "" {
+		return hall.Result{}
+	}
+	a, err := k.store.FindCredential(ctx, store.Certificate, w.Fingerprint)
+	if err != nil || a.Suspended != "" || w.Account != "" && !ircmsg.ASCII.Equal(w.Account, a.Name) {
+		return hall.Result{}
+	}
+	return hall.Result{OK: true, Account: a.Name}
+}
+
+// register makes an account, with what PLAIN and what SCRAM-SHA-256 need.
+func (v *Vault) register(ctx context.Context, w *hall.Work) hall.Result {
+	if v.kept == nil {
+		return hall.Result{Text: "this server cannot do that"}
+	}
+	taken := hall.Result{Code: "ACCOUNT_EXISTS", Text: "Account already exists"}
+	if v.accounts[ircmsg.ASCII.Fold(w.Account)] != nil {
+		return taken
+	}
+	plain, scram, err := Hash(w.Password, v.cost)
+	if err != nil {
+		return hall.Result{Code: "UNACCEPTABLE_PASSWORD", Text: "That password cannot be used"}
+	}
+	now := time.Now()
+	err = v.kept.write(ctx, store.AddAccount{
+		Account: store.Account{Name: w.Account, Created: now, Email: w.Email},
+		Credentials: []store.Credential{
+			{Account: w.Account, Kind: store.Password, Secret: plain, Created: now},
+			{Account: w.Account, Kind: store.SCRAM, Secret: scram, Created: now},
+		},
+	})
+	switch {
+	case errors.Is(err, store.ErrExists):
+		return taken
+	case err != nil:
+		return hall.Result{Code: "TEMPORARILY_UNAVAILABLE", Text: "The account could not be kept; try again later"}
+	}
+	return hall.Result{OK: true, Account: w.Account}
+}
+
+// write waits until a write is durable.
+func (k *accounts) write(ctx context.Context, w store.Write) error {
+	done := make(chan error, 1)
+	k.writer.Write(w, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}

@@ -1,0 +1,83 @@
+package vault_test
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/apps/chat/vault"
+)
+
+// withAccounts is open with a store.
+func withAccounts(t *testing.T) (*vault.Vault, store.Store) {
+	t.Helper()
+	s := store.NewMemory()
+	c := &config.Config{Passwords: config.Passwords{Cost: 4}, Accounts: []config.Account{{Name: "Alice", Password: "a"}}}
+	return vault.New(c, vault.NewGuesses()).With(s, store.NewWriter(s)), s
+}
+
+func TestAccountsThatPeopleMake(t *testing.T) {
+	v, s := withAccounts(t)
+	long := strings.Repeat("long password ", 20)
+	for _, step := range []struct {
+		what string
+		work hall.Work
+		want hall.Result
+	}{
+		{"make", hall.Work{Kind: hall.RegisterAccount, Account: "Bob", Password: "secret"}, hall.Result{OK: true, Account: "Bob"}},
+		{"make again", hall.Work{Kind: hall.RegisterAccount, Account: "BOB", Password: "other"}, hall.Result{Code: "ACCOUNT_EXISTS"}},
+		{"one of the configuration", hall.Work{Kind: hall.RegisterAccount, Account: "alice", Password: "other"}, hall.Result{Code: "ACCOUNT_EXISTS"}},
+		{"right", hall.Work{Kind: hall.CheckPassword, Account: "bob", Password: "secret"}, hall.Result{OK: true, Account: "Bob"}},
+		{"wrong", hall.Work{Kind: hall.CheckPassword, Account: "bob", Password: "other"}, hall.Result{}},
+		{"empty", hall.Work{Kind: hall.CheckPassword, Account: "bob"}, hall.Result{}},
+		{"nobody", hall.Work{Kind: hall.CheckPassword, Account: "carol", Password: "secret"}, hall.Result{}},
+		{"a long password", hall.Work{Kind: hall.RegisterAccount, Account: "dave", Password: long}, hall.Result{OK: true, Account: "dave"}},
+		{"it is right", hall.Work{Kind: hall.CheckPassword, Account: "dave", Password: long}, hall.Result{OK: true, Account: "dave"}},
+		{"its beginning is not", hall.Work{Kind: hall.CheckPassword, Account: "dave", Password: long[:72]}, hall.Result{}},
+		{"no certificate", hall.Work{Kind: hall.FindCertificate}, hall.Result{}},
+		{"an unknown one", hall.Work{Kind: hall.FindCertificate, Fingerprint: "ab"}, hall.Result{}},
+	} {
+		got := v.Do(context.Background(), &step.work)
+		if got.OK != step.want.OK || got.Account != step.want.Account || got.Code != step.want.Code {
+			t.Errorf("%s: %+v, want %+v", step.what, got, step.want)
+		}
+	}
+	if r := v.Do(context.Background(), &hall.Work{Kind: hall.FindVerifier, Account: "bob"}); !r.OK || r.Account != "Bob" || r.Verifier == nil {
+		t.Errorf("no verifier: %+v", r)
+	}
+	apply(t, s, store.PutCredential{Credential: store.Credential{Account: "bob", Kind: store.Certificate, Secret: "ab"}})
+	if r := v.Do(context.Background(), &hall.Work{Kind: hall.FindCertificate, Fingerprint: "ab"}); !r.OK || r.Account != "Bob" {
+		t.Errorf("by certificate: %+v", r)
+	}
+	if r := v.Do(context.Background(), &hall.Work{Kind: hall.FindCertificate, Fingerprint: "ab", Account: "dave"}); r.OK {
+		t.Errorf("by another's certificate: %+v", r)
+	}
+	apply(t, s, store.PutAccount{Account: store.Account{Name: "Bob", Suspended: "for a while"}})
+	for _, w := range []hall.Work{
+		{Kind: hall.CheckPassword, Account: "bob", Password: "secret"},
+		{Kind: hall.FindVerifier, Account: "bob"},
+		{Kind: hall.FindCertificate, Fingerprint: "ab"},
+	} {
+		if r := v.Do(context.Background(), &w); r.OK {
+			t.Errorf("suspended, and yet %+v", r)
+		}
+	}
+}
+
+func apply(t *testing.T, s store.Store, w store.Write) {
+	t.Helper()
+	results, err := s.Apply(context.Background(), []store.Write{w})
+	if err != nil || len(results) > 0 && results[0] != nil {
+		t.Fatal(err, results)
+	}
+}
+
+func TestWithoutAStoreNobodyRegisters(t *testing.T) {
+	v := vault.New(&config.Config{}, vault.NewGuesses())
+	if r := v.Do(context.Background(), &hall.Work{Kind: hall.RegisterAccount, Account: "bob", Password: "secret"}); r.OK {
+		t.Errorf("%+v", r)
+	}
+}
