@@ -120,7 +120,7 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	if len(c.listen) == 0 {
 		c.listen = c.config.Listen.Addresses
 	}
-	if c.options.ProxyFrom == nil {
+	if c.options.ProxyFrom == nil && len(c.config.Listen.ProxyFrom) > 0 { // an empty list would have each connection looked at
 		c.options.ProxyFrom = c.config.Listen.ProxyFrom
 	}
 	if err := c.openData(); err != nil {
