@@ -85,7 +85,8 @@ type settings struct {
 	openTimeout  time.Duration
 	closeTimeout time.Duration
 
-	pacers sync.Map // from *epi.Loop to *pacer
+	pacers *sync.Map // from *epi.Loop to *pacer, for a server
+	pacer  *pacer    // for a client, whose settings are those of one connection; the callbacks'
 }
 
 // Defaults of Server and Options.

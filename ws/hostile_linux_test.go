@@ -190,3 +190,37 @@ func TestHostile04_StepsAgree(t *testing.T) {
 		}
 	}
 }
+
+// A client, too, lets others have their turns between the steps of what its server
+// has compressed.
+func TestHostile04_ClientsTakeTurns(t *testing.T) {
+	const size, count = 1 << 20, 8
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		s := handled(func() Handler {
+			return &funcs{open: func(c *Conn) error {
+				for i := range count {
+					if err := c.Write(Binary, bytes.Repeat([]byte{byte(i)}, size)); err != nil {
+						return err
+					}
+				}
+				return nil
+			}}
+		})
+		es := serve(t, m, s)
+		got := make(chan []byte, count)
+		h := &funcs{message: func(_ *Conn, _ Opcode, p []byte) error { got <- bytes.Clone(p); return nil }}
+		c, err := Dial(t.Context(), es.Engine, "ws://"+es.Addr()+"/", Options{Compression: true}, h)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range count {
+			if p := epitest.Receive(t, got); !bytes.Equal(p, bytes.Repeat([]byte{byte(i)}, size)) {
+				t.Fatalf("message %d has %d bytes, or wrong ones", i, len(p))
+			}
+		}
+		if err := c.Close(Normal, ""); err != nil {
+			t.Error(err)
+		}
+	})
+}

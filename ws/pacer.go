@@ -34,12 +34,18 @@ type pacer struct {
 	posted  bool               // guarded by mu; run will come
 }
 
-// pacer returns that of the connection's loop.
+// pacer returns that of the connection's loop, for a client one of its own.
 func (c *Conn) pacer() *pacer {
 	l := c.conn.Loop()
+	if c.with.client {
+		if c.with.pacer == nil {
+			c.with.pacer = &pacer{loop: l}
+		}
+		return c.with.pacer
+	}
 	p, ok := c.with.pacers.Load(l)
 	if !ok {
-		p, _ = c.with.pacers.LoadOrStore(l, &pacer{loop: l, going: map[*Conn]struct{}{}})
+		p, _ = c.with.pacers.LoadOrStore(l, &pacer{loop: l})
 	}
 	return p.(*pacer)
 }
@@ -96,6 +102,9 @@ func (p *pacer) next() []*Conn {
 	n := min(len(p.waiting), turnStarts)
 	batch := p.waiting[:n:n]
 	p.waiting = p.waiting[n:]
+	if p.going == nil {
+		p.going = map[*Conn]struct{}{}
+	}
 	clear(p.going)
 	for _, c := range batch {
 		p.going[c] = struct{}{}

@@ -120,6 +120,7 @@ func (s *Server) start() {
 		pingInterval: s.PingInterval,
 		openTimeout:  s.OpenTimeout,
 		closeTimeout: s.CloseTimeout,
+		pacers:       new(sync.Map),
 	}).fillIn()
 	if s.Path != "" {
 		s.path = "/" + strings.TrimPrefix(s.Path, "/")
