@@ -17,7 +17,7 @@ import (
 // TestHunt17_ShortSendsCostLittle queues many slices of one byte for a client that
 // does not read.
 func TestHunt17_ShortSendsCostLittle(t *testing.T) {
-	const maxQueued = 1 << 20
+	const maxQueued = 512 << 10
 	for _, m := range []epitest.Mode{{Driver: epi.DriverEpoll}, {Driver: epi.DriverPortable}, {Driver: epi.DriverEpoll, TLS: true}} {
 		t.Run(m.String(), func(t *testing.T) { // alone: it looks at the heap
 			e := m.Engine()

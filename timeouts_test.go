@@ -168,9 +168,9 @@ const (
 	trickleRoom = 256 << 10
 )
 
-// expectTrickle says that it is ready, reads epitest.Pattern(trickleBytes) and
-// reports whether the
-// machine let it do so without a pause that is long beside trickleTimeout.
+// expectTrickle says that it is ready, reads epitest.Pattern(trickleBytes), and
+// reports whether the machine let it do so without a pause that is long beside
+// trickleTimeout.
 func expectTrickle(t *testing.T, c net.Conn) (steady bool) {
 	t.Helper()
 	if err := c.(*net.TCPConn).SetReadBuffer(trickleRoom); err != nil {
