@@ -48,13 +48,17 @@ func TestExamplesServe(t *testing.T) {
 			ask(t, c, "127.0.0.1\n127.0.0.2\n", "1 [127.0.0.1]\n2 [127.0.0.2]\n")
 		}},
 		{"relay", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "hello\n", "hello\n") }},
+		{"balancer", "tcp", func(t *testing.T, c net.Conn) { ask(t, c, "hello\n", "hello\n") }},
 		{"udp", "udp", func(t *testing.T, c net.Conn) { ask(t, c, "a", "1 a"); ask(t, c, "b", "2 b") }},
 	} {
 		t.Run(example.name, func(t *testing.T) {
 			t.Parallel()
 			args := []string{}
-			if example.name == "relay" {
+			switch example.name {
+			case "relay":
 				args = append(args, "tcp://"+echoServer(t))
+			case "balancer": // to a server that is down, and one that is not
+				args = append(args, "tcp://127.0.0.1:1", "tcp://"+echoServer(t))
 			}
 			c, err := net.Dial(example.network, serve(t, example.name, args...))
 			if err != nil {
