@@ -190,16 +190,22 @@ type certificateEvent struct {
 // describe tells about the certificate that is served.
 func (s *security) describe(config *tls.Config) certificateEvent {
 	e := certificateEvent{Event: "certificate", Certificate: s.cert, ClientCA: s.clientCA}
-	var served *tls.Certificate
 	if s.trial {
 		e.Certificate = "self-signed, for a trial"
-		served = &config.Certificates[0]
-	} else {
-		served, _ = s.files.GetCertificate(nil) // which has no error
 	}
+	served := s.served(config)
 	e.Fingerprint = fingerprint(served.Certificate[0])
 	e.Expires = served.Leaf.NotAfter.UTC().Format(time.RFC3339)
 	return e
+}
+
+// served returns the certificate that clients get now.
+func (s *security) served(config *tls.Config) *tls.Certificate {
+	if s.trial {
+		return &config.Certificates[0]
+	}
+	served, _ := s.files.GetCertificate(nil) // which has no error
+	return served
 }
 
 func fingerprint(der []byte) string {

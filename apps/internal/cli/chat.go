@@ -97,6 +97,7 @@ func chatCommand() *cobra.Command {
 		webSocket: func(at place, path string) *ws.Server {
 			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, http.HandlerFunc(chatPage))
 		},
+		guarded: true,
 		schemes: chatSchemes,
 		reload:  c.reload,
 		goodbye: func() { c.gate.Drain() },
@@ -195,6 +196,7 @@ func (c *chat) prepare(s *server) error {
 		e.MaxConns = c.config.Limits.Clients
 	}
 	s.clients.prefer(e, c.config.Limits.PerAddress)
+	s.hosts = append(s.hosts, c.config.Server.Name)
 	if e.WriteTimeout == 0 {
 		e.WriteTimeout = chatWriteTimeout
 	}

@@ -46,6 +46,7 @@ type server struct {
 	logLevel    slog.Level
 
 	service
+	hosts      []string // names of the server, of a guarded one
 	webSockets []*ws.Server
 	adminFlags adminFlags
 	admin      *admin // nil: nobody asked for it
@@ -64,6 +65,9 @@ type service struct {
 	stream func(place) func(*epi.Conn) epi.Handler
 	// webSocket returns a server for ws:// and wss://; nil: the command has none.
 	webSocket func(at place, path string) *ws.Server
+	// guarded: what it serves over HTTP is closed to the pages of other sites. Not
+	// so for echo, which has nothing to protect.
+	guarded bool
 	// schemes are the command's names for the engine's, such as irc for tcp.
 	schemes map[string]string
 	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
@@ -112,6 +116,9 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 4096)")
 	flags.Var(limit(&e.HandshakeTimeout), "handshake-timeout", "`duration` allowed for a TLS handshake and a PROXY header (default 10s)")
 	flags.Var(prefixesValue(&s.options.ProxyFrom), "proxy-from", "`network` such as 10.0.0.0/8 of proxies, whose connections begin with a PROXY header; repeatable (default none)")
+	if s.guarded {
+		flags.StringArrayVar(&s.hosts, "host", nil, "`name` by which browsers call the server, besides its addresses, localhost, and the names of --listen and of the certificate; repeatable")
+	}
 	s.adminFlags.add(flags)
 	flags.Var(timeout(&s.stats), "stats", "`duration` between lines of statistics (default none)")
 	flags.BoolVar(&s.json, "json", false, "print JSON objects, one per line")

@@ -61,6 +61,9 @@ func withOwnOrigin(origins []string) []string { return append([]string{ws.SameOr
 // openWebSocket returns the function that handles connections at a path.
 func (s *server) openWebSocket(at place, path string) func(*epi.Conn) epi.Handler {
 	w := s.webSocket(at, path)
+	if s.guarded {
+		s.guard(w)
+	}
 	s.webSockets = append(s.webSockets, w)
 	return w.Serve
 }

@@ -64,6 +64,7 @@ func worldCommand() *cobra.Command {
 		prepare:   w.prepare,
 		stream:    func(place) func(*epi.Conn) epi.Handler { return w.world.Accept },
 		webSocket: func(_ place, path string) *ws.Server { return w.world.WebSocket(worldPath, web.Page()) },
+		guarded:   true,
 		links:     pageLinks,
 		goodbye:   func() { w.world.Drain() },
 		live:      w.live,

@@ -31,6 +31,9 @@ type Guard struct {
 	// Hosts are the names of the server, besides localhost and IP addresses.
 	// The port of a request's Host header does not matter.
 	Hosts []string
+	// Knows reports whether a further name, of which the case does not matter, is
+	// the server's. nil: none is.
+	Knows func(name string) bool
 	// Methods are those that are let through. Default: GET and HEAD.
 	Methods []string
 	// Links lets pages of other sites link here: the browser shows the answer in
@@ -52,14 +55,23 @@ func (g *Guard) Check(r *http.Request) error {
 	if methods := g.methods(); !slices.Contains(methods, r.Method) {
 		return refuse(http.StatusMethodNotAllowed, "the method %.20q is not for this server: use %s", r.Method, strings.Join(methods, " or "))
 	}
-	if !g.knows(r.Host) {
-		return refuse(http.StatusMisdirectedRequest, "this server is not known as %.100q: call it by its IP address, or tell it this name", r.Host)
+	if err := g.CheckHost(r); err != nil {
+		return err
 	}
 	if site := r.Header.Values("Sec-Fetch-Site"); !ownSite(site) && !g.isLink(r) {
 		return refuse(http.StatusForbidden, "a page of another site has sent this request (Sec-Fetch-Site: %.100q)", strings.Join(site, ", "))
 	}
 	if origin := r.Header.Values("Origin"); !ownOrigin(origin, r.Host) {
 		return refuse(http.StatusForbidden, "a page of another site has sent this request (Origin: %.100q)", strings.Join(origin, ", "))
+	}
+	return nil
+}
+
+// CheckHost is the part of Check about the name. It is for WebSockets, whose server
+// looks at the Origin by itself.
+func (g *Guard) CheckHost(r *http.Request) error {
+	if !g.knows(r.Host) {
+		return refuse(http.StatusMisdirectedRequest, "this server is not known as %.100q: call it by its IP address, or tell it this name", r.Host)
 	}
 	return nil
 }
@@ -105,7 +117,8 @@ func (g *Guard) knows(host string) bool {
 		return true
 	}
 	return strings.EqualFold(name, "localhost") ||
-		slices.ContainsFunc(g.Hosts, func(known string) bool { return strings.EqualFold(name, known) })
+		slices.ContainsFunc(g.Hosts, func(known string) bool { return strings.EqualFold(name, known) }) ||
+		g.Knows != nil && name != "" && g.Knows(name)
 }
 
 // hostName returns a Host header without port, brackets and the dot of the root.

@@ -20,6 +20,7 @@ func request(method, host string, header ...string) *http.Request {
 func TestHostile07_RequestsOfOtherSitesAreRefused(t *testing.T) {
 	const site, mode, dest = "Sec-Fetch-Site", "Sec-Fetch-Mode", "Sec-Fetch-Dest"
 	own := Guard{}
+	certified := Guard{Knows: func(name string) bool { return name == "certified.example" }}
 	open := Guard{Hosts: []string{"chat.example"}, Methods: []string{"GET", "POST"}, Links: true}
 	for _, row := range []struct {
 		name   string
@@ -38,6 +39,8 @@ func TestHostile07_RequestsOfOtherSitesAreRefused(t *testing.T) {
 		{"its own page", &own, request("GET", "127.0.0.1:9090", site, "same-origin", "Origin", "http://127.0.0.1:9090"), 0},
 		{"its own page behind a proxy", &open, request("POST", "chat.example", site, "same-origin", "Origin", "https://chat.example"), 0},
 		{"a name that is known", &open, request("GET", "CHAT.example:8443"), 0},
+		{"a name that somebody else knows", &certified, request("GET", "certified.example:443"), 0},
+		{"a name that nobody knows", &certified, request("GET", "evil.example:443"), http.StatusMisdirectedRequest},
 		{"a link", &open, request("GET", "chat.example", site, "cross-site", mode, "navigate", dest, "document"), 0},
 
 		{"DNS rebinding", &own, request("GET", "evil.example:9090", site, "same-origin"), http.StatusMisdirectedRequest},
