@@ -149,8 +149,7 @@ type config struct {
 	closeOnFull              bool
 	maxConns, maxConnsPerIP  int
 	readBudget               int
-	highWater, lowWater      int
-	maxQueued, maxUnread     int
+	marks                    watermarks
 	maxMemory                int
 	acceptBudget, taskBudget int
 	maxTasks, maxEvents      int
@@ -200,10 +199,10 @@ func (e *Engine) resolve() (*config, error) {
 		{"MaxConns", e.MaxConns, openFilesLimit(), &c.maxConns},
 		{"MaxConnsPerIP", e.MaxConnsPerIP, noLimitPerIP, &c.maxConnsPerIP},
 		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
-		{"HighWater", e.HighWater, highWater, &c.highWater},
-		{"LowWater", e.LowWater, lowWater, &c.lowWater},
-		{"MaxQueued", e.MaxQueued, maxQueued, &c.maxQueued},
-		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.maxUnread},
+		{"HighWater", e.HighWater, highWater, &c.marks.high},
+		{"LowWater", e.LowWater, lowWater, &c.marks.low},
+		{"MaxQueued", e.MaxQueued, maxQueued, &c.marks.queued},
+		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.marks.unread},
 		{"MaxMemory", e.MaxMemory, math.MaxInt, &c.maxMemory},
 		{"AcceptBudget", e.AcceptBudget, defaultAcceptBudget, &c.acceptBudget},
 		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
@@ -258,17 +257,8 @@ func (e *Engine) resolve() (*config, error) {
 // agree refuses bounds that contradict each other, and cuts those for which the
 // engine holds room to what can come.
 func (c *config) agree(e *Engine) error {
-	for _, pair := range []struct {
-		lower, upper           string
-		lowerValue, upperValue int
-	}{
-		{"LowWater", "MaxQueued", c.lowWater, c.maxQueued},
-		{"LowWater", "HighWater", c.lowWater, c.highWater},
-		{"HighWater", "MaxQueued", c.highWater, c.maxQueued},
-	} {
-		if pair.lowerValue > pair.upperValue {
-			return fmt.Errorf("epi: Engine.%s is %d, above %s, which is %d", pair.lower, pair.lowerValue, pair.upper, pair.upperValue)
-		}
+	if err := c.marks.agree("epi: Engine"); err != nil {
+		return err
 	}
 	c.maxEvents = min(c.maxEvents, mostEvents)
 	c.packetBatch = min(c.packetBatch, mostPackets)

@@ -128,6 +128,7 @@ type origin struct {
 	local    net.Addr    // the listener's address; nil for Dial
 	remote   net.Addr    // a Unix socket's name, for Dial and for clients that have one
 	timeouts *timeouts   // nil where they are the engine's
+	marks    *watermarks // likewise
 	dialing  *dialing    // of the loop, of the holder during a handshake; while Dial is under way
 }
 
@@ -236,8 +237,8 @@ func (c *Conn) Take(n int) []byte {
 // arrive: do not expect what a client must not make you hold. Above
 // Engine.MaxUnread it changes nothing and returns ErrUnreadFull. Callbacks only.
 func (c *Conn) Expect(n int) error {
-	if n > c.loop.cfg.maxUnread {
-		return fmt.Errorf("%w: %d are expected, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread)
+	if n > c.marks().unread {
+		return fmt.Errorf("%w: %d are expected, MaxUnread is %d", ErrUnreadFull, n, c.marks().unread)
 	}
 	if n <= len(c.unread) {
 		n = 0
@@ -341,11 +342,11 @@ func (c *Conn) reserve(n int) error {
 	if c.state.Load()&unwritable != 0 {
 		return ErrClosed
 	}
-	if n > c.loop.cfg.maxQueued-c.queued {
+	if n > c.marks().queued-c.queued {
 		return c.refuseWrite()
 	}
 	c.queued += n
-	if c.queued > c.loop.cfg.highWater {
+	if c.queued > c.marks().high {
 		c.set(congested)
 	}
 	c.todo |= doCheck

@@ -72,6 +72,9 @@ type ListenOptions struct {
 	// IdleTimeout, ReadTimeout, WriteTimeout and MessageTimeout are those of the
 	// listener's connections. Default: the engine's. math.MaxInt64 is no limit.
 	IdleTimeout, ReadTimeout, WriteTimeout, MessageTimeout time.Duration
+	// HighWater, LowWater, MaxQueued and MaxUnread are those of the listener's
+	// connections. Default: the engine's, or what follows from the others.
+	HighWater, LowWater, MaxQueued, MaxUnread int
 	// Socket are settings of the listening socket that its connections inherit.
 	// Default: the system's.
 	Socket SocketOptions
@@ -135,6 +138,9 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	}
 	from := &origin{unix: where.network == "unix", handler: handler, proxies: proxies}
 	if from.timeouts, err = e.cfg.timeoutsOf(&o); err != nil {
+		return nil, err
+	}
+	if from.marks, err = e.cfg.watermarksOf(&o); err != nil {
 		return nil, err
 	}
 	if where.tls {

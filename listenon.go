@@ -53,6 +53,10 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
+	marks, err := e.cfg.watermarksOf(&o)
+	if err != nil {
+		return nil, err
+	}
 	settings, err := o.settings(network, false)
 	if err != nil {
 		return nil, err
@@ -65,6 +69,6 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	ln := &Listener{engine: e, text: scheme + "://", addr: addr}
 	ln.shared.Store(true)
 	ln.handles = append(ln.handles, h)
-	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS, timeouts: timeouts}
+	ln.origin = &origin{unix: network == "unix", handler: handler, local: addr, proxies: proxies, tls: o.TLS, timeouts: timeouts, marks: marks}
 	return ln, ln.begin()
 }

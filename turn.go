@@ -180,8 +180,8 @@ func (c *Conn) offer() {
 	c.callOnData()
 	c.settle()
 	consumed := len(c.unread) < before
-	if n := len(c.unread); n > c.loop.cfg.maxUnread {
-		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.loop.cfg.maxUnread))
+	if n := len(c.unread); n > c.marks().unread {
+		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.marks().unread))
 	}
 	c.keepUnread()
 	if c.inbox != nil {
@@ -351,7 +351,7 @@ func (c *Conn) writeThrough(p []byte) bool {
 func (c *Conn) reserveFirst(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.queue != nil || c.state.Load()&starting != 0 || n > c.loop.cfg.maxQueued-c.queued {
+	if c.queue != nil || c.state.Load()&starting != 0 || n > c.marks().queued-c.queued {
 		return false
 	}
 	return c.reserve(n) == nil
@@ -394,7 +394,7 @@ func (c *Conn) sent(n int) {
 	c.mu.Lock()
 	c.queued -= n
 	left := c.queued
-	drained := c.state.Load()&congested != 0 && c.queued <= c.loop.cfg.lowWater
+	drained := c.state.Load()&congested != 0 && c.queued <= c.marks().low
 	if drained {
 		c.unset(congested)
 		c.todo |= doCheck // for receiving again
