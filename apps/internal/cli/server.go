@@ -88,6 +88,10 @@ type place struct {
 	secure  bool // the way there is encrypted, or within this machine
 }
 
+// messageTimeout is the default of --message-timeout: much longer than the slowest
+// link needs for a record of TLS.
+const messageTimeout = 30 * time.Second
+
 func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	e := &s.engine
 	flags.SortFlags = false
@@ -106,6 +110,8 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	s.flags = flags
 	flags.Var(timeout(&e.IdleTimeout), "idle-timeout", "`duration` of silence after which a connection is closed (default none)")
 	flags.Var(timeout(&e.ReadTimeout), "read-timeout", "`duration` after which a connection is closed that has sent nothing, whatever it was sent (default none)")
+	e.MessageTimeout = messageTimeout
+	flags.Var(timeout(&e.MessageTimeout), "message-timeout", "`duration` after which a peer must have finished a message or a TLS record that it has begun; 0 for none (default 30s)")
 	flags.Var(timeout(&e.WriteTimeout), "write-timeout", "`duration` without progress after which a slow reader is reset (default none)")
 	flags.Var(limit(&e.Linger), "linger", "`duration` without progress that a closing connection is allowed (default 5s)")
 	flags.Var(sizeValue(&e.LeastRate, ""), "least-rate", "`bytes` a second that the peer of a closing connection must take after that, on average (default 16KiB)")
