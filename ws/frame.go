@@ -60,14 +60,14 @@ func checkLengthBytes(p []byte) error {
 	return nil
 }
 
-// parseHeader decodes the header at the start of p, whose length was checked,
-// and returns its size, 0 when p does not have all of it.
-func parseHeader(p []byte) (h ws.Header, size int) {
+// parseHeader decodes the header at the start of p, whose length was checked, and
+// of which h is what startOf has decoded. It returns its size, 0 when p does not have
+// all of it.
+func parseHeader(h *ws.Header, p []byte) (size int) {
 	size = headerSize(p)
 	if size > len(p) {
-		return h, 0
+		return 0
 	}
-	h = startOf(p[0], p[1])
 	rest := p[ws.MinHeaderSize:size]
 	switch h.Length {
 	case length16:
@@ -78,7 +78,7 @@ func parseHeader(p []byte) (h ws.Header, size int) {
 	if h.Masked {
 		h.Mask = [maskSize]byte(rest[len(rest)-maskSize:])
 	}
-	return h, size
+	return size
 }
 
 // startOf decodes the first two bytes of a header; the length may still be one that

@@ -43,7 +43,8 @@ func FuzzHeader(f *testing.F) {
 		if len(p) < ws.MinHeaderSize || checkLengthBytes(p) != nil {
 			return
 		}
-		h, size := parseHeader(p)
+		h := startOf(p[0], p[1])
+		size := parseHeader(&h, p)
 		if size == 0 {
 			return
 		}

@@ -145,13 +145,16 @@ func (c *Conn) step(p []byte) (more bool, err error) {
 	if len(p) < ws.MinHeaderSize {
 		return false, nil
 	}
-	if err := c.checkStart(p[0], p[1]); err != nil {
+	h := startOf(p[0], p[1])
+	if err := c.checkStart(&h); err != nil {
 		return false, err
 	}
-	if err := checkLengthBytes(p); err != nil {
-		return false, err
+	if h.Length >= length16 {
+		if err := checkLengthBytes(p); err != nil {
+			return false, err
+		}
 	}
-	h, size := parseHeader(p)
+	size := parseHeader(&h, p)
 	if size == 0 {
 		return false, nil
 	}
@@ -161,17 +164,16 @@ func (c *Conn) step(p []byte) (more bool, err error) {
 			return false, nil
 		}
 		body = body[:h.Length]
-		unmask(h, body)
+		unmask(&h, body)
 		err := c.control(h.OpCode, body)
 		c.conn.Discard(size + len(body))
 		return true, err
 	}
-	return c.data(h, size, body)
+	return c.data(&h, size, body)
 }
 
 // checkStart checks what the first two bytes of a frame tell.
-func (c *Conn) checkStart(first, second byte) error {
-	h := startOf(first, second)
+func (c *Conn) checkStart(h *ws.Header) error {
 	starts := h.OpCode == Text || h.OpCode == Binary
 	switch {
 	case h.OpCode.IsReserved():
@@ -196,7 +198,7 @@ func (c *Conn) checkStart(first, second byte) error {
 }
 
 // data handles a data frame whose header has arrived.
-func (c *Conn) data(h ws.Header, size int, body []byte) (more bool, err error) {
+func (c *Conn) data(h *ws.Header, size int, body []byte) (more bool, err error) {
 	compressed := h.Rsv == rsv1 || c.part != nil && c.part.compressed
 	if err := c.checkLength(h.Length, compressed); err != nil {
 		return false, err
@@ -457,7 +459,7 @@ func (c *Conn) setCause(err error) {
 	}
 }
 
-func unmask(h ws.Header, p []byte) {
+func unmask(h *ws.Header, p []byte) {
 	if h.Masked {
 		ws.Cipher(p, h.Mask, 0)
 	}
