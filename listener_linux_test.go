@@ -3,6 +3,7 @@ package epi_test
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -66,13 +67,10 @@ func TestR05_ListenerClosedWhileClientsWait(t *testing.T) {
 func TestHunt16_CloseHasClosed(t *testing.T) {
 	const rounds = 20
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		for _, address := range []string{"tcp://127.0.0.1:0", "tcp://:0", "unix://" + epitest.UnixPath(t)} {
+		for _, host := range []string{"tcp://127.0.0.1", "tcp://", "unix://" + epitest.UnixPath(t)} {
 			e := m.Engine()
-			ln, err := e.Listen(address, epitest.EchoHandler)
-			if err != nil {
-				t.Fatal(err)
-			}
-			address = ln.String()
+			ln := listenQuietly(t, e, host)
+			address := ln.String()
 			ln = listenAgain(t, e, ln, address) // before Run
 			epitest.Start(t, e, epitest.EchoHandler)
 			for range rounds {
@@ -88,6 +86,29 @@ func TestHunt16_CloseHasClosed(t *testing.T) {
 			release()
 		}
 	})
+}
+
+// listenQuietly listens at host, with a port that the system gives to nobody who does
+// not ask for it (ip_local_port_range, ip(7)): it is free whenever it is not in use
+// here.
+func listenQuietly(t *testing.T, e *epi.Engine, host string) *epi.Listener {
+	t.Helper()
+	const least, count = 20000, 10000
+	for range 100 {
+		address := host
+		if strings.HasPrefix(host, "tcp:") {
+			address = fmt.Sprintf("%s:%d", host, least+rand.N(count))
+		}
+		ln, err := e.Listen(address, epitest.EchoHandler)
+		if err == nil {
+			return ln
+		}
+		if !errors.Is(err, syscall.EADDRINUSE) {
+			t.Fatal(err)
+		}
+	}
+	t.Fatal("there is no free port")
+	return nil
 }
 
 // listenAgain closes the listener, and listens at once at its address: by package
