@@ -59,6 +59,7 @@ func main() {
 		MaxHandshakesPerIP: 20,
 		IdleTimeout:        5 * time.Minute,
 		WriteTimeout:       30 * time.Second,
+		MessageTimeout:     30 * time.Second,
 		MaxQueued:          256 << 10,
 		MaxUnread:          16 << 10,
 		MaxMemory:          1 << 30,
