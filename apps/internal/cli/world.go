@@ -74,7 +74,7 @@ func worldCommand() *cobra.Command {
 	flags.Var(fileValue(&w.file), "config", "TOML `file` with the configuration (default none)")
 	flags.StringArrayVar(&w.sets, "set", nil, "`key=value` of the configuration, such as world.seed=5; repeatable")
 	w.addFlags(flags, "")
-	cmd.AddCommand(worldConfigCommand())
+	cmd.AddCommand(worldConfigCommand(), worldLoadCommand())
 	return cmd
 }
 

@@ -51,6 +51,7 @@ func (r *Replica) Begin(w *proto.Welcome) {
 	*r = Replica{
 		Self: w.Self, Tick: w.Tick, Width: int(w.Width), Steps: append([]proto.Step(nil), w.Steps...),
 		Entities: map[uint32]*Entity{}, Cells: map[uint16]uint32{},
+		messages: r.messages, // w may be one of them
 	}
 }
 

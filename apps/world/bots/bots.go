@@ -1,0 +1,370 @@
+// Package bots plays in a world: players that walk, rest and talk, and that check
+// every frame they get against the rules of docs/world-protocol.md.
+package bots
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/lab/load"
+	"github.com/epinet/epi/apps/lab/proc"
+	"github.com/epinet/epi/apps/world/proto"
+	"github.com/epinet/epi/apps/world/replica"
+	"github.com/epinet/epi/frame"
+	"github.com/epinet/epi/ws"
+)
+
+// A Config says how the bots play.
+type Config struct {
+	Target   string        // ws://, wss://, tcp:// or tls://
+	Players  int           // default 100
+	Moving   int           // per cent of them that walk; default 30
+	Talk     time.Duration // between two lines of one bot on the average; 0: none talk
+	Warmup   time.Duration
+	Duration time.Duration
+	Seed     uint64
+	Server   int // its process, to be measured; 0: none
+	Insecure bool
+}
+
+// A Result is what they saw.
+type Result struct {
+	Players   int             `json:"players"` // that entered
+	Seconds   float64         `json:"seconds"`
+	Hz        int             `json:"hz"`
+	Frames    uint64          `json:"frames"`
+	Bytes     uint64          `json:"bytes"`
+	Visible   float64         `json:"visible"`      // entities that a bot sees, on the average
+	Corrected uint64          `json:"corrected"`    // moves that the server refused
+	Wrong     uint64          `json:"wrong_frames"` // frames that break the rules
+	Lost      uint64          `json:"lost"`         // sessions that ended before the end
+	Faults    []string        `json:"faults"`       // the first of what was wrong
+	Late      *load.Histogram `json:"late"`         // frames, after the beat of ticks
+	Own       time.Duration   `json:"own_lateness"` // the longest turn of the bots' own loops
+
+	BytesPerPlayer float64 `json:"bytes_per_player_per_second"`
+	CPUPerFrame    float64 `json:"server_cpu_us_per_frame"` // with Server
+	CPUPercent     float64 `json:"server_cpu_percent"`
+}
+
+// maxFaults is how many faults a result has in words.
+const maxFaults = 10
+
+// Run plays until the duration is over or ctx ends. The error is for what keeps the
+// bots from playing at all.
+func Run(ctx context.Context, c Config) (*Result, error) {
+	scheme, _, ok := strings.Cut(c.Target, "://")
+	if !ok || !strings.Contains("ws wss tcp tls", scheme) {
+		return nil, fmt.Errorf("%s: write ws://host:port/world, wss://, tcp://host:port or tls://", c.Target)
+	}
+	e := &epi.Engine{Loops: 1, Logger: quiet()}
+	if c.Insecure {
+		e.TLS = anyCertificate()
+	}
+	engine, stop := context.WithCancel(context.Background())
+	defer stop()
+	loop, err := e.Loop(0)
+	if err != nil {
+		return nil, err
+	}
+	ran := make(chan error, 1)
+	go func() { ran <- e.Run(engine) }()
+	herd := &herd{config: c, engine: e, random: rand.New(rand.NewPCG(c.Seed, 1)), late: load.NewHistogram()}
+	result, err := herd.play(ctx, loop)
+	stop()
+	return result, errors.Join(err, <-ran)
+}
+
+// A herd is all bots, on one loop, to which all below belongs.
+type herd struct {
+	config Config
+	engine *epi.Engine
+	random *rand.Rand
+	bots   []*bot
+
+	measuring bool
+	late      *load.Histogram
+	entered   int
+	frames    uint64
+	bytes     uint64
+	seen      uint64
+	corrected uint64
+	wrong     uint64
+	lost      uint64
+	faults    []string
+	hz        int
+}
+
+// on runs fn on the loop and waits for it.
+func on(loop *epi.Loop, fn func()) {
+	done := make(chan struct{})
+	if loop.Do(func() { fn(); close(done) }) == nil {
+		<-done
+	}
+}
+
+// perSecond is how many bots enter in a second.
+const perSecond = 2000
+
+func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
+	for n := range h.config.Players {
+		if err := h.enter(ctx, n); err != nil {
+			return nil, err
+		}
+		if n%(perSecond/50) == perSecond/50-1 && !sleep(ctx, time.Second/50) {
+			return nil, context.Cause(ctx)
+		}
+	}
+	sleep(ctx, h.config.Warmup)
+	var before, after proc.Usage
+	if h.config.Server != 0 {
+		var err error
+		if before, err = proc.Of(h.config.Server); err != nil {
+			return nil, err
+		}
+	}
+	on(loop, func() { h.measuring = true })
+	began := time.Now()
+	sleep(ctx, h.config.Duration)
+	seconds := time.Since(began).Seconds()
+	if h.config.Server != 0 {
+		var err error
+		if after, err = proc.Of(h.config.Server); err != nil {
+			return nil, err
+		}
+	}
+	var r *Result
+	on(loop, func() { r = h.result(seconds, after.Sub(before)) })
+	if r.Players == 0 {
+		return nil, fmt.Errorf("%s: no bot came into the world: %s", h.config.Target, strings.Join(r.Faults, "; "))
+	}
+	return r, nil
+}
+
+func sleep(ctx context.Context, d time.Duration) bool {
+	select {
+	case <-time.After(d):
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+func (h *herd) result(seconds float64, used proc.Usage) *Result {
+	h.measuring = false
+	r := &Result{
+		Players: h.entered, Seconds: seconds, Hz: h.hz, Frames: h.frames, Bytes: h.bytes, Corrected: h.corrected,
+		Wrong: h.wrong, Lost: h.lost, Faults: h.faults, Late: h.late,
+		CPUPercent: used.CPU.Seconds() / seconds * 100,
+	}
+	if h.frames > 0 {
+		r.Visible = float64(h.seen) / float64(h.frames)
+		r.CPUPerFrame = float64(used.CPU.Microseconds()) / float64(h.frames)
+	}
+	if h.entered > 0 {
+		r.BytesPerPlayer = float64(h.bytes) / float64(h.entered) / seconds
+	}
+	lag := h.engine.Stats().Lag
+	for i, n := range lag.Turns {
+		if n > 0 {
+			r.Own = epi.LagBounds[min(i, len(epi.LagBounds)-1)]
+		}
+	}
+	for _, b := range h.bots {
+		b.leave()
+	}
+	return r
+}
+
+// A bot is one player. It is an epi.Handler for framed TCP, and a ws.Handler as a
+// socket.
+type bot struct {
+	herd    *herd
+	name    string
+	conn    *epi.Conn
+	socket  *ws.Conn
+	in      frame.Reader
+	replica replica.Replica
+	entered bool
+	leaving bool
+
+	epoch    uint8
+	sequence uint32
+	going    uint8
+	until    uint32    // the tick up to which it goes there
+	first    time.Time // when the first tick came,
+	tick     uint32    // and its number
+}
+
+const maxFrame = 1 << 20
+
+func (h *herd) enter(ctx context.Context, n int) error {
+	b := &bot{herd: h, name: fmt.Sprintf("Bot%d", n)}
+	b.in = frame.Reader{Framing: frame.LengthPrefix{Size: 3}, Max: maxFrame}
+	h.bots = append(h.bots, b)
+	if strings.HasPrefix(h.config.Target, "ws") {
+		c, err := ws.Dial(ctx, h.engine, h.config.Target, ws.Options{MaxMessage: maxFrame}, (*socketBot)(b))
+		if err != nil {
+			return err
+		}
+		b.socket = c
+		return nil
+	}
+	_, err := h.engine.Dial(ctx, h.config.Target, b)
+	return err
+}
+
+type socketBot bot
+
+func (s *socketBot) OnOpen(c *ws.Conn) error {
+	s.socket = c
+	(*bot)(s).hello()
+	return nil
+}
+
+func (s *socketBot) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
+	(*bot)(s).frame(p)
+	return nil
+}
+
+func (s *socketBot) OnClose(_ *ws.Conn, err error) { (*bot)(s).closed(err) }
+
+// OnOpen is a method of epi.OpenHandler.
+func (b *bot) OnOpen(c *epi.Conn) error {
+	b.conn = c
+	b.hello()
+	return nil
+}
+
+// OnData is a method of epi.Handler.
+func (b *bot) OnData(c *epi.Conn) error {
+	for p, err := range b.in.Messages(c) {
+		if err != nil {
+			return err
+		}
+		b.frame(p)
+	}
+	return nil
+}
+
+// OnClose is a method of epi.Handler.
+func (b *bot) OnClose(_ *epi.Conn, err error) { b.closed(err) }
+
+func (b *bot) closed(err error) {
+	if b.leaving {
+		return
+	}
+	b.leaving = true
+	b.herd.lost++
+	b.herd.fault("%s: the connection ended: %v", b.name, err)
+}
+
+func (h *herd) fault(format string, args ...any) {
+	if len(h.faults) < maxFaults {
+		h.faults = append(h.faults, fmt.Sprintf(format, args...))
+	}
+}
+
+func (b *bot) send(m proto.Message) {
+	p := m.Append(nil)
+	if b.socket != nil {
+		_ = b.socket.Write(ws.Binary, p) // closed says what is wrong
+		return
+	}
+	n := len(p)
+	_ = b.conn.Send([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, p)
+}
+
+func (b *bot) hello() { b.send(&proto.Hello{Version: proto.Version, Name: b.name}) }
+
+func (b *bot) leave() {
+	if b.leaving {
+		return
+	}
+	b.leaving = true
+	if b.entered {
+		b.send(&proto.Bye{})
+	}
+}
+
+// frame checks what the server sent, and plays on with each tick.
+func (b *bot) frame(p []byte) {
+	h, before := b.herd, b.replica.Tick
+	if h.measuring {
+		h.bytes += uint64(len(p))
+	}
+	if err := b.replica.Frame(p, b.other); err != nil {
+		h.wrong++
+		h.fault("%s: %v", b.name, err)
+		return
+	}
+	for _, c := range b.replica.Corrections {
+		b.epoch = c.Epoch
+		h.corrected++
+	}
+	if b.entered && b.replica.Tick != before {
+		b.play()
+	}
+}
+
+func (b *bot) other(m proto.Message) {
+	switch m := m.(type) {
+	case *proto.Welcome:
+		b.replica.Begin(m)
+		b.epoch, b.entered = m.Epoch, true
+		b.herd.entered++
+		b.herd.hz = int(m.Hz)
+	case *proto.Refused:
+		b.herd.fault("%s: refused: %s", b.name, m.Text)
+	}
+}
+
+// play is one tick.
+func (b *bot) play() {
+	h, now := b.herd, time.Now()
+	if h.measuring {
+		h.frames++
+		h.seen += uint64(len(b.replica.Entities))
+		b.measure(now)
+	}
+	if b.going != 0 {
+		b.sequence++
+		b.send(&proto.Move{Epoch: b.epoch, Sequence: b.sequence, Direction: b.going, Ticks: 1})
+	}
+	if int32(b.replica.Tick-b.until) >= 0 {
+		b.decide()
+	}
+	if every := h.config.Talk; every > 0 && h.random.Float64() < 1/every.Seconds()/float64(h.hz) {
+		b.send(&proto.Say{Text: "hello from " + b.name})
+	}
+}
+
+// measure notes how late a frame is: after the beat that begins with the earliest one.
+func (b *bot) measure(now time.Time) {
+	period := time.Second / time.Duration(b.herd.hz)
+	if b.first.IsZero() {
+		b.first, b.tick = now, b.replica.Tick
+	}
+	due := b.first.Add(time.Duration(int32(b.replica.Tick-b.tick)) * period)
+	late := now.Sub(due)
+	if late < 0 { // this one was earlier than the first
+		b.first = b.first.Add(late)
+		late = 0
+	}
+	b.herd.late.Record(int64(late))
+}
+
+// decide lets a bot go somewhere for a while, or rest, as people do.
+func (b *bot) decide() {
+	r, c := b.herd.random, &b.herd.config
+	b.until = b.replica.Tick + 10 + r.Uint32N(40)
+	b.going = 0
+	if r.IntN(100) < c.Moving {
+		b.going = 1 + uint8(r.IntN(8))
+	}
+}
