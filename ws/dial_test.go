@@ -169,8 +169,9 @@ func TestHunt21_DialChecksTheAnswer(t *testing.T) {
 	if _, err := Dial(t.Context(), es.Engine, "ws://"+es.Addr(), o, echo{}); err != nil || node != "7" {
 		t.Errorf("Check saw node %q, %v", node, err)
 	}
-	o.Check = func(*http.Response) error { return errBoom }
-	if _, err := Dial(t.Context(), es.Engine, "ws://"+es.Addr(), o, echo{}); !errors.Is(err, errBoom) {
+	other := errors.New("another node was wanted")
+	o.Check = func(*http.Response) error { return other }
+	if _, err := Dial(t.Context(), es.Engine, "ws://"+es.Addr(), o, echo{}); !errors.Is(err, other) {
 		t.Errorf("the error is %v", err)
 	}
 }
