@@ -367,9 +367,12 @@ type acceptance acceptor
 func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	a := (*acceptor)(s)
 	if err != nil {
-		if !a.listener.closed.Load() {
-			a.pause(err)
+		if a.listener.closed.Load() {
+			// It fails from now on, until the loop lets go of it.
+			_ = a.loop.drv.Accept(&a.sock, false)
+			return
 		}
+		a.pause(err)
 		return
 	}
 	if a.loop.drv.Reclaim(h) {
