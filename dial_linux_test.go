@@ -46,21 +46,6 @@ func dial(t *testing.T, e *epi.Engine, address string, h epi.Handler) *epi.Conn 
 	return c
 }
 
-// accept takes one connection of ln, with a watchdog.
-func accept(t *testing.T, ln net.Listener) net.Conn {
-	t.Helper()
-	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
-		_ = d.SetDeadline(time.Now().Add(epitest.Patience))
-	}
-	c, err := ln.Accept()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = c.Close() })
-	_ = c.SetDeadline(time.Now().Add(epitest.Patience))
-	return c
-}
-
 // eachDial runs a test for every mode, dialling over TCP, Unix sockets and TLS.
 func eachDial(t *testing.T, test func(t *testing.T, m epitest.Mode, network string)) {
 	t.Helper()

@@ -2,8 +2,10 @@ package epi_test
 
 import (
 	"context"
+	"net"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/internal/epitest"
@@ -34,4 +36,19 @@ func run(t *testing.T, e *epi.Engine) (stop func()) {
 	})
 	t.Cleanup(stop)
 	return stop
+}
+
+// accept takes one connection of ln, with a watchdog.
+func accept(t *testing.T, ln net.Listener) net.Conn {
+	t.Helper()
+	if d, ok := ln.(interface{ SetDeadline(time.Time) error }); ok {
+		_ = d.SetDeadline(time.Now().Add(epitest.Patience))
+	}
+	c, err := ln.Accept()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	_ = c.SetDeadline(time.Now().Add(epitest.Patience))
+	return c
 }
