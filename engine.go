@@ -518,7 +518,7 @@ func (e *Engine) addListener(ln *Listener) error {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.phase == over {
-		ln.stop()
+		ln.leavePath()
 		ln.closeHandles()
 		return ErrShutdown
 	}

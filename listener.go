@@ -296,13 +296,14 @@ func (ln *Listener) duplicate() (*os.File, error) {
 func (ln *Listener) Close() error {
 	ln.once.Do(func() {
 		ln.engine.removeListener(ln)
-		ln.stop()
+		ln.leavePath()
 		ln.engine.cfg.log.Info("listener closed", "listener", ln.String())
 		for _, a := range ln.acceptors {
 			if a.loop.post(a.remove, maxQueue) != nil {
 				a.release() // the loop has ended
 			}
 		}
+		ln.stop() // behind the removals: until those, loops meet errors again and again
 	})
 	return nil
 }
@@ -336,14 +337,20 @@ func (a *acceptor) release() {
 	}
 }
 
-// stop gives up the address. The loops still have the handles, and meet errors.
-func (ln *Listener) stop() {
+// leavePath removes a Unix socket's file, before anybody closes the socket.
+func (ln *Listener) leavePath() {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	ln.closed.Store(true)
 	if err := ln.file.Remove(); err != nil {
 		ln.engine.cfg.log.Warn("the socket file stays behind", "listener", ln.String(), "error", err)
 	}
+}
+
+// stop gives up the address. Loops that still have the handles meet errors.
+func (ln *Listener) stop() {
+	ln.mu.Lock()
+	defer ln.mu.Unlock()
 	if ln.shared.Load() {
 		return // others may go on with it
 	}
