@@ -28,8 +28,7 @@ import (
 // A nullDriver is a driver without a system. Methods that it lacks are not called.
 type nullDriver struct {
 	driver.Driver
-	sent     func(p []byte) // nil: nobody wants it
-	counters driver.Counters
+	sent func(p []byte) // nil: nobody wants it
 }
 
 func (d *nullDriver) Send(_ *driver.Socket, bufs [][]byte) (n int, pending bool, err error) {

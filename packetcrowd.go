@@ -61,7 +61,7 @@ func (c *PacketConn) admit(batch []driver.Datagram) []driver.Datagram {
 	if w.room == 0 || len(batch) == 0 {
 		return batch
 	}
-	n, cost := fitting(batch, w.room/crowdShare-w.held-w.since)
+	n, _ := fitting(batch, w.room/crowdShare-w.held-w.since)
 	if n == len(batch) {
 		return batch
 	}
@@ -72,7 +72,7 @@ func (c *PacketConn) admit(batch []driver.Datagram) []driver.Datagram {
 		n, _ = fitting(batch, w.room/crowdShare-w.held)
 		return batch[:max(n, 1)]
 	}
-	_, cost = fitting(batch[:1], w.room)
+	_, cost := fitting(batch[:1], w.room)
 	if w.tries(batch[0].Peer, cost, clock()) {
 		return batch[:1]
 	}

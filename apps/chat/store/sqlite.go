@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"sync"
 	"time"
 
 	"modernc.org/sqlite"
@@ -55,10 +54,9 @@ type SQLite struct {
 
 	targets map[string]int64 // Apply's: ids of targets
 
-	indexing sync.Mutex    // held by who feeds the index
-	wake     chan struct{} // something is to be indexed
-	end      context.CancelFunc
-	done     chan struct{} // indexing has ended
+	wake chan struct{} // something is to be indexed
+	end  context.CancelFunc
+	done chan struct{} // indexing has ended
 }
 
 // Open opens the database in a file, and makes it if there is none.

@@ -147,7 +147,7 @@ func (se *session) take(m proto.Message) {
 		se.server.enter(se, hello)
 		return
 	case isHello || se.player == nil:
-		se.bad(errors.New("Hello must come first, and once"))
+		se.bad(errors.New("the first message, and no other, must be Hello"))
 		return
 	}
 	switch m := m.(type) {

@@ -11,8 +11,6 @@ type blocks struct {
 	arena []byte
 	forms [][1 + MaxBase]span // by cell: the full form, and the delta by its base
 	tick  uint64              // counts the ticks; spans of others are stale
-
-	counts [3]int // left, came, moved of the delta that is encoded now
 }
 
 // A span is a part of the arena.

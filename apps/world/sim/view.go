@@ -16,8 +16,6 @@ const (
 	dropRing  = 5
 	// talkRing is how far talk is heard.
 	talkRing = 2
-	// maxView is how many cells a view can have.
-	maxView = (2*dropRing - 1) * (2*dropRing - 1)
 )
 
 // A View is what one client has been told: the cells, and for each the tick up to
