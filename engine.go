@@ -81,7 +81,8 @@ type Engine struct {
 	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
 	LowWater int
 	// MaxQueued bounds the queued bytes of one connection: a write that would
-	// exceed it fails with ErrQueueFull (Stats.QueueFull). Default: 16 MiB, at
+	// exceed it fails with ErrQueueFull (Stats.QueueFull). What TLS adds to the 64 KiB
+	// that are encrypted ahead, less than 2 KiB, may come on top. Default: 16 MiB, at
 	// least twice HighWater.
 	MaxQueued int
 	// CloseOnFull resets a connection whose queue is full, with that cause,
