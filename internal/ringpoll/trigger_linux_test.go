@@ -59,6 +59,9 @@ func TestUnaskedReadHangUpIsSilent(t *testing.T) {
 			polltest.Expect(t, p, poll.Event{Token: 1, Ready: writable})
 			return
 		}
-		polltest.Expect(t, p)
+		// Draining takes several reads, of which each may be an edge for the writer.
+		for again := polltest.Glance(t, p); len(again) > 0; again = polltest.Glance(t, p) {
+			polltest.Equal(t, again, poll.Event{Token: 1, Ready: writable})
+		}
 	})
 }

@@ -208,12 +208,8 @@ func (h *herd) enter(ctx context.Context, n int) error {
 	b.in = frame.Reader{Framing: frame.LengthPrefix{Size: 3}, Max: maxFrame}
 	h.bots = append(h.bots, b)
 	if strings.HasPrefix(h.config.Target, "ws") {
-		c, err := ws.Dial(ctx, h.engine, h.config.Target, ws.Options{MaxMessage: maxFrame}, (*socketBot)(b))
-		if err != nil {
-			return err
-		}
-		b.socket = c
-		return nil
+		_, err := ws.Dial(ctx, h.engine, h.config.Target, ws.Options{MaxMessage: maxFrame}, (*socketBot)(b))
+		return err
 	}
 	_, err := h.engine.Dial(ctx, h.config.Target, b)
 	return err
