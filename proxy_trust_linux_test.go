@@ -60,7 +60,12 @@ func TestHunt01_HandlersKnowTheirPeer(t *testing.T) {
 			epitest.Say(t, c, "hello")
 			epitest.Reset(t, c)
 		}
-		epitest.WaitUntil(t, "all are gone", func() bool { return s.Engine.Stats().Closed == clients })
+		// Of those that are reset, some never become a connection. One that stays is
+		// behind all of them in the backlog.
+		last := s.DialSocket()
+		epitest.CloseWrite(t, last)
+		epitest.ExpectEOF(t, last)
+		epitest.WaitUntil(t, "all are gone", func() bool { return s.Engine.Stats().Conns == 0 })
 	})
 }
 
