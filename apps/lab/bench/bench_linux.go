@@ -59,6 +59,7 @@ var Workloads = []Workload{
 	{Name: "medium", Title: "1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10},
 	{Name: "pipelined", Title: "64 bytes, 1,000 connections, 16 in flight", Conns: 1000, Active: 1000, Depth: 16, Size: 64},
 	{Name: "bulk", Title: "64 KiB, 10 connections", Conns: 10, Active: 10, Depth: 1, Size: 64 << 10},
+	{Name: "sparse", Title: "64 bytes, 200 connections, 20,000 messages/s", Conns: 200, Active: 200, Depth: 64, Size: 64, Rate: 20000},
 	{Name: "idle", Title: "1 KiB, 100 active of 10,000 connections", Conns: 10000, Active: 100, Depth: 1, Size: 1 << 10},
 	{Name: "tls", Title: "TLS, 1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10, Scheme: schemeTLS},
 	{Name: "ws", Title: "WebSocket, 1 KiB, 1,000 connections", Conns: 1000, Active: 1000, Depth: 1, Size: 1 << 10, Scheme: schemeWS},
