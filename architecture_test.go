@@ -56,6 +56,7 @@ var layers = [][]string{
 		"apps/chat/gate",
 		"apps/world/server",
 		"apps/world/web",
+		"test",
 	},
 	{
 		"apps/lab/compare",
