@@ -3,6 +3,8 @@ package gate
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/epinet/epi/apps/chat/hall"
 )
 
 // counters are added to by the loops and read by anybody.
@@ -14,8 +16,29 @@ type counters struct {
 	deliveries  atomic.Uint64 // lines given to sessions by items
 	sheds       atomic.Uint64 // sessions ended because their queue was full
 	panics      atomic.Uint64 // of the hall
+	faults      atomic.Uint64 // likewise
 	workRefused atomic.Uint64
 	lag         lag
+	commands    map[string]*outcomes // by hall.Commands; the map does not change
+}
+
+// outcomes count what has become of a command.
+type outcomes struct{ done, refused atomic.Uint64 }
+
+func (o *outcomes) add(ok bool) {
+	if ok {
+		o.done.Add(1)
+		return
+	}
+	o.refused.Add(1)
+}
+
+func newOutcomes() map[string]*outcomes {
+	all := map[string]*outcomes{}
+	for _, name := range hall.Commands() {
+		all[name] = &outcomes{}
+	}
+	return all
 }
 
 // LagBounds are the upper bounds of the buckets of Stats.Lag, but for the last,
@@ -49,8 +72,17 @@ type Stats struct {
 	Deliveries  uint64 // lines that items gave to sessions
 	Sheds       uint64 // sessions ended because they did not read (SendQ exceeded)
 	Panics      uint64 // panics in the hall
+	Faults      uint64 // lines that could not be written, and the like: faults of the program
 	WorkRefused uint64 // password checks and the like refused because too many waited
 	Lag         Lag
+	Commands    []Command // in the order of their names
+}
+
+// A Command is how often clients have asked for something.
+type Command struct {
+	Name    string // "unknown" for what is no command
+	Done    uint64
+	Refused uint64 // answered by an error
 }
 
 // A Lag is how long the hall was busy with the events of one turn of a loop.
@@ -64,11 +96,15 @@ func (s *Server) Stats() Stats {
 	c := &s.counts
 	stats := Stats{
 		Sessions: c.sessions.Load(), Users: c.users.Load(), Channels: c.channels.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
-		Sheds: c.sheds.Load(), Panics: c.panics.Load(), WorkRefused: c.workRefused.Load(),
+		Sheds: c.sheds.Load(), Panics: c.panics.Load(), Faults: c.faults.Load(), WorkRefused: c.workRefused.Load(),
 	}
 	for i := range stats.Lag.Turns {
 		stats.Lag.Turns[i] = c.lag.turns[i].Load()
 	}
 	stats.Lag.Sum = time.Duration(c.lag.sum.Load())
+	for _, name := range hall.Commands() {
+		o := c.commands[name]
+		stats.Commands = append(stats.Commands, Command{name, o.done.Load(), o.refused.Load()})
+	}
 	return stats
 }

@@ -24,7 +24,7 @@ type desk struct {
 	later    []hall.Event // what has happened meanwhile on this loop
 	sending  bool         // the outboxes are given to their loops at the end of the turn
 	ticks    bool         // a timer for Tick is set
-	faults   int          // of the hall, that were logged
+	event    *hall.Event  // that is applied
 }
 
 // A reach says which shards have sessions in one channel.
@@ -94,23 +94,25 @@ func (d *desk) apply(e *hall.Event) {
 
 func (d *desk) applyOne(e *hall.Event) {
 	defer d.recover(e)
-	d.applying = true
+	d.applying, d.event = true, e
 	d.hall.Apply(e)
 	d.applying = false
 	d.server.counts.users.Store(int64(d.hall.Users()))
 	d.server.counts.channels.Store(int64(d.hall.Channels()))
-	if d.hall.Faults > d.faults {
-		d.faults = d.hall.Faults
-		d.server.config.Load().Log.Error("the hall made a line that cannot be written; please report it", "command", commandOf(e))
-	}
 }
 
-func commandOf(e *hall.Event) string {
-	if e.Message == nil {
-		return ""
+// Fault is a method of hall.Gate.
+func (d *desk) Fault(err error) {
+	d.server.counts.faults.Add(1)
+	command := ""
+	if d.event != nil && d.event.Message != nil {
+		command = d.event.Message.Command
 	}
-	return e.Message.Command
+	d.server.config.Load().Log.Error("a fault of the chat; please report it", "error", err, "command", command)
 }
+
+// Commanded is a method of hall.Gate.
+func (d *desk) Commanded(name string, ok bool) { d.server.counts.commands[name].add(ok) }
 
 func (d *desk) recover(e *hall.Event) {
 	v := recover()

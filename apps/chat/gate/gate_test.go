@@ -28,7 +28,7 @@ func settings() gate.Config {
 	return gate.Config{
 		Hall: hall.Config{
 			Name: "irc.test", Network: "Test", Created: time.UnixMilli(0),
-			Operators: map[string]hall.Operator{"root": {}},
+			Operators: map[string]hall.Operator{"root": {Rights: []string{hall.RightAll}}},
 		},
 		Registration: time.Hour, Ping: time.Hour, Dead: 2 * time.Hour,
 		Origins: []string{"*"},
@@ -228,6 +228,60 @@ func TestLinesOfEveryKind(t *testing.T) {
 		}
 	}
 	c.await(":slowly")
+}
+
+// A line without anything in it is a line all the same, for the throttle above all.
+func TestEmptyLinesCount(t *testing.T) {
+	server := start(t, engine(1), settings())
+	const empty = 10_000
+	c := server.connect()
+	for _, line := range []string{"\n", "\r\n"} {
+		before := server.Stats().Lines
+		if _, err := c.conn.Write([]byte(strings.Repeat(line, empty))); err != nil {
+			t.Fatal(err)
+		}
+		epitest.WaitUntil(t, "the lines", func() bool { return server.Stats().Lines == before+empty })
+	}
+	h := &socket{lines: make(chan string, 100), ended: make(chan error, 1)}
+	ctx, cancel := context.WithTimeout(t.Context(), epitest.Patience)
+	defer cancel()
+	socket, err := ws.Dial(ctx, server.engine, "ws://"+server.web.Addr().String()+"/", ws.Options{}, h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := server.Stats().Lines
+	for range empty {
+		if err := socket.Write(ws.Text, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	epitest.WaitUntil(t, "the messages", func() bool { return server.Stats().Lines == before+empty })
+	if err := socket.Write(ws.Text, []byte("PING :x\nQUIT")); err != nil {
+		t.Fatal(err)
+	}
+	h.await(t, "PONG")
+	epitest.Receive(t, h.ended)
+}
+
+// What becomes of commands is counted by name.
+func TestCommandsAreCounted(t *testing.T) {
+	server := start(t, engine(2), settings())
+	c := server.register("me")
+	c.say("JOIN #c\r\nJOIN bad\r\nOPER root wrong\r\nOPER root right\r\nnothing\r\nPING :done")
+	c.await(":done")
+	want := map[string]gate.Command{
+		"JOIN": {Name: "JOIN", Done: 1, Refused: 1}, "OPER": {Name: "OPER", Done: 1, Refused: 1},
+		"unknown": {Name: "unknown", Refused: 1}, "PING": {Name: "PING", Done: 1}, "KILL": {Name: "KILL"},
+	}
+	for _, got := range server.Stats().Commands {
+		if w, ok := want[got.Name]; ok && got != w {
+			t.Errorf("%+v, want %+v", got, w)
+		}
+		delete(want, got.Name)
+	}
+	if len(want) != 0 {
+		t.Errorf("not counted: %v", want)
+	}
 }
 
 // What is refused has the label of its line, if that can be read.

@@ -59,6 +59,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	s := &Server{engine: engine}
 	s.config.Store(&config)
 	s.work.init(s)
+	s.counts.commands = newOutcomes()
 	loops := engine.Stats().Loops
 	if len(loops) == 0 {
 		return nil, errors.New("chat: the engine has no loops")

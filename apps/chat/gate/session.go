@@ -139,15 +139,12 @@ func (se *session) keepPart(c *epi.Conn, p []byte) {
 }
 
 // read takes a line. A CR within it ends a line, too, as it does for clients that
-// send nothing else (https://modern.ircdocs.horse/#messages).
+// send nothing else (https://modern.ircdocs.horse/#messages). A line without
+// anything in it costs as others do.
 func (se *session) read(line []byte) {
-	for len(line) > 0 && !se.told {
-		one := line
-		if cr := bytes.IndexByte(line, '\r'); cr >= 0 {
-			one, line = line[:cr], line[cr+1:]
-		} else {
-			line = nil
-		}
+	for more := true; more && !se.told; more = len(line) > 0 {
+		var one []byte
+		one, line, _ = bytes.Cut(line, []byte{'\r'})
 		se.readOne(one)
 	}
 }
@@ -212,16 +209,14 @@ func (l *lines) OnClose(_ *epi.Conn, err error) { (*session)(l).closed(err) }
 // OnShutdown is a method of epi.ShutdownHandler.
 func (l *lines) OnShutdown(*epi.Conn) { (*session)(l).farewell() }
 
-// OnMessage is a method of ws.Handler. An empty message costs as a line does.
+// OnMessage is a method of ws.Handler. An empty message is a line without anything
+// in it.
 func (m *messages) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
 	se := (*session)(m)
-	if len(p) == 0 {
-		se.spend(0, 1)
-	}
-	for len(p) > 0 && !se.told {
-		line, rest, _ := bytes.Cut(p, []byte("\n"))
+	for more := true; more && !se.told; more = len(p) > 0 {
+		var line []byte
+		line, p, _ = bytes.Cut(p, []byte{'\n'})
 		se.read(line)
-		p = rest
 	}
 	if !se.told {
 		se.mayRead() // pauses what must wait

@@ -18,6 +18,8 @@ func (quiet) Leave(SessionID, ChannelID)        {}
 func (quiet) Caps(SessionID, Caps)              {}
 func (quiet) Registered(SessionID)              {}
 func (quiet) Close(SessionID, []byte)           {}
+func (quiet) Commanded(string, bool)            {}
+func (quiet) Fault(error)                       {}
 func (quiet) Begin(*Work)                       {}
 
 // crowd returns a hall with users.

@@ -1,6 +1,8 @@
 package hall
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -91,6 +93,14 @@ func init() {
 	} {
 		commands[c.name] = c
 	}
+}
+
+// Unknown is what Gate.Commanded calls a command that is none.
+const Unknown = "unknown"
+
+// Commands returns the names of all commands, and Unknown, in order.
+func Commands() []string {
+	return append(slices.Sorted(maps.Keys(commands)), Unknown)
 }
 
 // Cost says how much more a command costs than the cheapest, for limits on the rate of

@@ -91,12 +91,13 @@ type Registration struct {
 type Operator struct {
 	// Title ends the line "is ..." of WHOIS.
 	Title string
-	// Rights are the words below; empty is all of them.
+	// Rights are the words below; without any, the operator may do no more than others.
 	Rights []string
 }
 
 // The rights of operators.
 const (
+	RightAll      = "all"      // all that follow
 	RightKill     = "kill"     // KILL
 	RightBan      = "ban"      // KLINE, DLINE and what takes them back
 	RightRehash   = "rehash"   // REHASH
@@ -106,6 +107,11 @@ const (
 	RightRelayMsg = "relaymsg" // RELAYMSG everywhere
 	RightWallops  = "wallops"  // WALLOPS
 )
+
+// Rights are all words that Operator.Rights can have.
+var Rights = []string{
+	RightAll, RightKill, RightBan, RightRehash, RightDie, RightSee, RightSA, RightRelayMsg, RightWallops,
+}
 
 // maxLabel is the most bytes of a label (labeled-response).
 const maxLabel = 64

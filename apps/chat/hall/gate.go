@@ -51,6 +51,14 @@ type Gate interface {
 	// hall has forgotten the session; the gate takes it off all lists.
 	Close(s SessionID, last []byte)
 
+	// Commanded says that a client's command was carried out, or refused with an
+	// error. The name is one of Commands.
+	Commanded(name string, ok bool)
+
+	// Fault says what went wrong that must not, such as a line that cannot be
+	// written: a fault of the hall, for the log.
+	Fault(err error)
+
 	// Begin starts work that may take long, apart from all loops. When it has ended,
 	// the gate gives the hall a Result with the same Session and Number.
 	Begin(w *Work)

@@ -40,11 +40,6 @@ type Hall struct {
 	opers   int
 	hidden  int // users with the mode i
 	most    int // users at once
-
-	// Faults counts lines that could not be written, each one a fault of the hall;
-	// LastFault says why the last could not. They are read between events.
-	Faults    int
-	LastFault error
 }
 
 // New returns an empty hall that tells gate what to do.
@@ -101,12 +96,6 @@ func (h *Hall) Apply(e *Event) {
 	case Closed:
 		h.lost(s, e.Text)
 	}
-}
-
-// fault notes what must not happen.
-func (h *Hall) fault(err error) {
-	h.Faults++
-	h.LastFault = err
 }
 
 // Users returns how many users there are.

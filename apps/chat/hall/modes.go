@@ -436,6 +436,14 @@ func (h *Hall) changeUserMode(u *user, add bool, mode userModes) bool {
 	return true
 }
 
+// setSecure says whether all sessions of a user are encrypted.
+func (h *Hall) setSecure(u *user, secure bool) {
+	if u.is(modeSecure) != secure {
+		u.modes ^= modeSecure
+		h.announceUserModes(u, []change{{add: secure, letter: 'Z'}})
+	}
+}
+
 func (h *Hall) announceUserModes(u *user, made []change) {
 	if len(made) == 0 {
 		return

@@ -170,7 +170,7 @@ func (c chance) line() string {
 func playRandomly(t *testing.T, seed uint64, commands int) string {
 	w := newWorld(t, Config{
 		Mechanisms: []string{"PLAIN", "SCRAM-SHA-256", "EXTERNAL"}, Registration: Registration{Enabled: true},
-		Operators: map[string]Operator{"op": {}}, RelayMsg: true, Roleplay: true, Channels: 5, List: 4, Invites: 3, Monitor: 5, WhoWas: 20,
+		Operators: map[string]Operator{"op": {Rights: []string{RightAll}}}, RelayMsg: true, Roleplay: true, Channels: 5, List: 4, Invites: 3, Monitor: 5, WhoWas: 20,
 	})
 	w.accounts["acc1"], w.accounts["acc2"] = "pw", "pw"
 	c := chance{rand.New(rand.NewPCG(seed, 1))}

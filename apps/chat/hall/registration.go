@@ -189,12 +189,12 @@ func (h *Hall) mayAttach(s *session, u *user) bool {
 
 // attach makes a session one more of a user: it is in all channels at once.
 func (h *Hall) attach(s *session, u *user, r *registration) {
+	if !s.origin.Secure {
+		h.setSecure(u, false) // the others are told; the new one gets all modes
+	}
 	s.user = u
 	h.strange--
 	u.sessions = append(u.sessions, s)
-	if !s.origin.Secure {
-		u.modes &^= modeSecure
-	}
 	if r.away == "" {
 		h.updateAway(u)
 	}

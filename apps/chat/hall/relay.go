@@ -39,7 +39,7 @@ func (h *Hall) fromServer(command string, params ...string) *ircmsg.Line {
 func (h *Hall) line(tags []ircmsg.Tag, bodies ...ircmsg.Body) *ircmsg.Line {
 	line, err := ircmsg.NewLine(ircmsg.FromServer, tags, bodies...)
 	if err != nil {
-		h.fault(err)
+		h.gate.Fault(err)
 		return nil
 	}
 	return line

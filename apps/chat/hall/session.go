@@ -31,9 +31,10 @@ type rare struct {
 
 // work is what a session waits for.
 type work struct {
-	number uint64
-	label  string
-	then   func(*Result)
+	number  uint64
+	label   string
+	command string
+	then    func(*Result)
 }
 
 // held is what came while a session was waiting: a message, or a problem with it.
@@ -78,7 +79,7 @@ func (s *session) registering() *registration {
 
 func (h *Hall) open(id SessionID, origin *Origin) {
 	if h.sessions[id] != nil {
-		h.fault(fmt.Errorf("session %d was opened twice", id))
+		h.gate.Fault(fmt.Errorf("session %d was opened twice", id))
 		return
 	}
 	h.strange++
@@ -156,7 +157,7 @@ func (h *Hall) begin(s *session, w Work, then func(*Result)) {
 	w.Session, w.Number = s.id, h.lastWork
 	w.Address = s.origin.Address
 	h.turn.deferred = true
-	s.extra().work = &work{number: w.Number, label: h.turn.label, then: then}
+	s.extra().work = &work{number: w.Number, label: h.turn.label, command: h.turn.command, then: then}
 	h.flush()
 	h.gate.Begin(&w)
 }
@@ -170,6 +171,7 @@ func (h *Hall) worked(r *Result) {
 	w := s.rare.work
 	s.rare.work = nil
 	h.beginTurn(s, w.label)
+	h.turn.command = w.command
 	w.then(r)
 	h.endTurn()
 	h.release(s)
@@ -242,7 +244,9 @@ func (h *Hall) forget(s *session, reason string) {
 	u.sessions = without(u.sessions, s)
 	if len(u.sessions) == 0 {
 		h.quit(u, reason)
+		return
 	}
+	h.setSecure(u, !slices.ContainsFunc(u.sessions, func(s *session) bool { return !s.origin.Secure }))
 }
 
 // without returns list without v, in the same order.
@@ -266,6 +270,10 @@ func (h *Hall) perform(s *session, m *ircmsg.Message) {
 	}
 	if h.inBatch(s, m, c) {
 		return
+	}
+	h.turn.command = c.name
+	if !ok {
+		h.turn.command = Unknown
 	}
 	switch {
 	case s.user == nil && (!ok || !c.early):

@@ -24,6 +24,10 @@ type turn struct {
 	deferred bool
 	// cut: the answer was too long, and 416 was sent.
 	cut bool
+	// command is what the client wants, "" for what is no command; refused says that it
+	// was answered by an error.
+	command string
+	refused bool
 }
 
 // beginTurn begins the answer to a line of s.
@@ -40,6 +44,9 @@ func (h *Hall) endTurn() {
 	}
 	if t.label != "" && !t.deferred && !s.gone {
 		h.writeLabel()
+	}
+	if t.command != "" && !t.deferred {
+		h.gate.Commanded(t.command, !t.refused)
 	}
 	h.flush()
 	t.session, t.out = nil, t.out[:0]
@@ -155,8 +162,23 @@ func (h *Hall) write(s *session, tags string, m *ircmsg.Message) {
 		h.sendNow(s, m)
 		return
 	}
+	h.turn.refused = h.turn.refused || isError(m.Command)
 	h.message()
 	h.turn.out = h.append(h.turn.out, m)
+}
+
+// isError says whether a command is an error: FAIL, ERROR, or a numeric from 400 to 599
+// or from 902 to 907, but 903 (https://modern.ircdocs.horse/#numerics).
+func isError(command string) bool {
+	switch {
+	case command == "FAIL", command == "ERROR":
+		return true
+	case len(command) != 3:
+		return false
+	case command[0] == '9':
+		return command != nSASLSuccess && command != nLoggedIn && command != nLoggedOut
+	}
+	return command[0] == '4' || command[0] == '5'
 }
 
 func (h *Hall) sendNow(s *session, m *ircmsg.Message) {
@@ -168,7 +190,7 @@ func (h *Hall) sendNow(s *session, m *ircmsg.Message) {
 func (h *Hall) append(dst []byte, m *ircmsg.Message) []byte {
 	out, err := m.Append(dst, ircmsg.FromServer)
 	if err != nil {
-		h.fault(err)
+		h.gate.Fault(err)
 	}
 	return out
 }

@@ -100,8 +100,8 @@ func (u *user) may(h *Hall, right string) bool {
 	if u == nil || !u.is(modeOperator) {
 		return false
 	}
-	o, known := h.config.Operators[u.more.operator]
-	return known && (len(o.Rights) == 0 || slices.Contains(o.Rights, right))
+	rights := h.config.Operators[u.more.operator].Rights
+	return slices.Contains(rights, right) || slices.Contains(rights, RightAll)
 }
 
 // rejudge forgets what the lists of the channels said of the user.

@@ -196,6 +196,14 @@ func (w *world) drop(s SessionID) {
 	}
 }
 
+func (w *world) Commanded(name string, _ bool) {
+	if !slices.Contains(Commands(), name) {
+		w.problem("%q is counted as a command", name)
+	}
+}
+
+func (w *world) Fault(err error) { w.problem("a fault: %v", err) }
+
 func (w *world) Begin(work *Work) { w.works = append(w.works, work) }
 
 // open opens a session with a name for scripts.
@@ -307,9 +315,6 @@ func (w *world) healthy() {
 	w.invariants()
 	for _, p := range w.problems {
 		w.t.Error(p)
-	}
-	if w.hall.Faults > 0 {
-		w.t.Errorf("%d faults, the last: %v", w.hall.Faults, w.hall.LastFault)
 	}
 	w.problems = nil
 }

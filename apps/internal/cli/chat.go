@@ -17,6 +17,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,7 +51,7 @@ Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 const chatExample = `  epi chat
   epi chat config > chat.toml && epi chat --config chat.toml
   epi chat --listen irc://:6667 --listen ircs://:6697 --cert chain.pem --key key.pem
-  epi chat --set server.name=irc.example.org --set operator.0.name=root --set operator.0.password=secret
+  epi chat --set server.name=irc.example.org --set operator.0.name=root --set operator.0.password=secret --set operator.0.rights=all
   printf 'NICK me\r\nUSER me 0 * :me\r\n' | nc 127.0.0.1 6667`
 
 // chatSchemes are the names of the engine's schemes where they speak IRC.
@@ -62,8 +63,7 @@ const chatWriteTimeout = 2 * time.Minute
 // A chat is the command's server: its configuration, and what serves it.
 type chat struct {
 	server
-	file    string
-	sets    []string
+	from    configuration
 	data    string
 	config  *config.Config
 	gate    *gate.Server
@@ -105,17 +105,16 @@ func chatCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Var(fileValue(&c.file), "config", "TOML `file` with the configuration; SIGHUP reads it again (default none)")
-	flags.StringArrayVar(&c.sets, "set", nil, "`key=value` of the configuration, such as server.name=irc.example.org; repeatable")
+	c.from.addFlags(flags, "server.name=irc.example.org", "; SIGHUP reads it again")
 	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none)")
 	c.addFlags(flags, "")
-	cmd.AddCommand(chatConfigCommand(), chatHashCommand())
+	cmd.AddCommand(configCommand(config.Default), chatHashCommand())
 	return cmd
 }
 
 func (c *chat) run(stdout, stderr io.Writer) error {
 	var err error
-	if c.config, err = config.Read(c.file, c.sets); err != nil {
+	if c.config, err = config.Read(c.from.file, c.from.sets); err != nil {
 		return failure{err}
 	}
 	if len(c.listen) == 0 {
@@ -240,7 +239,7 @@ func (c *chat) reload() event {
 // reread reads the configuration again. It is for SIGHUP and for REHASH, each in
 // a goroutine of its own, and changes nothing.
 func (c *chat) reread() (*gate.Config, error) {
-	fresh, err := config.Read(c.file, c.sets)
+	fresh, err := config.Read(c.from.file, c.from.sets)
 	if err != nil {
 		return nil, err
 	}
@@ -303,9 +302,26 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
 	}
 	for _, o := range k.Operators {
+		if err := c.checkRights(o); err != nil {
+			return nil, err
+		}
 		h.Operators[o.Name] = hall.Operator{Title: o.Title, Rights: o.Rights}
 	}
 	return h, nil
+}
+
+// checkRights refuses rights that there are not, and warns of an operator that has
+// none.
+func (c *chat) checkRights(o config.Operator) error {
+	if len(o.Rights) == 0 {
+		c.engine.Logger.Warn("an operator has no rights: its block needs some of all, or the word all", "operator", o.Name, "all", hall.Rights)
+	}
+	for _, right := range o.Rights {
+		if !slices.Contains(hall.Rights, right) {
+			return fmt.Errorf("operator %q: there is no right %q: write some of %s", o.Name, right, strings.Join(hall.Rights, ", "))
+		}
+	}
+	return nil
 }
 
 // policyOf is the value of the capability sts, "" for none.
@@ -349,18 +365,6 @@ func chatPage(w http.ResponseWriter, r *http.Request) {
 		_, _ = io.WriteString(w, "epi chat: connect an IRC client that speaks WebSocket to this address.\n")
 	default:
 		http.NotFound(w, r)
-	}
-}
-
-func chatConfigCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config",
-		Short: "Print the default configuration, with comments",
-		Args:  unexpectedArgument,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), config.Default)
-			return err
-		},
 	}
 }
 

@@ -68,6 +68,8 @@ var (
 	chatDeliver  = prometheus.NewDesc("epi_chat_deliveries_total", "Lines given to receivers of messages and events.", nil, nil)
 	chatSheds    = prometheus.NewDesc("epi_chat_sheds_total", "Sessions ended because they did not read what they were sent.", nil, nil)
 	chatPanics   = prometheus.NewDesc("epi_chat_panics_total", "Panics in the state machine.", nil, nil)
+	chatFaults   = prometheus.NewDesc("epi_chat_faults_total", "Lines that could not be written, and other faults of the state machine; the log has each.", nil, nil)
+	chatCommands = prometheus.NewDesc("epi_chat_commands_total", "Commands of clients by what became of them: done, or refused with an error.", []string{"command", "result"}, nil)
 	chatRefused  = prometheus.NewDesc("epi_chat_work_refused_total", "Password checks and the like that were refused because too many waited.", nil, nil)
 	chatLag      = prometheus.NewDesc("epi_chat_hall_seconds", "How long the state machine was busy with the lines of one turn.", nil, nil)
 )
@@ -91,6 +93,11 @@ func (c chatCollector) Collect(to chan<- prometheus.Metric) {
 	counter(chatDeliver, s.Deliveries)
 	counter(chatSheds, s.Sheds)
 	counter(chatPanics, s.Panics)
+	counter(chatFaults, s.Faults)
+	for _, command := range s.Commands {
+		counter(chatCommands, command.Done, command.Name, "done")
+		counter(chatCommands, command.Refused, command.Name, "refused")
+	}
 	counter(chatRefused, s.WorkRefused)
 	buckets, total := map[float64]uint64{}, uint64(0)
 	for i, n := range s.Lag.Turns {

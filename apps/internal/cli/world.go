@@ -41,8 +41,7 @@ const worldPath = "/world"
 // A worldServer is the command's server: its configuration, and the world.
 type worldServer struct {
 	server
-	file   string
-	sets   []string
+	from   configuration
 	config *config.Config
 	world  *world.Server
 	before world.Stats // at the last live
@@ -71,15 +70,14 @@ func worldCommand() *cobra.Command {
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
-	flags.Var(fileValue(&w.file), "config", "TOML `file` with the configuration (default none)")
-	flags.StringArrayVar(&w.sets, "set", nil, "`key=value` of the configuration, such as world.seed=5; repeatable")
+	w.from.addFlags(flags, "world.seed=5", "")
 	w.addFlags(flags, "")
-	cmd.AddCommand(worldConfigCommand(), worldLoadCommand())
+	cmd.AddCommand(configCommand(config.Default), worldLoadCommand())
 	return cmd
 }
 
 func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
-	if w.config, err = config.Read(w.file, w.sets); err != nil {
+	if w.config, err = config.Read(w.from.file, w.from.sets); err != nil {
 		return failure{err}
 	}
 	if len(w.listen) == 0 {
@@ -128,16 +126,4 @@ func pageLinks(addresses []string) (links []string) {
 		}
 	}
 	return links
-}
-
-func worldConfigCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:   "config",
-		Short: "Print the default configuration, with comments",
-		Args:  unexpectedArgument,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, err := io.WriteString(cmd.OutOrStdout(), config.Default)
-			return err
-		},
-	}
 }
