@@ -21,6 +21,7 @@ var layers = [][]string{
 		"internal/wheel",
 		"internal/buffer",
 		"internal/sock",
+		"internal/proxyheader",
 		"frame",
 		"apps/lab/proc",
 		"apps/internal/webguard",

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
 
@@ -196,7 +197,7 @@ func (e *Engine) resolve() (*config, error) {
 	}{
 		{"Loops", e.Loops, runtime.GOMAXPROCS(0), &c.loops},
 		{"Workers", e.Workers, 0, &c.workers},
-		{"MaxConns", e.MaxConns, openFilesLimit(), &c.maxConns},
+		{"MaxConns", e.MaxConns, sock.OpenFiles(), &c.maxConns},
 		{"MaxConnsPerIP", e.MaxConnsPerIP, noLimitPerIP, &c.maxConnsPerIP},
 		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
 		{"HighWater", e.HighWater, highWater, &c.marks.high},

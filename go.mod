@@ -5,7 +5,6 @@ go 1.26.0
 require (
 	github.com/gobwas/ws v1.5.0
 	github.com/klauspost/compress v1.20.4
-	github.com/pires/go-proxyproto v0.15.0
 	go.uber.org/goleak v1.3.0
 	golang.org/x/sys v0.49.0
 )

@@ -1,14 +1,14 @@
 //go:build unix
 
-package epi
+package sock
 
 import (
 	"math"
 	"syscall"
 )
 
-// openFilesLimit is the soft limit of open files, which bounds the connections.
-func openFilesLimit() int {
+// OpenFiles is the soft limit of open files (getrlimit(2)), which bounds the sockets.
+func OpenFiles() int {
 	var limit syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
 		return math.MaxInt32
