@@ -4,7 +4,9 @@ import (
 	"os"
 	"os/exec"
 	"path"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 )
@@ -191,4 +193,40 @@ func layerOf(name string) int {
 		name = "examples"
 	}
 	return slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, name) })
+}
+
+// mostModules is how many modules a program has that imports epi and ws: itself,
+// this one, and what those need, tests included.
+const mostModules = 8
+
+// TestProgramsGetFewModules counts what a program requires that imports the library.
+func TestProgramsGetFewModules(t *testing.T) {
+	library, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":  "module program\n\ngo 1.26.0\n\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + strconv.Quote(library) + "\n",
+		"go.sum":  string(sums),
+		"main.go": "package main\n\nimport (\n\t_ \"" + module + "\"\n\t_ \"" + module + "/ws\"\n)\n\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := exec.Command("go", "list", "-mod=mod", "-m", "all")
+	list.Dir = dir
+	list.Env = append(os.Environ(), "GOWORK=off")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	if modules := strings.Split(strings.TrimSpace(string(out)), "\n"); len(modules) > mostModules {
+		t.Errorf("a program has %d modules, more than %d:\n%s", len(modules), mostModules, out)
+	}
 }
