@@ -24,6 +24,7 @@ var layers = [][]string{
 		"internal/buffer",
 		"internal/sock",
 		"internal/proxyheader",
+		"internal/tlsrecord",
 		"frame",
 		"apps/lab/proc",
 		"apps/internal/webguard",

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
+	"sync/atomic"
 	"time"
 
 	"github.com/epinet/epi/internal/buffer"
+	"github.com/epinet/epi/internal/tlsrecord"
 )
 
 // TLS returns what was agreed on in the handshake. It is nil on a plain
@@ -40,16 +43,16 @@ func (c *Conn) TLS() *tls.ConnectionState {
 type tlsLayer struct {
 	owner   *Conn
 	conn    *tls.Conn
-	hello   *hello        // the holder's; nil when a ClientHello is not waited for
-	shake   *handshake    // nil when it is over
-	input   []byte        // the holder's; what Read may take
-	records records       // of the one that reads; where in them the tls.Conn is
-	plain   *buffer.Queue // the holder's; on its way into conn; nil when nothing
-	sealed  *buffer.Queue // guarded by owner.mu; on its way out of it; nil when nothing
-	over    bool          // the holder's; close_notify was received
-	goodbye bool          // the holder's; close_notify was sent
-	failed  bool          // the holder's; nothing more can be read or written
-	under   net.Conn      // after Detach
+	hello   *tlsrecord.Hello // the holder's; nil when a ClientHello is not waited for
+	shake   *handshake       // nil when it is over
+	input   []byte           // the holder's; what Read may take
+	records tlsrecord.Stream // of the one that reads; where in them the tls.Conn is
+	plain   *buffer.Queue    // the holder's; on its way into conn; nil when nothing
+	sealed  *buffer.Queue    // guarded by owner.mu; on its way out of it; nil when nothing
+	over    bool             // the holder's; close_notify was received
+	goodbye bool             // the holder's; close_notify was sent
+	failed  bool             // the holder's; nothing more can be read or written
+	under   net.Conn         // after Detach
 }
 
 const (
@@ -72,9 +75,9 @@ var errStarved error = starved{}
 
 // received decrypts what has arrived.
 func (t *tlsLayer) received(p []byte) {
-	ended := t.records.ended
-	t.unseal(p, t.records.between() && isRecord(p))
-	t.owner.notePart(partRecord, !t.records.between(), t.records.ended != ended)
+	ended := t.records.Ended()
+	t.unseal(p, t.records.Between() && tlsrecord.IsOne(p))
+	t.owner.notePart(partRecord, !t.records.Between(), t.records.Ended() != ended)
 }
 
 // unseal is received, where single says that p is one record and that tls.Conn
@@ -230,14 +233,14 @@ func (t *transport) Read(p []byte) (int, error) {
 		return t.under.Read(p)
 	case t.shake != nil:
 		n, err := t.shake.read(p)
-		t.records.follow(p[:n])
+		t.records.Follow(p[:n])
 		return n, err
 	case len(t.input) == 0:
 		return 0, errStarved
 	}
 	n := copy(p, t.input)
 	t.input = t.input[n:]
-	t.records.follow(p[:n])
+	t.records.Follow(p[:n])
 	return n, nil
 }
 
@@ -305,3 +308,47 @@ func hasCertificate(config *tls.Config) bool {
 }
 
 var errNoCertificate = errors.New("there is no certificate: set Engine.TLS or ListenOptions.TLS to a tls.Config with Certificates or GetCertificate")
+
+// A Certificate is a server's certificate and key in files, which may change
+// while it serves. Its GetCertificate belongs into a [tls.Config].
+type Certificate struct {
+	certFile, keyFile string
+	current           atomic.Pointer[tls.Certificate]
+}
+
+// LoadCertificate reads a certificate (with the chain that leads to its issuer)
+// and its key, both as PEM. The error names the file that cannot be used, and why.
+func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
+	c := &Certificate{certFile: certFile, keyFile: keyFile}
+	if err := c.Reload(); err != nil {
+		return nil, err
+	}
+	return c, nil
+}
+
+// Reload reads the files again: connections from now on get the new certificate.
+// After an error the old one stays. It may be called from any goroutine.
+func (c *Certificate) Reload() error {
+	for _, name := range []string{c.certFile, c.keyFile} {
+		if _, err := os.ReadFile(name); err != nil {
+			return fmt.Errorf("certificate: %w: give a file that is there and that this user may read", err)
+		}
+	}
+	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
+	if err != nil {
+		return fmt.Errorf("certificate %s with key %s: %w: give a certificate chain and the key that it was made with, both as PEM", c.certFile, c.keyFile, err)
+	}
+	now := time.Now()
+	if leaf := pair.Leaf; leaf != nil && now.After(leaf.NotAfter) {
+		return fmt.Errorf("certificate %s has expired on %s: renew it", c.certFile, leaf.NotAfter.Format(time.DateOnly))
+	} else if leaf != nil && now.Before(leaf.NotBefore) {
+		return fmt.Errorf("certificate %s is not valid before %s: look at the clock", c.certFile, leaf.NotBefore.Format(time.RFC3339))
+	}
+	c.current.Store(&pair)
+	return nil
+}
+
+// GetCertificate returns the certificate as it was last read.
+func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.current.Load(), nil
+}

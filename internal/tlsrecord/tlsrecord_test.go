@@ -1,4 +1,4 @@
-package epi
+package tlsrecord
 
 import (
 	"encoding/binary"
@@ -8,9 +8,9 @@ import (
 
 // record returns a TLS record with size bytes behind its header.
 func record(size int) []byte {
-	p := make([]byte, recordHeader+size)
+	p := make([]byte, headerSize+size)
 	p[0] = 23 // application data
-	binary.BigEndian.PutUint16(p[recordHeader-2:], uint16(size))
+	binary.BigEndian.PutUint16(p[headerSize-2:], uint16(size))
 	return p
 }
 
@@ -24,13 +24,13 @@ func TestRecords_AreFollowedInAnyPieces(t *testing.T) {
 		ends[len(stream)] = true
 	}
 	for _, most := range []int{1, 2, 6, 600, len(stream)} {
-		var r records
+		var r Stream
 		for at := 0; at < len(stream); {
 			n := min(1+rng.IntN(most), len(stream)-at)
-			r.follow(stream[at : at+n])
+			r.Follow(stream[at : at+n])
 			at += n
-			if r.between() != ends[at] {
-				t.Fatalf("pieces of at most %d: after %d bytes between is %v", most, at, r.between())
+			if r.Between() != ends[at] {
+				t.Fatalf("pieces of at most %d: after %d bytes between is %v", most, at, r.Between())
 			}
 		}
 	}
@@ -48,19 +48,19 @@ func TestHello_IsFollowedInAnyPieces(t *testing.T) {
 			var stream []byte
 			for left := message; len(left) > 0; {
 				n := min(1+rng.IntN(most), len(left))
-				stream = append(stream, recordHandshake, recordVersion, 1, byte(n>>8), byte(n))
+				stream = append(stream, typeHandshake, majorVersion, 1, byte(n>>8), byte(n))
 				stream = append(stream, left[:n]...)
 				left = left[n:]
 			}
 			for _, piece := range []int{1, 7, 2000, len(stream)} {
-				var h hello
+				var h Hello
 				for at := 0; at < len(stream); {
 					at = min(at+piece, len(stream))
-					want := helloAwaited
+					want := HelloAwaited
 					if at == len(stream) {
-						want = helloWhole
+						want = HelloWhole
 					}
-					if got := h.look(stream[:at]); got != want {
+					if got := h.Look(stream[:at]); got != want {
 						t.Fatalf("%d bytes in records of at most %d and pieces of %d: at %d of %d the verdict is %d, want %d", size, most, piece, at, len(stream), got, want)
 					}
 				}
@@ -77,8 +77,8 @@ func TestRecords_OneIsToldFromMoreAndLess(t *testing.T) {
 		want bool
 	}{
 		{"nothing", nil, false},
-		{"a part of a header", one[:recordHeader-1], false},
-		{"a header", one[:recordHeader], false},
+		{"a part of a header", one[:headerSize-1], false},
+		{"a header", one[:headerSize], false},
 		{"all but the last byte", one[:len(one)-1], false},
 		{"one", one, true},
 		{"an empty one", record(0), true},
@@ -86,7 +86,7 @@ func TestRecords_OneIsToldFromMoreAndLess(t *testing.T) {
 		{"two", append(record(100), record(100)...), false},
 	}
 	for _, row := range rows {
-		if got := isRecord(row.p); got != row.want {
+		if got := IsOne(row.p); got != row.want {
 			t.Errorf("%s: %v", row.name, got)
 		}
 	}

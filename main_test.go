@@ -1,9 +1,0 @@
-package epi_test
-
-import (
-	"testing"
-
-	"github.com/epinet/epi/internal/epitest"
-)
-
-func TestMain(m *testing.M) { epitest.Main(m, nil) }
