@@ -23,6 +23,7 @@ var layers = [][]string{
 		"internal/wheel",
 		"internal/buffer",
 		"internal/sock",
+		"internal/address",
 		"internal/proxyheader",
 		"internal/tlsrecord",
 		"frame",

@@ -10,6 +10,7 @@ import (
 	"net/netip"
 	"time"
 
+	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/sock"
 )
@@ -23,7 +24,7 @@ type dialing struct {
 	conn     *Conn
 	from     netip.Addr // where to dial from; the zero Addr leaves it to the system
 	settings sock.StreamOptions
-	to       address
+	to       address.Address
 	resolver *net.Resolver
 	timeout  time.Duration // 0: none
 	ctx      context.Context
@@ -99,11 +100,11 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if handler == nil {
 		return nil, ErrNoHandler
 	}
-	to, err := parseAddress(text)
+	to, err := address.Parse(text)
 	if err != nil {
 		return nil, err
 	}
-	if to.network == "unix" && o.Local.IsValid() {
+	if to.Network == "unix" && o.Local.IsValid() {
 		return nil, fmt.Errorf("a Unix socket cannot be dialled from %s: leave DialOptions.Local zero", o.Local)
 	}
 	if o.Timeout < 0 {
@@ -113,7 +114,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if err != nil {
 		return nil, err
 	}
-	addrs, known, err := to.dialAddrs()
+	addrs, known, err := to.DialAddrs()
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +131,9 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
-	from := &origin{unix: to.network == "unix", dials: true}
-	if to.tls {
-		from.tls = clientConfig(cmp.Or(o.TLS, e.TLS), to.host)
+	from := &origin{unix: to.Network == "unix", dials: true}
+	if to.TLS {
+		from.tls = clientConfig(cmp.Or(o.TLS, e.TLS), to.Host)
 	}
 	if from.unix {
 		from.remote = addrs[0]
@@ -198,7 +199,7 @@ func (d *dialing) posted(err error) error {
 func (d *dialing) lookUp(ctx context.Context) {
 	l := d.conn.loop
 	defer context.AfterFunc(l.engine.context, d.cancel)()
-	d.addrs, d.err = d.to.lookup(ctx, d.resolver)
+	d.addrs, d.err = d.to.Lookup(ctx, d.resolver)
 	_ = l.post(d.connect, maxQueue) // it fails only when the connection has ended
 }
 

@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/sock"
 )
@@ -128,7 +129,7 @@ func (e *Engine) ListenWith(address string, o ListenOptions, handler func(*Conn)
 }
 
 func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {
-	where, err := parseAddress(text)
+	where, err := address.Parse(text)
 	if err != nil {
 		return nil, err
 	}
@@ -136,33 +137,33 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	if err != nil {
 		return nil, err
 	}
-	from := &origin{unix: where.network == "unix", handler: handler, proxies: proxies}
+	from := &origin{unix: where.Network == "unix", handler: handler, proxies: proxies}
 	if from.timeouts, err = e.cfg.timeoutsOf(&o); err != nil {
 		return nil, err
 	}
 	if from.marks, err = e.cfg.watermarksOf(&o); err != nil {
 		return nil, err
 	}
-	if where.tls {
+	if where.TLS {
 		from.tls = cmp.Or(o.TLS, e.TLS)
 		if !hasCertificate(from.tls) {
 			return nil, errNoCertificate
 		}
 	}
-	addr, err := where.listenAddr(context.Background())
+	addr, err := where.ListenAddr(context.Background())
 	if err != nil {
 		return nil, err
 	}
-	settings, err := o.settings(where.network, e.cfg.reusePort)
+	settings, err := o.settings(where.Network, e.cfg.reusePort)
 	if err != nil {
 		return nil, err
 	}
 	ln := &Listener{engine: e, text: text}
-	if err := ln.bind(where.network, addr, settings); err != nil {
+	if err := ln.bind(where.Network, addr, settings); err != nil {
 		ln.closeHandles()
 		return nil, explain(err, where)
 	}
-	ln.file = sock.NoteSocketFile(where.path)
+	ln.file = sock.NoteSocketFile(where.Path)
 	from.local = ln.addr
 	ln.origin = from
 	return ln, ln.begin()
@@ -284,13 +285,13 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 }
 
 // explain adds to a refusal what can be done about it.
-func explain(err error, where address) error {
+func explain(err error, where address.Address) error {
 	switch {
-	case errors.Is(err, syscall.EADDRINUSE) && where.path != "":
+	case errors.Is(err, syscall.EADDRINUSE) && where.Path != "":
 		return explainPath(err, where)
 	case errors.Is(err, syscall.EADDRINUSE):
 		return fmt.Errorf("%w: another server has the port; stop it or choose another port", err)
-	case errors.Is(err, syscall.EACCES) && where.path != "":
+	case errors.Is(err, syscall.EACCES) && where.Path != "":
 		return fmt.Errorf("%w: choose a directory that you may write to", err)
 	case errors.Is(err, syscall.EACCES):
 		return fmt.Errorf("%w: ports below 1024 need the right to bind them; choose a higher one", err)
@@ -302,14 +303,14 @@ func explain(err error, where address) error {
 	return err
 }
 
-func explainPath(err error, where address) error {
-	info, statErr := os.Lstat(where.path)
+func explainPath(err error, where address.Address) error {
+	info, statErr := os.Lstat(where.Path)
 	if statErr == nil && info.Mode()&os.ModeSocket == 0 {
 		return fmt.Errorf("%w: the file is there already and is not a socket; choose another path", err)
 	}
-	c, dialErr := net.Dial(where.network, where.path)
+	c, dialErr := net.Dial(where.Network, where.Path)
 	if errors.Is(dialErr, syscall.ECONNREFUSED) {
-		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, where.path)
+		return fmt.Errorf("%w: the socket file is stale, left behind by a server that has ended; remove it: rm %s", err, where.Path)
 	}
 	if dialErr == nil {
 		_ = c.Close()

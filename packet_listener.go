@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"strings"
 
+	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/sock"
 )
@@ -101,25 +102,25 @@ func (e *Engine) ListenPacketWith(address string, o PacketOptions, handler func(
 }
 
 func (e *Engine) listenPacket(text string, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
-	where, err := parsePacketAddress(text)
+	where, err := address.ParsePacket(text)
 	if err != nil {
 		return nil, err
 	}
-	if err := o.check(where.network); err != nil {
+	if err := o.check(where.Network); err != nil {
 		return nil, err
 	}
-	local, err := where.endpoint(context.Background())
+	local, err := endpointOf(context.Background(), where)
 	if err != nil {
 		return nil, err
 	}
 	loops := []*Loop{e.lighterLoop()}
-	reuse := e.cfg.reusePort && where.path == ""
+	reuse := e.cfg.reusePort && where.Path == ""
 	if reuse {
 		loops = e.loops
 	}
 	ln := &PacketListener{text: text}
 	for _, l := range loops {
-		c, err := l.bindPacket(where.network, local, o.settings(reuse))
+		c, err := l.bindPacket(where.Network, local, o.settings(reuse))
 		if err != nil {
 			ln.discard()
 			return nil, explain(err, where)
@@ -215,27 +216,27 @@ func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHand
 	if handler == nil {
 		return nil, ErrNoHandler
 	}
-	to, err := parsePacketAddress(text)
+	to, err := address.ParsePacket(text)
 	if err != nil {
 		return nil, err
 	}
-	remote, err := to.endpoint(ctx)
+	remote, err := endpointOf(ctx, to)
 	if err != nil {
 		return nil, err
 	}
 	if remote.Path == "" && (!remote.AddrPort.Addr().IsValid() || remote.AddrPort.Port() == 0) {
-		return nil, fmt.Errorf("address %q names nobody to send to: write %s", text, packetSchemes)
+		return nil, fmt.Errorf("address %q names nobody to send to: write %s", text, address.PacketSchemes)
 	}
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	l := e.lighterLoop()
-	h, local, err := l.drv.ConnectPacket(to.network, remote)
+	h, local, err := l.drv.ConnectPacket(to.Network, remote)
 	if err != nil {
 		e.leave()
 		return nil, err
 	}
-	c := newPacketConn(l, to.network, h, local, remote)
+	c := newPacketConn(l, to.Network, h, local, remote)
 	c.file = sock.NoteSocketFile(local.Path)
 	c.handler = handler
 	if err := c.post(); err != nil {
@@ -246,34 +247,10 @@ func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHand
 	return c, nil
 }
 
-const packetSchemes = "udp://host:port, udp4://, udp6:// or unixgram:///path"
-
-func parsePacketAddress(text string) (address, error) {
-	scheme, rest, ok := strings.Cut(text, "://")
-	if !ok {
-		return address{}, fmt.Errorf("address %q has no scheme: write %s", text, packetSchemes)
-	}
-	switch scheme {
-	case "udp", "udp4", "udp6":
-		return parseTCP(text, scheme, rest)
-	case "unixgram":
-		return parseUnix(text, scheme, rest)
-	}
-	return address{}, fmt.Errorf("address %q has the scheme %q, which is not one for datagrams: write %s", text, scheme, packetSchemes)
-}
-
-// endpoint returns the one address of a. Of a name's addresses it is the first
-// of IPv4, as in package net.
-func (a address) endpoint(ctx context.Context) (driver.Endpoint, error) {
-	if a.path != "" {
-		return driver.Endpoint{Path: a.path}, nil
-	}
-	addr, err := a.listenAddr(ctx)
-	if err != nil {
-		return driver.Endpoint{}, err
-	}
-	to := addr.(*net.TCPAddr).AddrPort()
-	return driver.Endpoint{AddrPort: netip.AddrPortFrom(to.Addr().Unmap(), to.Port())}, nil
+// endpointOf returns the one address of a.
+func endpointOf(ctx context.Context, a address.Address) (driver.Endpoint, error) {
+	at, path, err := a.Endpoint(ctx)
+	return driver.Endpoint{AddrPort: at, Path: path}, err
 }
 
 // longestUDP is what a UDP datagram can carry: the length in its header, and for
