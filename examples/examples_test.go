@@ -126,16 +126,24 @@ func serve(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	dir := t.TempDir()
 	writeCertificate(t, dir)
-	source, err := os.ReadFile(filepath.Join(name, "main.go"))
+	files, err := filepath.Glob(filepath.Join(name, "*.go"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	main := filepath.Join(dir, "main.go")
-	if err := os.WriteFile(main, fixedPort.ReplaceAll(source, []byte("$1://127.0.0.1:0")), 0o600); err != nil {
-		t.Fatal(err)
-	}
 	binary := filepath.Join(dir, "server")
-	if out, err := exec.Command("go", "build", "-o", binary, main).CombinedOutput(); err != nil {
+	build := []string{"build", "-o", binary}
+	for _, file := range files {
+		source, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		file = filepath.Join(dir, filepath.Base(file))
+		if err := os.WriteFile(file, fixedPort.ReplaceAll(source, []byte("$1://127.0.0.1:0")), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		build = append(build, file)
+	}
+	if out, err := exec.Command("go", build...).CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	server := exec.CommandContext(t.Context(), binary, args...)

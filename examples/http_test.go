@@ -122,3 +122,26 @@ func TestHTTP_Curl(t *testing.T) {
 		t.Errorf("curl: %q, %v", out, err)
 	}
 }
+
+// TestHTTP_Wrk asks over and over again, on several connections.
+func TestHTTP_Wrk(t *testing.T) {
+	t.Parallel()
+	address := serve(t, "http")
+	out := runWrk(t, "http://"+address+"/")
+	if strings.Contains(out, "Non-2xx") || strings.Contains(out, "Socket errors") {
+		t.Errorf("wrk:\n%s", out)
+	}
+}
+
+// runWrk loads a server for a second, and returns what wrk prints of it.
+func runWrk(t *testing.T, url string) string {
+	t.Helper()
+	if _, err := exec.LookPath("wrk"); err != nil {
+		t.Skip("wrk is not installed")
+	}
+	out, err := exec.CommandContext(t.Context(), "wrk", "-c", "10", "-t", "1", "-d", "1s", "--timeout", "50s", url).CombinedOutput()
+	if err != nil {
+		t.Fatalf("wrk: %v\n%s", err, out)
+	}
+	return string(out)
+}

@@ -5,8 +5,8 @@ package main
 import (
 	"context"
 	"errors"
+	"flag"
 	"log"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -95,15 +95,17 @@ func (h *server) OnClose(_ *epi.Conn, err error) {
 }
 
 func main() {
-	if len(os.Args) < 2 {
-		log.Fatal("usage: balancer tcp://server:port ...")
+	listen := flag.String("listen", "tcp://127.0.0.1:7000", "`address` to listen on")
+	flag.Parse()
+	if flag.NArg() == 0 {
+		log.Fatal("usage: balancer [-listen address] tcp://server:port ...")
 	}
 	e := new(epi.Engine)
 	b := &balancer{engine: e}
-	for _, address := range os.Args[1:] {
+	for _, address := range flag.Args() {
 		b.backends = append(b.backends, &backend{address: address})
 	}
-	_, err := e.Listen("tcp://127.0.0.1:7000", func(*epi.Conn) epi.Handler {
+	_, err := e.Listen(*listen, func(*epi.Conn) epi.Handler {
 		return &client{balancer: b, tried: map[*backend]bool{}}
 	})
 	if err != nil {

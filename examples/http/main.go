@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"flag"
 	"fmt"
 	"log"
 	"net/http"
@@ -134,8 +135,10 @@ func head(status, length int) []byte {
 }
 
 func main() {
+	listen := flag.String("listen", "tcp://127.0.0.1:8080", "`address` to listen on")
+	flag.Parse()
 	e := epi.Engine{HighWater: highWater, MaxUnread: 2 * maxBody, IdleTimeout: patience, WriteTimeout: patience}
-	if _, err := e.Listen("tcp://127.0.0.1:8080", func(*epi.Conn) epi.Handler { return new(session) }); err != nil {
+	if _, err := e.Listen(*listen, func(*epi.Conn) epi.Handler { return new(session) }); err != nil {
 		log.Fatal(err)
 	}
 	log.Fatal(e.Run(context.Background()))

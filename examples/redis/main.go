@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"log"
 	"strconv"
@@ -238,9 +239,11 @@ func integer(out []byte, value int64) []byte {
 }
 
 func main() {
+	listen := flag.String("listen", "tcp://127.0.0.1:6380", "`address` to listen on")
+	flag.Parse()
 	s := &store{values: map[string][]byte{}}
 	e := epi.Engine{Loops: 1, MaxUnread: 2 * maxValue, MaxQueued: 4 * maxValue, HighWater: highWater}
-	if _, err := e.Listen("tcp://127.0.0.1:6380", func(*epi.Conn) epi.Handler { return &session{store: s} }); err != nil {
+	if _, err := e.Listen(*listen, func(*epi.Conn) epi.Handler { return &session{store: s} }); err != nil {
 		log.Fatal(err)
 	}
 	log.Fatal(e.Run(context.Background()))
