@@ -165,6 +165,7 @@ func TestHunt08_EndlessLinger(t *testing.T) {
 		before := e.Stats().Timers
 		epitest.WaitUntil(t, "the engine has looked", func() bool { return e.Stats().Timers >= before+3 })
 		epitest.ExpectBytes(t, c, epitest.Pattern(eightMiB), 64<<10)
+		epitest.ExpectEOF(t, c) // a close_notify that met a closed client would be answered by a reset
 		_ = c.Close()
 		if err := epitest.Receive(t, closed); err != nil {
 			t.Errorf("OnClose told %v", err)
