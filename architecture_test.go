@@ -48,6 +48,7 @@ var layers = [][]string{
 	{
 		"internal/driver",
 		"apps/chat/vault",
+		"apps/chat/keep",
 		"apps/chat/store/storetest",
 	},
 	{""},

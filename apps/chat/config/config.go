@@ -76,6 +76,7 @@ type Limits struct {
 	Realname       int `toml:"realname"`
 	Channels       int `toml:"channels"`
 	List           int `toml:"list"`
+	Registered     int `toml:"registered"`
 	Monitor        int `toml:"monitor"`
 	Modes          int `toml:"modes"`
 	Targets        int `toml:"targets"`
@@ -117,6 +118,7 @@ type Users struct {
 	Modes        string `toml:"modes"`
 	ChannelModes string `toml:"channel-modes"`
 	UnicodeNicks bool   `toml:"unicode-nicks"`
+	ReserveNicks bool   `toml:"reserve-nicks"`
 }
 
 // Passwords is how the server hashes passwords.
@@ -191,6 +193,7 @@ func (c *Config) check() error {
 		{"limits.realname", within(c.Limits.Realname, 1, 390), "it must be from 1 to 390: more does not fit into a line"},
 		{"limits.channels", c.Limits.Channels > 0, "it must be above 0"},
 		{"limits.list", c.Limits.List > 0, "it must be above 0"},
+		{"limits.registered", c.Limits.Registered > 0, "it must be above 0"},
 		{"limits.monitor", c.Limits.Monitor > 0, "it must be above 0"},
 		{"limits.modes", within(c.Limits.Modes, 1, 20), "it must be from 1 to 20"},
 		{"limits.targets", within(c.Limits.Targets, 1, 20), "it must be from 1 to 20"},

@@ -63,9 +63,10 @@ const (
 	opTaken // events that the shard handed over were applied
 )
 
-func newDesk(s *Server, config hall.Config) *desk {
+func newDesk(s *Server, config Config) *desk {
 	d := &desk{server: s, loop: s.shards[0].loop, local: s.shards[0], out: make([]outbox, len(s.shards))}
-	d.hall = hall.New(config, d)
+	d.hall = hall.New(config.Hall, d)
+	d.guard(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })
 	return d
 }
 
@@ -109,6 +110,13 @@ func (d *desk) Fault(err error) {
 		command = d.event.Message.Command
 	}
 	d.server.config.Load().Log.Error("a fault of the chat; please report it", "error", err, "command", command)
+}
+
+// Keep is a method of hall.Gate.
+func (d *desk) Keep(c hall.Change) {
+	if keep := d.server.config.Load().Keep; keep != nil {
+		keep(c)
+	}
 }
 
 // Commanded is a method of hall.Gate.

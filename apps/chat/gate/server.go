@@ -34,6 +34,11 @@ type Config struct {
 	// Origins are the values of Origin from which browsers may connect: see
 	// ws.Server.
 	Origins []string
+	// Kept is what was kept before, for the start.
+	Kept hall.Kept
+	// Keep keeps a change for the next start, or is nil. One goroutine calls it; it
+	// must not block.
+	Keep func(hall.Change)
 	// Vault has the accounts and the passwords.
 	Vault Vault
 	// Reload reads the configuration again, for REHASH; nil if there is none.
@@ -74,7 +79,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 		}
 		s.shards = append(s.shards, newShard(s, loop, i))
 	}
-	s.desk = newDesk(s, config.Hall)
+	s.desk = newDesk(s, config)
 	return s, nil
 }
 

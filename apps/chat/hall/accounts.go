@@ -66,6 +66,9 @@ func (h *Hall) makeAccount(s *session, account, email, password string, refuse, 
 	case other != nil && other != s.user:
 		refuse("ACCOUNT_EXISTS", "Somebody else uses that nick")
 		return
+	case h.isOwned(account) && h.nickKey(account) != h.nickKey(s.account()):
+		refuse("ACCOUNT_EXISTS", "Account already exists")
+		return
 	case !h.validNick(account) || h.reserved(account):
 		refuse("BAD_ACCOUNT_NAME", "That name is not allowed")
 		return
@@ -83,6 +86,7 @@ func (h *Hall) makeAccount(s *session, account, email, password string, refuse, 
 		case r.Code != "":
 			done(r.Code, orWord(r.Text, "Account created, pending verification"))
 		default:
+			h.own(orWord(r.Account, account))
 			done("SUCCESS", "Account created")
 			h.logIn(s, orWord(r.Account, account))
 		}

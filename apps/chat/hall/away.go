@@ -37,6 +37,7 @@ func (h *Hall) setAway(u *user, text string) {
 		return
 	}
 	u.extra().away = text
+	h.touchUser(u)
 	m := ircmsg.Message{Command: "AWAY"}
 	if text != "" {
 		m.Params, m.Text = []string{text}, true
@@ -62,6 +63,7 @@ func (h *Hall) setname(s *session, params []string, _ *ircmsg.Message) {
 	}
 	u := s.user
 	u.realname = strings.Clone(name)
+	h.touchUser(u)
 	u.rejudge()
 	item := h.toNeighboursAndSelf(u, h.extendedWatchers(u), h.fromUser(u, ircmsg.Message{Command: "SETNAME", Params: []string{name}, Text: true}))
 	item.Need = CapSetname
@@ -80,26 +82,24 @@ func (h *Hall) setHost(u *user, name, host string) {
 	h.deliver(h.turnOf(u), item)
 	h.deliver(false, quit)
 	u.identify(u.nick(), name, host)
+	h.touchUser(u)
 	for _, m := range u.channels {
 		back := newItem(h.joinLine(u, m.channel))
 		back.to(m.seenBy())
 		back.Except, back.Unless = sessionsOf(u, nil), CapChghost
 		if m.rank != 0 {
-			back.Lines = lines(append(back.Lines, h.fromServer("MODE", rankParams(m)...))...)
+			back.Lines = lines(append(back.Lines, h.fromServer("MODE", rankParams(m.channel, u, m.rank)...))...)
 		}
 		h.deliver(false, back)
 	}
 	h.tellUser(u, nVisibleHost, u.nick(), host, "is now your displayed host")
 }
 
-// rankParams returns the MODE that gives a member the rank they have.
-func rankParams(m *member) []string {
-	params := []string{m.channel.name, "+"}
-	for i := len(rankModes) - 1; i >= 0; i-- {
-		if m.rank&(1<<i) != 0 {
-			params[1] += string(rankModes[i])
-			params = append(params, m.user.nick())
-		}
+// rankParams returns the MODE that gives a user a rank in a channel.
+func rankParams(c *channel, u *user, rank Rank) []string {
+	params := []string{c.name, "+" + rank.String()}
+	for range rank.String() {
+		params = append(params, u.nick())
 	}
 	return params
 }

@@ -20,6 +20,7 @@ func (quiet) Registered(SessionID)              {}
 func (quiet) Close(SessionID, []byte)           {}
 func (quiet) Commanded(string, bool)            {}
 func (quiet) Fault(error)                       {}
+func (quiet) Keep(Change)                       {}
 func (quiet) Begin(*Work)                       {}
 
 // crowd returns a hall with users.

@@ -7,7 +7,8 @@ import (
 	"unicode/utf8"
 )
 
-// A channel has members, modes and a topic. It is gone when its last member leaves.
+// A channel has members, modes and a topic. It is gone when its last member leaves,
+// unless it is registered.
 type channel struct {
 	id      ChannelID
 	name    string
@@ -27,6 +28,8 @@ type channel struct {
 	// judgement changes with the lists: see member.judged.
 	judgement uint32
 	invited   []*user
+
+	registered *registered // nil: it is gone with its last member
 }
 
 // A member is a user in a channel.
@@ -138,6 +141,7 @@ func (h *Hall) add(c *channel, u *user, rank Rank) *member {
 	c.members = append(c.members, m)
 	u.channels = append(u.channels, m)
 	u.rejudge()
+	h.touchUser(u)
 	for _, s := range u.sessions {
 		h.gate.Member(s.id, c.id, rank)
 	}
@@ -157,7 +161,8 @@ func (h *Hall) leave(m *member) {
 	for _, s := range u.sessions {
 		h.gate.Leave(s.id, c.id)
 	}
-	if len(c.members) == 0 {
+	h.touchUser(u)
+	if len(c.members) == 0 && c.registered == nil {
 		h.remove(c)
 	}
 }
@@ -165,6 +170,7 @@ func (h *Hall) leave(m *member) {
 // setRank changes a rank, and tells the gate.
 func (h *Hall) setRank(m *member, rank Rank) {
 	m.rank = rank
+	h.touchUser(m.user)
 	for _, s := range m.user.sessions {
 		h.gate.Member(s.id, m.channel.id, rank)
 	}
@@ -206,14 +212,20 @@ func (h *Hall) knows(u *user, c *channel) bool {
 	return !c.is(modeSecret) || u.in(c) != nil || u.may(h, RightSee)
 }
 
-// modeString returns the modes as 324 has them. Only members see the key.
-func (c *channel) modeString(withKey bool) []string {
-	letters := []byte{'+'}
+// letters returns the modes without parameter.
+func (c *channel) letters() string {
+	var letters []byte
 	for i := range len(channelModeLetters) {
 		if c.modes&(1<<i) != 0 {
 			letters = append(letters, channelModeLetters[i])
 		}
 	}
+	return string(letters)
+}
+
+// modeString returns the modes as 324 has them. Only members see the key.
+func (c *channel) modeString(withKey bool) []string {
+	letters := []byte("+" + c.letters())
 	params := []string{""}
 	if c.password != "" {
 		letters = append(letters, 'k')

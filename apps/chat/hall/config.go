@@ -38,6 +38,7 @@ type Config struct {
 	Invites       int // 50, open at once of a user
 	MultilineSize int // 4,096
 	Multiline     int // 100, lines
+	Registered    int // 20, channels that an account has registered
 	WhoWas        int // 1,000, users that have left
 
 	// MOTD has the lines of the message of the day; without any there is none.
@@ -57,6 +58,11 @@ type Config struct {
 	// Mechanisms are those of SASL that the gate can check, in the order in which
 	// they are advertised; without any there are no accounts.
 	Mechanisms []string
+	// Accounts are the names of those that the configuration has.
+	Accounts []string
+	// ReserveNicks: who has the nick of an account, or one that looks like it, is
+	// logged in to that account.
+	ReserveNicks bool
 	// Registration says how accounts can be made by their owners.
 	Registration Registration
 	// Operators are the names that OPER knows, with what they may do.
@@ -129,7 +135,7 @@ func (c Config) withDefaults() Config {
 		{&c.Nick, 32}, {&c.User, 18}, {&c.RealName, 150}, {&c.ChannelName, 64}, {&c.Topic, 390},
 		{&c.Kick, 390}, {&c.Away, 390}, {&c.Key, 32}, {&c.Channels, 100}, {&c.List, 100},
 		{&c.Monitor, 100}, {&c.Modes, 6}, {&c.Targets, 4}, {&c.Accept, 100}, {&c.Invites, 50},
-		{&c.MultilineSize, 4096}, {&c.Multiline, 100}, {&c.WhoWas, 1000},
+		{&c.MultilineSize, 4096}, {&c.Multiline, 100}, {&c.WhoWas, 1000}, {&c.Registered, 20},
 	} {
 		*limit.value = cmp.Or(*limit.value, limit.standard)
 	}

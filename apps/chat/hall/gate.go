@@ -59,6 +59,10 @@ type Gate interface {
 	// written: a fault of the hall, for the log.
 	Fault(err error)
 
+	// Keep keeps a change for the next start. The gate does so in the order of the
+	// calls.
+	Keep(c Change)
+
 	// Begin starts work that may take long, apart from all loops. When it has ended,
 	// the gate gives the hall a Result with the same Session and Number.
 	Begin(w *Work)

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "write what the scripts of TestGolden gi
 //	wait duration
 //	reconfigure key=value ...
 //	forget-operators
+//	restart                    with what was kept; "kept < ..." is what is to be kept
 func TestGolden(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
 	if err != nil || len(scripts) == 0 {
@@ -135,6 +136,8 @@ func (p *player) play(line string) {
 	case "reconfigure":
 		configure(p.t, &p.config, rest)
 		w.hall.Configure(p.config)
+	case "restart":
+		w.restart(p.config)
 	case "forget-operators":
 		p.config.Operators = nil
 		w.hall.Configure(p.config)
@@ -238,6 +241,10 @@ func configure(t *testing.T, c *Config, text string) {
 			c.UserModes = value
 		case "channel-modes":
 			c.ChannelModes = value
+		case "reserve-nicks":
+			c.ReserveNicks = true
+		case "registered":
+			c.Registered = number
 		case "unicode-nicks":
 			c.UnicodeNicks = true
 		case "cloak":

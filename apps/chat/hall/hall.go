@@ -31,6 +31,9 @@ type Hall struct {
 	slots    []*channel // by ChannelID; nil is free
 	free     []ChannelID
 	watchers map[string][]*session // of MONITOR, by nickKey
+	staying  map[string]*user      // those that outlive their sessions, by account, folded
+	owned    map[string]bool       // nicks of accounts, by nickKey
+	changed  changed
 
 	whowas  []*formerUser // the latest last
 	bans    []serverBan
@@ -52,19 +55,25 @@ func New(config Config, gate Gate) *Hall {
 		channels: map[string]*channel{},
 		watchers: map[string][]*session{},
 		used:     map[string]int{},
+		staying:  map[string]*user{},
+		owned:    map[string]bool{},
 	}
 	h.config = config.withDefaults()
 	h.isup = h.tokens()
+	h.ownConfigured()
 	return h
 }
 
 // Configure replaces the configuration. Limits hold for what comes from now on; what is
-// advertised and has changed is said to those who can know it.
+// advertised and has changed is said to those who can know it. Which nicks are equal
+// stays as it was.
 func (h *Hall) Configure(config Config) {
 	before := h.offers()
 	tokens := h.isup
+	config.UnicodeNicks = h.config.UnicodeNicks
 	h.config = config.withDefaults()
 	h.isup = h.tokens()
+	h.ownConfigured()
 	h.announceCapabilities(before)
 	h.announceTokens(tokens)
 }
@@ -72,6 +81,11 @@ func (h *Hall) Configure(config Config) {
 // Apply does what follows from one event. It keeps the event's Origin, Result and the
 // strings of its Message, and nothing else of it.
 func (h *Hall) Apply(e *Event) {
+	h.apply(e)
+	h.keepChanged()
+}
+
+func (h *Hall) apply(e *Event) {
 	h.now = max(h.now, e.At)
 	if h.started == 0 {
 		h.started = h.now

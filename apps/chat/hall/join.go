@@ -58,7 +58,7 @@ func (h *Hall) join(s *session, name, key string, follow bool) {
 // keptOut returns the numeric for the reason why a user may not join, or "". Who was
 // invited may.
 func (h *Hall) keptOut(c *channel, u *user, key string) (numeric, why string) {
-	if u.invitedTo(c) {
+	if u.invitedTo(c) || c.registered.grants(u.account)&Founder != 0 {
 		return "", ""
 	}
 	switch {
@@ -91,6 +91,8 @@ func (u *user) invitedTo(c *channel) bool {
 // admitTo makes a user a member and tells the channel.
 func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	h.uninvite(u, c)
+	granted := c.registered.grants(u.account)
+	rank |= granted
 	m := h.add(c, u, rank)
 	item := newItem(h.joinLine(u, c))
 	item.to(m.seenBy())
@@ -104,6 +106,9 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	}
 	for _, own := range u.sessions {
 		h.describe(own, c)
+	}
+	if granted != 0 {
+		h.announceRank(m, granted)
 	}
 }
 
@@ -257,6 +262,7 @@ func (h *Hall) topic(s *session, params []string, _ *ircmsg.Message) {
 	}
 	c.topic = strings.Clone(ircmsg.Truncate(params[1], h.config.Topic))
 	c.topicBy, c.topicAt = s.user.source, h.seconds()
+	h.touchChannel(c)
 	h.deliver(true, toChannel(c, h.fromUser(s.user, ircmsg.Message{Command: "TOPIC", Params: []string{c.name, c.topic}, Text: true})))
 }
 
@@ -358,6 +364,7 @@ func (h *Hall) rename(s *session, params []string, _ *ircmsg.Message) {
 	delete(h.channels, fold(old))
 	c.name = name
 	h.channels[fold(name)] = c
+	h.renamed(c, old)
 	if !sameName(old, name) {
 		h.moveOver(c, old, reason)
 	}

@@ -192,6 +192,7 @@ func (h *Hall) setAccount(u *user, account string) {
 	if u.account == account {
 		return
 	}
+	h.setStays(u, false)
 	u.account = account
 	u.rejudge()
 	name := account
@@ -201,4 +202,5 @@ func (h *Hall) setAccount(u *user, account string) {
 	item := h.toNeighboursAndSelf(u, h.extendedWatchers(u), h.fromUser(u, ircmsg.Message{Command: "ACCOUNT", Params: []string{name}}))
 	item.Need = CapAccountNotify
 	h.deliver(true, item)
+	h.grantAll(u)
 }

@@ -53,7 +53,7 @@ func (h *Hall) channelMode(s *session, name string, params []string) {
 	}
 	x := &changing{hall: h, session: s, channel: c, params: params[1:]}
 	if m != nil {
-		x.rank = m.rank
+		x.rank = m.rank | c.registered.grants(s.account())
 	}
 	x.apply(params[0], m != nil || h.knows(s.user, c))
 	x.announce(s.user.source, h.tags(s.user, msgid(h.nextID())))
@@ -120,6 +120,9 @@ func (x *changing) may(rank Rank) bool {
 
 func (x *changing) did(add bool, letter byte, param string) {
 	x.made = append(x.made, change{add: add, letter: letter, param: param})
+	if rankOf(rankModes, letter) == 0 { // those are kept by account: see registered
+		x.hall.touchChannel(x.channel)
+	}
 }
 
 func (x *changing) flag(add bool, letter byte) {
@@ -423,6 +426,7 @@ func (h *Hall) changeUserMode(u *user, add bool, mode userModes) bool {
 		return false
 	}
 	u.modes ^= mode
+	h.touchUser(u)
 	switch mode {
 	case modeInvisible:
 		h.hidden--

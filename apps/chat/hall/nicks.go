@@ -9,24 +9,45 @@ import (
 // validNick says whether a user may have a nick: letters, digits and []\^_`{|}-, of
 // which the first is neither a digit nor a hyphen; with UnicodeNicks also the letters
 // of one script.
-func (h *Hall) validNick(nick string) bool {
+func (h *Hall) validNick(nick string) bool { return h.wellFormed(nick) && oneScript(nick) }
+
+// wellFormed is validNick, but for letters of several scripts.
+func (h *Hall) wellFormed(nick string) bool {
 	if nick == "" || len(nick) > h.config.Nick || nick[0] == '-' || isDigit(nick[0]) {
 		return false
 	}
 	if !utf8.ValidString(nick) {
 		return false
 	}
-	wide := false
 	for _, r := range nick {
-		if r >= utf8.RuneSelf {
-			wide = true
-			continue
-		}
-		if !isNickByte(byte(r)) {
+		switch {
+		case r >= utf8.RuneSelf:
+			if !h.config.UnicodeNicks || !unicode.In(r, mixedScripts...) && scriptOf(r) == nil {
+				return false
+			}
+		case !isNickByte(byte(r)):
 			return false
 		}
 	}
-	return !wide || h.config.UnicodeNicks && oneScript(nick)
+	return true
+}
+
+// own notes that a nick belongs to an account of that name.
+func (h *Hall) own(account string) { h.owned[h.nickKey(account)] = true }
+
+func (h *Hall) ownConfigured() {
+	for _, account := range h.config.Accounts {
+		h.own(account)
+	}
+}
+
+// isOwned says whether a nick is that of an account, or looks like one.
+func (h *Hall) isOwned(nick string) bool { return h.config.ReserveNicks && h.owned[h.nickKey(nick)] }
+
+// mayHave says whether somebody with an account, or none, may have a nick that nobody
+// has.
+func (h *Hall) mayHave(nick, account string) bool {
+	return !h.reserved(nick) && (!h.isOwned(nick) || account != "" && h.nickKey(account) == h.nickKey(nick))
 }
 
 func isDigit(b byte) bool { return '0' <= b && b <= '9' }

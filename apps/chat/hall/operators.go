@@ -44,13 +44,13 @@ func (h *Hall) kill(s *session, params []string, _ *ircmsg.Message) {
 	h.expel(u, "Killed ("+s.user.nick()+" ("+reason+"))", ircmsg.Message{Source: s.user.source, Command: "KILL", Params: []string{u.nick(), reason}, Text: true})
 }
 
-// expel ends all sessions of a user, which read a message first.
+// expel ends a user with all sessions, which read a message first.
 func (h *Hall) expel(u *user, reason string, first ircmsg.Message) {
-	for _, own := range slices.Clone(u.sessions) {
+	h.removeUser(u, reason, func(own *session) {
 		m := first
 		h.write(own, "", &m)
 		h.end(own, reason, "")
-	}
+	})
 }
 
 func (h *Hall) wallops(s *session, params []string, _ *ircmsg.Message) {
@@ -189,7 +189,12 @@ func (h *Hall) bannedOrigin(nick, name string, o *Origin) *serverBan {
 
 func (h *Hall) dropOldBans() {
 	now := h.seconds()
-	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.over(now) })
+	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
+		if b.over(now) {
+			h.gate.Keep(DropBan{b.mask})
+		}
+		return b.over(now)
+	})
 }
 
 func (h *Hall) kline(s *session, params []string, _ *ircmsg.Message) { h.ban(s, "KLINE", params) }
@@ -226,6 +231,7 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	h.dropOldBans()
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.mask == ban.mask })
 	h.bans = append(h.bans, ban)
+	h.gate.Keep(KeepBan{ban.kept()})
 	h.notice(s, command+" set on "+ban.mask)
 	h.enforce(&ban, s.user)
 }
@@ -283,7 +289,12 @@ func (h *Hall) unban(s *session, params []string, m *ircmsg.Message) {
 		mask = prefix.String()
 	}
 	before := len(h.bans)
-	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return sameName(b.mask, mask) })
+	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
+		if sameName(b.mask, mask) {
+			h.gate.Keep(DropBan{b.mask})
+		}
+		return sameName(b.mask, mask)
+	})
 	command := strings.ToUpper(m.Command)
 	if len(h.bans) == before {
 		h.fail(s, command, "NO_SUCH_BAN", printable(params[0]), "There is no such ban")

@@ -102,7 +102,7 @@ func (c chance) tags() string {
 
 // line returns what a client sends.
 func (c chance) line() string {
-	switch c.IntN(44) {
+	switch c.IntN(45) {
 	case 0, 1, 2, 3:
 		return c.of("PRIVMSG ", "NOTICE ", "TAGMSG ") + c.list(c.target) + " " + c.text()
 	case 4, 5, 6, 7, 8:
@@ -148,17 +148,19 @@ func (c chance) line() string {
 	case 35:
 		return c.of("OPER op secret", "OPER op wrong", "ACCEPT "+c.list(c.nick), "ACCEPT *", "ACCEPT -"+c.nick(), "LUSERS", "STATS u", "STATS m", "HELP", "HELP JOIN", "LINKS", "INFO", "VERSION", "ADMIN", "TIME", "MOTD")
 	case 36:
-		return c.of("AUTHENTICATE PLAIN", "AUTHENTICATE AGFjYzEAcHc=", "AUTHENTICATE *", "AUTHENTICATE EXTERNAL", "AUTHENTICATE SCRAM-SHA-256", "AUTHENTICATE !!", "NS IDENTIFY acc1 pw", "NS LOGOUT", "NS REGISTER password", "NS SET MULTICLIENT OFF")
+		return c.of("AUTHENTICATE PLAIN", "AUTHENTICATE AGFjYzEAcHc=", "AUTHENTICATE *", "AUTHENTICATE EXTERNAL", "AUTHENTICATE SCRAM-SHA-256", "AUTHENTICATE !!", "NS IDENTIFY acc1 pw", "NS LOGOUT", "NS REGISTER password", "NS SET MULTICLIENT OFF", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON FALSE", "NS PASSWD pw pw", "NS GHOST "+c.nick(), "NS RECOVER "+c.nick(), "NS INFO", "NS INFO acc1", "NS LIST", "NS SUSPEND acc2", "NS UNREGISTER wrong")
 	case 37:
 		return c.of("RELAYMSG ", "NPC ") + c.channel() + " " + c.of("a/b", "bilbo", "x!y/z") + " " + c.text()
 	case 38:
-		return c.of("CS OP ", "CS VOICE ", "CS DEOP ") + c.channel() + " " + c.nick()
+		return c.of("CS OP ", "CS VOICE ", "CS DEOP ", "CS REGISTER ", "CS REGISTER ", "CS DROP ", "CS INFO ", "CS KICK ", "CS BAN ", "CS UNBAN ") + c.channel() + " " + c.nick()
 	case 39:
 		return c.of("KILL "+c.nick(), "WALLOPS :hello", "KLINE 1m n5!*@*", "UNKLINE n5!*@*", "DLINE 192.0.2.7", "CHGHOST "+c.nick()+" x h.example", "SAJOIN "+c.nick()+" "+c.channel(), "SAMODE "+c.channel()+" +qa "+c.nick()+" "+c.nick())
 	case 40:
 		return c.of("", "X", "PRIVMSG", "MODE", "NICK", "\xff\xfe", "JOIN \xff", "PING", "PING :", "PONG x", strings.Repeat("x", 600), "@"+strings.Repeat("y", 5000)+" PING x")
 	case 41:
 		return "SCENE " + c.channel() + " dark and stormy"
+	case 43:
+		return c.of("CS TRANSFER "+c.channel()+" acc2", "CS AMODE "+c.channel(), "CS AMODE "+c.channel()+" "+c.of("+o", "-o", "+vh", "+q")+" acc1", "CS LIST")
 	case 42:
 		return c.of("REHASH", "ISUPPORT", "REGISTER * * secret1", "VERIFY acc1 code", "INVITE", "QUIT "+c.text())
 	}

@@ -53,7 +53,7 @@ func (h *Hall) nick(s *session, params []string, _ *ircmsg.Message) {
 		h.reply(s, nNoNicknameGiven, "No nickname given")
 		return
 	}
-	if !h.validNick(nick) {
+	if !h.validNick(nick) && !(h.wellFormed(nick) && h.isOwned(nick)) { // the owner may look like themself
 		h.reply(s, nErroneusNickname, printable(nick), "Erroneous nickname")
 		return
 	}
@@ -71,7 +71,7 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 	if nick == u.nick() {
 		return
 	}
-	if other := h.users[h.nickKey(nick)]; other != nil && other != u || h.reserved(nick) {
+	if other := h.users[h.nickKey(nick)]; other != nil && other != u || !h.mayHave(nick, u.account) {
 		h.reply(s, nNicknameInUse, nick, "Nickname is already in use")
 		return
 	}
@@ -88,6 +88,7 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 	delete(h.users, oldKey)
 	h.users[key] = u
 	u.identify(nick, u.name(), u.host())
+	h.touchUser(u)
 	if key != oldKey {
 		h.tellWatchers(oldKey, nMonOffline, old)
 		h.tellWatchers(key, nMonOnline, u.source)
@@ -121,11 +122,14 @@ func (h *Hall) register(s *session) {
 		return
 	}
 	other := h.users[h.nickKey(r.nick)]
+	if staying := h.staying[fold(r.account)]; r.account != "" && staying != nil {
+		other = staying
+	}
 	if other != nil && h.mayAttach(s, other) {
 		h.attach(s, other, r)
 		return
 	}
-	if other != nil || h.reserved(r.nick) {
+	if other != nil || !h.mayHave(r.nick, r.account) {
 		h.reply(s, nNicknameInUse, r.nick, "Nickname is already in use")
 		r.nick = ""
 		return
@@ -189,9 +193,7 @@ func (h *Hall) mayAttach(s *session, u *user) bool {
 
 // attach makes a session one more of a user: it is in all channels at once.
 func (h *Hall) attach(s *session, u *user, r *registration) {
-	if !s.origin.Secure {
-		h.setSecure(u, false) // the others are told; the new one gets all modes
-	}
+	h.setSecure(u, s.origin.Secure && (len(u.sessions) == 0 || u.is(modeSecure))) // the new one gets all modes
 	s.user = u
 	h.strange--
 	u.sessions = append(u.sessions, s)

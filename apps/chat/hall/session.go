@@ -243,7 +243,7 @@ func (h *Hall) forget(s *session, reason string) {
 	}
 	u.sessions = without(u.sessions, s)
 	if len(u.sessions) == 0 {
-		h.quit(u, reason)
+		h.left(u, reason)
 		return
 	}
 	h.setSecure(u, !slices.ContainsFunc(u.sessions, func(s *session) bool { return !s.origin.Secure }))

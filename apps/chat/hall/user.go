@@ -45,6 +45,8 @@ type more struct {
 	operator string  // the name of OPER
 	accepts  []*user // of ACCEPT, some of whom may have left
 	invites  []*channel
+	// stays: the user outlives its sessions.
+	stays bool
 	// alone: another session of the account is not this user.
 	alone bool
 	// told is until when the user was told of messages that g keeps from them.
@@ -216,6 +218,25 @@ func (r Rank) top() Rank {
 		}
 	}
 	return 0
+}
+
+// String returns the modes of a rank, from the highest: "qo".
+func (r Rank) String() string {
+	var out []byte
+	for i := len(rankModes) - 1; i >= 0; i-- {
+		if r&(1<<i) != 0 {
+			out = append(out, rankModes[i])
+		}
+	}
+	return string(out)
+}
+
+// ParseRank reads what Rank.String returns; other letters count for nothing.
+func ParseRank(letters string) (r Rank) {
+	for i := range len(letters) {
+		r |= rankOf(rankModes, letters[i])
+	}
+	return r
 }
 
 // prefixes returns the prefixes of a rank, from the highest: all, or the first.

@@ -21,6 +21,24 @@ const (
 	// VerifyAccount finishes the registration of Work.Account with the code
 	// Work.Password.
 	VerifyAccount
+	// FindAccount asks whether there is an account Work.Account, and how its owner
+	// writes it.
+	FindAccount
+	// SetPassword gives Work.Account, whose password is Work.Password, the password
+	// Work.New.
+	SetPassword
+	// RemoveAccount removes Work.Account, whose password is Work.Password.
+	RemoveAccount
+	// SuspendAccount keeps everybody from using Work.Account, for Work.Reason;
+	// UnsuspendAccount ends that.
+	SuspendAccount
+	UnsuspendAccount
+	// DescribeAccount asks for what there is to say of Work.Account in Result.Lines: what
+	// its owner may know, if Work.Whole.
+	DescribeAccount
+	// ListAccounts asks for the accounts whose names match the mask Work.Account, one in
+	// each of Result.Lines.
+	ListAccounts
 	// CheckOperator asks whether Work.Password is that of the operator Work.Account
 	// in the configuration.
 	CheckOperator
@@ -48,6 +66,9 @@ type Work struct {
 
 	Account     string
 	Password    string
+	New         string
+	Reason      string
+	Whole       bool
 	Email       string
 	Fingerprint string
 	// Address is where the session comes from, for limits on guessing.
@@ -66,6 +87,8 @@ type Result struct {
 	// is OK and has the Code VERIFICATION_REQUIRED, VerifyAccount is to follow.
 	Code string
 	Text string
+	// Lines are the answer to DescribeAccount and ListAccounts.
+	Lines []string
 	// Verifier is the answer to FindVerifier.
 	Verifier *Verifier
 	// Pending says that there are too many to be checked at once; the client may

@@ -3,6 +3,7 @@ package hall
 import (
 	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"sort"
 	"strings"
@@ -24,6 +25,7 @@ type world struct {
 	lists    map[ChannelID]map[SessionID]Rank
 	accounts map[string]string // name to password
 	works    []*Work
+	kept     Kept
 	lazy     bool       // works are not done by themselves
 	got      []received // since the last look
 	problems []string
@@ -202,6 +204,40 @@ func (w *world) Commanded(name string, _ bool) {
 	}
 }
 
+// Keep writes a change down, and keeps it for restart.
+func (w *world) Keep(c Change) {
+	w.got = append(w.got, received{line: strings.TrimPrefix(fmt.Sprintf("%T %+v", c, c), "hall.")})
+	k := &w.kept
+	switch c := c.(type) {
+	case KeepChannel:
+		k.Channels = append(slices.DeleteFunc(k.Channels, func(o KeptChannel) bool { return sameName(o.Name, c.Channel.Name) }), c.Channel)
+	case DropChannel:
+		k.Channels = slices.DeleteFunc(k.Channels, func(o KeptChannel) bool { return sameName(o.Name, c.Name) })
+	case KeepUser:
+		k.Users = append(slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.User.Account) }), c.User)
+	case DropUser:
+		k.Users = slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.Account) })
+	case KeepBan:
+		k.Bans = append(slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Ban.Mask }), c.Ban)
+	case DropBan:
+		k.Bans = slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Mask })
+	}
+}
+
+// restart replaces the hall by one that knows what was kept.
+func (w *world) restart(config Config) {
+	for id := range w.sessions {
+		w.drop(id)
+	}
+	config.Name = w.hall.config.Name
+	w.sessions, w.names, w.lists = map[SessionID]*client{}, map[string]SessionID{}, map[ChannelID]map[SessionID]Rank{}
+	w.hall = New(config, w)
+	for name := range w.accounts {
+		w.kept.Accounts = append(w.kept.Accounts, name)
+	}
+	w.hall.Restore(w.now, w.kept)
+}
+
 func (w *world) Fault(err error) { w.problem("a fault: %v", err) }
 
 func (w *world) Begin(work *Work) { w.works = append(w.works, work) }
@@ -267,6 +303,21 @@ func (w *world) do(work *Work) *Result {
 		}
 		w.accounts[work.Account] = work.Password
 		r.OK = true
+	case FindAccount, SuspendAccount, UnsuspendAccount:
+		_, r.OK = w.accounts[work.Account]
+	case SetPassword:
+		if r.OK = w.accounts[work.Account] == work.Password; r.OK {
+			w.accounts[work.Account] = work.New
+		}
+	case RemoveAccount:
+		if r.OK = w.accounts[work.Account] == work.Password; r.OK {
+			delete(w.accounts, work.Account)
+		}
+	case DescribeAccount:
+		_, r.OK = w.accounts[work.Account]
+		r.Lines = []string{"Account: " + work.Account, fmt.Sprintf("Whole: %t", work.Whole)}
+	case ListAccounts:
+		r.OK, r.Lines = true, slices.Sorted(maps.Keys(w.accounts))
 	case VerifyAccount:
 		r.OK = work.Password == "code"
 	case Rehash:
@@ -299,7 +350,7 @@ func (w *world) look() []received {
 func (w *world) text() string {
 	var b strings.Builder
 	for _, r := range w.look() {
-		name := fmt.Sprint(r.to)
+		name := "kept"
 		if c := w.sessions[r.to]; c != nil {
 			name = c.name
 		}
@@ -330,8 +381,11 @@ func (w *world) invariants() {
 		if h.users[h.nickKey(u.nick())] != u || int(u.place) != place {
 			w.problem("%s is not where it belongs", u.nick())
 		}
-		if len(u.sessions) == 0 {
+		if len(u.sessions) == 0 && !u.stays() {
 			w.problem("%s has no session", u.nick())
+		}
+		if u.stays() && h.staying[fold(u.account)] != u {
+			w.problem("%s stays, and is not known for it", u.nick())
 		}
 		if u.source != u.nick()+"!"+u.name()+"@"+u.host() {
 			w.problem("%s has the source %s", u.nick(), u.source)
@@ -358,6 +412,11 @@ func (w *world) invariants() {
 	}
 	if count != len(h.channels) {
 		w.problem("%d channels by number, %d by name", count, len(h.channels))
+	}
+	for account, u := range h.staying {
+		if !u.stays() || fold(u.account) != account || h.users[h.nickKey(u.nick())] != u {
+			w.problem("the account %s has a user that does not stay", account)
+		}
 	}
 	for key, watchers := range h.watchers {
 		for _, s := range watchers {
@@ -388,7 +447,7 @@ func (w *world) memberships(u *user) {
 
 func (w *world) channel(id ChannelID, c *channel) {
 	h := w.hall
-	if len(c.members) == 0 {
+	if len(c.members) == 0 && c.registered == nil {
 		w.problem("%s has no members", c.name)
 	}
 	if c.id != id || h.channels[fold(c.name)] != c {

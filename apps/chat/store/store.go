@@ -239,6 +239,7 @@ type Presence struct {
 	Account  string
 	Nick     string
 	User     string
+	Host     string // as others see it
 	RealName string
 	Modes    string
 	Away     string

@@ -68,18 +68,26 @@ func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 		return v.guarded(ctx, w)
 	case hall.RegisterAccount:
 		return v.register(ctx, w)
+	case hall.FindAccount, hall.DescribeAccount, hall.ListAccounts:
+		return v.look(ctx, w)
+	case hall.SetPassword, hall.RemoveAccount, hall.SuspendAccount, hall.UnsuspendAccount:
+		return v.change(ctx, w)
 	}
 	return hall.Result{Text: "this server cannot do that"}
 }
 
 // guarded checks a password, unless too many wrong ones came from that address.
 func (v *Vault) guarded(ctx context.Context, w *hall.Work) hall.Result {
-	if !v.guesses.May(w.Address) {
+	account := ""
+	if w.Kind == hall.CheckPassword {
+		account = ircmsg.ASCII.Fold(w.Account)
+	}
+	if !v.guesses.May(w.Address, account) {
 		return hall.Result{Code: "TOO_MANY_ATTEMPTS", Text: "Too many wrong passwords; try again later", Pending: true}
 	}
 	r := v.check(ctx, w)
 	if !r.OK {
-		v.guesses.Wrong(w.Address)
+		v.guesses.Wrong(w.Address, account)
 	}
 	return r
 }
@@ -147,7 +155,7 @@ func normalFingerprint(f string) string {
 }
 
 func (v *Vault) findVerifier(ctx context.Context, w *hall.Work) hall.Result {
-	if !v.guesses.May(w.Address) {
+	if !v.guesses.May(w.Address, ircmsg.ASCII.Fold(w.Account)) {
 		return hall.Result{}
 	}
 	a := v.accounts[ircmsg.ASCII.Fold(w.Account)]

@@ -28,6 +28,7 @@ import (
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/keep"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
 	"github.com/epinet/epi/ws"
@@ -209,6 +210,9 @@ func (c *chat) prepare(s *server) error {
 	if err != nil {
 		return failure{err}
 	}
+	if settings.Kept, err = keep.Load(context.Background(), c.store); err != nil {
+		return failure{err}
+	}
 	c.gate, err = gate.New(e, *settings)
 	if err != nil {
 		return failure{err}
@@ -258,6 +262,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Ping:         time.Duration(k.Timeouts.Ping),
 		Dead:         time.Duration(k.Timeouts.Dead),
 		Origins:      withOwnOrigin(k.Listen.Origins),
+		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
 		Vault:        vault.New(k, c.guesses).With(c.store, c.writer),
 		Reload:       c.reread,
 		Stop:         c.stop,
@@ -282,7 +287,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		Name: k.Server.Name, Network: k.Server.Network, Description: k.Server.Description, Version: "epi-" + version(), Created: c.created, Seed: c.seed,
 		Nick: k.Limits.Nick, User: k.Limits.User, RealName: k.Limits.Realname, ChannelName: k.Limits.Channel,
 		Topic: k.Limits.Topic, Kick: k.Limits.Kick, Away: k.Limits.Away, Channels: k.Limits.Channels,
-		List: k.Limits.List, Monitor: k.Limits.Monitor, Modes: k.Limits.Modes, Targets: k.Limits.Targets,
+		List: k.Limits.List, Monitor: k.Limits.Monitor, Registered: k.Limits.Registered, Modes: k.Limits.Modes, Targets: k.Limits.Targets,
 		MultilineSize: k.Limits.MultilineBytes, Multiline: k.Limits.MultilineLines, WhoWas: k.Limits.Whowas,
 		MOTD: motd, Icon: k.Server.Icon, STS: policyOf(k.STS),
 		Password: k.Server.Password != "",
@@ -293,6 +298,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		UserModes:    k.Users.Modes,
 		UnicodeNicks: k.Users.UnicodeNicks,
+		ReserveNicks: k.Users.ReserveNicks,
 		RelayMsg:     true,
 		Roleplay:     true,
 		Cloak:        c.cloak(k),
@@ -300,6 +306,9 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 	copy(h.Admin[:], k.Server.Admin)
 	if len(k.Accounts) > 0 || k.Registration.Enabled || c.data != "" {
 		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
+	}
+	for _, a := range k.Accounts {
+		h.Accounts = append(h.Accounts, a.Name)
 	}
 	for _, o := range k.Operators {
 		if err := c.checkRights(o); err != nil {

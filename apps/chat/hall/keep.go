@@ -1,0 +1,231 @@
+package hall
+
+import (
+	"slices"
+	"strings"
+)
+
+// A Change is something of the hall's state that lasts. The types below are all that
+// there are.
+type Change interface{ isChange() }
+
+type (
+	// KeepChannel registers a channel, or replaces what was kept of it.
+	KeepChannel struct{ Channel KeptChannel }
+	// DropChannel ends a registration.
+	DropChannel struct{ Name string }
+	// KeepUser keeps a user that stays while its owner is away, or replaces what was
+	// kept.
+	KeepUser struct{ User KeptUser }
+	// DropUser forgets the user of an account.
+	DropUser struct{ Account string }
+	// KeepBan adds a ban from the server, or replaces that of the same mask.
+	KeepBan struct{ Ban KeptBan }
+	// DropBan takes a ban back.
+	DropBan struct{ Mask string }
+)
+
+func (KeepChannel) isChange() {}
+func (DropChannel) isChange() {}
+func (KeepUser) isChange()    {}
+func (DropUser) isChange()    {}
+func (KeepBan) isChange()     {}
+func (DropBan) isChange()     {}
+
+// Kept is what a hall begins with.
+type Kept struct {
+	Channels []KeptChannel
+	Users    []KeptUser
+	Bans     []KeptBan
+	// Accounts are the names of all accounts that are not in the configuration.
+	Accounts []string
+}
+
+// A KeptChannel is a registered channel. Times are in seconds since 1970.
+type KeptChannel struct {
+	Name    string
+	Founder string // account
+	Created int64
+	Modes   string // letters of those without parameter
+	Key     string
+	Limit   int
+	Forward string
+	Topic   string
+	TopicBy string
+	TopicAt int64
+	Lists   [3][]KeptMask // of the modes b, e, I
+	Ranks   []Granted
+}
+
+// A KeptMask is an entry of a list of a channel.
+type KeptMask struct {
+	Mask string
+	By   string
+	At   int64 // seconds
+}
+
+// A Granted is the rank that an account has whenever it joins a channel.
+type Granted struct {
+	Account string
+	Rank    Rank
+}
+
+// A KeptUser is a user that stays while its owner is away.
+type KeptUser struct {
+	Account  string
+	Nick     string
+	Name     string
+	Host     string
+	Realname string
+	Modes    string
+	Away     string
+	Channels []KeptMembership
+}
+
+// A KeptMembership is a channel in which a user is.
+type KeptMembership struct {
+	Channel string
+	Rank    Rank
+}
+
+// A KeptBan keeps somebody from the server. Times are in seconds since 1970.
+type KeptBan struct {
+	Mask   string // nick!user@host, or a range of addresses
+	Reason string
+	By     string
+	At     int64
+	Until  int64 // 0: for good
+}
+
+// Restore puts a new hall into the state that was kept. at is the time in milliseconds
+// since 1970.
+func (h *Hall) Restore(at int64, k Kept) {
+	h.now, h.started = at, at
+	for _, account := range k.Accounts {
+		h.own(account)
+	}
+	for i := range k.Bans {
+		h.bans = append(h.bans, banOf(&k.Bans[i]))
+	}
+	for i := range k.Channels {
+		h.restoreChannel(&k.Channels[i])
+	}
+	for i := range k.Users {
+		h.restoreUser(&k.Users[i])
+	}
+	h.changed = changed{}
+}
+
+// changed is what one event has changed of what is kept.
+type changed struct {
+	channels []*channel
+	users    []*user
+}
+
+// touchChannel notes that a channel has changed.
+func (h *Hall) touchChannel(c *channel) {
+	if c.registered != nil && !slices.Contains(h.changed.channels, c) {
+		h.changed.channels = append(h.changed.channels, c)
+	}
+}
+
+// touchUser notes that a user has changed.
+func (h *Hall) touchUser(u *user) {
+	if u.stays() && !slices.Contains(h.changed.users, u) {
+		h.changed.users = append(h.changed.users, u)
+	}
+}
+
+// keepChanged has the gate keep what an event has changed.
+func (h *Hall) keepChanged() {
+	for _, c := range h.changed.channels {
+		if c.registered != nil {
+			h.gate.Keep(KeepChannel{c.kept()})
+		}
+	}
+	for _, u := range h.changed.users {
+		if u.stays() {
+			h.gate.Keep(KeepUser{u.kept()})
+		}
+	}
+	h.changed.channels, h.changed.users = h.changed.channels[:0], h.changed.users[:0]
+}
+
+func (c *channel) kept() KeptChannel {
+	k := KeptChannel{
+		Name: c.name, Founder: c.registered.founder, Created: c.created, Key: c.password, Limit: c.limit, Forward: c.forward,
+		Topic: c.topic, TopicBy: c.topicBy, TopicAt: c.topicAt, Ranks: slices.Clone(c.registered.ranks),
+	}
+	k.Modes = c.letters()
+	for i, list := range [...][]listed{c.bans, c.excepts, c.invexes} {
+		for _, l := range list {
+			k.Lists[i] = append(k.Lists[i], KeptMask{Mask: l.mask, By: l.by, At: l.at})
+		}
+	}
+	return k
+}
+
+func (h *Hall) restoreChannel(k *KeptChannel) {
+	if !h.validChannelName(k.Name) || h.findChannel(k.Name) != nil {
+		return
+	}
+	c := h.create(k.Name)
+	c.registered = &registered{founder: k.Founder, ranks: k.Ranks}
+	c.created, c.modes, c.password, c.limit, c.forward = k.Created, 0, k.Key, k.Limit, k.Forward
+	c.topic, c.topicBy, c.topicAt = k.Topic, k.TopicBy, k.TopicAt
+	for i := range len(k.Modes) {
+		c.modes |= flagOf(k.Modes[i])
+	}
+	for i, list := range [...]*[]listed{&c.bans, &c.excepts, &c.invexes} {
+		for _, m := range k.Lists[i] {
+			*list = append(*list, listed{mask: m.Mask, by: m.By, at: m.At})
+		}
+	}
+}
+
+func (u *user) kept() KeptUser {
+	k := KeptUser{
+		Account: u.account, Nick: u.nick(), Name: u.name(), Host: u.host(), Realname: u.realname, Away: u.away(),
+		Modes: strings.TrimPrefix((u.modes &^ (modeOperator | modeSecure)).String(), "+"),
+	}
+	for _, m := range u.channels {
+		k.Channels = append(k.Channels, KeptMembership{Channel: m.channel.name, Rank: m.rank})
+	}
+	return k
+}
+
+func (h *Hall) restoreUser(k *KeptUser) {
+	if !h.wellFormed(k.Nick) || h.find(k.Nick) != nil || h.staying[fold(k.Account)] != nil {
+		return
+	}
+	now := uint32(h.seconds())
+	u := &user{realname: k.Realname, account: k.Account, home: &Origin{Host: k.Host}, signon: now, active: now}
+	for i := range len(k.Modes) {
+		u.modes |= userModeOf(k.Modes[i]) &^ (modeOperator | modeSecure)
+	}
+	u.identify(k.Nick, k.Name, k.Host)
+	u.more = &more{away: k.Away}
+	h.enter(u)
+	h.setStays(u, true)
+	for _, m := range k.Channels {
+		c := h.findChannel(m.Channel)
+		if c == nil && h.validChannelName(m.Channel) {
+			c = h.create(m.Channel)
+		}
+		if c != nil && u.in(c) == nil && len(u.channels) < h.config.Channels {
+			h.add(c, u, m.Rank)
+		}
+	}
+}
+
+func (b *serverBan) kept() KeptBan {
+	return KeptBan{Mask: b.mask, Reason: b.reason, By: b.by, At: b.set, Until: b.ends}
+}
+
+func banOf(k *KeptBan) serverBan {
+	b := serverBan{mask: k.Mask, reason: k.Reason, by: k.By, set: k.At, ends: k.Until}
+	if prefix, ok := addresses(k.Mask); ok {
+		b.prefix = prefix
+	}
+	return b
+}

@@ -1,0 +1,171 @@
+// Package keep puts what a hall wants kept into a store, and reads it for the next
+// start: registered channels, users that stay, bans.
+package keep
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/store"
+)
+
+// A Keeper writes the changes of one hall, in order.
+type Keeper struct {
+	writer *store.Writer
+	log    *slog.Logger
+}
+
+// New returns a keeper that logs what could not be written.
+func New(writer *store.Writer, log *slog.Logger) *Keeper { return &Keeper{writer, log} }
+
+// Keep queues a change. It does not block.
+func (k *Keeper) Keep(c hall.Change) {
+	write := writeOf(c)
+	k.writer.Write(write, func(err error) {
+		if err != nil && !errors.Is(err, store.ErrNotFound) { // a removal of what is not there
+			k.log.Error("a change of the chat is not kept: it will be lost at the next start", "error", err, "change", what(c))
+		}
+	})
+}
+
+// what names a change for the log.
+func what(c hall.Change) string {
+	switch c := c.(type) {
+	case hall.KeepChannel:
+		return "channel " + c.Channel.Name
+	case hall.DropChannel:
+		return "channel " + c.Name
+	case hall.KeepUser:
+		return "user of " + c.User.Account
+	case hall.DropUser:
+		return "user of " + c.Account
+	case hall.KeepBan:
+		return "ban " + c.Ban.Mask
+	case hall.DropBan:
+		return "ban " + c.Mask
+	}
+	return ""
+}
+
+func writeOf(c hall.Change) store.Write {
+	switch c := c.(type) {
+	case hall.KeepChannel:
+		return store.PutChannel{Channel: fromChannel(&c.Channel)}
+	case hall.DropChannel:
+		return store.RemoveChannel{Name: c.Name}
+	case hall.KeepUser:
+		return store.PutPresence{Presence: fromUser(&c.User)}
+	case hall.DropUser:
+		return store.RemovePresence{Account: c.Account}
+	case hall.KeepBan:
+		b := &c.Ban
+		return store.PutBan{Ban: store.Ban{Mask: b.Mask, Reason: b.Reason, By: b.By, At: timeOf(b.At), Until: timeOf(b.Until)}}
+	case hall.DropBan:
+		return store.RemoveBan{Mask: c.Mask}
+	}
+	panic("keep: a change of an unknown kind") // the kinds are the hall's alone
+}
+
+// Load reads what a hall begins with.
+func Load(ctx context.Context, s store.Store) (k hall.Kept, err error) {
+	err = s.Channels(ctx, func(c store.Channel) error {
+		k.Channels = append(k.Channels, toChannel(&c))
+		return nil
+	})
+	if err != nil {
+		return hall.Kept{}, err
+	}
+	err = s.Accounts(ctx, func(a store.Account) error {
+		k.Accounts = append(k.Accounts, a.Name)
+		return nil
+	})
+	if err != nil {
+		return hall.Kept{}, err
+	}
+	presences, err := s.Presences(ctx)
+	if err != nil {
+		return hall.Kept{}, err
+	}
+	for i := range presences {
+		k.Users = append(k.Users, toUser(&presences[i]))
+	}
+	bans, err := s.Bans(ctx)
+	for _, b := range bans {
+		k.Bans = append(k.Bans, hall.KeptBan{Mask: b.Mask, Reason: b.Reason, By: b.By, At: secondsOf(b.At), Until: secondsOf(b.Until)})
+	}
+	return k, err
+}
+
+// timeOf returns the zero time for 0 seconds.
+func timeOf(seconds int64) time.Time {
+	if seconds == 0 {
+		return time.Time{}
+	}
+	return time.Unix(seconds, 0)
+}
+
+func secondsOf(t time.Time) int64 {
+	if t.IsZero() {
+		return 0
+	}
+	return t.Unix()
+}
+
+// listModes are the letters of the lists of hall.KeptChannel.
+const listModes = "beI"
+
+func fromChannel(c *hall.KeptChannel) store.Channel {
+	to := store.Channel{
+		Name: c.Name, Founder: c.Founder, Created: timeOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward,
+		Topic: c.Topic, TopicBy: c.TopicBy, TopicAt: timeOf(c.TopicAt), Lists: map[string][]store.Entry{}, Ranks: map[string]string{},
+	}
+	for i, list := range c.Lists {
+		for _, m := range list {
+			to.Lists[listModes[i:i+1]] = append(to.Lists[listModes[i:i+1]], store.Entry{Mask: m.Mask, By: m.By, At: timeOf(m.At)})
+		}
+	}
+	for _, g := range c.Ranks {
+		to.Ranks[g.Account] = g.Rank.String()
+	}
+	return to
+}
+
+func toChannel(c *store.Channel) hall.KeptChannel {
+	to := hall.KeptChannel{
+		Name: c.Name, Founder: c.Founder, Created: secondsOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward,
+		Topic: c.Topic, TopicBy: c.TopicBy, TopicAt: secondsOf(c.TopicAt),
+	}
+	for i := range to.Lists {
+		for _, e := range c.Lists[listModes[i:i+1]] {
+			to.Lists[i] = append(to.Lists[i], hall.KeptMask{Mask: e.Mask, By: e.By, At: secondsOf(e.At)})
+		}
+	}
+	for _, account := range slices.Sorted(maps.Keys(c.Ranks)) {
+		to.Ranks = append(to.Ranks, hall.Granted{Account: account, Rank: hall.ParseRank(c.Ranks[account])})
+	}
+	return to
+}
+
+func fromUser(u *hall.KeptUser) store.Presence {
+	to := store.Presence{
+		Account: u.Account, Nick: u.Nick, User: u.Name, Host: u.Host, RealName: u.Realname, Modes: u.Modes, Away: u.Away,
+		Channels: map[string]string{},
+	}
+	for _, m := range u.Channels {
+		to.Channels[m.Channel] = m.Rank.String()
+	}
+	return to
+}
+
+func toUser(p *store.Presence) hall.KeptUser {
+	to := hall.KeptUser{Account: p.Account, Nick: p.Nick, Name: p.User, Host: p.Host, Realname: p.RealName, Modes: p.Modes, Away: p.Away}
+	for _, name := range slices.Sorted(maps.Keys(p.Channels)) {
+		to.Channels = append(to.Channels, hall.KeptMembership{Channel: name, Rank: hall.ParseRank(p.Channels[name])})
+	}
+	return to
+}
