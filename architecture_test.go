@@ -50,6 +50,7 @@ var layers = [][]string{
 		"apps/chat/vault",
 		"apps/chat/keep",
 		"apps/chat/store/storetest",
+		"apps/world/inputs",
 	},
 	{""},
 	{"ws"},

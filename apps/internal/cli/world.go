@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
+	"fmt"
 	"io"
+	"os"
 	"strings"
 	"time"
 
@@ -10,6 +13,7 @@ import (
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/world/config"
+	"github.com/epinet/epi/apps/world/inputs"
 	world "github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/sim"
 	"github.com/epinet/epi/apps/world/web"
@@ -33,7 +37,8 @@ Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 const worldExample = `  epi world
   epi world --set world.seed=7 --set world.monsters=2000
   epi world --listen wss://:443 --cert chain.pem --key key.pem --listen tls://:7443
-  epi world config > world.toml && epi world --config world.toml`
+  epi world config > world.toml && epi world --config world.toml
+  epi world --log-inputs world.log; epi world replay world.log`
 
 // worldPath is where the WebSocket is, beside the page.
 const worldPath = "/world"
@@ -45,6 +50,9 @@ type worldServer struct {
 	config *config.Config
 	world  *world.Server
 	before world.Stats // at the last live
+	inputs string      // the file for what changes the world; empty: none
+	logTo  *os.File
+	log    *inputs.Log
 }
 
 func worldCommand() *cobra.Command {
@@ -71,8 +79,9 @@ func worldCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	w.from.addFlags(flags, "world.seed=5", "")
+	flags.StringVar(&w.inputs, "log-inputs", "", "`file` for all that changes the world, which \"epi world replay\" checks (default none)")
 	w.addFlags(flags, "")
-	cmd.AddCommand(configCommand(config.Default), worldLoadCommand())
+	cmd.AddCommand(configCommand(config.Default), worldLoadCommand(), worldReplayCommand())
 	return cmd
 }
 
@@ -83,7 +92,27 @@ func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
 	if len(w.listen) == 0 {
 		w.listen = w.config.Listen.Addresses
 	}
-	return w.serve(stdout, stderr)
+	if w.inputs == "" {
+		return w.serve(stdout, stderr)
+	}
+	file, err := os.Create(w.inputs)
+	if err != nil {
+		return failure{fmt.Errorf("--log-inputs: %w", err)}
+	}
+	w.logTo = file
+	err = w.serve(stdout, stderr)
+	if w.log != nil {
+		err = errors.Join(err, failed(w.log.Close()))
+	}
+	return errors.Join(err, failed(file.Close()))
+}
+
+// failed makes an error of the system a failure of the command.
+func failed(err error) error {
+	if err == nil {
+		return nil
+	}
+	return failure{fmt.Errorf("--log-inputs: %w", err)}
 }
 
 // prepare sets the engine up and makes the world on its loop.
@@ -92,7 +121,7 @@ func (w *worldServer) prepare(s *server) (err error) {
 	if e.Loops == 0 {
 		e.Loops = 1
 	}
-	e.MaxQueued = k.Sessions.Queue + 2*k.Sessions.Frame // the world ends a session before
+	e.MaxQueued = k.Sessions.Queue + world.MaxFrame // the world ends a session before
 	w.world, err = world.New(e, world.Config{
 		World: sim.Config{
 			Seed: uint32(k.World.Seed), Width: k.World.Width, Height: k.World.Height, Hz: k.World.Hz,
@@ -105,6 +134,11 @@ func (w *worldServer) prepare(s *server) (err error) {
 	})
 	if err != nil {
 		return failure{err}
+	}
+	if w.logTo != nil {
+		if w.log, err = w.world.LogInputs(w.logTo); err != nil {
+			return failure{err}
+		}
 	}
 	s.collectors = []prometheus.Collector{worldCollector{w.world}}
 	return nil

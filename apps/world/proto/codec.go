@@ -271,7 +271,7 @@ func (m *Hello) read(r *reader) {
 // Move: For how many ticks the player went in a direction. Sent when that changes, and at least every MaxTicks ticks.
 type Move struct {
 	Epoch     uint8  // at most 255; that of the last Correction, or of Welcome
-	Sequence  uint32 // at most 4294967295; counts the Moves, from 1
+	Sequence  uint32 // at most 4294967295; counts the Moves of this connection, from 1; after 2^32 - 1 comes 0
 	Direction uint8  // at most 8; as in Place
 	Ticks     uint8  // 1 to 10; how many ticks
 }
@@ -575,7 +575,7 @@ func (m *Tick) read(r *reader) {
 // Full: All that is in a cell. It takes the place of what the client has in that cell.
 type Full struct {
 	Cell     uint16   // at most 4095; row times Width plus column
-	Entities []Entity // at most 4096 elements
+	Entities []Entity // at most 65535 elements
 }
 
 // Type is a method of Message.
@@ -586,7 +586,7 @@ func (m *Full) Check() error {
 	if m.Cell > 4095 {
 		return outside("Full.Cell", uint32(m.Cell))
 	}
-	if !within(len(m.Entities), 0, 4096) {
+	if !within(len(m.Entities), 0, 65535) {
 		return outside("Full.Entities", uint32(len(m.Entities)))
 	}
 	for i := range m.Entities {
@@ -612,7 +612,7 @@ func (m *Full) Append(p []byte) []byte {
 func (m *Full) read(r *reader) {
 	m.Cell = uint16(r.number("Full.Cell", r.u16(), 0, 4095))
 	m.Entities = m.Entities[:0]
-	for range r.count("Full.Entities", 0, 4096, 9) {
+	for range r.count("Full.Entities", 0, 65535, 9) {
 		m.Entities = more(m.Entities)
 		m.Entities[len(m.Entities)-1].read(r)
 	}
@@ -621,10 +621,10 @@ func (m *Full) read(r *reader) {
 // Delta: What has changed in a cell since the end of the tick Base ticks before this one.
 type Delta struct {
 	Cell  uint16  // at most 4095
-	Base  uint8   // 1 to 4; in ticks
-	Left  []Left  // at most 4096 elements
-	Came  []Came  // at most 4096 elements
-	Moved []Moved // at most 4096 elements
+	Base  uint8   // 1 to 8; in ticks
+	Left  []Left  // at most 65535 elements
+	Came  []Came  // at most 65535 elements
+	Moved []Moved // at most 65535 elements
 }
 
 // Type is a method of Message.
@@ -635,10 +635,10 @@ func (m *Delta) Check() error {
 	if m.Cell > 4095 {
 		return outside("Delta.Cell", uint32(m.Cell))
 	}
-	if m.Base < 1 || m.Base > 4 {
+	if m.Base < 1 || m.Base > 8 {
 		return outside("Delta.Base", uint32(m.Base))
 	}
-	if !within(len(m.Left), 0, 4096) {
+	if !within(len(m.Left), 0, 65535) {
 		return outside("Delta.Left", uint32(len(m.Left)))
 	}
 	for i := range m.Left {
@@ -646,7 +646,7 @@ func (m *Delta) Check() error {
 			return err
 		}
 	}
-	if !within(len(m.Came), 0, 4096) {
+	if !within(len(m.Came), 0, 65535) {
 		return outside("Delta.Came", uint32(len(m.Came)))
 	}
 	for i := range m.Came {
@@ -654,7 +654,7 @@ func (m *Delta) Check() error {
 			return err
 		}
 	}
-	if !within(len(m.Moved), 0, 4096) {
+	if !within(len(m.Moved), 0, 65535) {
 		return outside("Delta.Moved", uint32(len(m.Moved)))
 	}
 	for i := range m.Moved {
@@ -688,19 +688,19 @@ func (m *Delta) Append(p []byte) []byte {
 // read takes it from r. Lists are put where lists were before.
 func (m *Delta) read(r *reader) {
 	m.Cell = uint16(r.number("Delta.Cell", r.u16(), 0, 4095))
-	m.Base = uint8(r.number("Delta.Base", r.u8(), 1, 4))
+	m.Base = uint8(r.number("Delta.Base", r.u8(), 1, 8))
 	m.Left = m.Left[:0]
-	for range r.count("Delta.Left", 0, 4096, 3) {
+	for range r.count("Delta.Left", 0, 65535, 3) {
 		m.Left = more(m.Left)
 		m.Left[len(m.Left)-1].read(r)
 	}
 	m.Came = m.Came[:0]
-	for range r.count("Delta.Came", 0, 4096, 11) {
+	for range r.count("Delta.Came", 0, 65535, 11) {
 		m.Came = more(m.Came)
 		m.Came[len(m.Came)-1].read(r)
 	}
 	m.Moved = m.Moved[:0]
-	for range r.count("Delta.Moved", 0, 4096, 5) {
+	for range r.count("Delta.Moved", 0, 65535, 5) {
 		m.Moved = more(m.Moved)
 		m.Moved[len(m.Moved)-1].read(r)
 	}

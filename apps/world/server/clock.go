@@ -9,21 +9,59 @@ import (
 const (
 	// maxCatchUp is how many late ticks are made up for.
 	maxCatchUp = 3
-	// load is how much of a period the work of a tick may take before game time
-	// goes slower, and slowest the least that is left of its speed.
-	load    = 0.9
+	// load is how much of a period the work of a tick may take on the average before
+	// something is done about it, and ease below how much that is taken back.
+	load = 0.9
+	ease = 0.6
+	// slowest is the least that is left of the speed of game time.
 	slowest = 0.1
 	// smooth is the weight of one tick in the average of their work.
 	smooth = 1.0 / 16
+	// patience is how many ticks the average has to show what the last change of
+	// the views did.
+	patience = 64
 )
 
-// A clock says when ticks are due. All of it belongs to the loop.
+// A clock says when ticks are due. When they cost too much, the outer rings of the
+// views are shown more seldom first, and then game time goes slower, with all that
+// counts ticks. All of it belongs to the loop; it asks for no time itself.
 type clock struct {
 	start  time.Time     // of tick 0, as if all had been due at this speed
 	ticks  int64         // since then
 	period time.Duration // between two, at full speed
 	work   float64       // of a tick, on the average, in nanoseconds
 	late   time.Duration // the last one
+	coarse int           // of the views: see sim.World.SetCoarse
+	since  int           // ticks since coarse changed
+}
+
+// begin notes that the next tick begins, and returns how many were dropped before it.
+func (c *clock) begin(now time.Time) (dropped int64) {
+	c.late = max(0, now.Sub(c.due(c.ticks+1)))
+	if behind := int64(c.late / c.period); behind > maxCatchUp {
+		dropped = behind - maxCatchUp
+		c.start = c.start.Add(time.Duration(dropped) * c.period)
+	}
+	return dropped
+}
+
+// end notes what the tick has cost, and returns by how much game time went slower.
+func (c *clock) end(work time.Duration) (extra time.Duration) {
+	c.ticks++
+	c.work += (float64(work) - c.work) * smooth
+	c.since++
+	switch room := float64(c.period); {
+	case c.since < patience:
+	case c.work > room*load && c.coarse < sim.Coarsest:
+		c.coarse++
+		c.since = 0
+	case c.work < room*ease && c.coarse > 0:
+		c.coarse--
+		c.since = 0
+	}
+	extra = c.step() - c.period
+	c.start = c.start.Add(extra) // all that follows is later
+	return extra
 }
 
 // lateness is how late the last tick was, in tenths of a millisecond.
@@ -31,9 +69,10 @@ func (c *clock) lateness() uint16 {
 	return uint16(min(c.late/(100*time.Microsecond), 1<<16-1))
 }
 
-// speed is that of game time: 1, or less where ticks cost too much.
+// speed is that of game time: 1, or less where ticks cost too much with the coarsest
+// views, too.
 func (c *clock) speed() float64 {
-	if room := float64(c.period) * load; c.work > room {
+	if room := float64(c.period) * load; c.work > room && c.coarse == sim.Coarsest {
 		return max(slowest, room/c.work)
 	}
 	return 1
@@ -49,35 +88,22 @@ func (c *clock) due(tick int64) time.Time { return c.start.Add(time.Duration(tic
 func (s *Server) begin() {
 	s.clock.period = time.Second / time.Duration(s.config.World.Hz)
 	s.clock.start = time.Now()
-	s.await()
-}
-
-// await sets the timer for the next tick.
-func (s *Server) await() {
-	s.loop.After(max(0, time.Until(s.clock.due(s.clock.ticks+1))), s.onTick)
+	s.beat = s.loop.After(s.clock.period, s.onTick)
 }
 
 // onTick does one tick that is due. Late ones follow in the next turns of the loop.
 func (s *Server) onTick() {
 	c := &s.clock
 	began := time.Now()
-	c.late = max(0, began.Sub(c.due(c.ticks+1)))
-	if behind := int64(c.late / c.period); behind > maxCatchUp {
-		dropped := behind - maxCatchUp
-		c.start = c.start.Add(time.Duration(dropped) * c.period)
-		s.counts.dropped.Add(uint64(dropped))
-	}
+	s.counts.dropped.Add(uint64(c.begin(began)))
 	s.counts.lateness.note(c.late)
 	s.tick()
-	c.ticks++
 	work := time.Since(began)
 	s.counts.work.note(work)
-	c.work += (float64(work) - c.work) * smooth
-	if extra := c.step() - c.period; extra > 0 { // all that follows is later
-		c.start = c.start.Add(extra)
-		s.counts.dilated.Add(uint64(extra))
-	}
-	s.await()
+	s.counts.dilated.Add(uint64(c.end(work)))
+	s.counts.coarse.Store(int64(c.coarse))
+	s.world.SetCoarse(c.coarse)
+	s.beat.Reset(max(0, time.Until(c.due(c.ticks+1))))
 }
 
 // tick goes on by one tick, and shows it to all.

@@ -44,7 +44,7 @@ func (h *histogram) load() (v Histogram) {
 
 // counters are added to by the loop and read by anybody.
 type counters struct {
-	sessions, players, entities atomic.Int64
+	sessions, players, entities, coarse atomic.Int64
 
 	ticks, dropped, dilated atomic.Uint64
 	simulated, shown        atomic.Uint64 // nanoseconds
@@ -60,6 +60,7 @@ type Stats struct {
 	Sessions int64 // connections now
 	Players  int64 // in the world now, with a session or without
 	Entities int64
+	Coarse   int64 // by how much the outer rings of views are shown more seldom: 0 to sim.Coarsest
 
 	Ticks     uint64
 	Dropped   uint64        // ticks that were too late to be made up for
@@ -85,7 +86,7 @@ type Stats struct {
 func (s *Server) Stats() Stats {
 	c := &s.counts
 	return Stats{
-		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(),
+		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(), Coarse: c.coarse.Load(),
 		Ticks: c.ticks.Load(), Dropped: c.dropped.Load(), Dilated: time.Duration(c.dilated.Load()),
 		Simulated: time.Duration(c.simulated.Load()), Shown: time.Duration(c.shown.Load()),
 		Bytes: c.bytes.Load(), Conflated: c.conflated.Load(), Joins: c.joins.Load(),

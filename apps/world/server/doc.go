@@ -11,7 +11,8 @@
 // The deadline of a tick is counted from the start, so that lateness does not add up.
 // At most three ticks that are late are made up for, one a turn of the loop, so that
 // input is read in between; what is later is dropped and counted. When ticks cost more
-// than they may, game time goes slower for everybody, to a tenth at worst.
+// than they may, the outer rings of all views are shown more seldom; when that is not
+// enough, game time goes slower for everybody, to a tenth at worst.
 //
 // A client that does not read costs a bounded queue: while too much waits for it, it
 // gets no state, and afterwards whole cells; what was said is kept, to a bound, and

@@ -3,11 +3,13 @@ package server
 import (
 	"crypto/rand"
 	"errors"
+	"io"
 	"log/slog"
 	"net/http"
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/world/inputs"
 	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/apps/world/sim"
 	"github.com/epinet/epi/ws"
@@ -56,7 +58,8 @@ type Server struct {
 	config Config
 	world  *sim.World
 	clock  clock
-	counts counters // read by anybody
+	beat   *epi.Timer // of ticks
+	counts counters   // read by anybody
 
 	sessions map[*session]struct{}
 	players  map[sim.ID]*player
@@ -109,9 +112,16 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	return s, loop.Do(s.begin)
 }
 
-// Record lets to have every call that changes the world, on the loop. It must be
-// called before the engine runs.
-func (s *Server) Record(to func(sim.Call)) { s.world.Record(to) }
+// LogInputs writes every call that changes the world, and hashes of its state, for
+// inputs.Replay. It must be called before the engine runs, and what it returns be
+// closed when the engine has ended.
+func (s *Server) LogInputs(to io.Writer) (*inputs.Log, error) {
+	l, err := inputs.NewLog(to, s.config.World, s.world)
+	if err == nil {
+		s.world.Record(l.Note)
+	}
+	return l, err
+}
 
 // Accept is what epi.Engine.Listen wants, for framed TCP.
 func (s *Server) Accept(c *epi.Conn) epi.Handler { return s.open(c, nil) }
@@ -194,6 +204,7 @@ func (s *Server) resume(se *session, p *player) {
 		old.refuse(refusedTakenOver, "you have come from somewhere else")
 	}
 	p.leaves = 0
+	_ = s.world.Restart(p.id) // it is there
 	s.welcome(se, p, true)
 }
 

@@ -352,7 +352,7 @@ func TestCase09_SilenceThenBacklog(t *testing.T) {
 	}
 	a.send(all...)
 	a.until("a correction", func() bool { return len(a.replica.Corrections) > 0 })
-	if s := w.Stats(); s.Corrected != 1 || s.Moves != 10 {
+	if s := w.Stats(); s.Corrected != 1 || s.Moves != 30 {
 		t.Errorf("%d moves were taken and %d corrected", s.Moves, s.Corrected)
 	}
 }

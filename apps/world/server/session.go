@@ -33,6 +33,9 @@ const (
 )
 
 const (
+	// MaxFrame is the longest frame that a client gets (docs/world-protocol.md): what
+	// is above FrameBudget is one cell, which is never cut.
+	MaxFrame = 1 << 20
 	// maxClientFrame is the longest frame of a client.
 	maxClientFrame = 4 << 10
 	// lengthSize is the size of a frame's length on TCP.
@@ -245,7 +248,8 @@ func (se *session) send(p []byte) {
 		err = se.socket.Write(ws.Binary, p)
 	} else {
 		n := len(p)
-		err = se.conn.Send([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, append([]byte(nil), p...))
+		length := [lengthSize]byte{byte(n >> 16), byte(n >> 8), byte(n)}
+		_, err = se.conn.Writev(length[:], p)
 	}
 	if err == nil {
 		se.server.counts.bytes.Add(uint64(len(p)))

@@ -2,8 +2,14 @@ package sim
 
 import "github.com/epinet/epi/apps/world/proto"
 
-// maxQueued is how many ticks of a player's moves may wait: half a second at 20 Hz.
-const maxQueued = 10
+// A player's moves may wait for half a second: maxQueued ticks at the highest rate.
+const (
+	maxHz     = 60
+	maxQueued = maxHz / 2
+)
+
+// maxTicks is how many ticks one Move may say (docs/world-protocol.md).
+const maxTicks = 10
 
 // buffered is how many ticks wait before the first of them is carried out, or how
 // long it waits for others: networks bring some late.
@@ -18,7 +24,7 @@ type moves struct {
 	queued   uint8  // ticks in all runs
 	epoch    uint8  // of the client's moves that count
 	done     uint8  // ticks of the first run that were carried out
-	received uint32 // the sequence of the last Move that was taken or refused
+	received uint32 // the sequence of the last Move that was taken or refused; it wraps around
 	finished uint32 // that of the last one carried out whole
 	start    uint64 // the tick in which the first of them is carried out at the latest
 
@@ -63,11 +69,11 @@ func (w *World) Move(id ID, m proto.Move) (Verdict, error) {
 	switch {
 	case m.Epoch != q.epoch:
 		return Old, nil
-	case m.Sequence <= q.received:
+	case int32(m.Sequence-q.received) <= 0:
 		return Repeated, nil
 	}
 	q.received = m.Sequence
-	if q.queued+m.Ticks > maxQueued || q.count == maxQueued || m.Ticks > maxQueued {
+	if m.Ticks > maxTicks || q.queued+m.Ticks > w.credit() {
 		q.drop()
 		q.corrected, q.reason = true, CorrectionByCredit
 		return Refused, nil
@@ -79,6 +85,23 @@ func (w *World) Move(id ID, m proto.Move) (Verdict, error) {
 	q.count++
 	q.queued += m.Ticks
 	return Taken, nil
+}
+
+// credit is how many ticks of moves may wait.
+func (w *World) credit() uint8 { return uint8(max(buffered, w.config.Hz/2)) }
+
+// Restart is the beginning of another connection of a player: what waits is
+// forgotten, and its moves are counted from 1 again, in a new epoch.
+func (w *World) Restart(id ID) error {
+	w.note(Call{Kind: CallRestart, ID: id})
+	s, ok := w.slotOf(id)
+	if !ok || w.e.kind[s] != Player {
+		return ErrNoPlayer
+	}
+	m := w.e.body[s].moves
+	m.drop()
+	m.received, m.finished, m.corrected = 0, 0, false
+	return nil
 }
 
 // drop forgets what waits, and begins a new epoch.

@@ -17,6 +17,7 @@ const (
 	CallMove
 	CallSay
 	CallPlace
+	CallRestart
 )
 
 // A Call is one call that changes a world, with its arguments.
@@ -54,6 +55,8 @@ func (w *World) Replay(c Call, workers Workers) error {
 		_ = w.Say(c.ID, c.Text)
 	case CallPlace:
 		_ = w.Place(c.ID, c.X, c.Y)
+	case CallRestart:
+		_ = w.Restart(c.ID)
 	default:
 		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
 	}

@@ -35,15 +35,27 @@ type known struct {
 	tick uint64 // the client knows it as of this tick; 0: not at all
 }
 
+// Coarsest is the lowest rate of the outer rings.
+const Coarsest = 2
+
+// SetCoarse lowers the rates of a view's outer rings, for a world that costs too much:
+// 0 is the usual, Coarsest the least. It is no part of the world's state, and is not
+// recorded.
+func (w *World) SetCoarse(level int) { w.coarse = min(max(level, 0), Coarsest) }
+
+// periods are how many ticks lie between two turns of the rings from nextRing on, by
+// how coarse the view is.
+var periods = [1 + Coarsest][2]uint64{{2, 4}, {2, MaxBase}, {4, MaxBase}}
+
 // period is how many ticks lie between two turns of a ring.
-func period(ring uint8) uint64 {
+func (w *World) period(ring uint8) uint64 {
 	switch {
 	case ring <= innerRing:
 		return 1
 	case ring == nextRing:
-		return 2
+		return periods[w.coarse][0]
 	}
-	return MaxBase
+	return periods[w.coarse][1]
 }
 
 // Reset makes the client's view unknown, as it is after a new connection.
@@ -140,7 +152,7 @@ func (w *World) ring(v *View, c uint16) uint8 {
 // appendBlock brings a cell up to date, if it is its turn, or was before and there
 // was no room.
 func (w *World) appendBlock(p []byte, k *known, limit, body int) []byte {
-	every := period(k.ring)
+	every := w.period(k.ring)
 	age := w.tick - k.tick
 	if k.tick != 0 && w.tick%every != 0 && age < every {
 		return p

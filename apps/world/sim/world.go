@@ -118,7 +118,7 @@ type departure struct {
 }
 
 // MaxBase is how many ticks a block's base can lie back.
-const MaxBase = 4
+const MaxBase = 8
 
 // A World is the whole state. One goroutine at a time may use it.
 type World struct {
@@ -134,6 +134,7 @@ type World struct {
 	players int
 
 	blocks blocks
+	coarse int      // how far the rates of the outer rings are lowered
 	said   []speech // since the last tick
 	heard  []speech // before it: what frames have
 	record func(Call)
@@ -152,8 +153,8 @@ func New(c Config) (*World, error) {
 	switch {
 	case c.Width < 1 || c.Width > MaxSide || c.Height < 1 || c.Height > MaxSide:
 		return nil, fmt.Errorf("a world of %d x %d cells: each side must have 1 to %d", c.Width, c.Height, MaxSide)
-	case c.Hz < 1 || c.Hz > 60:
-		return nil, fmt.Errorf("%d ticks in a second: choose 1 to 60", c.Hz)
+	case c.Hz < 1 || c.Hz > maxHz:
+		return nil, fmt.Errorf("%d ticks in a second: choose 1 to %d", c.Hz, maxHz)
 	case c.Monsters < 0 || c.MaxPlayers < 0 || c.Monsters+c.MaxPlayers > maxSlots/2:
 		return nil, fmt.Errorf("%d monsters and %d players: there is room for %d in all", c.Monsters, c.MaxPlayers, maxSlots/2)
 	}

@@ -284,37 +284,37 @@ function readFull(r) {
   const m = {};
   m.cell = r.number('Full.Cell', r.u16(), 0, 4095);
   m.entities = [];
-  for (let n = r.count('Full.Entities', 0, 4096, 9); n > 0; n--) m.entities.push(readEntity(r));
+  for (let n = r.count('Full.Entities', 0, 65535, 9); n > 0; n--) m.entities.push(readEntity(r));
   return m;
 }
 
 function writeFull(w, m) {
   w.u16(w.number('Full.Cell', m.cell, 0, 4095));
-  w.uvarint(w.number('Full.Entities', m.entities.length, 0, 4096));
+  w.uvarint(w.number('Full.Entities', m.entities.length, 0, 65535));
   for (const v of m.entities) writeEntity(w, v);
 }
 
 function readDelta(r) {
   const m = {};
   m.cell = r.number('Delta.Cell', r.u16(), 0, 4095);
-  m.base = r.number('Delta.Base', r.u8(), 1, 4);
+  m.base = r.number('Delta.Base', r.u8(), 1, 8);
   m.left = [];
-  for (let n = r.count('Delta.Left', 0, 4096, 3); n > 0; n--) m.left.push(readLeft(r));
+  for (let n = r.count('Delta.Left', 0, 65535, 3); n > 0; n--) m.left.push(readLeft(r));
   m.came = [];
-  for (let n = r.count('Delta.Came', 0, 4096, 11); n > 0; n--) m.came.push(readCame(r));
+  for (let n = r.count('Delta.Came', 0, 65535, 11); n > 0; n--) m.came.push(readCame(r));
   m.moved = [];
-  for (let n = r.count('Delta.Moved', 0, 4096, 5); n > 0; n--) m.moved.push(readMoved(r));
+  for (let n = r.count('Delta.Moved', 0, 65535, 5); n > 0; n--) m.moved.push(readMoved(r));
   return m;
 }
 
 function writeDelta(w, m) {
   w.u16(w.number('Delta.Cell', m.cell, 0, 4095));
-  w.u8(w.number('Delta.Base', m.base, 1, 4));
-  w.uvarint(w.number('Delta.Left', m.left.length, 0, 4096));
+  w.u8(w.number('Delta.Base', m.base, 1, 8));
+  w.uvarint(w.number('Delta.Left', m.left.length, 0, 65535));
   for (const v of m.left) writeLeft(w, v);
-  w.uvarint(w.number('Delta.Came', m.came.length, 0, 4096));
+  w.uvarint(w.number('Delta.Came', m.came.length, 0, 65535));
   for (const v of m.came) writeCame(w, v);
-  w.uvarint(w.number('Delta.Moved', m.moved.length, 0, 4096));
+  w.uvarint(w.number('Delta.Moved', m.moved.length, 0, 65535));
   for (const v of m.moved) writeMoved(w, v);
 }
 

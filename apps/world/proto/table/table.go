@@ -107,8 +107,8 @@ var (
 	Structs = []*Struct{Step, Entity, Left, Came, Moved}
 )
 
-// The most that one block of a cell can have.
-const maxBlock = 4096
+// The most that one block of a cell can have: more do not fit into a frame.
+const maxBlock = 65535
 
 // Messages are all that there are. Numbers 16 to 63 and 80 to 255 are kept for what
 // a game adds.
@@ -120,7 +120,7 @@ var Messages = []Message{
 	}}},
 	{2, false, Struct{"Move", "For how many ticks the player went in a direction. Sent when that changes, and at least every MaxTicks ticks.", []Field{
 		{Name: "Epoch", Kind: U8, Max: 255, Doc: "that of the last Correction, or of Welcome"},
-		{Name: "Sequence", Kind: U32, Max: MaxID, Doc: "counts the Moves, from 1"},
+		{Name: "Sequence", Kind: U32, Max: MaxID, Doc: "counts the Moves of this connection, from 1; after 2^32 - 1 comes 0"},
 		{Name: "Direction", Kind: U8, Max: Direction, Doc: "as in Place"},
 		{Name: "Ticks", Kind: U8, Min: 1, Max: MaxTicks, Doc: "how many ticks"},
 	}}},
@@ -167,7 +167,7 @@ var Messages = []Message{
 	}}},
 	{68, true, Struct{"Delta", "What has changed in a cell since the end of the tick Base ticks before this one.", []Field{
 		{Name: "Cell", Kind: U16, Max: MaxCell},
-		{Name: "Base", Kind: U8, Min: 1, Max: 4, Doc: "in ticks"},
+		{Name: "Base", Kind: U8, Min: 1, Max: 8, Doc: "in ticks"},
 		{Name: "Left", Kind: List, Max: maxBlock, Of: Left},
 		{Name: "Came", Kind: List, Max: maxBlock, Of: Came},
 		{Name: "Moved", Kind: List, Max: maxBlock, Of: Moved},

@@ -1,0 +1,60 @@
+package cli
+
+import (
+	"context"
+	"flag"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi/apps/world/bots"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+var long = flag.Bool("long", false, "stop a world for 10 s instead of 1 s")
+
+// TestWorldStoppedAndReplayed: a world's process is stopped while players are in it,
+// by SIGSTOP. When it goes on nobody has lost the connection, and no view is wrong; and
+// the log of its inputs, the missing ticks included, replays to the same states.
+func TestWorldStoppedAndReplayed(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "world.log")
+	p := start(t, "world", "--listen", "ws://127.0.0.1:0", "--log-inputs", log, "--json")
+	target := await[startEvent](p, "start").Listen[0] + worldPath
+	type outcome struct {
+		*bots.Result
+		err error
+	}
+	done := make(chan outcome, 1)
+	stopped := time.Second
+	if *long {
+		stopped = 10 * time.Second
+	}
+	go func() {
+		r, err := bots.Run(context.Background(), bots.Config{
+			Target: target, Players: 50, Moving: 60, Talk: time.Second, Warmup: time.Second, Duration: stopped + 2*time.Second,
+		})
+		done <- outcome{r, err}
+	}()
+	time.Sleep(time.Second) // somewhere in their play; nothing depends on where
+	p.signal(syscall.SIGSTOP)
+	time.Sleep(stopped)
+	p.signal(syscall.SIGCONT)
+	o := epitest.Receive(t, done)
+	if o.err != nil {
+		t.Fatal(o.err)
+	}
+	if o.Players != 50 || o.Wrong != 0 || o.Lost != 0 {
+		t.Errorf("%+v", o.Result)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(0)
+	code, stdout, stderr := call("world", "replay", log)
+	if code != 0 || !strings.Contains(stdout, "the same") || strings.Contains(stdout, "within a record") {
+		t.Errorf("replay: exit code %d, %s%s", code, stdout, stderr)
+	}
+	if code, _, stderr := call("world", "replay", "/dev/null"); code != exitFailed || !strings.Contains(stderr, "no log of inputs") {
+		t.Errorf("replay of nothing: exit code %d, %s", code, stderr)
+	}
+}
