@@ -1,0 +1,152 @@
+// Package weblogin checks the credentials of HTTP requests against the accounts of a
+// chat server: a password as HTTP Basic (RFC 7617), as clients have it for SASL PLAIN,
+// or a bearer token (RFC 6750), as for OAUTHBEARER.
+package weblogin
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/hall"
+)
+
+const (
+	// remember is how long a password that was right needs no hash again. An account
+	// that is suspended can read for so long.
+	remember = time.Minute
+	// maxRemembered bounds how many are remembered at once.
+	maxRemembered = 1024
+	// maxChecks bounds the passwords that are hashed at once; those that come then
+	// wait for their turn.
+	maxChecks = 2
+)
+
+// A Vault knows the accounts; gate.Vault is one.
+type Vault interface {
+	Do(ctx context.Context, w *hall.Work) hall.Result
+}
+
+// A Login checks requests. Its methods may be called from any goroutine.
+type Login struct {
+	vault func() Vault
+	key   [sha256.Size]byte // of what is remembered, so that no memory has a password's plain hash
+	now   func() time.Time
+	turns chan struct{}
+
+	mu    sync.Mutex
+	known map[[sha256.Size]byte]known // guarded by mu
+}
+
+// known is whose credentials were right, and until when that holds.
+type known struct {
+	account string
+	until   time.Time
+}
+
+// New returns a Login. vault is called for each check, so that another configuration
+// holds at once.
+func New(vault func() Vault) *Login {
+	l := &Login{vault: vault, now: time.Now, turns: make(chan struct{}, maxChecks), known: map[[sha256.Size]byte]known{}}
+	_, _ = rand.Read(l.key[:]) // it never fails
+	return l
+}
+
+// Account returns whose credentials a request has. Where they are missing, wrong, or
+// where too many wrong ones came from that address, it answers the request and returns
+// false.
+func (l *Login) Account(w http.ResponseWriter, r *http.Request) (account string, ok bool) {
+	header := r.Header.Get("Authorization")
+	work, ok := workOf(header)
+	if !ok {
+		refuse(w, "log in with your account's name and password")
+		return "", false
+	}
+	work.Address = address(r)
+	id := l.sum(work.Address + " " + header)
+	if account, ok := l.remembered(id); ok {
+		return account, true
+	}
+	select {
+	case l.turns <- struct{}{}:
+	case <-r.Context().Done():
+		return "", false
+	}
+	result := l.vault().Do(r.Context(), work)
+	<-l.turns
+	switch {
+	case result.OK:
+		l.note(id, result.Account)
+		return result.Account, true
+	case result.Pending:
+		w.Header().Set("Retry-After", "60")
+		http.Error(w, "too many wrong passwords came from your address: try again in a minute", http.StatusTooManyRequests)
+	default:
+		refuse(w, "the account or its password is wrong")
+	}
+	return "", false
+}
+
+func refuse(w http.ResponseWriter, reason string) {
+	w.Header().Set("WWW-Authenticate", `Basic realm="chat", charset="UTF-8"`)
+	http.Error(w, reason, http.StatusUnauthorized)
+}
+
+// workOf returns what a vault is asked for the value of an Authorization header.
+func workOf(header string) (*hall.Work, bool) {
+	scheme, token, _ := strings.Cut(header, " ")
+	switch {
+	case strings.EqualFold(scheme, "Basic"):
+		r := http.Request{Header: http.Header{"Authorization": {header}}}
+		name, password, ok := r.BasicAuth()
+		return &hall.Work{Kind: hall.CheckPassword, Account: name, Password: password}, ok && name != ""
+	case strings.EqualFold(scheme, "Bearer"):
+		token = strings.TrimSpace(token)
+		return &hall.Work{Kind: hall.CheckToken, Password: token}, token != ""
+	}
+	return nil, false
+}
+
+// address is where a request comes from, for limits on guessing.
+func address(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
+}
+
+func (l *Login) sum(credentials string) (id [sha256.Size]byte) {
+	mac := hmac.New(sha256.New, l.key[:])
+	mac.Write([]byte(credentials)) // it never fails
+	return [sha256.Size]byte(mac.Sum(nil))
+}
+
+func (l *Login) remembered(id [sha256.Size]byte) (account string, ok bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k, ok := l.known[id]
+	return k.account, ok && l.now().Before(k.until)
+}
+
+func (l *Login) note(id [sha256.Size]byte, account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	now := l.now()
+	if len(l.known) >= maxRemembered {
+		for id, k := range l.known {
+			if !now.Before(k.until) {
+				delete(l.known, id)
+			}
+		}
+	}
+	if len(l.known) >= maxRemembered {
+		clear(l.known) // each costs a hash once more
+	}
+	l.known[id] = known{account: account, until: now.Add(remember)}
+}
