@@ -49,6 +49,8 @@ var layers = [][]string{
 		"internal/driver",
 		"apps/chat/vault",
 		"apps/chat/keep",
+		"apps/chat/weblogin",
+		"apps/chat/files",
 		"apps/chat/store/storetest",
 		"apps/world/inputs",
 	},

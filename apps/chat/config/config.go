@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"fmt"
 	"net/netip"
+	"net/url"
 	"os"
 	"slices"
 	"strings"
@@ -31,6 +32,7 @@ type Config struct {
 	Throttle  Throttle  `toml:"throttle"`
 	Users     Users     `toml:"users"`
 	Passwords Passwords `toml:"passwords"`
+	Uploads   Uploads   `toml:"uploads"`
 
 	Registration Registration `toml:"registration"`
 
@@ -126,6 +128,15 @@ type Passwords struct {
 	Cost int `toml:"cost"`
 }
 
+// Uploads are the files that people may upload.
+type Uploads struct {
+	Enabled bool     `toml:"enabled"`
+	URL     string   `toml:"url"`
+	MaxFile int64    `toml:"max-file"`
+	Quota   int64    `toml:"quota"`
+	Keep    Duration `toml:"keep"`
+}
+
 // An Account can log in with SASL.
 type Account struct {
 	Name         string   `toml:"name"`
@@ -215,6 +226,10 @@ func (c *Config) check() error {
 		{"users.host", slices.Contains([]string{"full", "cloak", "none"}, c.Users.Host), "it must be full, cloak or none"},
 		{"users.modes", strings.Trim(c.Users.Modes, "BgiRTw") == "", "it must be letters of BgiRTw"},
 		{"passwords.cost", c.Passwords.Cost == 0 || within(c.Passwords.Cost, 4, 15), "it must be 0 or from 4 to 15"},
+		{"uploads.url", c.Uploads.URL == "" || isURL(c.Uploads.URL), "it must begin with https:// or http://, without spaces, = and \\"},
+		{"uploads.max-file", c.Uploads.MaxFile > 0, "it must be above 0"},
+		{"uploads.quota", c.Uploads.Quota >= c.Uploads.MaxFile, "it must be at least uploads.max-file"},
+		{"uploads.keep", c.Uploads.Keep >= 0, "it cannot be negative; 0 is for good"},
 	} {
 		if !rule.ok {
 			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
@@ -247,6 +262,12 @@ func within(n, least, most int) bool { return least <= n && n <= most }
 func isLine(s string) bool { return !strings.ContainsAny(s, "\r\n\x00") }
 
 func isWord(s string) bool { return s != "" && isLine(s) && !strings.ContainsAny(s, " =\\:,") }
+
+// isURL reports whether s is a URL of a web server that 005 can have.
+func isURL(s string) bool {
+	u, err := url.Parse(s)
+	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && isLine(s) && !strings.ContainsAny(s, " =\\")
+}
 
 func isServerName(s string) bool {
 	letter := func(r rune) bool {

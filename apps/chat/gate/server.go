@@ -150,6 +150,24 @@ func firstOffered(r *http.Request, a *ws.Answer) error {
 	return nil
 }
 
+// IsMember reports whether a user of an account is in a channel. It may be called from
+// any goroutine but the engine's, and waits for the hall.
+func (s *Server) IsMember(ctx context.Context, account, channel string) bool {
+	answer := make(chan bool, 1)
+	if s.desk.loop.Do(func() { answer <- s.desk.hall.IsMember(account, channel) }) != nil {
+		return false // the loop has ended, and everybody is gone
+	}
+	select {
+	case is := <-answer:
+		return is
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// Vault returns the vault of the configuration that holds now.
+func (s *Server) Vault() Vault { return s.config.Load().Vault }
+
 // Drain says goodbye on all loops; the engine's Run closes the connections when its
 // context ends. It may be called from any goroutine and does not wait.
 func (s *Server) Drain() {

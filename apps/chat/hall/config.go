@@ -47,6 +47,8 @@ type Config struct {
 	Admin [3]string
 	// Icon is a URL of an image for the network, or empty.
 	Icon string
+	// FileHost is a URL to which people upload files, or empty.
+	FileHost string
 	// STS is the policy of strict transport security ("port=6697,duration=2592000")
 	// or empty.
 	STS string

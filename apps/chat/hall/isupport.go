@@ -49,6 +49,9 @@ func (h *Hall) tokens() []string {
 	if c.Icon != "" {
 		tokens = append(tokens, "draft/ICON="+c.Icon)
 	}
+	if c.FileHost != "" {
+		tokens = append(tokens, "soju.im/FILEHOST="+c.FileHost)
+	}
 	if c.RequireAccount {
 		tokens = append(tokens, "draft/ACCOUNTREQUIRED")
 	}

@@ -26,6 +26,7 @@ import (
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/keep"
@@ -74,6 +75,7 @@ type chat struct {
 	created time.Time
 	store   store.Store
 	writer  *store.Writer
+	files   *files.Host // nil: there are none
 
 	delivered uint64 // at the last live
 }
@@ -96,9 +98,10 @@ func chatCommand() *cobra.Command {
 			return c.gate.Accept(gate.Listener{Name: at.address, Secure: at.secure})
 		},
 		webSocket: func(at place, path string) *ws.Server {
-			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, http.HandlerFunc(chatPage))
+			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, c.pages())
 		},
 		guarded: true,
+		methods: []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		schemes: chatSchemes,
 		reload:  c.reload,
 		goodbye: func() { c.gate.Drain() },
@@ -130,8 +133,14 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	if err := c.openStore(); err != nil {
 		return failure{err}
 	}
+	sweeper, err := c.openFiles()
+	if err != nil {
+		return failure{errors.Join(err, c.closeStore())}
+	}
 	_, _ = rand.Read(c.seed[:]) // it never fails
-	return errors.Join(c.serve(stdout, stderr), c.closeStore())
+	served := c.serve(stdout, stderr)
+	sweeper()
+	return errors.Join(served, c.closeStore())
 }
 
 // chatDatabase is the file in --data that has the accounts.
@@ -299,6 +308,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		UserModes:    k.Users.Modes,
 		UnicodeNicks: k.Users.UnicodeNicks,
 		ReserveNicks: k.Users.ReserveNicks,
+		FileHost:     c.fileHost(k),
 		RelayMsg:     true,
 		Roleplay:     true,
 		Cloak:        c.cloak(k),
@@ -362,18 +372,6 @@ func (c *chat) cloak(k *config.Config) func(host string) string {
 		mac := hmac.New(sha256.New, secret)
 		_, _ = io.WriteString(mac, host) // it never fails
 		return strings.ToLower(base32.StdEncoding.EncodeToString(mac.Sum(nil)[:cloakSize])) + ".user"
-	}
-}
-
-// chatPage is for people who open the WebSocket's address in a browser.
-func chatPage(w http.ResponseWriter, r *http.Request) {
-	switch r.URL.Path {
-	case "/healthz":
-		_, _ = io.WriteString(w, "ok\n")
-	case "/":
-		_, _ = io.WriteString(w, "epi chat: connect an IRC client that speaks WebSocket to this address.\n")
-	default:
-		http.NotFound(w, r)
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 // Origin is for w to look at; but where a page's own name was made to point here, it
 // is that of the Host.
 func (s *server) guard(w *ws.Server) {
-	g := &webguard.Guard{Knows: s.knowsHost, Links: true}
+	g := &webguard.Guard{Knows: s.knowsHost, Links: true, Methods: s.methods}
 	if w.HTTP != nil {
 		w.HTTP = g.Wrap(w.HTTP)
 	}

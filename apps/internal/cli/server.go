@@ -68,6 +68,8 @@ type service struct {
 	// guarded: what it serves over HTTP is closed to the pages of other sites. Not
 	// so for echo, which has nothing to protect.
 	guarded bool
+	// methods are those that its pages take; nil: GET and HEAD.
+	methods []string
 	// schemes are the command's names for the engine's, such as irc for tcp.
 	schemes map[string]string
 	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
