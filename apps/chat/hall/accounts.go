@@ -106,6 +106,10 @@ func (h *Hall) verify(s *session, params []string, _ *ircmsg.Message) {
 	if !h.mayRegisterNow(s, "VERIFY", account) {
 		return
 	}
+	if !h.wellFormed(account) {
+		h.fail(s, "VERIFY", "INVALID_CODE", printable(account), "There is no such account")
+		return
+	}
 	h.begin(s, Work{Kind: VerifyAccount, Account: account, Password: params[1]}, func(r *Result) {
 		if !r.OK {
 			h.fail(s, "VERIFY", orWord(r.Code, "INVALID_CODE"), printable(account), orWord(r.Text, "Invalid code"))

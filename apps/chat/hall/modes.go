@@ -273,7 +273,7 @@ func (x *changing) list(add bool, letter byte, mayAsk bool) {
 	if !ok || !x.may(HalfOp) {
 		return
 	}
-	if strings.Contains(mask, " ") || len(mask) > maxMask || mask[0] == ':' {
+	if !validMask(mask) {
 		x.invalid(letter, mask, "Invalid mask")
 		return
 	}
@@ -307,6 +307,11 @@ func (x *changing) list(add bool, letter byte, mayAsk bool) {
 
 // maxMask is the most bytes of a mask, so that it fits into a line with others.
 const maxMask = 200
+
+// validMask says whether a mask can be a parameter in the middle of a line.
+func validMask(mask string) bool {
+	return !strings.Contains(mask, " ") && len(mask) <= maxMask && mask[0] != ':'
+}
 
 func (x *changing) listFor(letter byte) *[]listed {
 	switch letter {

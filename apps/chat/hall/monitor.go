@@ -9,7 +9,7 @@ import (
 )
 
 // monitorLine is how much of a list of nicks goes into one line.
-const monitorLine = 400
+const monitorLine = 350
 
 func (h *Hall) monitor(s *session, params []string, _ *ircmsg.Message) {
 	switch targets := param(params, 1); strings.ToUpper(params[0]) {
@@ -53,7 +53,9 @@ func (h *Hall) watch(s *session, nicks []string) {
 		}
 		if len(s.monitored()) >= h.config.Monitor {
 			h.tellPresence(s, added)
-			h.reply(s, nMonListFull, strconv.Itoa(h.config.Monitor), strings.Join(nicks[i:], ","), "Monitor list is full")
+			for _, some := range joined(nicks[i:]) {
+				h.reply(s, nMonListFull, strconv.Itoa(h.config.Monitor), some, "Monitor list is full")
+			}
 			return
 		}
 		nick = strings.Clone(nick)
@@ -115,15 +117,23 @@ func (h *Hall) tellPresence(s *session, nicks []string) {
 
 // nickLines sends nicks with commas between them, in as many lines as it takes.
 func (h *Hall) nickLines(s *session, numeric string, nicks []string) {
+	for _, some := range joined(nicks) {
+		h.reply(s, numeric, some)
+	}
+}
+
+// joined returns nicks with commas between them, in parts that fit into a line.
+func joined(nicks []string) (parts []string) {
 	for len(nicks) > 0 {
 		n, size := 0, 0
 		for n < len(nicks) && (n == 0 || size+len(nicks[n]) < monitorLine) {
 			size += len(nicks[n]) + 1
 			n++
 		}
-		h.reply(s, numeric, strings.Join(nicks[:n], ","))
+		parts = append(parts, strings.Join(nicks[:n], ","))
 		nicks = nicks[n:]
 	}
+	return parts
 }
 
 // tellWatchers says to all who watch a nick that it is there, or is not.

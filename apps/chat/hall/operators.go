@@ -224,6 +224,10 @@ func (h *Hall) ban(s *session, command string, params []string) {
 		}
 		ban.mask, ban.prefix = prefix.String(), prefix
 	}
+	if !validMask(ban.mask) {
+		h.fail(s, command, "INVALID_MASK", printable(params[0]), "That is no mask")
+		return
+	}
 	if strings.Trim(ban.mask, "*!@.?") == "" || ban.isAddress() && ban.prefix.Bits() == 0 {
 		h.fail(s, command, "INVALID_MASK", printable(params[0]), "That would ban everybody")
 		return

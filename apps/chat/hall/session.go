@@ -299,12 +299,16 @@ func isHTTP(command string) bool {
 	return false
 }
 
+// maxPrintable is how much of a parameter an answer repeats, in bytes, so that there is
+// room for the rest of it.
+const maxPrintable = 150
+
 // printable returns what a client has sent in a form that can be one parameter.
 func printable(param string) string {
 	if param == "" || param[0] == ':' || strings.Contains(param, " ") {
 		return "*"
 	}
-	return param
+	return ircmsg.Truncate(param, maxPrintable)
 }
 
 // param returns the parameter i, or "" if there are fewer.

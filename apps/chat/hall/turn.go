@@ -163,8 +163,10 @@ func (h *Hall) write(s *session, tags string, m *ircmsg.Message) {
 		return
 	}
 	h.turn.refused = h.turn.refused || isError(m.Command)
-	h.message()
-	h.turn.out = h.append(h.turn.out, m)
+	if out := h.append(h.turn.out, m); len(out) > len(h.turn.out) {
+		h.message()
+		h.turn.out = out
+	}
 }
 
 // isError says whether a command is an error: FAIL, ERROR, or a numeric from 400 to 599
