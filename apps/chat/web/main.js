@@ -1,0 +1,377 @@
+// The page: it puts the parts together, and keeps what outlasts it.
+import { Client } from './client.js';
+import { Composer } from './composer.js';
+import * as dialogs from './dialogs.js';
+import { h } from './dom.js';
+import * as enter from './enter.js';
+import { Messages } from './messages.js';
+import { Model } from './model.js';
+import { plain } from './text.js';
+import { View } from './view.js';
+import { has, say, speak } from './words.js';
+
+const storage = 'epi-chat';
+const toastTime = 6000;
+
+class App {
+  constructor(site) {
+    this.site = site;
+    this.kept = this.load();
+    this.settings = { theme: 'auto', language: '', notify: false, events: false, ...this.kept.settings };
+    this.current = null;
+    this.dirty = new Set();
+    this.dress();
+  }
+
+  load() {
+    try {
+      return JSON.parse(localStorage.getItem(storage)) ?? {};
+    } catch {
+      return {};
+    }
+  }
+
+  // save keeps what outlasts the page. Where nothing may be kept, nothing is.
+  save() {
+    const { model } = this;
+    this.kept.settings = this.settings;
+    if (model !== undefined && this.kept.login !== undefined) {
+      this.kept.outbox = model.outbox.map(({ target, text, reply, kind, state, at }) => ({ target, text, reply, kind, state, at }));
+      this.kept.reads = Object.fromEntries([...model.buffers.values()].filter((b) => b.readAt > 0).map((b) => [b.name, b.readAt]));
+      this.kept.login.channels = [...model.buffers.values()].filter((b) => b.isChannel && (b.joined || b.wasJoined)).map((b) => b.name);
+      this.kept.current = this.current?.name;
+    }
+    try {
+      localStorage.setItem(storage, JSON.stringify(this.kept));
+    } catch {
+      // private windows may have no room
+    }
+  }
+
+  dress() {
+    speak(this.settings.language);
+    document.documentElement.dataset.theme = this.settings.theme;
+  }
+
+  set(key, value) {
+    this.settings[key] = value;
+    this.dress();
+    this.save();
+    if (key === 'language') location.reload(); // all that is drawn has words
+    else this.mark('messages');
+  }
+
+  root(element) { document.body.replaceChildren(element); }
+
+  // device names this browser among a person's devices.
+  device() {
+    const name = /(Firefox|Edg|Chrome|Safari)/.exec(navigator.userAgent)?.[1] ?? 'Web';
+    const system = /(Android|iPhone|iPad|Windows|Mac OS X|Linux)/.exec(navigator.userAgent)?.[1] ?? '';
+    return `${name} ${system}`.trim();
+  }
+
+  // post asks the server's pages about accounts. What is wrong comes back in words.
+  async post(path, body) {
+    const headers = { 'Content-Type': 'application/json' };
+    const login = this.kept.login;
+    if (login?.password) headers.Authorization = `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`;
+    try {
+      const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
+      const data = await answer.json();
+      return answer.ok ? data : { problem: has(data.error) ? say(data.error) : say('failed', { text: data.error ?? answer.status }) };
+    } catch {
+      return { problem: say('unreachable') };
+    }
+  }
+
+  async signIn(name, password) {
+    if (password === '') {
+      this.begin({ nick: name, channels: [] });
+      return '';
+    }
+    const made = await this.post('account/device', { name, password, device: this.device() });
+    if (made.problem) return made.problem;
+    this.begin({ account: made.account, nick: made.account, password: made.password, role: made.role, channels: [] });
+    return '';
+  }
+
+  async signOut() {
+    if (this.kept.login?.password) await this.post('account/leave', {});
+    this.client.leave();
+    this.kept = { settings: this.settings };
+    this.save();
+    location.reload();
+  }
+
+  // begin connects, and draws the chat.
+  begin(login) {
+    this.kept.login = login;
+    const model = this.model = new Model();
+    const address = new URL(this.site.path, location.href);
+    address.protocol = address.protocol.replace('http', 'ws');
+    address.hash = address.search = '';
+    this.client = new Client(model, { url: address.href, open: (url, protocol) => new WebSocket(url, protocol), timers: { setTimeout: (fn, ms) => setTimeout(fn, ms), clearTimeout: (t) => clearTimeout(t) } });
+    this.client.onSaved = () => this.save();
+    this.messages = new Messages(this);
+    this.composer = new Composer(this);
+    this.view = new View(this);
+    this.root(this.view.element);
+    model.restore(this.kept.outbox ?? []);
+    model.on((what, b, m) => this.changed(what, b, m));
+    this.wanted = this.kept.current;
+    this.client.connect(login);
+    this.mark('state', 'list', 'head');
+  }
+
+  // mark has parts of the page drawn soon.
+  mark(...parts) {
+    if (this.dirty.size === 0) requestAnimationFrame(() => this.draw());
+    for (const p of parts) this.dirty.add(p);
+  }
+
+  draw() {
+    const dirty = new Set(this.dirty);
+    this.dirty.clear();
+    this.view.draw(dirty);
+    if (dirty.has('messages') && this.current !== null) this.messages.show(this.current);
+  }
+
+  changed(what, b, m) {
+    const here = b === null || b === this.current;
+    switch (what) {
+      case 'state': this.stateChanged(); this.mark('state', 'list'); break;
+      case 'buffers': this.buffersChanged(b); this.mark('list', 'head'); break;
+      case 'said':
+        this.mark('list');
+        if (here) this.mark('messages', 'typing');
+        if (!m.event) this.heard(b, m);
+        break;
+      case 'messages': case 'history': this.mark('list'); if (here) this.mark('messages'); break;
+      case 'joined': this.joined(b); this.mark('list', 'head'); break;
+      case 'outbox': this.mark('list'); if (here) this.mark('messages'); break;
+      case 'read': this.mark('list'); break;
+      case 'topic': if (here) this.mark('head'); break;
+      case 'members': if (here) this.mark('members', 'head'); break;
+      case 'people': this.mark('messages', 'members', 'list', 'state'); break;
+      case 'typing': if (here) { this.mark('typing'); setTimeout(() => this.mark('typing'), 6100); } break;
+      case 'note': this.toast(plain(m.text)); break;
+      case 'invited': this.toast(say('invited', m)); break;
+    }
+    this.entitle();
+  }
+
+  stateChanged() {
+    const { model, kept } = this;
+    if (model.state === 'refused') {
+      const { problem } = model, name = kept.login?.account ?? kept.login?.nick ?? '';
+      this.kept = { settings: this.settings, outbox: model.outbox };
+      this.save();
+      enter.signIn(this, name).textContent = has(problem) ? say(problem) : problem;
+      return;
+    }
+    if (model.state !== 'ready') return;
+    for (const [name, at] of Object.entries(kept.reads ?? {})) {
+      const b = model.get(name);
+      if (b !== undefined) model.read(b, at);
+    }
+    this.afterReady?.();
+    this.afterReady = undefined;
+    this.save();
+  }
+
+  buffersChanged(b) {
+    if (b === null && this.current !== null && this.model.get(this.current.name) !== this.current) {
+      this.current = null;
+      const [first] = this.model.sorted();
+      if (first !== undefined) this.show(first);
+    }
+    if (b !== null && !b.isChannel) this.arrived(b);
+  }
+
+  joined(b) {
+    const at = this.kept.reads?.[b.name];
+    if (at !== undefined) this.model.read(b, at);
+    this.arrived(b);
+  }
+
+  // arrived shows a conversation that was waited for, or when there is none yet.
+  arrived(b) {
+    if (this.wanted !== undefined && this.model.same(this.wanted, b.name)) this.show(b);
+    else if (this.current === null && b.isChannel) this.show(b, false);
+  }
+
+  show(b, chosen = true) {
+    if (chosen) this.wanted = undefined;
+    this.current = b;
+    this.view.toggle('side', false);
+    this.composer.show(b);
+    this.mark('list', 'head', 'members', 'typing', 'messages');
+    if (matchMedia('(hover: hover)').matches) this.focus();
+    this.save();
+  }
+
+  // showSoon shows a conversation when it is there.
+  showSoon(name) {
+    const b = this.model.get(name);
+    if (b !== undefined && (b.joined || !b.isChannel)) this.show(b);
+    else this.wanted = name;
+  }
+
+  enter(name) {
+    if (!this.model.get(name)?.joined) this.client.join(name);
+    this.showSoon(name);
+  }
+
+  person(nick) {
+    if (this.model.isMe(nick)) return;
+    const known = this.model.get(nick);
+    const b = this.client.openQuery(nick);
+    if (known === undefined) this.client.catchUp(b);
+    this.show(b);
+  }
+
+  focus() { this.composer.field.focus(); }
+
+  // seen: the end of a conversation is in view.
+  seen(b) {
+    if (b === this.current && document.visibilityState === 'visible' && document.hasFocus()) this.client.markRead(b);
+  }
+
+  // heard tells of a message that has just been said.
+  heard(b, m) {
+    if (m.own) return;
+    if (b === this.current) this.view.announce.textContent = `${m.nick}: ${plain(m.text)}`;
+    const away = document.visibilityState !== 'visible' || !document.hasFocus();
+    if (!m.mention || !this.settings.notify || !(away || b !== this.current)) return;
+    if (typeof Notification !== 'function' || Notification.permission !== 'granted') return;
+    const n = new Notification(b.isChannel ? `${m.nick} · ${b.name}` : m.nick, { body: plain(m.text).slice(0, 200), tag: b.name, icon: 'icon.svg' });
+    n.onclick = () => { window.focus(); this.show(b); n.close(); };
+  }
+
+  async allowNotifications(on) {
+    const allowed = on && typeof Notification === 'function' && (await Notification.requestPermission()) === 'granted';
+    this.settings.notify = allowed;
+    this.save();
+    return allowed;
+  }
+
+  // entitle puts what is unread into the title.
+  entitle() {
+    let mentions = 0, unread = 0;
+    for (const b of this.model.buffers.values()) {
+      mentions += b.mentions;
+      unread += b.unread;
+    }
+    const name = this.current === null ? '' : `${this.current.name} · `;
+    document.title = `${mentions > 0 ? `(${mentions}) ` : unread > 0 ? '• ' : ''}${name}${this.model.network || this.site.network}`;
+  }
+
+  toast(text) {
+    const t = h('div', { class: 'toast', role: 'status' }, text);
+    document.querySelector('.toast')?.remove();
+    document.body.append(t);
+    setTimeout(() => t.remove(), toastTime);
+  }
+
+  mayInvite() { return Boolean(this.site.invitations && this.kept.login?.role === 'admin'); }
+
+  fileHost() { return this.client?.support.get('soju.im/FILEHOST') ?? this.client?.support.get('draft/FILEHOST') ?? ''; }
+
+  // upload sends files to where the server says, and then says where they are.
+  async upload(files) {
+    const b = this.current;
+    const login = this.kept.login;
+    for (const file of files) {
+      const request = new XMLHttpRequest();
+      request.open('POST', new URL(this.fileHost(), location.href));
+      request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
+      request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
+      if (login.password) request.setRequestHeader('Authorization', `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`);
+      request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
+      const place = await new Promise((resolve) => {
+        request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');
+        request.onerror = () => resolve('');
+        request.send(file);
+      });
+      if (place) this.client.say(b.name, new URL(place, request.responseURL).href);
+      else this.toast(say(request.status === 413 ? 'tooBig' : 'uploadFailed'));
+    }
+  }
+
+  async jumpTo(found) {
+    const b = this.model.get(found.target) ?? this.model.get(found.nick);
+    if (b === undefined) return;
+    this.show(b);
+    this.draw();
+    if (this.messages.go(found.id)) return;
+    await this.client.loadBackTo(b, found.time);
+    this.draw();
+    this.messages.go(found.id);
+  }
+
+  pickEmoji(near, take) { dialogs.pickEmoji(near, take); }
+
+  ask(question, yes) { return dialogs.ask(question, yes); }
+
+  openSearch() { dialogs.search(this); }
+
+  openSwitcher() { dialogs.switcher(this); }
+
+  openSettings() { dialogs.settings(this); }
+
+  openNewChannel() { dialogs.newChannel(this); }
+
+  openInvite() { dialogs.invite(this); }
+
+  // step goes to the conversation before or after.
+  step(by) {
+    const all = this.model.sorted();
+    if (all.length === 0) return;
+    this.show(all[(all.indexOf(this.current) + by + all.length) % all.length]);
+  }
+
+  keyed(e) {
+    if (this.view === undefined || !this.view.element.isConnected) return;
+    if (document.querySelector('dialog[open]') !== null) return;
+    const command = e.ctrlKey || e.metaKey;
+    if (command && e.key === 'k') this.openSwitcher();
+    else if (command && e.key === 'f') this.openSearch();
+    else if (command && e.key === ',') this.openSettings();
+    else if (e.altKey && e.key === 'ArrowUp') this.step(-1);
+    else if (e.altKey && e.key === 'ArrowDown') this.step(1);
+    else if (e.key === 'Escape' && this.current !== null) {
+      this.messages.list.toEnd();
+      this.focus();
+    } else return;
+    e.preventDefault();
+  }
+
+  looked() {
+    if (this.client === undefined) return;
+    if (document.visibilityState === 'visible') {
+      this.client.hurry();
+      this.messages.viewed();
+    }
+  }
+}
+
+async function start() {
+  const app = new App(await (await fetch('site.json')).json());
+  addEventListener('keydown', (e) => app.keyed(e));
+  addEventListener('online', () => app.client?.hurry());
+  addEventListener('offline', () => app.client?.probe());
+  addEventListener('focus', () => app.messages?.viewed());
+  document.addEventListener('visibilitychange', () => app.looked());
+  addEventListener('dragover', (e) => e.preventDefault());
+  addEventListener('drop', (e) => {
+    e.preventDefault();
+    if (app.current && app.fileHost() !== '') app.upload(e.dataTransfer.files);
+  });
+  const token = /^#join=([\w-]+)$/.exec(location.hash)?.[1];
+  addEventListener('hashchange', () => location.reload());
+  if (token !== undefined) enter.join(app, token);
+  else if (app.kept.login !== undefined) app.begin(app.kept.login);
+  else enter.signIn(app);
+}
+
+start();
