@@ -63,6 +63,7 @@ var layers = [][]string{
 		"apps/lab",
 		"apps/lab/load",
 		"apps/chat/gate",
+		"apps/chat/web",
 		"apps/world/server",
 		"apps/world/web",
 		"test",

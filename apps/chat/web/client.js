@@ -27,6 +27,12 @@ const welcome = '001', isupport = '005', endOfMOTD = '376', noMOTD = '422';
 const refusals = new Set(['401', '403', '404', '405', '407', '412', '415', '417', '471', '473', '474', '475', '476', '477', '482', '489', '531', '716', '717']);
 const quietNumerics = new Set(['002', '003', '004', '250', '251', '252', '253', '254', '255', '265', '266', '375', '372', '376', '422', '333', '366', '315', '329', '221', '900', '903', '305', '306', '331', '766', '762']);
 
+// least are the parameters that a command has at least; with fewer it is ignored.
+const least = {
+  AUTHENTICATE: 1, BATCH: 1, CAP: 2, FAIL: 2, INVITE: 2, JOIN: 1, KICK: 2, MARKREAD: 1, METADATA: 1, MODE: 1, NICK: 1, NOTICE: 2, PART: 1,
+  PRIVMSG: 2, REDACT: 2, RENAME: 2, TAGMSG: 1, TOPIC: 1, WARN: 1, '332': 3, '331': 2, '353': 4, '354': 5, '366': 2, '900': 3,
+};
+
 const isAction = (text) => text.startsWith('\x01ACTION ');
 
 export class Client {
@@ -168,6 +174,7 @@ export class Client {
 
   // receive takes a line; what is in a batch waits for its end.
   receive(m) {
+    if (m.params.length < (least[m.command] ?? 0)) return;
     if (m.command === 'BATCH') {
       this.batch(m);
       return;
@@ -486,7 +493,6 @@ export class Client {
   said(m, nick, context, kind) {
     const model = this.model;
     let [target, text] = m.params;
-    if (text === undefined) return;
     if (!this.live && !context.history) return;
     if (text.startsWith('\x01')) {
       if (!isAction(text)) return; // other CTCP is for no person

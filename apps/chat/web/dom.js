@@ -12,7 +12,7 @@ export function h(tag, props = {}, ...children) {
     else if (key === 'value' || key === 'checked') e[key] = value;
     else e.setAttribute(key, value === true ? '' : value);
   }
-  e.append(...children.flat().filter((c) => c !== null && c !== undefined && c !== false));
+  e.append(...children.flat(Infinity).filter((c) => c !== null && c !== undefined && c !== false));
   return e;
 }
 

@@ -140,8 +140,8 @@ export class Messages {
     if (m.reactions.size > 0) body.push(this.reactions(m));
     const side = head
       ? h('div', { class: `avatar ${hueOf(m.nick)}`, 'aria-hidden': 'true' }, [...model.shownName(m.nick)][0]?.toUpperCase() ?? '?')
-      : h('time', { class: 'side', datetime: new Date(m.time).toISOString() }, clock(m.time));
-    return h('div', { class: `message${head ? ' head' : ''}${m.mention ? ' mentioned' : ''}${m.kind === 'notice' ? ' notice' : ''}` },
+      : h('time', { class: 'at', datetime: new Date(m.time).toISOString() }, clock(m.time));
+    return h('div', { class: `message${head ? ' lead' : ''}${m.mention ? ' mentioned' : ''}${m.kind === 'notice' ? ' notice' : ''}` },
       side, h('div', { class: 'body' }, body), m.redacted ? null : this.tools(m));
   }
 
@@ -216,7 +216,7 @@ export class Messages {
     const failed = entry.state === 'failed';
     const why = failed ? say('notSent', { text: has(entry.why) ? say(entry.why) : entry.why }) : say(entry.state === 'queued' ? 'queued' : entry.state === 'unsure' ? 'queued' : 'sent');
     return h('div', { class: 'row', tabindex: '-1' }, h('div', { class: `message waiting${failed ? ' failed' : ''}` },
-      h('div', { class: 'side' }), h('div', { class: 'body' },
+      h('div'), h('div', { class: 'body' },
         h('div', { class: 'text' }, plain(entry.text).split('\n').map((l) => h('div', { class: 'line' }, l))),
         h('div', { class: 'why' }, why,
           failed && h('button', { type: 'button', class: 'link', onclick: () => client.retrySaying(entry) }, say('sendAgain')),

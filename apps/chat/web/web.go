@@ -9,10 +9,10 @@ import (
 	"embed"
 	"encoding/hex"
 	"encoding/json"
-	"io"
 	"mime"
 	"net/http"
 	"path"
+	"strconv"
 	"strings"
 )
 
@@ -33,11 +33,10 @@ type Site struct {
 	Invitations bool `json:"invitations"`
 }
 
-// Page returns the handler that serves the client and /healthz. site is called for
+// Page returns the handler that serves the client. site is called for
 // each page, from any goroutine.
 func Page(site func() Site) http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.HandleFunc("GET /site.json", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "application/json")
 		w.Header().Set("Cache-Control", "no-store")
@@ -130,5 +129,6 @@ func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
 		h.Set("Content-Encoding", "gzip")
 		body = a.packed
 	}
+	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a browser that has gone needs no answer
 }

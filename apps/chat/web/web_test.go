@@ -33,7 +33,7 @@ func page() func(path string, header ...string) *httptest.ResponseRecorder {
 func TestPageRunsNothingOfOthers(t *testing.T) {
 	get := page()
 	for path, status := range map[string]int{
-		"/": 200, "/main.js": 200, "/style.css": 200, "/icon.svg": 200, "/site.json": 200, "/healthz": 200,
+		"/": 200, "/main.js": 200, "/style.css": 200, "/icon.svg": 200, "/site.json": 200,
 		"/web.go": 404, "/irc.test.mjs": 404, "/none": 404, "/a/b": 404, "/index.html/": 404,
 	} {
 		if answer := get(path); answer.Code != status {

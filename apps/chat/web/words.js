@@ -1,7 +1,7 @@
 // What the page says, in the languages that it has.
 const words = {
   en: {
-    name: 'Name', password: 'Password', enter: 'Enter', signIn: 'Sign in', guest: 'As a guest', guestHelp: 'No account? Type a name, leave the password empty, and talk.',
+    name: 'Name', password: 'Password', enter: 'Enter', signIn: 'Sign in', guest: 'Guest', guestHelp: 'No account? Type a name, leave the password empty, and talk.',
     welcome: 'Welcome to {network}', makeAdmin: 'Make the account of the administrator', joinBy: '{by} invites you', makeAccount: 'Make an account', newPassword: 'Choose a password', again: 'The password again',
     firstChannel: 'Name of the first channel', accountHelp: 'With this name and password you can also use any IRC client.', haveAccount: 'I have an account', notSame: 'The two passwords are not the same.', shortPassword: 'Use at least 8 characters.',
     connecting: 'Connecting…', waiting: 'The connection is lost. Trying again…', offline: 'You are offline. What you write is sent later.', tryNow: 'Try now',
@@ -20,7 +20,7 @@ const words = {
     unsupported: 'The server has no search; this looks through what is loaded.', start: 'Choose a conversation, or join a channel.', messages: 'Messages in {name}', openMembers: 'Members', says: '{nick} at {time}', server: 'Server', skip: 'To the message field', list: 'Suggestions', uploading: 'Sending {name}: {n} %', tooBig: 'The file is too big.', uploadFailed: 'The file could not be sent.',
   },
   ko: {
-    name: '이름', password: '비밀번호', enter: '들어가기', signIn: '로그인', guest: '손님으로', guestHelp: '계정이 없으면 비밀번호를 비워 두고 이름만 적어도 대화할 수 있습니다.',
+    name: '이름', password: '비밀번호', enter: '들어가기', signIn: '로그인', guest: '손님', guestHelp: '계정이 없으면 비밀번호를 비워 두고 이름만 적어도 대화할 수 있습니다.',
     welcome: '{network}에 오신 것을 환영합니다', makeAdmin: '관리자 계정 만들기', joinBy: '{by} 님이 초대했습니다', makeAccount: '계정 만들기', newPassword: '비밀번호 정하기', again: '비밀번호 다시 입력',
     firstChannel: '첫 채널 이름', accountHelp: '이 이름과 비밀번호로 다른 IRC 프로그램도 쓸 수 있습니다.', haveAccount: '이미 계정이 있습니다', notSame: '두 비밀번호가 다릅니다.', shortPassword: '8자 이상으로 정해 주세요.',
     connecting: '연결하는 중…', waiting: '연결이 끊겼습니다. 다시 연결하는 중…', offline: '오프라인입니다. 쓴 글은 나중에 보냅니다.', tryNow: '지금 연결',

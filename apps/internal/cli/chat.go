@@ -37,8 +37,8 @@ import (
 
 const chatHelp = `Serve chat: an IRC server with IRCv3, for every client that there is.
 
-Without arguments it serves IRC on 127.0.0.1:6667 and, for programs in a
-browser, IRC over WebSocket on 127.0.0.1:8067. A configuration file says
+Without arguments it serves IRC on 127.0.0.1:6667 and, for browsers, a page on
+http://127.0.0.1:8067, which speaks IRC over a WebSocket at the same address. A configuration file says
 everything else: "epi chat config" prints one with every key, its default and
 what it means. --set changes single keys; a block such as [[operator]] is
 numbered from 0.
@@ -98,9 +98,10 @@ func chatCommand() *cobra.Command {
 			return c.gate.Accept(gate.Listener{Name: at.address, Secure: at.secure})
 		},
 		webSocket: func(at place, path string) *ws.Server {
-			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, c.pages())
+			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, c.pages(path))
 		},
 		guarded: true,
+		links:   pageLinks,
 		methods: []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		schemes: chatSchemes,
 		reload:  c.reload,

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"net"
@@ -12,16 +13,17 @@ import (
 
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/files"
+	"github.com/epinet/epi/apps/chat/web"
 	"github.com/epinet/epi/apps/chat/weblogin"
 )
 
-// pages returns what is served at the addresses for WebSockets besides these.
-func (c *chat) pages() http.Handler {
+// pages returns what is served besides the WebSockets at a path.
+func (c *chat) pages(path string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
-	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
-		_, _ = io.WriteString(w, "epi chat: connect an IRC client that speaks WebSocket to this address.\n")
-	})
+	mux.Handle("/", web.Page(func() web.Site {
+		return web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/")}
+	}))
 	if c.files != nil {
 		mux.Handle(files.Path, c.files)
 		mux.Handle(files.Path+"/", c.files)
