@@ -665,7 +665,7 @@ func (l *Loop) closeFinished() {
 	each(l, &l.finished, hasFinished, (*Conn).shut)
 	for i, c := range l.finishedPackets {
 		l.finishedPackets[i] = nil
-		l.drv.ClosePacket(&c.sock)
+		c.closeSocket()
 	}
 	l.finishedPackets = l.finishedPackets[:0]
 }

@@ -17,23 +17,31 @@ import (
 // and never block.
 type PacketConn struct {
 	// Of the loop.
-	sock        driver.PacketSocket
 	loop        *Loop
 	handler     PacketHandler
 	makeHandler func(*PacketConn) PacketHandler // nil for DialPacket
-	sending     *packetQueue                    // what the driver is given next; nil when nothing
-	later       *packetQueue                    // what comes behind it; see waiting
-	waiting     waiting                         // what the peers have no room for
-	crowd       crowd                           // who does not read, on a Unix socket
-	opened      bool                            // the driver has the socket
-	pending     bool                            // there is no room on the socket
 	failed      bool                            // the next datagram has failed once
 	expires     int64                           // closing ends by force; 0 while open
 	timer       wheel.Timer                     // guarded by loop.mu
 
+	// sender has one place, for who sends, opens or closes the socket: the loop, or
+	// who closes the listener. They need not wait for more than system calls: it is
+	// not held during callbacks.
+	sender chan struct{}
+
+	// Of who is in sender.
+	sock    driver.PacketSocket
+	sending *packetQueue    // what the driver is given next; nil when nothing
+	later   *packetQueue    // what comes behind it; see waiting
+	waiting waiting         // what the peers have no room for
+	crowd   crowd           // who does not read, on a Unix socket
+	opened  bool            // the driver has the socket
+	pending bool            // there is no room on the socket
+	stopped bool            // its address was given up
+	file    sock.SocketFile // of a Unix socket that we have bound
+
 	network       string
 	local, remote driver.Endpoint // remote is noPeer but for DialPacket
-	file          sock.SocketFile // of a Unix socket that we have bound
 
 	ending atomic.Bool // Close was called; set under mu
 
@@ -57,7 +65,7 @@ type asked struct {
 }
 
 func newPacketConn(l *Loop, network string, h driver.Handle, local, remote driver.Endpoint) *PacketConn {
-	c := &PacketConn{loop: l, network: network, local: local, remote: remote}
+	c := &PacketConn{loop: l, network: network, local: local, remote: remote, sender: make(chan struct{}, 1)}
 	c.sock.Stream = (*packetStream)(c)
 	c.sock.Handle = h
 	c.sock.Remote = remote
@@ -155,8 +163,8 @@ func (c *PacketConn) Write(p []byte) (int, error) {
 }
 
 // Close sends what is queued, for which it allows Engine.Linger without progress,
-// and closes the socket. The handler hears nothing more but OnClose. It returns
-// ErrClosed when the socket is closed or closing already.
+// and closes the socket. The handler hears nothing more but OnClose, when the address
+// is free. It returns ErrClosed when the socket is closed or closing already.
 func (c *PacketConn) Close() error { return c.end(nil) }
 
 // Queued returns the number of bytes that wait to be sent, each datagram counted

@@ -184,15 +184,6 @@ func (ln *PacketListener) String() string {
 	return scheme + "://" + ln.addr.String()
 }
 
-// Close closes the listener's sockets, each as PacketConn.Close does. It may be
-// called from any goroutine and more than once.
-func (ln *PacketListener) Close() error {
-	for _, c := range ln.conns {
-		_ = c.Close() // ErrClosed is no news here
-	}
-	return nil
-}
-
 // DialPacket makes a socket that exchanges datagrams with one peer, at an address
 // as for ListenPacket. Nothing is sent: whether anybody listens there is not
 // known. A host's name is looked up first, until ctx ends at the latest; then

@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // packetSends bounds the system calls with which one socket sends in one turn:
@@ -32,8 +33,10 @@ func (c *PacketConn) discard() {
 	c.loop.drv.Discard(c.sock.Handle)
 }
 
-// removeSocketFile removes the socket's file, if it is ours.
+// removeSocketFile removes the socket's file, if it is ours, once: another's may
+// have the same number afterwards.
 func (c *PacketConn) removeSocketFile() {
+	defer func() { c.file = sock.SocketFile{} }()
 	if err := c.file.Remove(); err != nil {
 		c.loop.cfg.log.Warn("the socket file stays behind", "path", c.local.Path, "error", err)
 	}
@@ -53,19 +56,15 @@ func (c *PacketConn) open() {
 	l := c.loop
 	cause := ErrNoHandler
 	if c.handler != nil {
-		cause = l.drv.OpenPacket(&c.sock)
+		cause = c.openSocket()
 	}
 	if cause != nil {
 		l.cfg.log.Error("a packet socket cannot be used", "address", c.LocalAddr().String(), "loop", l.id, "error", cause)
 		_ = c.end(cause)
 		c.drop()
-		c.discard()
+		c.forsake()
 		c.closed()
 		return
-	}
-	c.opened = true
-	if c.network == "unixgram" && c.remote == (driver.Endpoint{}) {
-		_, c.crowd.room = l.drv.Outstanding(&c.sock)
 	}
 	l.packetConns[c] = struct{}{}
 	if l.draining {
@@ -75,6 +74,28 @@ func (c *PacketConn) open() {
 		c.abort(ErrShutdown)
 	}
 	c.request()
+}
+
+// openSocket lets the driver have the socket.
+func (c *PacketConn) openSocket() error {
+	c.sender <- struct{}{}
+	defer func() { <-c.sender }()
+	if err := c.loop.drv.OpenPacket(&c.sock); err != nil {
+		return err
+	}
+	c.opened = true
+	if c.network == "unixgram" && c.remote == (driver.Endpoint{}) {
+		_, c.crowd.room = c.loop.drv.Outstanding(&c.sock)
+	}
+	return nil
+}
+
+// forsake is discard for a socket whose listener may be closed meanwhile.
+func (c *PacketConn) forsake() {
+	c.sender <- struct{}{}
+	defer func() { <-c.sender }()
+	c.stopped = true
+	c.discard()
 }
 
 // turn is the socket's part of the flush phase.
@@ -93,6 +114,12 @@ func (c *PacketConn) turn() {
 
 // flush gives the driver what is queued, as long as it takes it.
 func (c *PacketConn) flush() {
+	c.sender <- struct{}{}
+	c.sendSome()
+	<-c.sender
+}
+
+func (c *PacketConn) sendSome() {
 	for range packetSends {
 		batch := c.next()
 		if len(batch) == 0 {
@@ -184,7 +211,9 @@ func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
 	if c.sock.Remote == (driver.Endpoint{}) {
 		err = fmt.Errorf("send to %s: %w", PacketAddr(d.Peer), err)
 	}
+	<-c.sender // the handler may close its listener
 	c.tellError(err)
+	c.sender <- struct{}{}
 }
 
 func (c *PacketConn) tellError(err error) {
@@ -220,6 +249,12 @@ func (c *PacketConn) abort(cause error) {
 
 // drop throws away what is queued.
 func (c *PacketConn) drop() {
+	c.sender <- struct{}{}
+	c.dropQueues()
+	<-c.sender
+}
+
+func (c *PacketConn) dropQueues() {
 	c.mu.Lock()
 	queue := c.queue
 	c.queue = nil
@@ -245,10 +280,7 @@ func (c *PacketConn) giveBack(q **packetQueue) {
 func (c *PacketConn) shut() {
 	l := c.loop
 	l.unschedule(&c.timer)
-	c.giveBack(&c.sending)
 	delete(l.packetConns, c)
-	// Before the socket is closed: whoever binds the path next gets a new file.
-	c.removeSocketFile()
 	l.finishedPackets = append(l.finishedPackets, c)
 }
 
@@ -269,7 +301,9 @@ func (c *PacketConn) closed() {
 
 // expire is run by the loop when a deadline has come.
 func (c *PacketConn) expire(now int64) {
+	c.sender <- struct{}{}
 	c.waiting.retry(c, now)
+	<-c.sender
 	if c.expires == 0 {
 		return
 	}

@@ -19,9 +19,17 @@ func (d *completion) OpenPacket(s *PacketSocket) error {
 	return nil
 }
 
-// watchPacket begins a poll for one condition, unless one is under way.
+// watchPacket begins a poll for one condition, unless one is under way. A gate has
+// one poll for both.
 func (d *completion) watchPacket(s *PacketSocket, want poll.Mask) {
+	if s.gate != 0 && s.want|want != s.want && want == poll.Writable {
+		// It fails for a socket that was stopped, which has nothing to send.
+		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable|poll.Writable)
+	}
 	s.want |= want
+	if s.gate != 0 {
+		want = poll.Readable
+	}
 	if s.armed&want != 0 {
 		return
 	}
@@ -30,7 +38,7 @@ func (d *completion) watchPacket(s *PacketSocket, want poll.Mask) {
 	if want == poll.Writable {
 		k, events = kindRoom, unix.POLLOUT
 	}
-	d.prepare(k, s.token).PollAdd(int(s.Handle), events)
+	d.prepare(k, s.token).PollAdd(s.watched(), events)
 }
 
 // packetReady follows up a poll.
@@ -45,16 +53,28 @@ func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
 		which = poll.Writable
 	}
 	s.armed &^= which
-	switch {
-	case s.ending:
+	if s.ending {
 		d.finishPacket(s)
-	case which == poll.Writable:
-		s.want &^= poll.Writable
-		s.Stream.Writable()
-	default:
+		return
+	}
+	if which == poll.Readable {
 		defer d.watchPacket(s, poll.Readable) // also when a callback ends its goroutine
+	}
+	if s.want&poll.Writable != 0 && (which == poll.Writable || s.gate != 0) {
+		d.hasRoom(s)
+	}
+	if which == poll.Readable {
 		d.receivePackets(s)
 	}
+}
+
+// hasRoom ends a pending SendPackets.
+func (d *completion) hasRoom(s *PacketSocket) {
+	s.want &^= poll.Writable
+	if s.gate != 0 {
+		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable)
+	}
+	s.Stream.Writable()
 }
 
 func (d *completion) SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {

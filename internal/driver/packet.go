@@ -42,6 +42,7 @@ type PacketSocket struct {
 	want     poll.Mask // what is waited for
 	armed    poll.Mask // what the kernel was asked for
 	ending   bool      // ClosePacket was called
+	gate     int       // what is watched in the socket's place; 0: the socket itself. Linux only
 }
 
 // A PacketStream hears what becomes of a PacketSocket. Its methods are called by
@@ -65,8 +66,9 @@ type PacketStream interface {
 	PacketClosed()
 }
 
-// Packets are the methods of a Driver for datagrams. BindPacket and
-// ConnectPacket are for any goroutine, the others for the loop alone. network is
+// Packets are the methods of a Driver for datagrams. BindPacket, AdoptPacket and
+// ConnectPacket are for any goroutine, and where it is said; the others are for the
+// loop alone. network is
 // udp, udp4, udp6 or unixgram.
 //
 // A socket that is open receives without being asked. In one turn it hands over
@@ -96,6 +98,14 @@ type Packets interface {
 	// that batch[n] found no room with its peer, of which nothing will tell.
 	// The peer of a datagram counts only where s.Remote is zero.
 	SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error)
+	// SendLast sends what leaves at once of the last datagrams of an open socket, and
+	// returns how many, and how many bytes, those were. It is for any goroutine, while
+	// nobody else sends.
+	SendLast(s *PacketSocket, batch []Datagram) (count, size int)
+	// StopPacket frees the address of a socket that is not connected, at once. Nothing
+	// arrives or leaves any more; the handle stays until ClosePacket or Discard. It
+	// is for any goroutine.
+	StopPacket(h Handle)
 	// Outstanding returns, for a Unix socket, how much its peers have not read of what
 	// it sent, and for how much there is room until nobody can be sent to: both in
 	// the kernel's own count. The room is 0 where one peer that does not read

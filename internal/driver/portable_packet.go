@@ -33,10 +33,11 @@ type packetLink struct {
 	conn    net.PacketConn
 	remote  Endpoint // of a socket that is connected
 	working sync.WaitGroup
-	leaving bool   // of the loop; ClosePacket was called
-	sending bool   // of the loop; a datagram waits for room
-	space   []byte // of the receiver, and of the loop while that has ended
-	control []byte // likewise; nil where there are no control messages
+	writing sync.WaitGroup // for room; one of working, too
+	leaving bool           // of the loop; ClosePacket was called
+	sending bool           // of the loop; a datagram waits for room
+	space   []byte         // of the receiver, and of the loop while that has ended
+	control []byte         // likewise; nil where there are no control messages
 
 	// Of the receiver, and of the loop while that has ended.
 	length int
@@ -200,6 +201,7 @@ func (d *portable) followPacket(n note) {
 			s.Stream.Failed(n.err)
 		}
 		s.Stream.Writable()
+	case errors.Is(l.err, net.ErrClosed): // by StopPacket: ClosePacket follows
 	default:
 		defer d.receivePacket(s, l) // also when a callback ends its goroutine
 		d.deliverPacket(s, l)
@@ -266,16 +268,41 @@ func (d *portable) noRoom(s *PacketSocket, l *packetLink, p Datagram, n int) (in
 	_ = l.conn.SetWriteDeadline(time.Time{})
 	l.sending = true
 	l.working.Add(1)
+	l.writing.Add(1)
 	own := Datagram{append([]byte(nil), p.Bytes...), p.Peer, p.Local}
 	d.waiters.Go(func() {
 		defer l.working.Done()
 		err := l.send(own)
+		l.writing.Done()
 		if err != nil {
 			err = plain(err)
 		}
 		d.mail.post(note{kind: noteRoom, packet: s, err: err})
 	})
 	return n + 1, true, nil
+}
+
+func (d *portable) SendLast(s *PacketSocket, batch []Datagram) (count, size int) {
+	l := d.packetLink(s)
+	_ = l.conn.SetWriteDeadline(time.Now().Add(lastSendTime)) // it fails only for a closed one
+	l.writing.Wait()                                          // it comes before these
+	for _, p := range batch {
+		d.counters.Writes.Add(1)
+		err := l.send(p)
+		if err != nil && !errors.Is(err, os.ErrDeadlineExceeded) {
+			err = l.send(p) // it can have been an error that waited on the socket
+		}
+		if err == nil {
+			count++
+			size += len(p.Bytes)
+		}
+	}
+	return count, size
+}
+
+// StopPacket closes the socket. Its number stays taken until ClosePacket.
+func (d *portable) StopPacket(h Handle) {
+	_ = d.cfg.Shared.handles.get(h).(*packetLink).Close() // whatever it answers, it is closed
 }
 
 func (d *portable) Outstanding(s *PacketSocket) (held, room int) {

@@ -1,6 +1,8 @@
 package driver
 
 import (
+	"golang.org/x/sys/unix"
+
 	"github.com/epinet/epi/internal/slab"
 	"github.com/epinet/epi/poll"
 )
@@ -15,8 +17,8 @@ func (d *readiness) OpenPacket(s *PacketSocket) error {
 	d.adoptPacket(s)
 	s.want, s.armed = poll.Readable, poll.Readable
 	d.counters.Controls.Add(1)
-	if err := d.poller.Add(int(s.Handle), uint64(s.token|packetBit), s.want, poll.Level); err != nil {
-		d.packets.Remove(s.token)
+	if err := d.poller.Add(s.watched(), uint64(s.token|packetBit), s.want, poll.Level); err != nil {
+		d.forgetPacket(s)
 		return err
 	}
 	return nil
@@ -30,6 +32,9 @@ func (d *readiness) watchPacket(s *PacketSocket, want poll.Mask) error {
 	}
 	s.armed = want
 	d.counters.Controls.Add(1)
+	if s.gate != 0 {
+		return setGate(s.gate, s, unix.EPOLL_CTL_MOD, want)
+	}
 	return d.poller.Modify(int(s.Handle), uint64(s.token|packetBit), want, poll.Level)
 }
 
@@ -39,7 +44,7 @@ func (d *readiness) dispatchPacket(token slab.Token, ready poll.Mask) {
 		d.counters.Stale.Add(1)
 		return
 	}
-	if ready&hasRoom != 0 && s.want&poll.Writable != 0 {
+	if (ready&hasRoom != 0 || s.gate != 0) && s.want&poll.Writable != 0 {
 		// What cannot be changed here would be heard as an event for nothing.
 		_ = d.watchPacket(s, poll.Readable)
 		s.Stream.Writable()
@@ -61,6 +66,6 @@ func (d *readiness) SendPackets(s *PacketSocket, batch []Datagram) (n int, pendi
 func (d *readiness) ClosePacket(s *PacketSocket) {
 	d.counters.Controls.Add(1)
 	// It fails only for a handle that is not registered, which is the aim.
-	_ = d.poller.Remove(int(s.Handle))
+	_ = d.poller.Remove(s.watched())
 	d.endPacket(s)
 }

@@ -60,12 +60,13 @@ func (d *descriptors) adoptPacket(s *PacketSocket) {
 		s.segments = math.MaxUint16
 	}
 	s.want, s.armed, s.ending = 0, 0, false
+	s.gate = d.newGate(s)
 	s.token = d.packets.Insert(s)
 }
 
 // endPacket closes the descriptor and forgets the socket.
 func (d *descriptors) endPacket(s *PacketSocket) {
-	d.packets.Remove(s.token)
+	d.forgetPacket(s)
 	sock.Close(int(s.Handle), false)
 	s.Handle = NoHandle
 	d.gonePackets = append(d.gonePackets, s)
@@ -127,10 +128,48 @@ func (d *descriptors) deliverPackets(s *PacketSocket, oversize int) {
 	}
 }
 
-// sendPackets makes one system call. pending says that there is no room on the
-// socket itself, of which an event will tell when that ends.
+// forgetPacket ends what belongs to an open socket besides its descriptor.
+func (d *descriptors) forgetPacket(s *PacketSocket) {
+	d.packets.Remove(s.token)
+	if s.gate != 0 {
+		_ = unix.Close(s.gate) // nothing is written to it that could be lost
+		s.gate = 0
+	}
+}
+
 func (d *descriptors) sendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
-	out := d.room.out
+	return d.sendWith(d.room.out, s, batch)
+}
+
+// SendLast goes on behind a datagram that cannot be sent: an error may be an old
+// one, so it is tried twice.
+func (d *descriptors) SendLast(s *PacketSocket, batch []Datagram) (count, size int) {
+	out := new(sock.PacketWriter)
+	for failed := false; len(batch) > 0; {
+		n, pending, err := d.sendWith(out, s, batch)
+		count += n
+		for _, sent := range batch[:n] {
+			size += len(sent.Bytes)
+		}
+		batch = batch[n:]
+		switch {
+		case pending:
+			return count, size
+		case err != nil && failed:
+			batch = batch[1:]
+			failed = false
+		default:
+			failed = err != nil
+		}
+	}
+	return count, size
+}
+
+func (d *descriptors) StopPacket(h Handle) { sock.StopPacket(int(h)) }
+
+// sendWith makes one system call. pending says that there is no room on the
+// socket itself, of which an event will tell when that ends.
+func (d *descriptors) sendWith(out *sock.PacketWriter, s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
 	for {
 		if err = fillPackets(out, s, batch); err != nil {
 			out.Reset()

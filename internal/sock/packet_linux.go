@@ -197,6 +197,10 @@ func setPacketDefaults(fd, family int) error {
 	return setPacketOption(fd, "SO_BROADCAST", unix.SOL_SOCKET, unix.SO_BROADCAST, 1)
 }
 
+// StopPacket ends a socket for datagrams, and frees its address unless others hold it,
+// too. The descriptor stays, as that of StopListening does.
+func StopPacket(fd int) { release(fd) }
+
 // LocalPacket returns the address that a socket for datagrams is bound to.
 func LocalPacket(fd int) (addr netip.AddrPort, path string) {
 	var raw unix.RawSockaddrAny

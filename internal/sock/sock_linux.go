@@ -482,6 +482,11 @@ func duplicate(ln any) (int, error) {
 func StopListening(fd int) {
 	// It fails only for a socket that does not listen.
 	_ = unix.Shutdown(fd, unix.SHUT_RDWR)
+	release(fd)
+}
+
+// release exchanges the socket behind fd for one that can do nothing.
+func release(fd int) {
 	idle, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return // no descriptor is left: it is closed when nobody needs the number
