@@ -30,6 +30,7 @@ var layers = [][]string{
 		"apps/lab/proc",
 		"apps/internal/webguard",
 		"apps/internal/plaintext",
+		"apps/internal/lookalike",
 		"apps/chat/ircmsg",
 		"apps/internal/settings",
 		"apps/world/proto/table",

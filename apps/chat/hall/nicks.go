@@ -4,6 +4,8 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/epinet/epi/apps/internal/lookalike"
 )
 
 // validNick says whether a user may have a nick: letters, digits and []\^_`{|}-, of
@@ -101,38 +103,12 @@ func scriptOf(r rune) *unicode.RangeTable {
 }
 
 // nickKey returns what is the same for all nicks that are equal: by ASCII, and with
-// UnicodeNicks also those that look alike (the idea of UTS 39's skeletons).
+// UnicodeNicks also those that look alike.
 func (h *Hall) nickKey(nick string) string {
 	if !h.config.UnicodeNicks {
 		return fold(nick)
 	}
-	return skeleton(nick)
-}
-
-// lookalikes has small letters of other scripts, and of Latin beyond ASCII, that look
-// like one of ASCII.
-var lookalikes = func() map[rune]rune {
-	table := map[rune]rune{}
-	for latin, others := range map[rune]string{
-		'a': "аαɑ", 'b': "ьƅ", 'c': "сϲᴄ", 'd': "ԁɗ", 'e': "еҽ", 'g': "ɡցǥ", 'h': "һհ", 'i': "іıιɩ", 'j': "јϳ",
-		'k': "кκ", 'l': "ӏǀ", 'm': "м", 'n': "ոп", 'o': "оοօσ", 'p': "рρ", 'q': "ԛգ", 'r': "г", 's': "ѕʂ",
-		't': "т", 'u': "υսц", 'v': "ѵν", 'w': "ѡԝա", 'x': "хχ", 'y': "уγү", 'z': "ᴢ",
-	} {
-		for _, r := range others {
-			table[r] = latin
-		}
-	}
-	return table
-}()
-
-func skeleton(nick string) string {
-	return strings.Map(func(r rune) rune {
-		r = unicode.ToLower(r)
-		if plain, ok := lookalikes[r]; ok {
-			return plain
-		}
-		return r
-	}, nick)
+	return lookalike.Skeleton(nick)
 }
 
 // userName returns what a client wants as its user name, as it may be.

@@ -17,7 +17,7 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-var config = sim.Config{Seed: 5, Width: 8, Height: 8, Hz: 20, Monsters: 200, MaxPlayers: 100, FirstTick: 1<<32 - 30}
+var config = sim.Config{Seed: 5, Width: 8, Height: 8, Hz: 20, Monsters: 200, MaxPlayers: 30, FirstTick: 1<<32 - 30}
 
 // play makes every kind of call, in vain, too, and returns the log.
 func play(t *testing.T) []byte {
@@ -82,7 +82,7 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 func TestReplayOfACutLog(t *testing.T) {
 	log := play(t)
 	cuts := 0
-	for n := len(log) - 300; n < len(log); n++ {
+	for n := len(log) - 30; n < len(log); n++ {
 		s, err := inputs.Replay(bytes.NewReader(log[:n]), sim.Alone)
 		if err != nil {
 			t.Fatalf("%d bytes: %v", n, err)

@@ -5,6 +5,11 @@ import (
 	"strings"
 	"unicode"
 	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
+
+	"github.com/epinet/epi/apps/internal/lookalike"
+	"github.com/epinet/epi/apps/world/proto/table"
 )
 
 // maxNameLength is the longest name, in characters.
@@ -19,9 +24,10 @@ var scripts = []*unicode.RangeTable{
 var errName = errors.New("a name has 1 to 16 letters of one script, digits, - and _, and begins with a letter")
 
 // checkName returns a name as it is shown, and what two names that look alike have
-// in common.
+// in common. Forms of the same letter, such as wide ones, are shown as the usual one.
 func checkName(name string) (shown, key string, err error) {
-	if n := utf8.RuneCountInString(name); n < 1 || n > maxNameLength {
+	name = norm.NFKC.String(name)
+	if n := utf8.RuneCountInString(name); n < 1 || n > maxNameLength || len(name) > table.MaxName {
 		return "", "", errName
 	}
 	used := map[*unicode.RangeTable]bool{}
@@ -43,7 +49,24 @@ func checkName(name string) (shown, key string, err error) {
 	if len(used) > 1 && !japanese && !kana {
 		return "", "", errName
 	}
-	return name, alike.Replace(strings.ToLower(name)), nil
+	return name, skeleton(name), nil
+}
+
+// The block of combining diacritical marks.
+const (
+	firstAccent = '\u0300'
+	lastAccent  = '\u036f'
+)
+
+// skeleton is the same for names that look alike, their accents left out.
+func skeleton(name string) string {
+	plain := strings.Map(func(r rune) rune {
+		if firstAccent <= r && r <= lastAccent {
+			return -1
+		}
+		return r
+	}, norm.NFD.String(name))
+	return alike.Replace(lookalike.Skeleton(norm.NFC.String(plain)))
 }
 
 // alike makes characters the same that are hard to tell apart within a script.

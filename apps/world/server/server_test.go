@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"math/rand/v2"
@@ -202,15 +203,24 @@ func (c *client) walk(direction uint8) {
 	c.send(&proto.Move{Epoch: c.epoch, Sequence: c.moves, Direction: direction, Ticks: 1})
 }
 
+// walks goes somewhere, which must be possible in one of the directions.
+func (c *client) walks() {
+	c.t.Helper()
+	c.ticks(1)
+	before := c.replica.Own
+	for i := 0; c.replica.Own.X == before.X && c.replica.Own.Y == before.Y; i++ {
+		if i > 100 {
+			c.t.Fatalf("100 moves led nowhere: %+v", c.replica.Own)
+		}
+		c.walk(uint8(1 + 2*(i/20%4)))
+		c.until("the move to be carried out", func() bool { return c.replica.Own.Sequence == c.moves })
+	}
+}
+
 func TestTwoSeeEachOther(t *testing.T) {
 	w := start(t, settings())
 	a, b := w.join("anna"), w.join("bert")
-	a.until("its own entity", func() bool { return a.replica.Entities[a.welcome.Self] != nil })
-	x := a.replica.Own.X
-	for i := 0; a.replica.Own.X == x; i++ {
-		a.walk(uint8(1 + 2*(i/20%4))) // one of them is free
-		a.ticks(1)
-	}
+	a.walks()
 	b.ticks(8)
 	a.send(&proto.Say{Text: "hello 안녕"})
 	a.until("its own words", func() bool { return len(a.replica.Talk) > 0 && a.replica.Talk[0].Text == "hello 안녕" })
@@ -249,6 +259,7 @@ func TestCase02_TakeOver(t *testing.T) {
 func TestCase24_ReconnectAfterSilence(t *testing.T) {
 	w := start(t, settings())
 	a := w.join("anna")
+	a.walks() // so that it has counted moves
 	epitest.Reset(t, a.conn)
 	epitest.WaitUntil(t, "the end of the connection", func() bool { return w.Stats().Sessions == 0 })
 	again := w.connect()
@@ -257,6 +268,7 @@ func TestCase24_ReconnectAfterSilence(t *testing.T) {
 		t.Errorf("it is %+v, it was %d", again.welcome, a.welcome.Self)
 	}
 	again.until("itself", func() bool { return again.replica.Entities[a.welcome.Self] != nil })
+	again.walks()
 	if name := again.replica.Entities[a.welcome.Self].Name; name != "anna" {
 		t.Errorf("its name is %q", name)
 	}
@@ -276,12 +288,17 @@ func TestWhoDoesNotComeBackIsGone(t *testing.T) {
 	}
 }
 
-func TestNames(t *testing.T) {
+// TestCase20_Names: those that look like one that is taken, and those with characters
+// that cannot be seen or turn the text. Lines of the server itself have a type of their
+// own, which no client can send.
+func TestCase20_Names(t *testing.T) {
 	w := start(t, settings())
 	w.join("Anna1")
+	w.join("Coco")
 	for name, reason := range map[string]uint8{
 		"anna1": 3, "AnnaI": 3, "annal": 3, "An na": 2, "anna\u202e": 2, "": 6, "1anna": 2, "аnna": 2, "a\u200bb": 2,
-		"abcdefghijklmnopq": 2, "민지": 0, "さくら花": 0, "Bob_2": 0, "system:": 2,
+		"abcdefghijklmnopq": 2, "anna1 ": 2, "сосо": 3, "ｃｏｃｏ": 3, "cöco": 3, "ᴄᴏᴄᴏ": 3, "coco\u00ad": 2, "coco\u2066": 2, "co\u0301co": 3, "co\x00co": 2,
+		"ﷺﷺﷺﷺﷺﷺﷺﷺ": 2, "민지": 0, "さくら花": 0, "Bob_2": 0, "system:": 2,
 	} {
 		c := w.connect()
 		if name == "" {
@@ -521,27 +538,57 @@ func (s *socket) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
 
 func (s *socket) OnClose(_ *ws.Conn, err error) { s.ended <- err }
 
-// TestRandomMessages sends each type with random fields.
+var random = flag.Duration("random", 0, "how long TestRandomMessages goes on; 0: for 60 clients")
+
+// TestRandomMessages sends each type with random fields: well formed ones, and bytes of
+// any kind. Who watches sees the world go on, and nothing wrong.
 func TestRandomMessages(t *testing.T) {
-	w := start(t, settings())
+	config := settings()
+	config.Grace = time.Millisecond
+	w := start(t, config)
 	watcher := w.join("watcher")
-	r := rand.New(rand.NewPCG(1, 1))
-	for i := range 60 {
+	seed := uint64(time.Now().UnixNano())
+	t.Logf("seed %d", seed)
+	r := rand.New(rand.NewPCG(seed, 1))
+	until := time.Now().Add(*random)
+	for i := 0; i < 60 || time.Now().Before(until); i++ {
 		c := w.connect()
-		c.send(&proto.Hello{Version: proto.Version, Name: fmt.Sprintf("r%c%c", 'a'+i/26, 'a'+i%26)})
+		c.send(&proto.Hello{Version: proto.Version, Name: fmt.Sprintf("r%c%c%c", 'a'+i/676%26, 'a'+i/26%26, 'a'+i%26)})
 		for range 20 {
-			p := []byte{byte(1 + r.IntN(6))}
-			for range r.IntN(12) {
-				p = append(p, byte(r.IntN(256)))
-			}
+			p := randomMessage(r)
 			n := len(p)
 			if _, err := c.conn.Write(append([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, p...)); err != nil {
 				break // it was ended
 			}
 		}
 		_ = c.conn.Close()
+		watcher.ticks(1)
 	}
 	watcher.ticks(5)
+}
+
+func randomMessage(r *rand.Rand) []byte {
+	text := make([]byte, 1+r.IntN(30))
+	for i := range text {
+		text[i] = byte(' ' + r.IntN(95))
+	}
+	switch r.IntN(7) {
+	case 0:
+		return (&proto.Move{Epoch: uint8(r.IntN(3)), Sequence: r.Uint32(), Direction: uint8(r.IntN(9)), Ticks: uint8(1 + r.IntN(10))}).Append(nil)
+	case 1:
+		return (&proto.Say{Text: string(text)}).Append(nil)
+	case 2:
+		return (&proto.Ping{Time: r.Uint32()}).Append(nil)
+	case 3:
+		return (&proto.Hello{Version: uint8(r.IntN(256)), Name: string(text), Token: text[:min(len(text), 16)]}).Append(nil)
+	case 4:
+		return (&proto.Bye{}).Append(nil)
+	}
+	p := []byte{byte(r.IntN(256))}
+	for range r.IntN(12) {
+		p = append(p, byte(r.IntN(256)))
+	}
+	return p
 }
 
 func TestOneLoopOnly(t *testing.T) {

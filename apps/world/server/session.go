@@ -307,7 +307,7 @@ func (se *session) show() {
 	s.scratch = p
 	if queued+len(p) > s.config.MaxQueue {
 		s.counts.slow.Add(1)
-		se.abort()
+		se.refuse(refusedSlow, "you read too slowly: the world went on without you")
 		return
 	}
 	se.send(p)

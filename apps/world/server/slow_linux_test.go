@@ -3,10 +3,13 @@ package server_test
 import (
 	"context"
 	"net"
+	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/world/proto"
+	"github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -20,12 +23,10 @@ func narrow(option int) func(_, _ string, c syscall.RawConn) error {
 	}
 }
 
-// TestSlowReaderIsConflated: one that does not read costs a bounded queue, and has a
-// right view again when it reads.
-func TestSlowReaderIsConflated(t *testing.T) {
-	config := settings()
-	config.World.Monsters, config.World.Width, config.World.Height = 3000, 4, 4
-	config.Conflate = 2 << 10
+// startNarrow serves a world whose clients from now on have little of the system's
+// buffers, so that what they do not read is queued in the engine.
+func startNarrow(t *testing.T, config server.Config) *world {
+	t.Helper()
 	w := start(t, config)
 	listens := net.ListenConfig{Control: narrow(syscall.SO_SNDBUF)}
 	ln, err := listens.Listen(context.Background(), "tcp", "127.0.0.1:0")
@@ -36,12 +37,61 @@ func TestSlowReaderIsConflated(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.dial = (&net.Dialer{Control: narrow(syscall.SO_RCVBUF)}).Dial
+	return w
+}
+
+// mostHeld is what one that does not read may cost.
+const mostHeld = 64 << 10
+
+// TestSlowReaderIsConflated: one that does not read costs a bounded queue, and has a
+// right view again when it reads.
+func TestSlowReaderIsConflated(t *testing.T) {
+	config := settings()
+	config.World.Monsters, config.World.Width, config.World.Height = 3000, 4, 4
+	config.Conflate = 2 << 10
+	w := startNarrow(t, config)
 	slow := w.join("slow")
-	epitest.WaitUntil(t, "conflation", func() bool { return w.Stats().Conflated > 20 })
+	epitest.WaitUntil(t, "conflation", func() bool {
+		if held := w.engine.Stats().Held; held > mostHeld {
+			t.Fatalf("%d bytes are held", held)
+		}
+		return w.Stats().Conflated > 100
+	})
 	tick := uint32(w.Stats().Ticks)
 	slow.until("a frame of now", func() bool { return int32(slow.replica.Tick-tick) > 0 })
 	slow.ticks(8)
 	if w.Stats().Slow != 0 || slow.refused != nil {
 		t.Errorf("it was ended: %+v", slow.refused)
 	}
+}
+
+// TestSlowTalkEndsTheSession: what was said is kept for one that does not read, up to a
+// bound; then it is told that it was too slow. Who reads goes on.
+func TestSlowTalkEndsTheSession(t *testing.T) {
+	config := settings()
+	config.World.Monsters = 0
+	w := startNarrow(t, config)
+	talker, slow := w.join("talker"), w.connect()
+	slow.send(&proto.Hello{Version: proto.Version, Name: "slow"})
+	text := strings.Repeat("x", 200)
+	var lines []proto.Message
+	for range 15 {
+		lines = append(lines, &proto.Say{Text: text})
+	}
+	for w.Stats().Slow == 0 {
+		talker.send(lines...)
+		for heard := 0; heard < len(lines); heard += len(talker.replica.Talk) {
+			if !talker.frame() {
+				t.Fatalf("the talker is refused: %+v", talker.refused)
+			}
+		}
+		if held := w.engine.Stats().Held; held > 2*mostHeld { // the talker's unread and queued bytes are in it
+			t.Fatalf("%d bytes are held", held)
+		}
+	}
+	slow.ends()
+	if slow.refused == nil || slow.refused.Reason != 7 {
+		t.Errorf("it is refused with %+v", slow.refused)
+	}
+	talker.ticks(3)
 }

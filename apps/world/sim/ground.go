@@ -156,9 +156,9 @@ func sign(v int32) int32 {
 // A Step is how far an entity goes in one tick.
 type Step struct{ Straight, Diagonal int32 }
 
-// walk goes one tick from a place. Along an axis on which something is in the way
+// Walk goes one tick from a place. Along an axis on which something is in the way
 // it does not go.
-func (m *Map) walk(x, y int32, direction uint8, step Step) (int32, int32) {
+func (m *Map) Walk(x, y int32, direction uint8, step Step) (int32, int32) {
 	h, d := headings[direction], step.Straight
 	if h.x != 0 && h.y != 0 {
 		d = step.Diagonal

@@ -72,7 +72,7 @@ func (w *World) advance(s int, direction, speed uint8) {
 		return
 	}
 	x, y := w.e.x[s], w.e.y[s]
-	w.e.x[s], w.e.y[s] = w.ground.walk(x, y, direction, w.steps[speed])
+	w.e.x[s], w.e.y[s] = w.ground.Walk(x, y, direction, w.steps[speed])
 	dx, dy := w.e.x[s]-x, w.e.y[s]-y
 	went := directionOf(dx, dy)
 	if went != direction && went != 0 && max(dx, -dx, dy, -dy) != w.steps[speed].Straight {
