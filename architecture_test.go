@@ -52,6 +52,7 @@ var layers = [][]string{
 		"apps/chat/keep",
 		"apps/chat/weblogin",
 		"apps/chat/files",
+		"apps/chat/api",
 		"apps/chat/store/storetest",
 		"apps/world/inputs",
 	},

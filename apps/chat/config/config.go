@@ -4,7 +4,9 @@ package config
 
 import (
 	"bytes"
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
 	"net/netip"
 	"net/url"
@@ -39,6 +41,8 @@ type Config struct {
 	Accounts  []Account  `toml:"account"`
 	Operators []Operator `toml:"operator"`
 	WebIRC    []WebIRC   `toml:"webirc"`
+	Tokens    []Token    `toml:"token"`
+	Webhooks  []Webhook  `toml:"webhook"`
 }
 
 // Server is what the server says of itself.
@@ -168,6 +172,21 @@ type WebIRC struct {
 	From     []netip.Prefix `toml:"from"`
 }
 
+// A Token lets a program use the chat over HTTP.
+type Token struct {
+	Name     string   `toml:"name"`
+	Hash     string   `toml:"hash"`
+	Scopes   []string `toml:"scopes"`
+	Channels []string `toml:"channels"`
+}
+
+// A Webhook lets a program speak in a channel.
+type Webhook struct {
+	Name    string `toml:"name"`
+	Hash    string `toml:"hash"`
+	Channel string `toml:"channel"`
+}
+
 // A Duration is written as time.ParseDuration reads it.
 type Duration = settings.Duration
 
@@ -254,7 +273,23 @@ func (c *Config) checkBlocks() error {
 			return fmt.Errorf("webirc %d (%q): it needs a password and the networks that it is from", i, w.Name)
 		}
 	}
+	for i, t := range c.Tokens {
+		if !isWord(t.Name) || !isHash(t.Hash) || len(t.Scopes) == 0 || len(t.Channels) == 0 {
+			return fmt.Errorf("token %d (%q): it needs a name without spaces, a hash as \"epi chat token\" prints it, scopes and channels", i, t.Name)
+		}
+	}
+	for i, w := range c.Webhooks {
+		if !isWord(w.Name) || !isHash(w.Hash) || !strings.HasPrefix(w.Channel, "#") {
+			return fmt.Errorf("webhook %d (%q): it needs a name without spaces, a hash as \"epi chat token\" prints it, and a channel", i, w.Name)
+		}
+	}
 	return nil
+}
+
+// isHash reports whether s is a SHA-256 in hex.
+func isHash(s string) bool {
+	raw, err := hex.DecodeString(s)
+	return err == nil && len(raw) == sha256.Size && s == strings.ToLower(s)
 }
 
 func within(n, least, most int) bool { return least <= n && n <= most }

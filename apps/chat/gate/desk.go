@@ -66,12 +66,12 @@ const (
 func newDesk(s *Server, config Config) *desk {
 	d := &desk{server: s, loop: s.shards[0].loop, local: s.shards[0], out: make([]outbox, len(s.shards))}
 	d.hall = hall.New(config.Hall, d)
-	d.guard(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })
+	d.enter(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })
 	return d
 }
 
 func (d *desk) configure(config hall.Config) {
-	d.guard(func() { d.hall.Configure(config) })
+	d.enter(func() { d.hall.Configure(config) })
 }
 
 // apply gives one event to the hall. A hall that panics has lost that event; the
@@ -85,6 +85,23 @@ func (d *desk) apply(e *hall.Event) {
 		return
 	}
 	d.applyOne(e)
+	d.catchUp()
+}
+
+// enter calls fn, which uses the hall. It is for tasks of the loop, within which the
+// hall is not at work yet.
+func (d *desk) enter(fn func()) {
+	func() {
+		defer d.recover(&hall.Event{Kind: hall.Tick})
+		d.applying, d.event = true, nil
+		fn()
+		d.applied()
+	}()
+	d.catchUp()
+}
+
+// catchUp applies what has happened on this loop while the hall was at work.
+func (d *desk) catchUp() {
 	for len(d.later) > 0 {
 		next := d.later[0]
 		d.later = d.later[1:]
@@ -97,6 +114,11 @@ func (d *desk) applyOne(e *hall.Event) {
 	defer d.recover(e)
 	d.applying, d.event = true, e
 	d.hall.Apply(e)
+	d.applied()
+}
+
+// applied notes that the hall has done its work.
+func (d *desk) applied() {
 	d.applying = false
 	d.server.counts.users.Store(int64(d.hall.Users()))
 	d.server.counts.channels.Store(int64(d.hall.Channels()))
@@ -134,11 +156,6 @@ func (d *desk) recover(e *hall.Event) {
 	if e.Kind == hall.Line || e.Kind == hall.Malformed || e.Kind == hall.Worked {
 		d.Close(e.Session, []byte("ERROR :Internal error\r\n"))
 	}
-}
-
-func (d *desk) guard(fn func()) {
-	defer d.recover(&hall.Event{Kind: hall.Tick})
-	fn()
 }
 
 // take applies what another loop has read.

@@ -43,6 +43,8 @@ type Config struct {
 	Vault Vault
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
+	// Applied is called when this configuration replaces another; nil: nothing is.
+	Applied func()
 	// Stop ends the server in order, for DIE.
 	Stop func()
 	// Log has what operators want to know; never passwords.
@@ -88,6 +90,9 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 func (s *Server) Configure(config Config) {
 	s.config.Store(&config)
 	_ = s.desk.loop.Do(func() { s.desk.configure(config.Hall) }) // when the loop has ended there is nobody to tell
+	if config.Applied != nil {
+		config.Applied()
+	}
 }
 
 // Listener says what a listener's sessions are like.
@@ -148,21 +153,6 @@ func firstOffered(r *http.Request, a *ws.Answer) error {
 		}
 	}
 	return nil
-}
-
-// IsMember reports whether a user of an account is in a channel. It may be called from
-// any goroutine but the engine's, and waits for the hall.
-func (s *Server) IsMember(ctx context.Context, account, channel string) bool {
-	answer := make(chan bool, 1)
-	if s.desk.loop.Do(func() { answer <- s.desk.hall.IsMember(account, channel) }) != nil {
-		return false // the loop has ended, and everybody is gone
-	}
-	select {
-	case is := <-answer:
-		return is
-	case <-ctx.Done():
-		return false
-	}
 }
 
 // Vault returns the vault of the configuration that holds now.

@@ -121,12 +121,6 @@ func (h *Hall) Sessions() int { return len(h.sessions) }
 // Channels returns how many channels there are.
 func (h *Hall) Channels() int { return len(h.channels) }
 
-// IsMember reports whether a user of an account is in a channel.
-func (h *Hall) IsMember(account, channel string) bool {
-	c := h.channels[fold(channel)]
-	return c != nil && account != "" && slices.ContainsFunc(c.members, func(m *member) bool { return sameName(m.user.account, account) })
-}
-
 // nextID returns a number for a message: time in milliseconds above 20 bits that
 // count. Each is greater than the one before.
 func (h *Hall) nextID() int64 {

@@ -25,6 +25,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/api"
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
@@ -76,6 +77,7 @@ type chat struct {
 	store   store.Store
 	writer  *store.Writer
 	files   *files.Host // nil: there are none
+	api     *api.Server
 
 	delivered uint64 // at the last live
 }
@@ -113,7 +115,7 @@ func chatCommand() *cobra.Command {
 	c.from.addFlags(flags, "server.name=irc.example.org", "; SIGHUP reads it again")
 	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none)")
 	c.addFlags(flags, "")
-	cmd.AddCommand(configCommand(config.Default), chatHashCommand())
+	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand())
 	return cmd
 }
 
@@ -227,6 +229,11 @@ func (c *chat) prepare(s *server) error {
 	if err != nil {
 		return failure{err}
 	}
+	who, err := tokens(c.config)
+	if err != nil {
+		return failure{err}
+	}
+	c.api = api.New(programs{c.gate}, c.store, *who)
 	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
 	return nil
 }
@@ -257,7 +264,16 @@ func (c *chat) reread() (*gate.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.settings(fresh)
+	who, err := tokens(fresh)
+	if err != nil {
+		return nil, err
+	}
+	settings, err := c.settings(fresh)
+	if err != nil {
+		return nil, err
+	}
+	settings.Applied = func() { c.api.Configure(*who) }
+	return settings, nil
 }
 
 // settings translates the configuration for the gate.

@@ -3,16 +3,25 @@ package cli
 import (
 	"cmp"
 	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi/apps/chat/api"
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/files"
+	"github.com/epinet/epi/apps/chat/gate"
+	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/web"
 	"github.com/epinet/epi/apps/chat/weblogin"
 )
@@ -24,11 +33,82 @@ func (c *chat) pages(path string) http.Handler {
 	mux.Handle("/", web.Page(func() web.Site {
 		return web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/")}
 	}))
+	mux.Handle(api.Prefix+"/", c.api)
 	if c.files != nil {
 		mux.Handle(files.Path, c.files)
 		mux.Handle(files.Path+"/", c.files)
 	}
 	return mux
+}
+
+// programs is the chat as programs see it.
+type programs struct{ gate *gate.Server }
+
+func (p programs) Users(ctx context.Context) (users []api.User, err error) {
+	people, err := p.gate.People(ctx)
+	for _, u := range people {
+		users = append(users, api.User{Nick: u.Nick, Account: u.Account, Realname: u.Realname, Away: u.Away, Bot: u.Bot, Channels: u.Channels})
+	}
+	return users, err
+}
+
+func (p programs) Channels(ctx context.Context) (channels []api.Channel, err error) {
+	rooms, err := p.gate.Rooms(ctx)
+	for _, c := range rooms {
+		channels = append(channels, api.Channel{Name: c.Name, Topic: c.Topic, Members: c.Members})
+	}
+	return channels, err
+}
+
+func (p programs) Post(ctx context.Context, channel, name, text string) (id string, err error) {
+	id, err = p.gate.Post(ctx, channel, name, text)
+	if errors.Is(err, hall.ErrPost) {
+		err = &api.Refused{Reason: err.Error()}
+	}
+	return id, err
+}
+
+// tokens are the programs of a configuration.
+func tokens(k *config.Config) (*api.Tokens, error) {
+	who := &api.Tokens{}
+	for _, t := range k.Tokens {
+		token := api.Token{Name: t.Name, Hash: t.Hash, Channels: t.Channels}
+		for _, scope := range t.Scopes {
+			if !slices.Contains(api.Scopes, api.Scope(scope)) {
+				return nil, fmt.Errorf("token %q: there is no scope %q: write some of %v", t.Name, scope, api.Scopes)
+			}
+			token.Scopes = append(token.Scopes, api.Scope(scope))
+		}
+		for _, pattern := range t.Channels {
+			if err := api.Check(pattern); err != nil {
+				return nil, fmt.Errorf("token %q: %w", t.Name, err)
+			}
+		}
+		who.Tokens = append(who.Tokens, token)
+	}
+	for _, w := range k.Webhooks {
+		who.Hooks = append(who.Hooks, api.Hook{Name: w.Name, Hash: w.Hash, Channel: w.Channel})
+	}
+	return who, nil
+}
+
+const tokenHelp = `Make a secret for a program that uses the chat over HTTP, and print it with the
+hash that the configuration has of it ([[token]] or [[webhook]]). The secret is
+printed only now.`
+
+func chatTokenCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "token",
+		Short:   "Make a token for a program",
+		Long:    tokenHelp,
+		Example: `  epi chat token`,
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			token := rand.Text()
+			_, err := fmt.Fprintf(cmd.OutOrStdout(), "token  %s\nhash = %q\n", token, api.Hash(token))
+			return err
+		},
+	}
 }
 
 // sweepEvery is how often files that have expired are removed.

@@ -1,0 +1,54 @@
+package gate
+
+import (
+	"context"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/hall"
+)
+
+// ask calls fn with the hall, on its loop, and waits for it. It may be called from any
+// goroutine but the engine's.
+func ask[T any](ctx context.Context, s *Server, fn func(*hall.Hall) T) (answer T, err error) {
+	done := make(chan T, 1) // it may come when nobody waits any more
+	err = s.desk.loop.Do(func() { s.desk.enter(func() { done <- fn(s.desk.hall) }) })
+	if err != nil {
+		return answer, err
+	}
+	select {
+	case answer = <-done:
+		return answer, nil
+	case <-ctx.Done():
+		return answer, ctx.Err()
+	}
+}
+
+// IsMember reports whether a user of an account is in a channel. Like the functions
+// below it may be called from any goroutine but the engine's, and waits for the hall.
+func (s *Server) IsMember(ctx context.Context, account, channel string) bool {
+	is, err := ask(ctx, s, func(h *hall.Hall) bool { return h.IsMember(account, channel) })
+	return is && err == nil
+}
+
+// People returns all users.
+func (s *Server) People(ctx context.Context) ([]hall.Person, error) {
+	return ask(ctx, s, (*hall.Hall).People)
+}
+
+// Rooms returns all channels.
+func (s *Server) Rooms(ctx context.Context) ([]hall.Room, error) {
+	return ask(ctx, s, (*hall.Hall).Rooms)
+}
+
+// Post says something for a program: see hall.Hall.Post.
+func (s *Server) Post(ctx context.Context, channel, name, text string) (id string, err error) {
+	var refused error
+	id, err = ask(ctx, s, func(h *hall.Hall) (id string) {
+		id, refused = h.Post(time.Now().UnixMilli(), channel, name, text)
+		return id
+	})
+	if err != nil {
+		return "", err
+	}
+	return id, refused
+}

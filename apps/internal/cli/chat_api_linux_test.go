@@ -1,0 +1,103 @@
+package cli
+
+import (
+	"bufio"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/epinet/epi/apps/chat/api"
+)
+
+// TestChatAPI: a program and a webhook speak in a channel; what the hall refuses comes
+// back to them; a token that was taken away is refused after SIGHUP.
+func TestChatAPI(t *testing.T) {
+	if _, stdout, _ := call("chat", "token"); !strings.HasPrefix(stdout, "token  ") || !strings.Contains(stdout, "\nhash = \"") {
+		t.Errorf("epi chat token prints %q", stdout)
+	}
+	p := start(t, "chat", "--listen", "irc://127.0.0.1:0", "--listen", "ws://127.0.0.1:0",
+		"--set", "token.0.name=ci", "--set", "token.0.hash="+api.Hash("secret"), "--set", "token.0.scopes=send,read", "--set", "token.0.channels=#*",
+		"--set", "webhook.0.name=alerts", "--set", "webhook.0.hash="+api.Hash("hook"), "--set", "webhook.0.channel=#room")
+	irc := strings.TrimPrefix(p.line("listening on "), "irc://")
+	page := "http://" + strings.TrimSuffix(strings.TrimPrefix(p.line("listening on "), "ws://"), "/")
+
+	c := dial(t, "tcp://"+irc)
+	lines := bufio.NewScanner(c)
+	until := func(word string) string {
+		t.Helper()
+		for lines.Scan() {
+			if strings.Contains(lines.Text(), word) {
+				return lines.Text()
+			}
+		}
+		t.Fatalf("no line with %q came: %v", word, lines.Err())
+		return ""
+	}
+	fmt.Fprint(c, "NICK ann\r\nUSER ann 0 * :Ann\r\nJOIN #room\r\n")
+	until(" 366 ")
+
+	post := func(path, token, body string) (int, string) {
+		t.Helper()
+		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page+path, strings.NewReader(body))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if token != "" {
+			r.Header.Set("Authorization", "Bearer "+token)
+		}
+		resp, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return resp.StatusCode, string(text)
+	}
+	if status, body := post("/api/v1/channels/%23room/messages", "secret", `{"text":"hello"}`); status != http.StatusAccepted {
+		t.Errorf("send: %d %s", status, body)
+	}
+	if line := until("hello"); !strings.HasPrefix(line, ":ci/api!ci@") || !strings.HasSuffix(line, " PRIVMSG #room :hello") {
+		t.Errorf("members get %q", line)
+	}
+	if status, body := post("/api/v1/hooks/hook", "", `{"text":"on fire"}`); status != http.StatusOK {
+		t.Errorf("hook: %d %s", status, body)
+	}
+	until(":alerts/api!")
+	for body, path := range map[string]string{
+		`{"text":"` + strings.Repeat("x", 500) + `"}`: "/api/v1/channels/%23room/messages",
+		`{"text":"x"}`: "/api/v1/channels/%23nowhere/messages",
+	} {
+		if status, text := post(path, "secret", body); status != http.StatusUnprocessableEntity {
+			t.Errorf("%s: %d %s", path, status, text)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	if err := c.(*net.TCPConn).Close(); err != nil {
+		t.Error(err)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}
+
+// TestChatTokensAreChecked: what is misspelt must not go unnoticed.
+func TestChatTokensAreChecked(t *testing.T) {
+	for set, word := range map[string]string{
+		"token.0.scopes=sent": "sent", "token.0.channels=room": "room", "token.0.hash=secret": "epi chat token",
+	} {
+		args := []string{
+			"chat", "--listen", "irc://127.0.0.1:0", "--set", "token.0.name=ci", "--set", "token.0.hash=" + api.Hash("x"),
+			"--set", "token.0.scopes=send", "--set", "token.0.channels=#a",
+		}
+		_, stderr := start(t, append(args, "--set", set)...).end(exitFailed)
+		if !strings.Contains(stderr, word) {
+			t.Errorf("%s: %q does not name %q", set, stderr, word)
+		}
+	}
+}
