@@ -61,6 +61,7 @@ type Server struct {
 type Listen struct {
 	Addresses []string       `toml:"addresses"`
 	ProxyFrom []netip.Prefix `toml:"proxy-from"`
+	ProxyLine []netip.Prefix `toml:"proxy-line-from"`
 	Origins   []string       `toml:"origins"`
 }
 

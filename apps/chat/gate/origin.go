@@ -5,6 +5,7 @@ import (
 	"encoding/hex"
 	"net"
 	"net/netip"
+	"slices"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/chat/hall"
@@ -21,13 +22,15 @@ func address(c *epi.Conn) netip.Addr {
 	return loopback
 }
 
-func origin(c *epi.Conn, l Listener) *hall.Origin {
+func origin(c *epi.Conn, l Listener, kind transport, proxies []netip.Prefix) *hall.Origin {
 	from := address(c)
 	host := from.WithZone("").String()
 	if host[0] == ':' {
 		host = "0" + host // a parameter must not begin with a colon
 	}
+	proxy := kind == plain && slices.ContainsFunc(proxies, func(p netip.Prefix) bool { return p.Contains(from) })
 	return &hall.Origin{
+		Proxy:       proxy,
 		Host:        host,
 		Address:     host,
 		Secure:      l.Secure,

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -39,6 +40,9 @@ type Config struct {
 	// Keep keeps a change for the next start, or is nil. One goroutine calls it; it
 	// must not block.
 	Keep func(hall.Change)
+	// Proxies are networks from which a PROXY header may come as the first line. Who
+	// sends none comes from where the connection does.
+	Proxies []netip.Prefix
 	// Vault has the accounts and the passwords.
 	Vault Vault
 	// Reload reads the configuration again, for REHASH; nil if there is none.

@@ -71,7 +71,7 @@ func (s *Server) open(c *epi.Conn, l Listener, kind transport) *session {
 	config := s.config.Load()
 	se.bucket = newBucket(config.Throttle, address(c))
 	sh.registering.add(sh, se, config.Registration)
-	sh.tell(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l)})
+	sh.tell(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l, kind, config.Proxies)})
 	return se
 }
 

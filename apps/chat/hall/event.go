@@ -71,4 +71,6 @@ type Origin struct {
 	Listener string
 	// Gateway is set when a trusted gateway may still give another host by WEBIRC.
 	Gateway bool
+	// Proxy is set when a trusted proxy may name its client by PROXY as the first line.
+	Proxy bool
 }

@@ -20,7 +20,7 @@ var update = flag.Bool("update", false, "write what the scripts of TestGolden gi
 //	# a comment
 //	config key=value ...       of the hall, before the first session (see configure)
 //	account name password
-//	open name [key=value ...]  a session: host, ip, fp, secure, gateway
+//	open name [key=value ...]  a session: host, ip, fp, secure, gateway, proxy
 //	user name [capability ...] a session that is registered, its welcome left out
 //	name> line                 what a client sends; \xNN is a byte
 //	pending name> line         the same, but the work that it asks for is not yet done
@@ -199,6 +199,8 @@ func originOf(t *testing.T, name, text string) Origin {
 			o.Secure = true
 		case "gateway":
 			o.Gateway = true
+		case "proxy":
+			o.Proxy = true
 		default:
 			t.Fatalf("no such word of an origin: %q", word)
 		}

@@ -2,6 +2,7 @@ package hall
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -17,6 +18,7 @@ type registration struct {
 	negotiating bool   // CAP was sent, and no CAP END yet
 	admitted    bool   // the server's password was right
 	away        string
+	begun       bool // a line has come
 }
 
 func (h *Hall) pass(s *session, params []string, _ *ircmsg.Message) {
@@ -276,6 +278,46 @@ func (h *Hall) webirc(s *session, params []string, _ *ircmsg.Message) {
 		}
 		s.origin = behindGateway(s.origin, host, ip, options)
 	})
+}
+
+// proxied takes the header that a trusted proxy may send as the first line (version 1 of
+// https://www.haproxy.org/download/1.8/doc/proxy-protocol.txt, section 2.1), and says
+// whether the line was one.
+func (h *Hall) proxied(s *session, m *ircmsg.Message) bool {
+	r := s.registering()
+	if r == nil {
+		return false
+	}
+	first := !r.begun
+	r.begun = true
+	if !first || !s.origin.Proxy || m.Command != "PROXY" {
+		return false
+	}
+	words := proxyWords(m.Params)
+	family := param(words, 0)
+	if family == "UNKNOWN" {
+		return true
+	}
+	ip, err := netip.ParseAddr(param(words, 1))
+	if err != nil || len(words) != 5 || (family == "TCP4") != ip.Is4() || family != "TCP4" && family != "TCP6" {
+		h.end(s, "Invalid PROXY header", "")
+		return true
+	}
+	o := *s.origin
+	o.Address = ip.Unmap().String()
+	o.Host = onWire(o.Address)
+	s.origin = &o
+	return true
+}
+
+// proxyWords returns the words of a PROXY header, in which an address that begins with a
+// colon was taken for text.
+func proxyWords(params []string) []string {
+	last := len(params) - 1
+	if last < 1 || len(params) >= 5 {
+		return params
+	}
+	return append(slices.Clone(params[:last]), strings.Fields(":"+params[last])...)
 }
 
 // behindGateway returns the origin of a gateway's client. It is secure only where both

@@ -268,7 +268,7 @@ func (h *Hall) perform(s *session, m *ircmsg.Message) {
 		h.end(s, "This is not a web server", "")
 		return
 	}
-	if h.inBatch(s, m, c) {
+	if h.proxied(s, m) || h.inBatch(s, m, c) {
 		return
 	}
 	h.turn.command = c.name

@@ -288,6 +288,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Ping:         time.Duration(k.Timeouts.Ping),
 		Dead:         time.Duration(k.Timeouts.Dead),
 		Origins:      withOwnOrigin(k.Listen.Origins),
+		Proxies:      k.Listen.ProxyLine,
 		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
 		Vault:        vault.New(k, c.guesses).With(c.store, c.writer),
 		Reload:       c.reread,
