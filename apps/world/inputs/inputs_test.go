@@ -70,8 +70,24 @@ func TestReplayFindsTheSameHashes(t *testing.T) {
 
 // TestReplayFindsWhatDiffers: one input is another one.
 func TestReplayFindsWhatDiffers(t *testing.T) {
-	log := play(t)
-	at := bytes.Index(log, []byte("\x02p0")) // the first player has another name, so it begins elsewhere
+	w, err := sim.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var to bytes.Buffer
+	l, err := inputs.NewLog(&to, config, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Record(l.Note)
+	if _, err := w.Join("p0"); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	log := to.Bytes()
+	at := bytes.Index(log, []byte("\x02p0")) // with another name it begins elsewhere
 	log[at+2] = '1'
 	if _, err := inputs.Replay(bytes.NewReader(log), sim.Alone); !errors.Is(err, inputs.ErrDiffer) {
 		t.Errorf("the error is %v", err)
