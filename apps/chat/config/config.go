@@ -35,6 +35,7 @@ type Config struct {
 	Users     Users     `toml:"users"`
 	Passwords Passwords `toml:"passwords"`
 	Uploads   Uploads   `toml:"uploads"`
+	History   History   `toml:"history"`
 
 	Registration Registration `toml:"registration"`
 
@@ -126,6 +127,16 @@ type Users struct {
 	ChannelModes string `toml:"channel-modes"`
 	UnicodeNicks bool   `toml:"unicode-nicks"`
 	ReserveNicks bool   `toml:"reserve-nicks"`
+}
+
+// History is what is kept of what is said.
+type History struct {
+	Enabled      bool   `toml:"enabled"`
+	Durability   string `toml:"durability"`
+	Page         int    `toml:"page"`
+	Replay       int    `toml:"replay"`
+	Unregistered bool   `toml:"unregistered"`
+	SinceJoin    bool   `toml:"since-join"`
 }
 
 // Passwords is how the server hashes passwords.
@@ -250,6 +261,9 @@ func (c *Config) check() error {
 		{"uploads.max-file", c.Uploads.MaxFile > 0, "it must be above 0"},
 		{"uploads.quota", c.Uploads.Quota >= c.Uploads.MaxFile, "it must be at least uploads.max-file"},
 		{"uploads.keep", c.Uploads.Keep >= 0, "it cannot be negative; 0 is for good"},
+		{"history.durability", slices.Contains([]string{"commit", "relaxed"}, c.History.Durability), "it must be commit or relaxed"},
+		{"history.page", within(c.History.Page, 1, 1000), "it must be from 1 to 1000"},
+		{"history.replay", within(c.History.Replay, 0, 1000), "it must be from 0 to 1000; 0 is none"},
 	} {
 		if !rule.ok {
 			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)

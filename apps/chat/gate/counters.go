@@ -18,6 +18,7 @@ type counters struct {
 	panics      atomic.Uint64 // of the hall
 	faults      atomic.Uint64 // likewise
 	workRefused atomic.Uint64
+	unkept      atomic.Uint64 // messages that could not be kept
 	lag         lag
 	commands    map[string]*outcomes // by hall.Commands; the map does not change
 }
@@ -74,6 +75,7 @@ type Stats struct {
 	Panics      uint64 // panics in the hall
 	Faults      uint64 // lines that could not be written, and the like: faults of the program
 	WorkRefused uint64 // password checks and the like refused because too many waited
+	Unkept      uint64 // messages that could not be kept in the history
 	Lag         Lag
 	Commands    []Command // in the order of their names
 }
@@ -96,7 +98,7 @@ func (s *Server) Stats() Stats {
 	c := &s.counts
 	stats := Stats{
 		Sessions: c.sessions.Load(), Users: c.users.Load(), Channels: c.channels.Load(), Lines: c.lines.Load(), Deliveries: c.deliveries.Load(),
-		Sheds: c.sheds.Load(), Panics: c.panics.Load(), Faults: c.faults.Load(), WorkRefused: c.workRefused.Load(),
+		Sheds: c.sheds.Load(), Panics: c.panics.Load(), Faults: c.faults.Load(), WorkRefused: c.workRefused.Load(), Unkept: c.unkept.Load(),
 	}
 	for i := range stats.Lag.Turns {
 		stats.Lag.Turns[i] = c.lag.turns[i].Load()

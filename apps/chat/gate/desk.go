@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"bytes"
 	"fmt"
 	"log/slog"
 	"runtime/debug"
@@ -25,6 +26,7 @@ type desk struct {
 	sending  bool         // the outboxes are given to their loops at the end of the turn
 	ticks    bool         // a timer for Tick is set
 	event    *hall.Event  // that is applied
+	held     withheld
 }
 
 // A reach says which shards have sessions in one channel.
@@ -48,6 +50,7 @@ type op struct {
 	caps    hall.Caps
 	lines   []byte // opSend and opClose
 	item    *hall.Item
+	work    *hall.Work // opBegin
 }
 
 type opKind uint8
@@ -60,7 +63,8 @@ const (
 	opCaps
 	opRegistered
 	opClose
-	opTaken // events that the shard handed over were applied
+	opTaken // events that the shard session handed over were applied
+	opBegin // work, which is no loop's
 )
 
 func newDesk(s *Server, config Config) *desk {
@@ -113,6 +117,7 @@ func (d *desk) catchUp() {
 func (d *desk) applyOne(e *hall.Event) {
 	defer d.recover(e)
 	d.applying, d.event = true, e
+	d.held.current = d.held.current[:0]
 	d.hall.Apply(e)
 	d.applied()
 }
@@ -166,7 +171,7 @@ func (d *desk) take(from *shard, events []hall.Event) {
 		events[i].At = at
 		d.apply(&events[i])
 	}
-	d.add(from, op{kind: opTaken, channel: hall.ChannelID(len(events))})
+	d.do(op{kind: opTaken, session: hall.SessionID(from.index), channel: hall.ChannelID(len(events))})
 	d.server.counts.noteLag(time.Since(began))
 }
 
@@ -197,6 +202,9 @@ func (d *desk) add(to *shard, o op) {
 	if to == d.local {
 		to.do(&o)
 		return
+	}
+	if o.kind == opSend || o.kind == opClose {
+		o.lines = bytes.Clone(o.lines) // the hall uses them again
 	}
 	d.out[to.index].ops = append(d.out[to.index].ops, o)
 	d.out[to.index].added++
@@ -234,41 +242,84 @@ func (d *desk) shardOf(id hall.SessionID) *shard {
 	return d.local
 }
 
-// Send is a method of hall.Gate.
-func (d *desk) Send(to hall.SessionID, lines []byte) {
-	sh := d.shardOf(to)
-	if sh != d.local {
-		lines = append([]byte(nil), lines...)
+// do does an op, or withholds it behind a message that is not durable yet.
+func (d *desk) do(o op, shown ...*keeping) {
+	if !d.held.holds() {
+		d.pass(&o)
+		return
 	}
-	d.add(sh, op{kind: opSend, session: to, lines: lines})
+	if o.kind == opSend || o.kind == opClose {
+		o.lines = bytes.Clone(o.lines) // the hall uses them again
+	}
+	d.held.queue = append(d.held.queue, held{op: o, shown: shown})
 }
 
-// Deliver is a method of hall.Gate. Only loops that have receivers get the item.
+// pass does an op.
+func (d *desk) pass(o *op) {
+	switch o.kind {
+	case opDeliver:
+		d.spread(o)
+	case opMember:
+		d.seat(o)
+	case opTaken:
+		d.add(d.server.shards[o.session], *o)
+	case opBegin:
+		d.server.begin(o.work)
+	default:
+		d.add(d.shardOf(o.session), *o)
+	}
+}
+
+// Send is a method of hall.Gate.
+func (d *desk) Send(to hall.SessionID, lines []byte) {
+	d.do(op{kind: opSend, session: to, lines: lines})
+}
+
+// Echo is a method of hall.Gate.
+func (d *desk) Echo(to hall.SessionID, lines []byte, records []int64) {
+	d.do(op{kind: opSend, session: to, lines: lines}, d.keepings(records...)...)
+}
+
+// Deliver is a method of hall.Gate.
 func (d *desk) Deliver(item *hall.Item) {
+	if item.Record != 0 {
+		d.do(op{kind: opDeliver, item: item}, d.keepings(item.Record)...)
+		return
+	}
+	d.do(op{kind: opDeliver, item: item})
+}
+
+// spread gives an item to the loops that have receivers.
+func (d *desk) spread(o *op) {
 	var loops uint16
-	for _, c := range item.Channels {
+	for _, c := range o.item.Channels {
 		if int(c.Channel) < len(d.reach) {
 			loops |= d.reach[c.Channel].shards
 		}
 	}
-	for _, id := range item.Sessions {
+	for _, id := range o.item.Sessions {
 		loops |= 1 << shardIndex(id)
 	}
 	for i, sh := range d.server.shards {
 		if loops&(1<<i) != 0 {
-			d.add(sh, op{kind: opDeliver, item: item})
+			d.add(sh, *o)
 		}
 	}
 }
 
 // Member is a method of hall.Gate.
 func (d *desk) Member(s hall.SessionID, c hall.ChannelID, rank hall.Rank) {
-	for int(c) >= len(d.reach) {
+	d.do(op{kind: opMember, session: s, channel: c, rank: rank})
+}
+
+// seat puts a session on its loop's list of a channel.
+func (d *desk) seat(o *op) {
+	for int(o.channel) >= len(d.reach) {
 		d.reach = append(d.reach, reach{})
 	}
-	sh := d.shardOf(s)
-	d.add(sh, op{kind: opMember, session: s, channel: c, rank: rank})
-	r := &d.reach[c]
+	sh := d.shardOf(o.session)
+	d.add(sh, *o)
+	r := &d.reach[o.channel]
 	r.shards |= 1 << sh.index
 	r.joined[sh.index] = d.out[sh.index].added
 }
@@ -283,27 +334,22 @@ func (d *desk) emptied(c hall.ChannelID, sh *shard, ops uint64) {
 
 // Leave is a method of hall.Gate.
 func (d *desk) Leave(s hall.SessionID, c hall.ChannelID) {
-	d.add(d.shardOf(s), op{kind: opLeave, session: s, channel: c})
+	d.do(op{kind: opLeave, session: s, channel: c})
 }
 
 // Caps is a method of hall.Gate.
 func (d *desk) Caps(s hall.SessionID, caps hall.Caps) {
-	d.add(d.shardOf(s), op{kind: opCaps, session: s, caps: caps})
+	d.do(op{kind: opCaps, session: s, caps: caps})
 }
 
 // Registered is a method of hall.Gate.
-func (d *desk) Registered(s hall.SessionID) {
-	d.add(d.shardOf(s), op{kind: opRegistered, session: s})
-}
+func (d *desk) Registered(s hall.SessionID) { d.do(op{kind: opRegistered, session: s}) }
 
 // Close is a method of hall.Gate.
 func (d *desk) Close(s hall.SessionID, last []byte) {
-	sh := d.shardOf(s)
-	if sh != d.local {
-		last = append([]byte(nil), last...)
-	}
-	d.add(sh, op{kind: opClose, session: s, lines: last})
+	d.do(op{kind: opClose, session: s, lines: last})
 }
 
-// Begin is a method of hall.Gate.
-func (d *desk) Begin(w *hall.Work) { d.server.work.begin(w) }
+// Begin is a method of hall.Gate. Work begins when what was said before is durable: so
+// a page of history has what its reader has said.
+func (d *desk) Begin(w *hall.Work) { d.do(op{kind: opBegin, work: w}) }

@@ -45,6 +45,10 @@ type Config struct {
 	Proxies []netip.Prefix
 	// Vault has the accounts and the passwords.
 	Vault Vault
+	// History keeps what is said; nil if nothing is kept. Relaxed: what is said is shown
+	// before it is durable.
+	History History
+	Relaxed bool
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
 	// Applied is called when this configuration replaces another; nil: nothing is.
@@ -61,7 +65,8 @@ type Server struct {
 	config atomic.Pointer[Config]
 	desk   *desk
 	shards []*shard
-	work   workers
+	work   workers // hashes: they take the CPU
+	reads  workers // of the history: they wait for the disk
 	counts counters
 }
 
@@ -70,6 +75,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	s := &Server{engine: engine}
 	s.config.Store(&config)
 	s.work.init(s)
+	s.reads.init(s)
 	s.counts.commands = newOutcomes()
 	loops := engine.Stats().Loops
 	if len(loops) == 0 {
@@ -171,4 +177,6 @@ func (s *Server) Drain() {
 }
 
 // Wait waits until no work is under way, after the engine's Run has returned.
-func (s *Server) Wait(ctx context.Context) error { return s.work.wait(ctx) }
+func (s *Server) Wait(ctx context.Context) error {
+	return errors.Join(s.work.wait(ctx), s.reads.wait(ctx))
+}

@@ -128,11 +128,13 @@ func (sh *shard) handOver() {
 // session of the loop is read from.
 const maxFlying = 8192
 
-func (sh *shard) crowded() bool { return sh.flying+len(sh.events) > maxFlying }
+func (sh *shard) crowded() bool {
+	return sh.flying+len(sh.events) > maxFlying || sh.isLocal() && sh.server.desk.held.len() > maxWithheld
+}
 
 func (sh *shard) taken(n int) {
 	sh.flying -= n
-	if len(sh.waiting) == 0 || sh.flying > maxFlying/2 {
+	if len(sh.waiting) == 0 || sh.flying > maxFlying/2 || sh.crowded() {
 		return
 	}
 	waiting := sh.waiting

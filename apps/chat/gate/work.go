@@ -57,6 +57,15 @@ func (w *workers) begin(job *hall.Work) {
 	}
 }
 
+// begin gives work to those who do it.
+func (s *Server) begin(job *hall.Work) {
+	if job.Kind.IsHistory() {
+		s.reads.begin(job)
+		return
+	}
+	s.work.begin(job)
+}
+
 // run works until nothing is left to do.
 func (w *workers) run() {
 	for job := w.next(); job != nil; job = w.next() {
@@ -79,6 +88,9 @@ func (w *workers) next() *hall.Work {
 
 func (w *workers) do(job *hall.Work) hall.Result {
 	config := w.server.config.Load()
+	if job.Kind.IsHistory() {
+		return config.History.Do(w.ctx, job)
+	}
 	switch job.Kind {
 	case hall.Rehash:
 		if config.Reload == nil {

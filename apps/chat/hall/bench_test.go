@@ -21,6 +21,8 @@ func (quiet) Close(SessionID, []byte)           {}
 func (quiet) Commanded(string, bool)            {}
 func (quiet) Fault(error)                       {}
 func (quiet) Keep(Change)                       {}
+func (quiet) Record(*Record)                    {}
+func (quiet) Echo(SessionID, []byte, []int64)   {}
 func (quiet) Begin(*Work)                       {}
 
 // crowd returns a hall with users.

@@ -14,6 +14,7 @@ type channel struct {
 	name    string
 	members []*member
 	created int64 // seconds
+	began   int64 // all that was said in it has higher numbers
 
 	modes    channelModes
 	password string // k
@@ -41,6 +42,7 @@ type member struct {
 	// judged is the channel's judgement when muted was found; 0 is never.
 	judged uint32
 	muted  bool
+	since  int64 // the number of the user's JOIN; 0 when it was before the start
 }
 
 // channelModes is a set of the modes of a channel that have no parameter.
@@ -99,7 +101,7 @@ func (h *Hall) validChannelName(name string) bool {
 
 // create returns a new channel, without members.
 func (h *Hall) create(name string) *channel {
-	c := &channel{name: name, created: h.seconds(), judgement: 1}
+	c := &channel{name: name, created: h.seconds(), began: h.lastID, judgement: 1}
 	for i := range len(h.config.ChannelModes) {
 		c.modes |= flagOf(h.config.ChannelModes[i])
 	}

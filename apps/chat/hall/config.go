@@ -74,6 +74,8 @@ type Config struct {
 	// the default is "nt". UserModes are those of a new user, of the letters BgiRTw.
 	ChannelModes string
 	UserModes    string
+	// History says what is kept of what is said.
+	History History
 	// UnicodeNicks: a nick may have letters of one script beyond ASCII; what looks
 	// like a nick that is taken is taken.
 	UnicodeNicks bool
@@ -137,7 +139,7 @@ func (c Config) withDefaults() Config {
 		{&c.Nick, 32}, {&c.User, 18}, {&c.RealName, 150}, {&c.ChannelName, 64}, {&c.Topic, 390},
 		{&c.Kick, 390}, {&c.Away, 390}, {&c.Key, 32}, {&c.Channels, 100}, {&c.List, 100},
 		{&c.Monitor, 100}, {&c.Modes, 6}, {&c.Targets, 4}, {&c.Accept, 100}, {&c.Invites, 50},
-		{&c.MultilineSize, 4096}, {&c.Multiline, 100}, {&c.WhoWas, 1000}, {&c.Registered, 20},
+		{&c.MultilineSize, 4096}, {&c.Multiline, 100}, {&c.WhoWas, 1000}, {&c.History.Page, 1000}, {&c.Registered, 20},
 	} {
 		*limit.value = cmp.Or(*limit.value, limit.standard)
 	}

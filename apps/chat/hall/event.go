@@ -24,6 +24,9 @@ const (
 	Closed
 	// Worked is the end of work begun by Gate.Begin, in Event.Result.
 	Worked
+	// Unkept is a message that Gate.Record could not keep, in Event.Record. Its items
+	// and echoes were dropped.
+	Unkept
 )
 
 // A Problem is what is wrong with a line that is no message.
@@ -51,6 +54,7 @@ type Event struct {
 	Message *ircmsg.Message
 	Origin  *Origin
 	Result  *Result
+	Record  *Record
 	// Text is the reason of Closed, as other users read it.
 	Text string
 }

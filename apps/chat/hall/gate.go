@@ -33,6 +33,15 @@ type Gate interface {
 	// change any more; the gate may keep it.
 	Deliver(item *Item)
 
+	// Echo is Send for lines that show the sender what Record was given: if one of
+	// these records could not be kept, the lines are dropped.
+	Echo(to SessionID, lines []byte, records []int64)
+
+	// Record keeps a message. With History.Enabled, all calls that come after it have
+	// no effect before that is durable. When it failed, the items and echoes that name
+	// the record are dropped, and the hall is given Unkept, unless it is an event.
+	Record(r *Record)
+
 	// Member puts a session on the list of a channel, or changes its rank there.
 	Member(s SessionID, c ChannelID, rank Rank)
 
@@ -81,6 +90,9 @@ type Item struct {
 	// Unless are capabilities with which, if it has all of them, a session gets
 	// nothing; none here excludes nobody.
 	Unless Caps
+
+	// Record is the message that the item shows, or 0: see Gate.Record.
+	Record int64
 
 	// Lines are sent one after the other, in the form for the session's
 	// capabilities.

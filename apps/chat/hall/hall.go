@@ -109,6 +109,8 @@ func (h *Hall) apply(e *Event) {
 		h.malformed(s, e.Problem, e.Message)
 	case Closed:
 		h.lost(s, e.Text)
+	case Unkept:
+		h.unkept(s, e.Record)
 	}
 }
 
@@ -121,10 +123,10 @@ func (h *Hall) Sessions() int { return len(h.sessions) }
 // Channels returns how many channels there are.
 func (h *Hall) Channels() int { return len(h.channels) }
 
-// nextID returns a number for a message: time in milliseconds above 20 bits that
+// nextID returns a number for a message: time in milliseconds above IDBits bits that
 // count. Each is greater than the one before.
 func (h *Hall) nextID() int64 {
-	h.lastID = max(h.lastID+1, h.now<<20)
+	h.lastID = max(h.lastID+1, h.now<<IDBits)
 	return h.lastID
 }
 

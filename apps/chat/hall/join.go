@@ -95,6 +95,8 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	rank |= granted
 	m := h.add(c, u, rank)
 	item := newItem(h.joinLine(u, c))
+	m.since = h.lastID
+	h.recordEvent(c, m.seenBy().Rank, u, "JOIN", c.name, orStar(u.account), u.realname)
 	item.to(m.seenBy())
 	item.Sessions = sessionsOf(u, nil)
 	h.deliver(h.turnOf(u) || h.turnIn(m.seenBy(), c), item)
@@ -184,6 +186,7 @@ func (h *Hall) part(m *member, reason string) {
 		message.Params, message.Text = []string{m.channel.name, reason}, true
 	}
 	item := newItem(h.fromUser(m.user, message))
+	h.recordEvent(m.channel, m.seenBy().Rank, m.user, "PART", message.Params...)
 	item.to(m.seenBy())
 	item.Sessions = sessionsOf(m.user, nil)
 	h.deliver(true, item)
@@ -226,6 +229,7 @@ func (h *Hall) kickOne(s *session, name, nick, reason string) {
 	}
 	line := h.fromUser(s.user, ircmsg.Message{Command: "KICK", Params: []string{m.channel.name, u.nick(), reason}, Text: true})
 	item := newItem(line)
+	h.recordEvent(m.channel, victim.seenBy().Rank, s.user, "KICK", m.channel.name, u.nick(), reason)
 	item.to(victim.seenBy())
 	item.Sessions = append(sessionsOf(u, nil), sessionsOf(s.user, nil)...)
 	h.deliver(true, item)
@@ -263,7 +267,9 @@ func (h *Hall) topic(s *session, params []string, _ *ircmsg.Message) {
 	c.topic = strings.Clone(ircmsg.Truncate(params[1], h.config.Topic))
 	c.topicBy, c.topicAt = s.user.source, h.seconds()
 	h.touchChannel(c)
-	h.deliver(true, toChannel(c, h.fromUser(s.user, ircmsg.Message{Command: "TOPIC", Params: []string{c.name, c.topic}, Text: true})))
+	item := toChannel(c, h.fromUser(s.user, ircmsg.Message{Command: "TOPIC", Params: []string{c.name, c.topic}, Text: true}))
+	h.recordEvent(c, 0, s.user, "TOPIC", c.name, c.topic)
+	h.deliver(true, item)
 }
 
 func (h *Hall) invite(s *session, params []string, _ *ircmsg.Message) {
@@ -366,6 +372,7 @@ func (h *Hall) rename(s *session, params []string, _ *ircmsg.Message) {
 	h.channels[fold(name)] = c
 	h.renamed(c, old)
 	if !sameName(old, name) {
+		h.moveHistory(old, name)
 		h.moveOver(c, old, reason)
 	}
 }

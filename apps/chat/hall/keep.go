@@ -23,6 +23,13 @@ type (
 	KeepBan struct{ Ban KeptBan }
 	// DropBan takes a ban back.
 	DropBan struct{ Mask string }
+	// MoveHistory gives a history another name.
+	MoveHistory struct{ From, To string }
+	// DropHistory removes what was said in a history before a number.
+	DropHistory struct {
+		Target string
+		Before int64
+	}
 )
 
 func (KeepChannel) isChange() {}
@@ -31,6 +38,8 @@ func (KeepUser) isChange()    {}
 func (DropUser) isChange()    {}
 func (KeepBan) isChange()     {}
 func (DropBan) isChange()     {}
+func (MoveHistory) isChange() {}
+func (DropHistory) isChange() {}
 
 // Kept is what a hall begins with.
 type Kept struct {
@@ -172,6 +181,7 @@ func (h *Hall) restoreChannel(k *KeptChannel) {
 	c := h.create(k.Name)
 	c.registered = &registered{founder: k.Founder, ranks: k.Ranks}
 	c.created, c.modes, c.password, c.limit, c.forward = k.Created, 0, k.Key, k.Limit, k.Forward
+	c.began = k.Created * 1000 << IDBits
 	c.topic, c.topicBy, c.topicAt = k.Topic, k.TopicBy, k.TopicAt
 	for i := range len(k.Modes) {
 		c.modes |= flagOf(k.Modes[i])

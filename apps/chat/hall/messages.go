@@ -16,6 +16,7 @@ type speech struct {
 	tags []ircmsg.Tag
 	// source replaces that of the user where it is not empty (RELAYMSG, NPC).
 	source string
+	id     int64 // of the message, from items
 }
 
 // A part is a line of a multiline batch.
@@ -117,6 +118,7 @@ func (h *Hall) sayToChannel(s *session, prefixes, name string, sp *speech) {
 		reach.Rank = max(reach.Rank, HalfOp)
 	}
 	items := h.items(s.user, prefixes+c.name, sp)
+	h.recordSpeech(s, fold(c.name), prefixes+c.name, reach.Rank, sp, items)
 	echo := s.has(CapEchoMessage)
 	inside := m != nil && m.rank >= reach.Rank
 	for _, item := range items {
@@ -188,6 +190,9 @@ func (h *Hall) sayToUser(s *session, u *user, sp *speech) {
 		return
 	}
 	items := h.items(s.user, u.nick(), sp)
+	if s.user.account != "" || u.account != "" {
+		h.recordSpeech(s, Conversation(s.user.side(), u.side()), u.nick(), 0, sp, items)
+	}
 	for _, item := range items {
 		item.Sessions = sessionsOf(u, nil)
 		if u != s.user {
@@ -269,7 +274,8 @@ func (h *Hall) screen(s *session, u *user) {
 // for those that know such batches and for the others. Who gets them is still to be set.
 // The slice is used again for what is said next.
 func (h *Hall) items(u *user, target string, sp *speech) []*Item {
-	tags := h.tags(u, msgid(h.nextID()), sp.tags...)
+	sp.id = h.nextID()
+	tags := h.tags(u, msgid(sp.id), sp.tags...)
 	if sp.parts != nil {
 		return h.multilineItems(u, target, sp, tags)
 	}
@@ -316,6 +322,7 @@ func (h *Hall) relaymsg(s *session, params []string, m *ircmsg.Message) {
 	sp := &speech{command: "PRIVMSG", text: text, source: nick + "!" + s.user.name() + "@" + s.user.host()}
 	sp.tags = append(m.Tags.ClientOnly(CapMessageTags), ircmsg.Tag{Key: "draft/relaymsg", Value: s.user.nick(), Need: CapRelayMsg})
 	items := h.items(&user{source: sp.source}, c.name, sp)
+	h.recordSpeech(s, fold(c.name), c.name, 0, sp, items)
 	echo := s.has(CapEchoMessage)
 	for _, item := range items {
 		item.to(Reach{Channel: c.id})
@@ -363,6 +370,7 @@ func (h *Hall) act(s *session, name, nick, plain, text string) {
 	}
 	sp.source = nick + "!" + s.user.name() + "@npc." + h.config.Name
 	items := h.items(&user{source: sp.source}, c.name, sp)
+	h.recordSpeech(s, fold(c.name), c.name, 0, sp, items)
 	for _, item := range items {
 		item.to(Reach{Channel: c.id})
 	}

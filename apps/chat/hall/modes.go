@@ -357,6 +357,7 @@ func (x *changing) announce(source string, tags []ircmsg.Tag) {
 			n++
 		}
 		m := ircmsg.Message{Source: source, Command: "MODE", Params: append([]string{x.channel.name}, modeParams(x.made[:n])...)}
+		h.recordModes(x, &m)
 		h.deliver(x.session.user.in(x.channel) != nil, toChannel(x.channel, h.line(tags, ircmsg.Body{Message: m})))
 		x.made = x.made[n:]
 	}

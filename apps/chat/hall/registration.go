@@ -84,6 +84,7 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 		}
 	}
 	line := h.fromUser(u, ircmsg.Message{Command: "NICK", Params: []string{nick}})
+	h.recordEverywhere(u, "NICK", nick)
 	h.deliver(true, h.toNeighboursAndSelf(u, nil, line))
 	h.remember(u)
 	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(nick)

@@ -28,6 +28,8 @@ type turn struct {
 	// was answered by an error.
 	command string
 	refused bool
+	// records are those that what was written shows: see Gate.Echo.
+	records []int64
 }
 
 // beginTurn begins the answer to a line of s.
@@ -58,8 +60,12 @@ func (h *Hall) flush() {
 	if len(t.out) == 0 || t.session.gone {
 		return
 	}
-	h.gate.Send(t.session.id, t.out)
-	t.out = t.out[:0]
+	if len(t.records) > 0 {
+		h.gate.Echo(t.session.id, t.out, t.records)
+	} else {
+		h.gate.Send(t.session.id, t.out)
+	}
+	t.out, t.records = t.out[:0], nil
 }
 
 // writeLabel makes the messages of the turn one labeled answer.
@@ -287,6 +293,13 @@ func (h *Hall) deliverLabeled(items []*Item) {
 // echo writes an item to the session whose turn it is.
 func (h *Hall) echo(item *Item) {
 	t := &h.turn
+	if item.Record != 0 {
+		if t.label == "" {
+			h.flush() // what was written before does not depend on the record
+			defer h.flush()
+		}
+		t.records = append(t.records, item.Record)
+	}
 	h.message()
 	t.inBatch = len(item.Lines) > 1 && item.Need&CapMultiline != 0
 	for i, line := range item.Lines {

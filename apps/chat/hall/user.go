@@ -161,7 +161,9 @@ func (h *Hall) enter(u *user) {
 // quit takes a user that has no session any more off everything, and tells those who
 // could see them.
 func (h *Hall) quit(u *user, reason string) {
-	h.deliver(false, h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true})))
+	item := h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true}))
+	h.recordEverywhere(u, "QUIT", reason)
+	h.deliver(false, item)
 	for len(u.channels) > 0 {
 		h.leave(u.channels[len(u.channels)-1])
 	}

@@ -54,7 +54,19 @@ const (
 	Die
 	// Restart ends the server in order and begins it again. It has no Result.
 	Restart
+
+	// ReadHistory asks for a page of a history, Work.Page, in Result.Records. Without OK
+	// it could not be read.
+	ReadHistory
+	// ListHistories asks which of Work.Scopes have something between Work.After and
+	// Work.Before, and when they had it last, in Result.Targets; with Work.Account, also
+	// of its conversations.
+	ListHistories
 )
+
+// IsHistory says whether a work is about history: it waits for a disk, where most of
+// the others take the time of a hash.
+func (k WorkKind) IsHistory() bool { return k >= ReadHistory }
 
 // Work is something that the gate does for the hall, apart from all loops, with a
 // bound on how much is done at once. Passwords in it must reach no log.
@@ -71,6 +83,11 @@ type Work struct {
 	Whole       bool
 	Email       string
 	Fingerprint string
+
+	Page          *Page
+	Scopes        []Scope
+	After, Before int64 // numbers of messages, neither included; 0 is no bound
+
 	// Address is where the session comes from, for limits on guessing.
 	Address string
 }
@@ -91,6 +108,9 @@ type Result struct {
 	Lines []string
 	// Verifier is the answer to FindVerifier.
 	Verifier *Verifier
+	// Records and Targets are the answers to works about history.
+	Records []Record
+	Targets []Latest
 	// Pending says that there are too many to be checked at once; the client may
 	// try later.
 	Pending bool

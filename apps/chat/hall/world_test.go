@@ -29,6 +29,10 @@ type world struct {
 	lazy     bool       // works are not done by themselves
 	got      []received // since the last look
 	problems []string
+	records  []Record // of the history
+	full     bool     // the disk is: what is said is lost
+	lost     map[int64]bool
+	unkept   []*Record // of which the hall is still to know
 }
 
 // A client is a session as the gate knows it.
@@ -115,6 +119,9 @@ func (w *world) check(line []byte) {
 }
 
 func (w *world) Deliver(item *Item) {
+	if w.lost[item.Record] {
+		return
+	}
 	to := map[SessionID]bool{}
 	for _, reach := range item.Channels {
 		for id, rank := range w.lists[reach.Channel] {
@@ -204,6 +211,29 @@ func (w *world) Commanded(name string, _ bool) {
 	}
 }
 
+// Echo is Send for what shows records, unless one of these is lost.
+func (w *world) Echo(to SessionID, lines []byte, records []int64) {
+	for _, id := range records {
+		if w.lost[id] {
+			return
+		}
+	}
+	w.Send(to, lines)
+}
+
+// Record keeps a record, or loses it while the disk is full.
+func (w *world) Record(r *Record) {
+	if w.full && !r.IsEvent() {
+		if w.lost == nil {
+			w.lost = map[int64]bool{}
+		}
+		w.lost[r.ID] = true
+		w.unkept = append(w.unkept, r)
+		return
+	}
+	w.records = append(w.records, *r)
+}
+
 // Keep writes a change down, and keeps it for restart.
 func (w *world) Keep(c Change) {
 	w.got = append(w.got, received{line: strings.TrimPrefix(fmt.Sprintf("%T %+v", c, c), "hall.")})
@@ -273,6 +303,11 @@ func (w *world) line(id SessionID, text string) {
 
 // settle does the work that the hall has asked for.
 func (w *world) settle() {
+	for len(w.unkept) > 0 {
+		r := w.unkept[0]
+		w.unkept = w.unkept[1:]
+		w.hall.Apply(&Event{Kind: Unkept, Session: r.Session, At: w.now, Record: r})
+	}
 	for len(w.works) > 0 {
 		work := w.works[0]
 		w.works = w.works[1:]

@@ -48,6 +48,10 @@ func what(c hall.Change) string {
 		return "ban " + c.Ban.Mask
 	case hall.DropBan:
 		return "ban " + c.Mask
+	case hall.MoveHistory:
+		return "history of " + c.From
+	case hall.DropHistory:
+		return "history of " + c.Target
 	}
 	return ""
 }
@@ -67,6 +71,10 @@ func writeOf(c hall.Change) store.Write {
 		return store.PutBan{Ban: store.Ban{Mask: b.Mask, Reason: b.Reason, By: b.By, At: timeOf(b.At), Until: timeOf(b.Until)}}
 	case hall.DropBan:
 		return store.RemoveBan{Mask: c.Mask}
+	case hall.MoveHistory:
+		return store.RenameTarget{From: c.From, To: c.To}
+	case hall.DropHistory:
+		return store.RemoveBefore{Target: c.Target, Before: store.ID(c.Before)}
 	}
 	panic("keep: a change of an unknown kind") // the kinds are the hall's alone
 }

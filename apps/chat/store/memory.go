@@ -179,9 +179,6 @@ func (m *Memory) addMessage(x Message) error {
 	if strings.Contains(x.Target, " ") {
 		m.conversations[x.Target]++
 	}
-	if !x.isEvent() {
-		x.Params = nil
-	}
 	m.messages = slices.Insert(m.messages, i, x)
 	return nil
 }

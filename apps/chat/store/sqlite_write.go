@@ -121,7 +121,7 @@ func (t *transaction) addMessage(m *Message) error {
 	}
 	sender, _, _ := strings.Cut(m.Source, "!")
 	params, joined := "", ""
-	if m.isEvent() {
+	if len(m.Params) > 0 {
 		params = encode(m.Params)
 	}
 	if len(m.Joined) > 0 {

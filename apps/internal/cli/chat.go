@@ -26,6 +26,7 @@ import (
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/chat/api"
+	"github.com/epinet/epi/apps/chat/archive"
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
@@ -153,7 +154,7 @@ const chatDatabase = "chat.db"
 func (c *chat) openStore() error {
 	c.store = store.NewMemory()
 	if c.data != "" {
-		kept, err := store.Open(context.Background(), filepath.Join(c.data, chatDatabase), store.Commit)
+		kept, err := store.Open(context.Background(), filepath.Join(c.data, chatDatabase), store.Durability(c.config.History.Durability))
 		if err != nil {
 			return err
 		}
@@ -290,10 +291,14 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Origins:      withOwnOrigin(k.Listen.Origins),
 		Proxies:      k.Listen.ProxyLine,
 		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
+		Relaxed:      k.History.Durability == string(store.Relaxed),
 		Vault:        vault.New(k, c.guesses).With(c.store, c.writer),
 		Reload:       c.reread,
 		Stop:         c.stop,
 		Log:          c.engine.Logger,
+	}
+	if c.data != "" {
+		g.History = archive.New(c.store, c.writer, c.engine.Logger)
 	}
 	if k.Throttle.Enabled {
 		g.Throttle = gate.Throttle{
@@ -332,6 +337,10 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		Cloak:        c.cloak(k),
 	}
 	copy(h.Admin[:], k.Server.Admin)
+	h.History = hall.History{
+		Enabled: c.data != "" && k.History.Enabled, Page: k.History.Page, Replay: k.History.Replay,
+		Unregistered: k.History.Unregistered, SinceJoin: k.History.SinceJoin,
+	}
 	if len(k.Accounts) > 0 || k.Registration.Enabled || c.data != "" {
 		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
 	}

@@ -1,0 +1,161 @@
+// Package archive is the history of a chat: it puts the records of a hall into a store,
+// and reads them for those who ask.
+package archive
+
+import (
+	"cmp"
+	"context"
+	"log/slog"
+	"slices"
+
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/store"
+)
+
+// An Archive is a gate.History in a store. Its methods may be called from any goroutine.
+type Archive struct {
+	store  store.Store
+	writer *store.Writer
+	log    *slog.Logger
+}
+
+// New returns the archive in a store, which writer writes to.
+func New(s store.Store, writer *store.Writer, log *slog.Logger) *Archive {
+	return &Archive{s, writer, log}
+}
+
+// Record is a method of gate.History.
+func (a *Archive) Record(r *hall.Record, done func(error)) {
+	a.writer.Write(store.AddMessage{Message: toMessage(r)}, done)
+}
+
+// Do is a method of gate.History.
+func (a *Archive) Do(ctx context.Context, w *hall.Work) hall.Result {
+	r, err := a.do(ctx, w)
+	if err != nil {
+		a.log.Error("the history could not be read", "error", err)
+		return hall.Result{}
+	}
+	r.OK = true
+	return r
+}
+
+func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err error) {
+	switch w.Kind {
+	case hall.ReadHistory:
+		r.Records, err = a.page(ctx, w.Page)
+	case hall.ListHistories:
+		r.Targets, err = a.histories(ctx, w)
+	}
+	return r, err
+}
+
+func (a *Archive) page(ctx context.Context, p *hall.Page) ([]hall.Record, error) {
+	var messages []store.Message
+	for _, target := range p.Targets {
+		var err error
+		if messages, err = a.read(ctx, target, p); err != nil {
+			return nil, err
+		}
+		if len(messages) > 0 {
+			break
+		}
+	}
+	var reactions []store.Message
+	if p.Reactions {
+		var ids []store.ID
+		for i := range messages {
+			ids = append(ids, messages[i].ID)
+		}
+		var err error
+		if reactions, err = a.store.Reactions(ctx, ids); err != nil {
+			return nil, err
+		}
+	}
+	return records(messages, reactions, p), nil
+}
+
+// read returns the messages of a page: around a number it is made of two.
+func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]store.Message, error) {
+	q := store.Query{
+		Target: target, After: store.ID(p.After), Before: store.ID(p.Before), Limit: p.Limit, Latest: p.Latest,
+		Rank: uint8(p.Rank), Events: p.Events,
+	}
+	if p.Around == 0 {
+		return a.store.Messages(ctx, q)
+	}
+	before := q
+	before.Before, before.Limit, before.Latest = store.ID(p.Around), p.Limit/2, true
+	earlier, err := a.store.Messages(ctx, before)
+	if err != nil {
+		return nil, err
+	}
+	q.After, q.Limit, q.Latest = max(q.After, store.ID(p.Around)-1), p.Limit-p.Limit/2, false
+	later, err := a.store.Messages(ctx, q)
+	return append(earlier, later...), err
+}
+
+// records returns messages, each followed by its reactions.
+func records(messages, reactions []store.Message, p *hall.Page) []hall.Record {
+	byReply := map[store.ID][]*store.Message{}
+	for i := range reactions {
+		if hall.Rank(reactions[i].Rank) <= p.Rank {
+			byReply[reactions[i].Reply] = append(byReply[reactions[i].Reply], &reactions[i])
+		}
+	}
+	var list []hall.Record
+	for i := range messages {
+		list = append(list, toRecord(&messages[i]))
+		for _, reaction := range byReply[messages[i].ID] {
+			if reaction.Target == messages[i].Target {
+				list = append(list, toRecord(reaction))
+			}
+		}
+	}
+	return list
+}
+
+// histories returns those whose latest message is in the range, the one said earliest
+// first.
+func (a *Archive) histories(ctx context.Context, w *hall.Work) ([]hall.Latest, error) {
+	scopes := w.Scopes
+	if w.Account != "" {
+		conversations, err := a.store.Conversations(ctx, w.Account)
+		if err != nil {
+			return nil, err
+		}
+		for _, target := range conversations {
+			scopes = append(scopes, hall.Scope{Target: target})
+		}
+	}
+	var list []hall.Latest
+	for _, s := range scopes {
+		found, err := a.store.Messages(ctx, store.Query{
+			Target: s.Target, After: store.ID(max(s.After, w.After)), Limit: 1, Latest: true, Rank: uint8(s.Rank),
+		})
+		if err != nil {
+			return nil, err
+		}
+		if len(found) == 1 && (w.Before == 0 || int64(found[0].ID) < w.Before) {
+			list = append(list, hall.Latest{Target: s.Target, ID: int64(found[0].ID)})
+		}
+	}
+	slices.SortFunc(list, func(a, b hall.Latest) int { return cmp.Compare(a.ID, b.ID) })
+	return list, nil
+}
+
+func toMessage(r *hall.Record) store.Message {
+	return store.Message{
+		ID: store.ID(r.ID), Target: r.Target, Command: r.Command, Params: r.Params, Source: r.Source, Account: r.Account,
+		Bot: r.Bot, Rank: uint8(r.Rank), Tags: r.Tags, Text: r.Text, Joined: r.Joined, Reply: store.ID(r.Reply),
+		Reaction: r.Reaction, Edited: store.ID(r.Edited),
+	}
+}
+
+func toRecord(m *store.Message) hall.Record {
+	return hall.Record{
+		ID: int64(m.ID), Target: m.Target, Command: m.Command, Params: m.Params, Source: m.Source, Account: m.Account,
+		Bot: m.Bot, Rank: hall.Rank(m.Rank), Tags: m.Tags, Text: m.Text, Joined: m.Joined, Reply: int64(m.Reply),
+		Reaction: m.Reaction, Edited: int64(m.Edited),
+	}
+}

@@ -1,0 +1,274 @@
+package hall
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// History says what is kept of what is said, and who may read it.
+type History struct {
+	// Enabled: what is said goes to Gate.Record before it is shown.
+	Enabled bool
+	// Page is the most messages of one answer to CHATHISTORY: 1,000.
+	Page int
+	// Replay is how many messages a client that cannot ask for them gets when it joins
+	// a channel.
+	Replay int
+	// Unregistered: channels that nobody has registered keep their history when they
+	// are empty, for whoever makes them again.
+	Unregistered bool
+	// SinceJoin: members read what was said since they joined, and nothing before.
+	SinceJoin bool
+}
+
+// A Record is what history keeps of one message. It does not change after Gate.Record.
+type Record struct {
+	// ID is the number of the message: its time in milliseconds since 1970 above
+	// IDBits bits that count.
+	ID int64
+	// Target names the history: a channel in small letters, or what Conversation
+	// returns.
+	Target  string
+	Command string
+	// Params are the parameters of an event; of what is said they are empty, or have
+	// the target as others saw it where that is not the name of the channel.
+	Params  []string
+	Source  string
+	Account string // of the sender; "" without one
+	Bot     bool
+	Rank    Rank   // that a member must have to read it
+	Tags    string // client-only, as on the wire
+	// Text is what is said. The lines of a multiline message have line feeds between
+	// them, and Joined has the numbers of those that go on the line before.
+	Text   string
+	Joined []int
+	// Reply is the message that this one answers or reacts to; 0 for none.
+	Reply int64
+	// Reaction: it has no text, and is read with the message that it replies to.
+	Reaction bool
+	// Edited is the number of the latest change; 0 never.
+	Edited int64
+
+	// Session is who said it, and Label that of its answer: for Unkept.
+	Session SessionID
+	Label   string
+}
+
+// A Page selects records of one history: those with After < ID < Before that a member
+// with Rank may read, at most Limit of them, in the order of their numbers.
+type Page struct {
+	// Targets are names under which the history may be; the first that has something
+	// counts.
+	Targets []string
+	After   int64
+	Before  int64 // 0: to the end
+	Limit   int
+	// Latest takes the last of those, otherwise the first.
+	Latest bool
+	// Around, if it is not 0, is a number in the middle of the page.
+	Around int64
+	Rank   Rank
+	// Events: what has happened, too, not only what was said.
+	Events bool
+	// Reactions: each record is followed by its reactions, which are not counted.
+	Reactions bool
+}
+
+// A Scope is a history that somebody may read: what members with Rank see, after a
+// number.
+type Scope struct {
+	Target string
+	Rank   Rank
+	After  int64
+}
+
+// A Latest is a history with the number of what was said in it last.
+type Latest struct {
+	Target string
+	ID     int64
+}
+
+// IDBits is how far the milliseconds of a message's number are shifted.
+const IDBits = 20
+
+// IsEvent says whether a record is of something that happened, such as a JOIN, and not
+// of something said.
+func (r *Record) IsEvent() bool {
+	return r.Command != "PRIVMSG" && r.Command != "NOTICE" && !r.Reaction
+}
+
+// Conversation names the history of two users: each an account in small letters, or a
+// stranger.
+func Conversation(a, b string) string {
+	if b < a {
+		a, b = b, a
+	}
+	return a + " " + b
+}
+
+// stranger marks in the name of a conversation a nick that was logged in to no account.
+// Whoever makes an account of that name later is somebody else.
+const stranger = "*"
+
+// side returns a user's part of the name of a conversation.
+func (u *user) side() string {
+	if u.account == "" {
+		return stranger + fold(u.nick())
+	}
+	return fold(u.account)
+}
+
+// parseMsgID reads what msgid has written.
+func parseMsgID(text string) (id int64, ok bool) {
+	if len(text) != 13 {
+		return 0, false
+	}
+	for i := range len(text) {
+		digit := strings.IndexByte(digits, text[i])
+		if digit < 0 || i == 0 && digit > 7 {
+			return 0, false // it would not fit into 63 bits
+		}
+		id = id<<5 | int64(digit)
+	}
+	return id, id > 0
+}
+
+// recordSpeech keeps what the session whose turn it is says, and names it in the items
+// that show it. shown is the target as others read it.
+func (h *Hall) recordSpeech(s *session, target, shown string, rank Rank, sp *speech, items []*Item) {
+	if !h.config.History.Enabled {
+		return
+	}
+	r := &Record{
+		ID: sp.id, Target: target, Command: sp.command, Source: s.user.source, Account: s.user.account, Bot: s.user.is(modeBot),
+		Rank: rank, Text: sp.text, Session: s.id, Label: h.turn.label,
+	}
+	if fold(shown) != target {
+		r.Params = []string{shown}
+	}
+	if sp.source != "" {
+		r.Source, r.Account, r.Bot = sp.source, "", false
+	}
+	r.addTags(sp.tags)
+	if sp.command == "TAGMSG" && !r.Reaction {
+		return // typing and the like is for now only
+	}
+	r.addParts(sp.parts)
+	h.gate.Record(r)
+	for _, item := range items {
+		item.Record = r.ID
+	}
+}
+
+// addTags sets what the tags of a message say of it.
+func (r *Record) addTags(tags []ircmsg.Tag) {
+	var kept []byte
+	for _, t := range tags {
+		kept = ircmsg.AppendTag(kept, t.Key, t.Value)
+		switch t.Key {
+		case "+draft/reply", "+reply":
+			r.Reply, _ = parseMsgID(t.Value)
+		case "+draft/react", "+draft/unreact":
+			r.Reaction = r.Command == "TAGMSG"
+		}
+	}
+	r.Tags = string(kept)
+	r.Reaction = r.Reaction && r.Reply != 0
+}
+
+func (r *Record) addParts(parts []part) {
+	if parts == nil {
+		return
+	}
+	var text strings.Builder
+	for i, p := range parts {
+		if i > 0 {
+			text.WriteByte('\n')
+		}
+		text.WriteString(p.text)
+		if i > 0 && p.concat {
+			r.Joined = append(r.Joined, i)
+		}
+	}
+	r.Text = text.String()
+}
+
+// parts returns the lines of what was said.
+func (r *Record) parts() []part {
+	var parts []part
+	for text := range strings.SplitSeq(r.Text, "\n") {
+		parts = append(parts, part{text: text, concat: slices.Contains(r.Joined, len(parts))})
+	}
+	return parts
+}
+
+// recordEvent keeps what has happened in a channel; rank is that of those who see it.
+// It has the number of the line that was made last.
+func (h *Hall) recordEvent(c *channel, rank Rank, u *user, command string, params ...string) {
+	if !h.config.History.Enabled {
+		return
+	}
+	h.gate.Record(&Record{
+		ID: h.lastID, Target: fold(c.name), Command: command, Params: params,
+		Source: u.source, Account: u.account, Bot: u.is(modeBot), Rank: rank,
+	})
+}
+
+// recordModes keeps a change of a channel's modes, under a number of its own: there may
+// be several lines of one MODE.
+func (h *Hall) recordModes(x *changing, m *ircmsg.Message) {
+	if !h.config.History.Enabled {
+		return
+	}
+	h.nextID()
+	by := x.session.user
+	if m.Source != by.source {
+		by = &user{source: m.Source} // the server
+	}
+	h.recordEvent(x.channel, 0, by, m.Command, m.Params...)
+}
+
+// moveHistory gives a channel's history its new name. What was said under that name
+// before was in another channel.
+func (h *Hall) moveHistory(from, to string) {
+	if !h.config.History.Enabled {
+		return
+	}
+	h.gate.Keep(DropHistory{Target: fold(to), Before: h.nextID()})
+	h.gate.Keep(MoveHistory{From: fold(from), To: fold(to)})
+}
+
+// recordEverywhere keeps what has happened to a user in all their channels. A record is
+// of one channel: that of the first has the number of the line that was made last, and
+// the others have numbers of their own.
+func (h *Hall) recordEverywhere(u *user, command string, params ...string) {
+	if !h.config.History.Enabled {
+		return
+	}
+	for i, m := range u.channels {
+		if i > 0 {
+			h.nextID()
+		}
+		h.recordEvent(m.channel, m.seenBy().Rank, u, command, params...)
+	}
+}
+
+// unkept answers a message that could not be kept, and that nobody has seen.
+func (h *Hall) unkept(s *session, r *Record) {
+	h.beginTurn(s, r.Label)
+	h.fail(s, r.Command, "MESSAGE_NOT_KEPT", printable(h.shownTarget(r)), "The message could not be kept, and nobody got it; try again later")
+	h.endTurn()
+}
+
+// shownTarget returns the target of a record as clients read it.
+func (h *Hall) shownTarget(r *Record) string {
+	if len(r.Params) > 0 {
+		return r.Params[0]
+	}
+	if c := h.channels[r.Target]; c != nil {
+		return c.name
+	}
+	return r.Target
+}
