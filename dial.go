@@ -151,8 +151,12 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 }
 
 // clientConfig returns config, which may be nil, with a name to check the
-// server's certificate for.
+// server's certificate for. The zone of an address is this machine's own matter
+// (RFC 4007, section 11.2): certificates do not have it.
 func clientConfig(config *tls.Config, host string) *tls.Config {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		host = ip.WithZone("").String()
+	}
 	if config == nil {
 		return &tls.Config{ServerName: host}
 	}

@@ -18,7 +18,8 @@ var (
 	// ErrPacketTooLong: the datagram is longer than Engine.MaxDatagram, or than
 	// its protocol can carry.
 	ErrPacketTooLong = errors.New("datagram is too long")
-	// ErrBadPeer: the socket for datagrams cannot send to that address.
+	// ErrBadPeer: the socket for datagrams cannot send to that address, or nobody in
+	// particular has it.
 	ErrBadPeer = errors.New("bad peer address")
 	// ErrUnreadFull: the handler left more than Engine.MaxUnread bytes unread.
 	ErrUnreadFull = errors.New("too many unread bytes")

@@ -458,6 +458,8 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		// Nobody may take it for a peer that is somewhere in particular.
 		a.loop.drv.Discard(h)
 		a.loop.count.shed.Add(1)
+		a.loop.count.shedUnknown.Add(1)
+		a.logUnknown()
 		return
 	}
 	e := a.loop.engine

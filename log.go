@@ -119,6 +119,15 @@ func (a *acceptor) logShed() {
 	l.cfg.log.Warn("connections are shed", "listener", a.listener.String(), "loop", l.id, "error", err)
 }
 
+// logUnknown says that a client is closed because the system does not tell its
+// address, as it may not when the client has reset the connection already.
+func (a *acceptor) logUnknown() {
+	l := a.loop
+	if say, kept := l.refusals.say(clock()); say {
+		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
+	}
+}
+
 // labels are what profiles call the goroutine of the loop.
 func (l *Loop) labels() []string {
 	return []string{"epi_loop", strconv.Itoa(l.id), "epi_driver", l.cfg.driverName()}

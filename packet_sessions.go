@@ -64,8 +64,14 @@ func (s *PacketSessions[T]) Get(peer PacketAddr) (T, bool) {
 }
 
 // Open returns the peer's session and touches it. When it has none, begin makes
-// one. The error is ErrTooManySessions.
+// one. The errors are ErrTooManySessions, and ErrBadPeer for the zero PacketAddr: of
+// all the Unix sockets without a name it is not known which is which, so that none can
+// have a session without sharing it with the others.
 func (s *PacketSessions[T]) Open(peer PacketAddr, begin func(peer PacketAddr) T) (T, error) {
+	if peer.IsZero() {
+		var none T
+		return none, fmt.Errorf("%w: a Unix socket without a name has no session", ErrBadPeer)
+	}
 	if p, ok := s.byPeer[peer]; ok {
 		s.touch(p)
 		return p.value, nil

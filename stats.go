@@ -16,6 +16,7 @@ type counters struct {
 	acceptErrors  atomic.Uint64
 	shed          atomic.Uint64
 	shedPerIP     atomic.Uint64
+	shedUnknown   atomic.Uint64
 	closed        atomic.Uint64
 	bytesIn       atomic.Uint64
 	bytesOut      atomic.Uint64
@@ -55,6 +56,7 @@ type LoopStats struct {
 	Accepted      uint64 // connections accepted by this loop
 	Closed        uint64 // connections closed
 	Shed          uint64 // connections accepted and closed at once: MaxConns, no descriptors, or a peer without an address
+	ShedUnknown   uint64 // those of Shed whose address the system did not tell, as it may not of who has reset
 	ShedPerIP     uint64 // connections accepted and closed at once, or refused: MaxConnsPerIP
 	AcceptErrors  uint64 // pauses of accepting
 	QueueFull     uint64 // writes refused: MaxQueued, PacketQueue
@@ -128,6 +130,7 @@ func (l *Loop) stats() LoopStats {
 		Accepted:      l.count.accepted.Load(),
 		Closed:        l.count.closed.Load(),
 		Shed:          l.count.shed.Load(),
+		ShedUnknown:   l.count.shedUnknown.Load(),
 		ShedPerIP:     l.count.shedPerIP.Load(),
 		AcceptErrors:  l.count.acceptErrors.Load(),
 		QueueFull:     l.count.queueFull.Load(),
@@ -171,6 +174,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.Accepted += o.Accepted
 	s.Closed += o.Closed
 	s.Shed += o.Shed
+	s.ShedUnknown += o.ShedUnknown
 	s.ShedPerIP += o.ShedPerIP
 	s.AcceptErrors += o.AcceptErrors
 	s.QueueFull += o.QueueFull

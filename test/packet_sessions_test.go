@@ -41,6 +41,21 @@ func open(t *testing.T, s *epi.PacketSessions[int], i int) error {
 	return err
 }
 
+// TestHunt18_NobodyInParticularHasNoSession: all Unix sockets without a name have the
+// zero PacketAddr, and would share one.
+func TestHunt18_NobodyInParticularHasNoSession(t *testing.T) {
+	inLoop(t, func(l *epi.Loop) {
+		s := &epi.PacketSessions[int]{Loop: l}
+		_, err := s.Open(epi.PacketAddr{}, func(epi.PacketAddr) int { t.Error("a session begins"); return 0 })
+		if !errors.Is(err, epi.ErrBadPeer) {
+			t.Errorf("Open returns %v", err)
+		}
+		if _, ok := s.Get(epi.PacketAddr{}); ok || s.Len() != 0 {
+			t.Errorf("nobody has a session, %d in all", s.Len())
+		}
+	})
+}
+
 func TestPacketSessions_BoundRefusesOrEvicts(t *testing.T) {
 	for _, evict := range []bool{false, true} {
 		t.Run(fmt.Sprint("evict ", evict), func(t *testing.T) {
