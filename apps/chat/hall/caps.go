@@ -30,6 +30,7 @@ const (
 	CapMultiline                         // multiline batches as such
 	CapNoImplicitNames                   // no 353 after JOIN
 	CapOperTag                           // the tag draft/oper
+	CapPersistence                       // PERSISTENCE
 	CapPreAway                           // AWAY before registration
 	CapRelayMsg                          // the tag draft/relaymsg
 	CapSASL
@@ -79,6 +80,7 @@ var capabilities = []capability{
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},
 	{name: "draft/multiline", bit: CapMultiline, value: multilineLimits},
 	{name: "draft/oper-tag", bit: CapOperTag},
+	{name: "draft/persistence", bit: CapPersistence, offered: hasMechanisms},
 	{name: "draft/pre-away", bit: CapPreAway},
 	{name: "draft/relaymsg", bit: CapRelayMsg, value: relayMsgSeparators, offered: canRelay},
 	{name: "draft/whoami", bit: CapWhoAmI},

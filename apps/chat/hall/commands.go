@@ -62,6 +62,7 @@ func init() {
 		{name: "OPER", run: (*Hall).oper, params: 2, cost: 10, help: "<name> <password>\nBecome an operator of the server."},
 		{name: "PART", run: (*Hall).partCommand, params: 1, help: "<#channel>,... [reason]\nLeave channels."},
 		{name: "PASS", run: (*Hall).pass, params: 1, early: true},
+		{name: "PERSISTENCE", run: (*Hall).persistence, params: 1, help: "GET | SET <ON, OFF or DEFAULT>\nShow or say whether you stay here when your connections end."},
 		{name: "PING", run: (*Hall).ping, early: true, help: "<token>\nAsk for a sign of life."},
 		{name: "PONG", run: (*Hall).pong, early: true},
 		{name: "PRIVMSG", run: (*Hall).privmsg, help: "<target>,... <text>\nSend a message to users and channels; @#channel is its operators."},

@@ -148,7 +148,7 @@ func (c chance) line() string {
 	case 35:
 		return c.of("OPER op secret", "OPER op wrong", "ACCEPT "+c.list(c.nick), "ACCEPT *", "ACCEPT -"+c.nick(), "LUSERS", "STATS u", "STATS m", "HELP", "HELP JOIN", "LINKS", "INFO", "VERSION", "ADMIN", "TIME", "MOTD")
 	case 36:
-		return c.of("AUTHENTICATE PLAIN", "AUTHENTICATE AGFjYzEAcHc=", "AUTHENTICATE *", "AUTHENTICATE EXTERNAL", "AUTHENTICATE SCRAM-SHA-256", "AUTHENTICATE !!", "NS IDENTIFY acc1 pw", "NS LOGOUT", "NS REGISTER password", "NS SET MULTICLIENT OFF", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON FALSE", "NS PASSWD pw pw", "NS GHOST "+c.nick(), "NS RECOVER "+c.nick(), "NS INFO", "NS INFO acc1", "NS LIST", "NS SUSPEND acc2", "NS UNREGISTER wrong")
+		return c.of("AUTHENTICATE PLAIN", "AUTHENTICATE AGFjYzEAcHc=", "AUTHENTICATE *", "AUTHENTICATE EXTERNAL", "AUTHENTICATE SCRAM-SHA-256", "AUTHENTICATE !!", "NS IDENTIFY acc1 pw", "NS LOGOUT", "NS REGISTER password", "NS SET MULTICLIENT OFF", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON TRUE", "NS SET ALWAYS-ON FALSE", "PERSISTENCE SET ON", "PERSISTENCE SET DEFAULT", "PERSISTENCE GET", "NS PASSWD pw pw", "NS GHOST "+c.nick(), "NS RECOVER "+c.nick(), "NS INFO", "NS INFO acc1", "NS LIST", "NS SUSPEND acc2", "NS UNREGISTER wrong")
 	case 37:
 		return c.of("RELAYMSG ", "NPC ") + c.channel() + " " + c.of("a/b", "bilbo", "x!y/z") + " " + c.text()
 	case 38:

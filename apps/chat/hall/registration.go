@@ -225,6 +225,9 @@ func (h *Hall) welcome(s *session) {
 	if s.has(CapWhoAmI) {
 		h.write(s, "", &ircmsg.Message{Source: u.source, Command: "SETNAME", Params: []string{u.realname}, Text: true})
 	}
+	if s.has(CapPersistence) && u.account != "" {
+		h.tellPersistence(s)
+	}
 	h.lusers(s, nil, nil)
 	h.motd(s, nil, nil)
 	if modes := u.modes.String(); modes != "+" {

@@ -3,6 +3,8 @@ package hall
 import (
 	"slices"
 	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 // stays says whether a user outlives its sessions.
@@ -58,7 +60,7 @@ func nsAlwaysOn(h *Hall, s *session, value string, answer func(string)) {
 	case s.account() == "":
 		answer("You must be logged in")
 		return
-	case on && h.staying[fold(s.account())] != nil && !s.user.stays():
+	case on && h.staysElsewhere(s.user):
 		answer("Another user of your account is always on")
 		return
 	}
@@ -68,6 +70,52 @@ func nsAlwaysOn(h *Hall, s *session, value string, answer func(string)) {
 		return
 	}
 	answer("You leave when your last connection ends")
+}
+
+// persistence is the same setting for clients (draft/persistence). The default is to leave.
+func (h *Hall) persistence(s *session, params []string, _ *ircmsg.Message) {
+	if s.account() == "" {
+		h.fail(s, "PERSISTENCE", "ACCOUNT_REQUIRED", "You must be logged in")
+		return
+	}
+	wanted := strings.ToUpper(param(params, 1))
+	switch strings.ToUpper(params[0]) {
+	case "GET":
+		h.tellPersistence(s)
+	case "SET":
+		if wanted != "ON" && wanted != "OFF" && wanted != "DEFAULT" {
+			h.fail(s, "PERSISTENCE", "INVALID_PARAMETERS", "The settings are ON, OFF and DEFAULT")
+			return
+		}
+		h.setPersistence(s, wanted == "ON")
+	default:
+		h.fail(s, "PERSISTENCE", "INVALID_PARAMETERS", "The subcommands are GET and SET")
+	}
+}
+
+func (h *Hall) setPersistence(s *session, on bool) {
+	if on && h.staysElsewhere(s.user) {
+		h.fail(s, "PERSISTENCE", "INVALID_PARAMETERS", "Another user of your account is always on")
+		return
+	}
+	h.setStays(s.user, on)
+	for _, own := range s.user.sessions {
+		if own == s || own.has(CapPersistence) {
+			h.tellPersistence(own)
+		}
+	}
+}
+
+// staysElsewhere says whether another user of the same account stays.
+func (h *Hall) staysElsewhere(u *user) bool { return h.staying[fold(u.account)] != nil && !u.stays() }
+
+// tellPersistence says what the user wants, and what is so.
+func (h *Hall) tellPersistence(s *session) {
+	if s.user.stays() {
+		h.say(s, "PERSISTENCE", "STATUS", "ON", "ON")
+		return
+	}
+	h.say(s, "PERSISTENCE", "STATUS", "DEFAULT", "OFF")
 }
 
 // onOff reads a setting.
