@@ -79,6 +79,34 @@ func (r *Replica) Frame(p []byte, other func(proto.Message)) error {
 		}
 		p = rest
 	}
+	if inTick {
+		return r.checkOwn()
+	}
+	return nil
+}
+
+// farthest is how far a cell of the view may be from the player's own.
+const farthest = 4
+
+// checkCell looks whether the player may be told of a cell.
+func (r *Replica) checkCell(cell uint16) error {
+	column, row := int(r.Own.X)/cellUnits, int(r.Own.Y)/cellUnits
+	dx, dy := int(cell)%r.Width-column, int(cell)/r.Width-row
+	if max(dx, -dx, dy, -dy) > farthest {
+		return fmt.Errorf("%w: a block of cell %d, which is %d, %d from the player's", ErrRules, cell, dx, dy)
+	}
+	return nil
+}
+
+// checkOwn compares the player's entity with what Tick says of it.
+func (r *Replica) checkOwn() error {
+	e := r.Entities[r.Self]
+	if e == nil || r.Cells[e.Cell] != r.Tick {
+		return nil
+	}
+	if x, y := r.At(e); x != int32(r.Own.X) || y != int32(r.Own.Y) {
+		return fmt.Errorf("%w: tick %d: the player is at %d, %d and its entity at %d, %d", ErrRules, r.Tick, r.Own.X, r.Own.Y, x, y)
+	}
 	return nil
 }
 
@@ -144,6 +172,9 @@ func (r *Replica) place(e *Entity, cell, x, y, direction, speed uint16) error {
 }
 
 func (r *Replica) full(m *proto.Full) error {
+	if err := r.checkCell(m.Cell); err != nil {
+		return err
+	}
 	r.Cells[m.Cell] = r.Tick
 	listed := map[uint32]bool{}
 	for i := range m.Entities {
@@ -170,6 +201,9 @@ func (r *Replica) delta(m *proto.Delta) error {
 	}
 	if int32(r.Tick-uint32(m.Base)-last) < 0 && r.Tick == last {
 		return fmt.Errorf("%w: cell %d has two blocks", ErrRules, m.Cell)
+	}
+	if err := r.checkCell(m.Cell); err != nil {
+		return err
 	}
 	r.Cells[m.Cell] = r.Tick
 	for _, l := range m.Left {
