@@ -24,7 +24,7 @@ import (
 
 const loadHelp = `Make load for echo servers and measure what comes back. Targets are
 tcp://, tls://, ws://, wss://, udp://, unix:// and unixgram:// addresses; irc://,
-ircs://, irc+ws:// and irc+wss:// are IRC servers.
+ircs://, irc+ws:// and irc+wss:// are IRC servers, mqtt:// and mqtts:// MQTT brokers.
 
 In a closed loop each connection has --depth messages in flight: an answer lets
 the next one go. With --rate the loop is open: messages are due at a constant
@@ -40,7 +40,8 @@ goes to their channel; each line that a member gets is a delivery, the unit of
 all figures, and latency is the time until that member has it. In a closed loop
 the next message goes when the last member has the one before (--await last), or
 the sender its own copy (--await echo). Each sender numbers its lines: those that
-are lost or out of order are errors.
+are lost or out of order are errors. Clients of an MQTT broker do the same, with a
+topic for a channel and QoS 0.
 
 The targets must be on this machine's loopback, unless --allow-remote is given.
 An interrupt ends the run early; what was measured so far is told and marked.
@@ -54,6 +55,7 @@ const loadExample = `  epi load tcp://127.0.0.1:7000
   epi load --ca ca.pem wss://localhost:8443/chat
   epi load --depth 4 udp://127.0.0.1:7000
   epi load --conns 1000 --channels 10 irc://127.0.0.1:6667
+  epi load --conns 1000 --channels 10 mqtt://127.0.0.1:1883
   epi load --rate 20000 --duration 30s --hdr echo.hgrm tcp://127.0.0.1:7000`
 
 // A loader is the load command.

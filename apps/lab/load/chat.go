@@ -32,8 +32,8 @@ type channel struct {
 	members atomic.Int32 // that have joined and are still there
 }
 
-// A chatter is a client of an IRC server: a session that registers and joins a
-// channel before it counts as open.
+// A chatter is a client of an IRC server, or of an MQTT broker: a session that
+// registers and joins a channel before it counts as open.
 type chatter struct {
 	*session
 	home    *lane // that of its loop, from the beginning on
@@ -75,8 +75,12 @@ const (
 func newChatters(g *generator) []*chatter {
 	s := &g.share
 	channels := make([]channel, s.Channels)
+	prefix := "#"
+	if s.Endpoints[0].Kind == mqttStream {
+		prefix = "" // it is a wildcard
+	}
 	for i := range channels {
-		channels[i].name = fmt.Sprintf("#epi%d", s.FirstChannel+i)
+		channels[i].name = fmt.Sprintf("%sepi%d", prefix, s.FirstChannel+i)
 	}
 	chatters := make([]*chatter, s.Conns)
 	for i := range chatters {
@@ -91,11 +95,24 @@ func newChatters(g *generator) []*chatter {
 	return chatters
 }
 
-// begin registers on a connection that has just been established.
-func (c *chatter) begin(l *lane) error {
+// enter begins a connection that has just been established.
+func (c *chatter) enter(l *lane) {
 	c.home = l
 	c.timer = l.loop.Every(c.gen.share.Patience, epi.Skip, c.lookForSilence)
 	l.loop.After(acceptedAfter, c.accepted)
+}
+
+// joined ends the registration.
+func (c *chatter) joined() {
+	c.stage = talking
+	c.timer.Stop()
+	c.channel.members.Add(1)
+	c.open(c.home.loop, c.wire)
+}
+
+// begin registers at an IRC server.
+func (c *chatter) begin(l *lane) error {
+	c.enter(l)
 	c.say("CAP LS 302")
 	name := fmt.Sprintf("epi%d", c.id)
 	c.say("NICK " + name)
@@ -160,10 +177,7 @@ func (c *chatter) advance(m *ircmsg.Message) error {
 		c.say("JOIN " + c.channel.name)
 		c.stage = joining
 	case m.Command == "366" && c.stage == joining: // the end of the names
-		c.stage = talking
-		c.timer.Stop()
-		c.channel.members.Add(1)
-		c.open(c.home.loop, c.wire)
+		c.joined()
 	}
 	return nil
 }
@@ -226,13 +240,22 @@ func (c *chatter) deliver(text []byte, now int64) error {
 		l.tally.Bytes += uint64(len(text))
 	}
 	l.tally.Delivered++
-	if c.echo != (from == c) {
+	if !c.awaits(from) {
 		return nil
 	}
 	if c.echo || from.missing[int(h.sequence)%len(from.missing)].Add(-1) == 0 {
 		c.finished(from, h.sequence)
 	}
 	return nil
+}
+
+// awaits reports whether a message from another, or from c itself, is one that its
+// sender waits for.
+func (c *chatter) awaits(from *chatter) bool {
+	if c.echo {
+		return from == c
+	}
+	return from != c || c.kind == mqttStream
 }
 
 // finished tells the sender of a message that it is done.
@@ -271,21 +294,25 @@ func (c *chatter) done(sequence uint32) {
 // awaited returns how many sessions are to get each message of c.
 func (c *chatter) awaited() int {
 	n := int(c.channel.members.Load())
-	if !c.echo {
+	if !c.echo && c.kind != mqttStream {
 		n--
 	}
 	return n
 }
 
-// appendMessage appends the line of a message and notes who is to get it.
+// appendMessage appends the line, or the packet, of a message and notes who is to get it.
 func (c *chatter) appendMessage(dst []byte, sequence uint64, f flight) []byte {
 	to := c.awaited()
 	c.missing[sequence%uint64(len(c.missing))].Store(int32(to))
 	c.lane.tally.Awaited += uint64(to)
+	h := header{uint32(c.id), uint32(sequence), f.due}
+	if c.kind == mqttStream {
+		return c.appendPublish(dst, h, f.size)
+	}
 	dst = append(dst, "PRIVMSG "...)
 	dst = append(dst, c.channel.name...)
 	dst = append(dst, " :"...)
-	dst = appendText(dst, header{uint32(c.id), uint32(sequence), f.due}, f.size)
+	dst = appendText(dst, h, f.size)
 	return append(dst, c.end...)
 }
 

@@ -217,32 +217,33 @@ func (c *Config) check(ctx context.Context) ([]endpoint, error) {
 	return endpoints, c.checkDatagrams(endpoints)
 }
 
-// isChat reports whether the targets are IRC servers. Those that are mixed
+// isChat reports whether the targets are IRC servers or MQTT brokers. Those that are mixed
 // checkChat refuses.
 func isChat(targets []string) bool {
 	return slices.ContainsFunc(targets, func(target string) bool {
 		name, _, _ := strings.Cut(target, "://")
-		_, ok := ircSchemes[name]
+		_, ok := roomSchemes[name]
 		return ok
 	})
 }
 
-// checkChat refuses what no IRC server can be loaded with.
+// checkChat refuses what no IRC server or MQTT broker can be loaded with.
 func (c *Config) checkChat(endpoints []endpoint) error {
 	if !isChat(c.Targets) {
 		if c.Channels > 0 || c.Await != "" {
-			return errors.New("channels are for irc:// targets only")
+			return errors.New("channels are for irc:// and mqtt:// targets only")
 		}
 		return nil
 	}
-	if slices.ContainsFunc(endpoints, func(e endpoint) bool { return !e.Kind.isChat() }) {
-		return errors.New("IRC servers and echo servers cannot be loaded together: give targets of one kind")
+	mqtt := endpoints[0].Kind == mqttStream
+	if slices.ContainsFunc(endpoints, func(e endpoint) bool { return !e.Kind.isChat() || (e.Kind == mqttStream) != mqtt }) {
+		return errors.New("IRC servers, MQTT brokers and echo servers cannot be loaded together: give targets of one kind")
 	}
 	if c.Await != AwaitLast && c.Await != AwaitEcho {
 		return fmt.Errorf("%q cannot be waited for: choose %s or %s", c.Await, AwaitLast, AwaitEcho)
 	}
 	if largest := c.Sizes.Largest(); largest > mostText || c.Sizes.smallest() < leastText {
-		return fmt.Errorf("messages of %s bytes are no texts for IRC: choose %d to %d bytes, of which the first %d are numbers", c.Sizes, leastText, mostText, headerText)
+		return fmt.Errorf("messages of %s bytes are no texts for a channel: choose %d to %d bytes, of which the first %d are numbers", c.Sizes, leastText, mostText, headerText)
 	}
 	least := c.Channels
 	if c.Await == AwaitLast {

@@ -222,6 +222,8 @@ func (g *generator) dial(ctx context.Context, i int) error {
 		err = g.dialStream(ctx, to, s, s)
 	case chatStream:
 		err = g.dialStream(ctx, to, s, chatLines{g.chatterOf(s, i)})
+	case mqttStream:
+		err = g.dialStream(ctx, to, s, &mqttClient{chatter: g.chatterOf(s, i)})
 	case chatWebSocket:
 		g.chatterOf(s, i)
 		err = g.dialWebSocket(ctx, to, s)
@@ -379,7 +381,7 @@ func (g *generator) awaitAnswers(ctx context.Context) {
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	if g.await(ctx.Done(), timer) && g.chat != nil {
-		g.awaitDeliveries(timer)
+		g.awaitDeliveries(ctx.Done(), timer)
 	}
 }
 
@@ -409,13 +411,17 @@ func (g *generator) await(done <-chan struct{}, timer *time.Timer) bool {
 const deliveryLook = 10 * time.Millisecond
 
 // awaitDeliveries waits for the lines that members do not have yet when the
-// senders have their copies, as long as the timer allows.
-func (g *generator) awaitDeliveries(timer *time.Timer) {
+// senders have their copies, as long as the timer allows, which an interruption
+// shortens.
+func (g *generator) awaitDeliveries(done <-chan struct{}, timer *time.Timer) {
 	ticks := time.NewTicker(deliveryLook)
 	defer ticks.Stop()
 	for g.undelivered() > 0 {
 		select {
 		case <-ticks.C:
+		case <-done:
+			done = nil
+			timer.Reset(interruptedPatience)
 		case <-timer.C:
 			return
 		case <-g.ended:

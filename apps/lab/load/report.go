@@ -42,7 +42,7 @@ type Report struct {
 	CPUPerRequest     float64     `json:"cpu_us_per_request"` // of the generator itself
 	CPUPercent        float64     `json:"cpu_percent"`        // of one CPU
 	Server            *Server     `json:"server,omitempty"`   // where Config.Server was given
-	Chat              *Chat       `json:"chat,omitempty"`     // where targets are IRC servers
+	Chat              *Chat       `json:"chat,omitempty"`     // where targets are IRC servers or MQTT brokers
 	Histogram         *Histogram  `json:"histogram"`          // of the latencies, in nanoseconds
 	SetupHistogram    *Histogram  `json:"setup_histogram"`    // of the time to connect
 	LateHistogram     *Histogram  `json:"late_histogram,omitzero"`
@@ -56,8 +56,8 @@ type Server struct {
 	ResidentPerConn    float64 `json:"resident_bytes_per_connection"`
 }
 
-// Chat is what is special to IRC servers. Requests are deliveries: lines that
-// members of a channel got.
+// Chat is what is special to IRC servers and MQTT brokers. Requests are deliveries:
+// lines, or packets, that members of a channel got.
 type Chat struct {
 	Channels          int     `json:"channels"`
 	Await             Await   `json:"await"`

@@ -29,10 +29,11 @@ const (
 	datagrams                 // a message in each, which may be lost
 	chatStream                // lines of IRC
 	chatWebSocket             // a line of IRC in each of WebSocket's
+	mqttStream                // packets of MQTT
 )
 
-// isChat says whether the target is an IRC server and no echo server.
-func (k kind) isChat() bool { return k == chatStream || k == chatWebSocket }
+// isChat says whether the target passes messages on to many, and is no echo server.
+func (k kind) isChat() bool { return k == chatStream || k == chatWebSocket || k == mqttStream }
 
 // A scheme is one kind of target. To add one is to add a line to schemes.
 type scheme struct {
@@ -57,6 +58,8 @@ var schemes = []scheme{
 	{"ircs", "ircs://host:port", resolveIRC},
 	{"irc+ws", "irc+ws://host:port/path", resolveIRC},
 	{"irc+wss", "irc+wss://host:port/path", resolveIRC},
+	{"mqtt", "mqtt://host:port", resolveMQTT},
+	{"mqtts", "mqtts://host:port", resolveMQTT},
 }
 
 // Targets says what targets look like.
@@ -117,8 +120,11 @@ func resolveWebSocket(ctx context.Context, name, rest string) (endpoint, error) 
 	return e, err
 }
 
-// ircSchemes are the schemes of IRC servers, and those on which they are spoken.
-var ircSchemes = map[string]scheme{
+// roomSchemes are the schemes of IRC servers and MQTT brokers, and those on which they
+// are spoken.
+var roomSchemes = map[string]scheme{
+	"mqtt":    {name: "tcp", resolve: resolveTCP},
+	"mqtts":   {name: "tls", resolve: resolveTLS},
 	"irc":     {name: "tcp", resolve: resolveTCP},
 	"ircs":    {name: "tls", resolve: resolveTLS},
 	"irc+ws":  {name: "ws", resolve: resolveWebSocket},
@@ -126,9 +132,16 @@ var ircSchemes = map[string]scheme{
 }
 
 func resolveIRC(ctx context.Context, name, rest string) (endpoint, error) {
-	below := ircSchemes[name]
+	below := roomSchemes[name]
 	e, err := below.resolve(ctx, below.name, rest)
 	e.Kind = map[kind]kind{stream: chatStream, webSocket: chatWebSocket}[e.Kind]
+	return e, err
+}
+
+func resolveMQTT(ctx context.Context, name, rest string) (endpoint, error) {
+	below := roomSchemes[name]
+	e, err := below.resolve(ctx, below.name, rest)
+	e.Kind = mqttStream
 	return e, err
 }
 
