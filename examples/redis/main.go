@@ -28,6 +28,8 @@ type store struct {
 	size   int // bytes of keys and values
 }
 
+// set copies value, into the place of the one before it where there is room: answers
+// hold no value.
 func (s *store) set(key string, value []byte) bool {
 	old, known := s.values[key]
 	grows := len(value) - len(old)
@@ -38,7 +40,10 @@ func (s *store) set(key string, value []byte) bool {
 		return false
 	}
 	s.size += grows
-	s.values[key] = value
+	if cap(old) > 2*len(value) {
+		old = nil // its room would be wasted
+	}
+	s.values[key] = append(old[:0], value...)
 	return true
 }
 
@@ -192,7 +197,7 @@ func (s *store) do(out []byte, args [][]byte) (answer []byte, quit bool) {
 		}
 		return bulk(out, value), false
 	case name == "SET" && len(args) == 3:
-		if !s.set(key, bytes.Clone(args[2])) {
+		if !s.set(key, args[2]) {
 			return append(out, "-OOM the store is full\r\n"...), false
 		}
 		return append(out, "+OK\r\n"...), false

@@ -23,12 +23,14 @@ cloudwego/netpoll, and C programs on epoll, io_uring, libuv and libevent; for
 TLS beside net with crypto/tls, for WebSocket beside gorilla/websocket and
 coder/websocket, for datagrams beside net. They are built from apps/lab/peers with
 the tools of this machine. Chat: epi chat, InspIRCd and ngIRCd of the system's
-packages, configured for the run without throttles. A server that cannot be built
-or is not installed is listed with what it lacks.
+packages, configured for the run without throttles. Programs: those in examples
+beside redis-server (loaded by redis-benchmark), mosquitto, fasthttp (by wrk) and
+haproxy. A server that cannot be built or is not installed is listed with what it
+lacks.
 
 Server and load generator run on a CPU each; the servers take turns in every
-round. For each workload: the server's CPU time per request (of chat: per line
-that a member of a channel gets), requests per second, latency and context
+round. For each workload: the server's CPU time per request (of chat and MQTT: per
+line or packet that a member of a channel gets), requests per second, latency and context
 switches, as medians with minimum and maximum and as ratios to the C program on
 epoll, or to the first peer of the scheme; then memory per idle connection, and
 system calls per request where strace is installed.
@@ -37,6 +39,7 @@ Exit codes: 0 done, 1 failed or interrupted, 2 called wrongly.`
 
 const labPeersExample = `  epi lab peers --quick
   epi lab peers --only chat,chat-busy,chat-rooms
+  epi lab peers --only redis-get,redis-set,mqtt,http,proxy
   epi lab peers --only small,medium --servers "C epoll,epi epoll-edge,Go net"`
 
 // A peersRun is the flags of epi lab peers.

@@ -5,7 +5,6 @@
 package bench
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -46,12 +45,25 @@ type Workload struct {
 	Size   int
 	Scheme string // what the servers speak; empty: TCP
 
-	Channels int // of IRC
-	Rate     int // messages per second; 0: a closed loop
+	Channels int    // of IRC; topics of MQTT
+	Rate     int    // messages per second; 0: a closed loop
+	Command  string // of Redis
 }
 
 // speaks returns the scheme of w.
 func (w Workload) speaks() string { return cmp.Or(w.Scheme, schemeTCP) }
+
+// loaded returns the scheme by which epi load loads it: behind a balancer is an echo
+// server.
+func (w Workload) loaded() string {
+	if w.Scheme == schemeProxy {
+		return schemeTCP
+	}
+	return w.speaks()
+}
+
+// passesOn reports whether the servers pass messages on to many.
+func (w Workload) passesOn() bool { return w.Scheme == schemeIRC || w.Scheme == schemeMQTT }
 
 // Workloads are all workloads.
 var Workloads = []Workload{
@@ -67,6 +79,20 @@ var Workloads = []Workload{
 	{Name: "chat", Title: "IRC, 100 clients, 1 channel", Conns: 100, Active: 100, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 1},
 	{Name: "chat-busy", Title: "IRC, 1,000 clients, 1 channel", Conns: 1000, Active: 1000, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 1},
 	{Name: "chat-rooms", Title: "IRC, 5,000 clients, 100 channels, 1,000 messages/s", Conns: 5000, Active: 5000, Depth: 1, Size: 64, Scheme: schemeIRC, Channels: 100, Rate: 1000},
+	{Name: "redis-get", Title: "Redis, GET of 64 bytes, 50 connections", Conns: 50, Depth: 1, Size: 64, Scheme: schemeRedis, Command: "get"},
+	{Name: "redis-set", Title: "Redis, SET of 64 bytes, 50 connections", Conns: 50, Depth: 1, Size: 64, Scheme: schemeRedis, Command: "set"},
+	{Name: "redis-16", Title: "Redis, SET of 64 bytes, 50 connections, 16 in a pipeline", Conns: 50, Depth: 16, Size: 64, Scheme: schemeRedis, Command: "set"},
+	{Name: "redis-64", Title: "Redis, SET of 64 bytes, 50 connections, 64 in a pipeline", Conns: 50, Depth: 64, Size: 64, Scheme: schemeRedis, Command: "set"},
+	{Name: "redis-get-16k", Title: "Redis, GET of 16 KiB, 50 connections", Conns: 50, Depth: 1, Size: 16 << 10, Scheme: schemeRedis, Command: "get"},
+	{Name: "redis-set-16k", Title: "Redis, SET of 16 KiB, 50 connections", Conns: 50, Depth: 1, Size: 16 << 10, Scheme: schemeRedis, Command: "set"},
+	{Name: "redis-get-128k", Title: "Redis, GET of 128 KiB, 10 connections", Conns: 10, Depth: 1, Size: 128 << 10, Scheme: schemeRedis, Command: "get"},
+	{Name: "redis-set-128k", Title: "Redis, SET of 128 KiB, 10 connections", Conns: 10, Depth: 1, Size: 128 << 10, Scheme: schemeRedis, Command: "set"},
+	{Name: "mqtt", Title: "MQTT, QoS 0, 100 clients, 1 topic", Conns: 100, Active: 100, Depth: 1, Size: 64, Scheme: schemeMQTT, Channels: 1},
+	{Name: "mqtt-fan", Title: "MQTT, QoS 0, 1,000 clients, 10 of which publish, 1 topic", Conns: 1000, Active: 10, Depth: 1, Size: 64, Scheme: schemeMQTT, Channels: 1},
+	{Name: "http", Title: "HTTP, 100 connections", Conns: 100, Depth: 1, Scheme: schemeHTTP},
+	{Name: "http-busy", Title: "HTTP, 1,000 connections", Conns: 1000, Depth: 1, Scheme: schemeHTTP},
+	{Name: "proxy", Title: "Balancers, 1 KiB, 100 connections", Conns: 100, Active: 100, Depth: 1, Size: 1 << 10, Scheme: schemeProxy},
+	{Name: "proxy-bulk", Title: "Balancers, 64 KiB, 10 connections", Conns: 10, Active: 10, Depth: 1, Size: 64 << 10, Scheme: schemeProxy},
 }
 
 const (
@@ -126,6 +152,11 @@ func Run(ctx context.Context, c Config) (*lab.Result, error) {
 		return nil, err
 	}
 	b.pin()
+	endBackend, err := b.startBackend(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer endBackend()
 	b.checkEcho(ctx)
 	for round := range b.Rounds {
 		for _, w := range b.workloads {
@@ -181,8 +212,8 @@ func (b *bench) choose(all []Server) error {
 		if len(b.Servers) > 0 && !slices.Contains(b.Servers, s.Name) {
 			continue
 		}
-		if s.Absent != "" {
-			b.failures[s.Name] = s.Absent
+		if why := cmp.Or(s.Absent, clients[s.speaks()].missing()); why != "" {
+			b.failures[s.Name] = why
 		}
 		b.servers = append(b.servers, s)
 	}
@@ -201,14 +232,14 @@ func (b *bench) note(format string, args ...any) {
 }
 
 // checkEcho leaves out servers that do not give back what they get, or do not
-// pass it on.
+// pass it on. The load generators of others look at answers by themselves.
 func (b *bench) checkEcho(ctx context.Context) {
 	for _, s := range b.servers {
 		w := Workload{Conns: 10, Active: 10, Depth: 4, Size: 10000, Scheme: s.scheme}
-		if s.scheme == schemeIRC {
+		if w.passesOn() {
 			w.Size, w.Channels = 200, 2
 		}
-		if !b.measures(s.speaks()) || !b.takesPart(ctx, s, w) {
+		if _, others := clients[s.speaks()]; others || !b.measures(s.speaks()) || !b.takesPart(ctx, s, w) {
 			continue
 		}
 		b.Tell("checking " + s.Name)
@@ -282,7 +313,7 @@ func (b *bench) runOnce(ctx context.Context, s Server, w Workload, d time.Durati
 	if err != nil {
 		return nil, err
 	}
-	report, err := b.load(ctx, address, p.pid(), w, d, flags...)
+	report, err := b.put(ctx, address, p.pid(), w, d, flags...)
 	if said := p.end(); err != nil && p.died {
 		err = fmt.Errorf("the server ended in mid-run: %s", said)
 	}
@@ -300,28 +331,45 @@ func (w Workload) more() (flags []string) {
 	return flags
 }
 
-// load runs the load generator.
-func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
-	args := append([]string{"load", w.speaks() + "://" + address, "--json", "--loops", "1", "--insecure",
-		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
-		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(), "--patience", patience.String(),
-		"--server", strconv.Itoa(server)}, append(w.more(), flags...)...)
-	cmd := exec.CommandContext(ctx, b.Self, args...)
-	var out bytes.Buffer
+// put puts a server under load, by the load generator that speaks to it.
+func (b *bench) put(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
+	if c, others := clients[w.speaks()]; others {
+		return c.run(b, ctx, address, server, w, d)
+	}
+	return b.load(ctx, address, server, w, d, flags...)
+}
+
+// client runs a load generator on its CPU and returns what it prints.
+func (b *bench) client(ctx context.Context, program string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, program, args...)
+	var out strings.Builder
 	errorText := &beginning{}
 	cmd.Stdout, cmd.Stderr = &out, errorText
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := startPinned(cmd, b.clientCPU); err != nil {
-		return nil, fmt.Errorf("start the load generator: %w", err)
+		return "", fmt.Errorf("start the load generator: %w", err)
 	}
 	if err := cmd.Wait(); err != nil {
 		if text := firstLine(errorText.String()); text != "" {
 			err = errors.New(strings.TrimPrefix(text, "epi: "))
 		}
+		return "", err
+	}
+	return out.String(), nil
+}
+
+// load runs epi load.
+func (b *bench) load(ctx context.Context, address string, server int, w Workload, d time.Duration, flags ...string) (*load.Report, error) {
+	args := append([]string{"load", w.loaded() + "://" + address, "--json", "--loops", "1", "--insecure",
+		"--conns", strconv.Itoa(w.Conns), "--active", strconv.Itoa(w.Active), "--depth", strconv.Itoa(w.Depth),
+		"--size", strconv.Itoa(w.Size), "--warmup", warmup.String(), "--duration", d.String(), "--patience", patience.String(),
+		"--server", strconv.Itoa(server)}, append(w.more(), flags...)...)
+	out, err := b.client(ctx, b.Self, args...)
+	if err != nil {
 		return nil, err
 	}
 	report := &load.Report{}
-	if err := json.Unmarshal(out.Bytes(), report); err != nil {
+	if err := json.Unmarshal([]byte(out), report); err != nil {
 		return nil, fmt.Errorf("read what the load generator says: %w", err)
 	}
 	if report.Requests == 0 || report.Server == nil {

@@ -17,19 +17,19 @@ func chatServers(self string) []Server {
 		list = append(list, Server{Name: "epi chat " + driver, scheme: schemeIRC, argv: argv})
 	}
 	return append(list,
-		packaged("InspIRCd", "inspircd", inspircdConfig, "--nofork", "--nolog", "--runasroot", "--config="+dirMark+"/config"),
-		packaged("ngIRCd", "ngircd", ngircdConfig, "--nodaemon", "--config", dirMark+"/config"),
+		packaged("InspIRCd", schemeIRC, "inspircd", inspircdConfig, "--nofork", "--nolog", "--runasroot", "--config="+dirMark+"/config"),
+		packaged("ngIRCd", schemeIRC, "ngircd", ngircdConfig, "--nodaemon", "--config", dirMark+"/config"),
 	)
 }
 
 // packaged is a server of Debian's package of the same name.
-func packaged(name, program, config string, args ...string) Server {
+func packaged(name, scheme, program, config string, args ...string) Server {
 	for _, candidate := range []string{program, "/usr/sbin/" + program} { // which is not in everybody's PATH
 		if path, err := exec.LookPath(candidate); err == nil {
-			return Server{Name: name, scheme: schemeIRC, argv: append([]string{path}, args...), config: config}
+			return Server{Name: name, scheme: scheme, argv: append([]string{path}, args...), config: config, quiet: true}
 		}
 	}
-	return Server{Name: name, scheme: schemeIRC, Absent: "apt-get install " + program}
+	return Server{Name: name, scheme: scheme, Absent: "apt-get install " + program}
 }
 
 const inspircdConfig = `

@@ -55,10 +55,10 @@ func TestOpenLoopOfChat(t *testing.T) {
 }
 
 func TestPackagedServers(t *testing.T) {
-	if s := packaged("None", "no-such-server", "config"); !strings.Contains(s.Absent, "apt-get install no-such-server") {
+	if s := packaged("None", schemeIRC, "no-such-server", "config"); !strings.Contains(s.Absent, "apt-get install no-such-server") {
 		t.Errorf("absent %q", s.Absent)
 	}
-	s := Server{Name: "quiet", argv: []string{"sh", "-c", "echo no such luck >&2; exit 3"}, config: "at HOST:PORT in DIR"}
+	s := Server{Name: "quiet", argv: []string{"sh", "-c", "echo no such luck >&2; exit 3"}, config: "at HOST:PORT in DIR", quiet: true}
 	_, _, err := startServer(t.Context(), s, -1)
 	if err == nil || !strings.Contains(err.Error(), "did not start: no such luck") {
 		t.Errorf("a server that ends at once: %v", err)

@@ -56,7 +56,7 @@ func startServer(ctx context.Context, s Server, cpu int) (*process, string, erro
 		return nil, "", fmt.Errorf("start %s: %w", s.Name, err)
 	}
 	lines := bufio.NewScanner(out)
-	if s.config != "" {
+	if s.quiet {
 		drained := make(chan struct{})
 		go func() { drain(lines); close(drained) }()
 		if answers(ctx, address, drained) {

@@ -16,20 +16,28 @@ import (
 
 // What servers speak. Those of one scheme are compared with each other.
 const (
-	schemeTCP = "tcp"
-	schemeTLS = "tls"
-	schemeWS  = "ws"
-	schemeUDP = "udp"
-	schemeIRC = "irc"
+	schemeTCP   = "tcp"
+	schemeTLS   = "tls"
+	schemeWS    = "ws"
+	schemeUDP   = "udp"
+	schemeIRC   = "irc"
+	schemeMQTT  = "mqtt"
+	schemeRedis = "redis"
+	schemeHTTP  = "http"
+	schemeProxy = "proxy" // what they pass on to an echo server
 )
 
 // references are the servers that the others of their scheme are compared with.
 var references = map[string]string{
-	schemeTCP: Reference,
-	schemeTLS: "Go net TLS",
-	schemeWS:  "gorilla",
-	schemeUDP: "Go net UDP",
-	schemeIRC: "InspIRCd",
+	schemeTCP:   Reference,
+	schemeTLS:   "Go net TLS",
+	schemeWS:    "gorilla",
+	schemeUDP:   "Go net UDP",
+	schemeIRC:   "InspIRCd",
+	schemeMQTT:  "mosquitto",
+	schemeRedis: "redis-server",
+	schemeHTTP:  "fasthttp",
+	schemeProxy: "haproxy",
 }
 
 // greet goes over from TCP to a scheme and returns connection i to speak on, and

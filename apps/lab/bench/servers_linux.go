@@ -18,7 +18,8 @@ type Server struct {
 
 	scheme string   // what it speaks; empty: TCP
 	argv   []string // with marks
-	config string   // with marks: a file that it reads; it then says nothing when it listens
+	config string   // with marks: a file that it reads
+	quiet  bool     // it does not say on its standard output that it listens
 }
 
 // Marks in the command lines and configurations of servers.
@@ -26,7 +27,8 @@ const (
 	addressMark = "ADDRESS" // IPv4:PORT
 	hostMark    = "HOST"
 	portMark    = "PORT"
-	dirMark     = "DIR" // a directory of its own, in which its configuration is the file "config"
+	backendMark = "BACKEND" // of a balancer: IPv4:PORT
+	dirMark     = "DIR"     // a directory of its own, in which its configuration is the file "config"
 )
 
 // Reference is the server that the others are compared with.
@@ -100,7 +102,8 @@ func Servers(ctx context.Context, self, sources, out string) []Server {
 		b.golang(ctx, references[schemeUDP], "netudp", schemeUDP),
 	)
 	list = append(list, epiSchemes(self)...)
-	return append(list, chatServers(self)...)
+	list = append(list, chatServers(self)...)
+	return append(list, b.programServers(ctx)...)
 }
 
 // epiSchemes are epi's servers for what is not plain TCP, on the two drivers

@@ -25,18 +25,30 @@ import (
 
 // A figure is a column with the way to get it from a report.
 type figure struct {
-	column lab.Column
-	of     func(*load.Report) float64
+	column     lab.Column
+	of         func(*load.Report) float64
+	everywhere bool // the load generators of others have it, too
 }
 
 var figures = []figure{
-	{lab.Column{Name: "server CPU", Unit: "µs/request", Ratio: true}, func(r *load.Report) float64 { return r.Server.CPUPerRequest }},
-	{lab.Column{Name: "requests", Unit: "/s", Ratio: true, Higher: true}, func(r *load.Report) float64 { return r.RequestsPerSecond }},
-	{lab.Column{Name: "throughput", Unit: "MB/s", Higher: true}, func(r *load.Report) float64 { return r.BytesPerSecond / 1e6 }},
-	{lab.Column{Name: "p50", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P50 }},
-	{lab.Column{Name: "p99", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P99 }},
-	{lab.Column{Name: "p99.9", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P999 }},
-	{lab.Column{Name: "switches", Unit: "/request"}, func(r *load.Report) float64 { return r.Server.SwitchesPerRequest }},
+	{lab.Column{Name: "server CPU", Unit: "µs/request", Ratio: true}, func(r *load.Report) float64 { return r.Server.CPUPerRequest }, true},
+	{lab.Column{Name: "requests", Unit: "/s", Ratio: true, Higher: true}, func(r *load.Report) float64 { return r.RequestsPerSecond }, true},
+	{lab.Column{Name: "throughput", Unit: "MB/s", Higher: true}, func(r *load.Report) float64 { return r.BytesPerSecond / 1e6 }, false},
+	{lab.Column{Name: "p50", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P50 }, true},
+	{lab.Column{Name: "p99", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P99 }, true},
+	{lab.Column{Name: "p99.9", Unit: "µs"}, func(r *load.Report) float64 { return r.Latency.P999 }, false},
+	{lab.Column{Name: "switches", Unit: "/request"}, func(r *load.Report) float64 { return r.Server.SwitchesPerRequest }, true},
+}
+
+// figures returns those that the load generator has.
+func (w Workload) figures() (list []figure) {
+	_, others := clients[w.speaks()]
+	for _, f := range figures {
+		if !others || f.everywhere {
+			list = append(list, f)
+		}
+	}
+	return list
 }
 
 // tables makes a table for each workload.
@@ -46,7 +58,7 @@ func (b *bench) tables() {
 			Name: w.Name, Title: w.Title, Reference: references[w.speaks()],
 			About: fmt.Sprintf("%s; server and client on a CPU each; medians of %d interleaved rounds of %v.", w.loop(), b.Rounds, b.Duration),
 		}
-		for _, f := range figures {
+		for _, f := range w.figures() {
 			t.Columns = append(t.Columns, w.column(f))
 		}
 		for _, s := range b.speaking(w.speaks()) {
@@ -63,15 +75,23 @@ func (w Workload) loop() string {
 		return fmt.Sprintf("Open loop, %d messages/s", w.Rate)
 	case w.speaks() == schemeIRC:
 		return fmt.Sprintf("Closed loop, %d in flight for each client until the last member of the channel has it", w.Depth)
+	case w.speaks() == schemeMQTT:
+		return fmt.Sprintf("Closed loop, %d in flight for each publisher until the last subscriber has it", w.Depth)
+	case w.speaks() == schemeRedis:
+		return fmt.Sprintf("redis-benchmark, %d in the pipeline of each connection", w.Depth)
+	case w.speaks() == schemeHTTP:
+		return "wrk, 1 request in flight on each connection"
+	case w.speaks() == schemeProxy:
+		return fmt.Sprintf("Closed loop, %d in flight on each connection through to an echo server, which shares the client's CPU", w.Depth)
 	}
 	return fmt.Sprintf("Closed loop, %d in flight on each connection", w.Depth)
 }
 
-// column returns the column of a figure: what is a request elsewhere is in IRC
-// a delivery, a line that one member of a channel gets.
+// column returns the column of a figure: what is a request elsewhere is in IRC and MQTT
+// a delivery, a line or packet that one member of a channel gets.
 func (w Workload) column(f figure) lab.Column {
 	c := f.column
-	if w.speaks() == schemeIRC {
+	if w.passesOn() {
 		c.Name = strings.ReplaceAll(c.Name, "requests", "deliveries")
 		c.Unit = strings.ReplaceAll(c.Unit, "request", "delivery")
 	}
@@ -84,7 +104,7 @@ func (b *bench) row(s Server, w Workload) lab.Row {
 		return lab.Row{Name: s.Name, Absent: b.whyNot(s, w.Conns)}
 	}
 	row := lab.Row{Name: s.Name}
-	for _, f := range figures {
+	for _, f := range w.figures() {
 		var samples []float64
 		for _, r := range reports {
 			samples = append(samples, f.of(r))
