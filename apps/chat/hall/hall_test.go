@@ -3,6 +3,8 @@ package hall
 import (
 	"bytes"
 	"testing"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 func TestOneUser(t *testing.T) {
@@ -51,6 +53,18 @@ func TestLongAnswersEnd(t *testing.T) {
 		}
 		if !bytes.Contains(k.got, []byte(" 315 ")) {
 			t.Errorf("the answer to %s has no end", command)
+		}
+	}
+}
+
+// What a command costs does not depend on how it is written.
+func TestCost(t *testing.T) {
+	for _, test := range []struct {
+		command string
+		cost    int
+	}{{"PING", 1}, {"JOIN", 2}, {"join", 2}, {"List", 10}, {"nothing", 1}, {"", 1}} {
+		if cost := Cost(&ircmsg.Message{Command: test.command}); cost != test.cost {
+			t.Errorf("%q costs %d, want %d", test.command, cost, test.cost)
 		}
 	}
 }
