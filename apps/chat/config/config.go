@@ -35,6 +35,8 @@ type Config struct {
 	Users     Users     `toml:"users"`
 	Passwords Passwords `toml:"passwords"`
 	Uploads   Uploads   `toml:"uploads"`
+	LDAP      LDAP      `toml:"ldap"`
+	OpenID    OpenID    `toml:"openid"`
 	History   History   `toml:"history"`
 
 	Registration Registration `toml:"registration"`
@@ -151,6 +153,26 @@ type Uploads struct {
 	MaxFile int64    `toml:"max-file"`
 	Quota   int64    `toml:"quota"`
 	Keep    Duration `toml:"keep"`
+}
+
+// LDAP is a directory in which people have their passwords.
+type LDAP struct {
+	URL            string `toml:"url"`
+	StartTLS       bool   `toml:"start-tls"`
+	CAFile         string `toml:"ca-file"`
+	UserDN         string `toml:"user-dn"`
+	SearchBase     string `toml:"search-base"`
+	SearchFilter   string `toml:"search-filter"`
+	SearchDN       string `toml:"search-dn"`
+	SearchPassword string `toml:"search-password"`
+	NameAttribute  string `toml:"name-attribute"`
+}
+
+// OpenID is a provider whose tokens people log in with.
+type OpenID struct {
+	Issuer   string `toml:"issuer"`
+	Audience string `toml:"audience"`
+	Claim    string `toml:"claim"`
 }
 
 // An Account can log in with SASL.

@@ -26,6 +26,8 @@ type Vault struct {
 	guesses   *Guesses
 	cost      int       // of bcrypt, for new passwords; 0 is about 100 ms
 	kept      *accounts // that people have made; nil without
+	directory Directory // nil without
+	provider  Provider  // nil without
 }
 
 type account struct {
@@ -64,7 +66,7 @@ func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 		return v.findCertificate(ctx, w)
 	case hall.FindVerifier:
 		return v.findVerifier(ctx, w)
-	case hall.CheckPassword, hall.CheckOperator, hall.CheckServer, hall.CheckGateway:
+	case hall.CheckPassword, hall.CheckToken, hall.CheckOperator, hall.CheckServer, hall.CheckGateway:
 		return v.guarded(ctx, w)
 	case hall.RegisterAccount:
 		return v.register(ctx, w)
@@ -86,7 +88,7 @@ func (v *Vault) guarded(ctx context.Context, w *hall.Work) hall.Result {
 		return hall.Result{Code: "TOO_MANY_ATTEMPTS", Text: "Too many wrong passwords; try again later", Pending: true}
 	}
 	r := v.check(ctx, w)
-	if !r.OK {
+	if !r.OK && r.Code == "" { // otherwise the password was not what was wrong
 		v.guesses.Wrong(w.Address, account)
 	}
 	return r
@@ -97,13 +99,18 @@ func (v *Vault) check(ctx context.Context, w *hall.Work) hall.Result {
 	case hall.CheckPassword:
 		a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
 		if a == nil {
-			return v.kept.check(ctx, w)
+			if r := v.kept.check(ctx, w); r.OK || v.directory == nil {
+				return r
+			}
+			return v.checkElsewhere(ctx, w)
 		}
 		if a.Password == "" && a.SCRAM == "" {
 			waste(w.Password)
 			return hall.Result{}
 		}
 		return hall.Result{OK: Matches(cmp.Or(a.Password, a.SCRAM), w.Password), Account: a.Name}
+	case hall.CheckToken:
+		return v.checkToken(ctx, w)
 	case hall.CheckOperator:
 		o := v.operators[w.Account]
 		if o == nil || len(o.From) > 0 && !isFrom(o.From, w.Address) {

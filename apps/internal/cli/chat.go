@@ -283,6 +283,10 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	secrets, err := c.vault(k)
+	if err != nil {
+		return nil, err
+	}
 	g := &gate.Config{
 		Hall:         *settings,
 		Registration: time.Duration(k.Timeouts.Registration),
@@ -292,7 +296,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Proxies:      k.Listen.ProxyLine,
 		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
 		Relaxed:      k.History.Durability == string(store.Relaxed),
-		Vault:        vault.New(k, c.guesses).With(c.store, c.writer),
+		Vault:        secrets,
 		Reload:       c.reread,
 		Stop:         c.stop,
 		Log:          c.engine.Logger,
@@ -308,6 +312,26 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		}
 	}
 	return g, nil
+}
+
+// vault returns what checks the passwords of a configuration.
+func (c *chat) vault(k *config.Config) (*vault.Vault, error) {
+	var (
+		directory vault.Directory
+		provider  vault.Provider
+		err       error
+	)
+	if k.LDAP.URL != "" {
+		if directory, err = vault.NewLDAP(k.LDAP); err != nil {
+			return nil, err
+		}
+	}
+	if k.OpenID.Issuer != "" {
+		if provider, err = vault.NewOpenID(k.OpenID); err != nil {
+			return nil, err
+		}
+	}
+	return vault.New(k, c.guesses).With(c.store, c.writer).Through(directory, provider), nil
 }
 
 func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
@@ -341,8 +365,11 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		Enabled: c.data != "" && k.History.Enabled, Page: k.History.Page, Replay: k.History.Replay,
 		Unregistered: k.History.Unregistered, SinceJoin: k.History.SinceJoin,
 	}
-	if len(k.Accounts) > 0 || k.Registration.Enabled || c.data != "" {
+	if len(k.Accounts) > 0 || k.Registration.Enabled || k.LDAP.URL != "" || c.data != "" {
 		h.Mechanisms = []string{"PLAIN", "EXTERNAL", "SCRAM-SHA-256"}
+	}
+	if k.OpenID.Issuer != "" {
+		h.Mechanisms = append(h.Mechanisms, "OAUTHBEARER")
 	}
 	for _, a := range k.Accounts {
 		h.Accounts = append(h.Accounts, a.Name)
