@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"strconv"
@@ -16,7 +17,7 @@ const fdScheme = "fd"
 
 // passedSchemes are those of sockets that were handed over, with the scheme of
 // what is spoken on them; plain streams have none.
-var passedSchemes = map[string]string{fdScheme: "", "tls+fd": "tls", "ws+fd": "ws", "wss+fd": "wss"}
+var passedSchemes = map[string]string{fdScheme: "", "tls+fd": "tls", "ws+fd": "ws", "wss+fd": "wss", "udp+fd": "udp", "unixgram+fd": "unixgram"}
 
 // firstPassed is the first descriptor that is handed over, SD_LISTEN_FDS_START.
 const firstPassed = 3
@@ -69,23 +70,23 @@ func takePassed() ([]*passed, error) {
 	return sockets, nil
 }
 
-// openPassed returns listeners of the socket that place names by its descriptor
-// or its name, of all that are left when place is empty.
-func openPassed(sockets []*passed, place string) ([]net.Listener, error) {
+// openPassed opens the socket that place names by its descriptor or its name, all
+// that are left when place is empty.
+func openPassed[T io.Closer](sockets []*passed, place string, open func(*passed) (T, error)) ([]T, error) {
 	if len(sockets) == 0 {
 		return nil, errNothingPassed
 	}
-	var found []net.Listener
+	var found []T
 	for _, p := range sockets {
 		if p.taken || place != "" && p.name != place && strconv.Itoa(p.fd) != place {
 			continue
 		}
-		ln, err := p.open()
+		socket, err := open(p)
 		if err != nil {
 			closeAll(found)
 			return nil, err
 		}
-		found = append(found, ln)
+		found = append(found, socket)
 		if place != "" {
 			break // sockets of one name are taken one by one
 		}
@@ -96,30 +97,42 @@ func openPassed(sockets []*passed, place string) ([]net.Listener, error) {
 	return found, nil
 }
 
-func (p *passed) open() (net.Listener, error) {
+func (p *passed) listener() (net.Listener, error) {
+	return openAs(p, net.FileListener, "listening stream socket", handOverStreams)
+}
+
+func (p *passed) packets() (net.PacketConn, error) {
+	return openAs(p, net.FilePacketConn, "socket for datagrams", handOverPackets)
+}
+
+// openAs makes what package net has for such a socket.
+func openAs[T any](p *passed, open func(*os.File) (T, error), what, remedy string) (opened T, err error) {
 	p.taken = true
 	if !p.socket {
-		return nil, fmt.Errorf("%s is no socket: %s", p, handOverStreams)
+		return opened, fmt.Errorf("%s is no socket: %s", p, remedy)
 	}
 	file := os.NewFile(uintptr(p.fd), p.String())
 	defer file.Close()
-	ln, err := net.FileListener(file)
+	opened, err = open(file)
 	if err != nil {
 		var op *net.OpError // which repeats the name
 		if errors.As(err, &op) {
 			err = op.Err
 		}
-		return nil, fmt.Errorf("%s is no listening stream socket (%w): %s", p, err, handOverStreams)
+		return opened, fmt.Errorf("%s is no %s (%w): %s", p, what, err, remedy)
 	}
-	return ln, nil
+	return opened, nil
 }
 
-// handOverStreams is the remedy for sockets that cannot be used.
-const handOverStreams = "hand over one that ListenStream= of a socket unit makes"
+// The remedies for sockets that cannot be used.
+const (
+	handOverStreams = "hand over one that ListenStream= of a socket unit makes, or write udp+fd:// or unixgram+fd:// for datagrams"
+	handOverPackets = "hand over one that ListenDatagram= of a socket unit makes"
+)
 
-func closeAll(listeners []net.Listener) {
-	for _, ln := range listeners {
-		_ = ln.Close() // the program ends
+func closeAll[T io.Closer](sockets []T) {
+	for _, socket := range sockets {
+		_ = socket.Close() // the program ends
 	}
 }
 

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"os"
 	"path/filepath"
@@ -9,16 +10,17 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi/internal/epitest"
 )
 
 // handOver opens listening sockets for a process, as systemd does.
-func handOver(t *testing.T, listeners ...net.Listener) []*os.File {
+func handOver[T io.Closer](t *testing.T, listeners ...T) []*os.File {
 	t.Helper()
 	var files []*os.File
 	for _, ln := range listeners {
-		f, err := ln.(interface{ File() (*os.File, error) }).File()
+		f, err := any(ln).(interface{ File() (*os.File, error) }).File()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -91,6 +93,45 @@ func TestSocketActivationWithTLSAndWebSocket(t *testing.T) {
 	}
 }
 
+// Sockets for datagrams are taken by their own schemes, and stay for the next program.
+func TestHunt18_SocketActivationWithDatagrams(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "echo.sock")
+	internet, local := listenPackets(t, "udp", "127.0.0.1:0"), listenPackets(t, "unixgram", path)
+	t.Setenv("SOCKETS", "web:local")
+	p := startWith(t, "activated", handOver(t, internet, local), "echo", "--json", "--listen", "udp+fd://web", "--listen", "unixgram+fd://")
+	begun := await[startEvent](p, "start")
+	want := []string{"udp://" + internet.LocalAddr().String(), "unixgram://" + path}
+	if !slices.Equal(begun.Listen, want) {
+		t.Errorf("it listens on %v, want %v", begun.Listen, want)
+	}
+	for i, own := range []net.Addr{nil, &net.UnixAddr{Name: path + ".client", Net: "unixgram"}} {
+		network, where, _ := strings.Cut(want[i], "://")
+		client, err := (&net.Dialer{LocalAddr: own}).Dial(network, where)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		_ = client.SetDeadline(time.Now().Add(epitest.Patience))
+		epitest.RoundTrip(t, client, "hello")
+	}
+	p.signal(syscall.SIGTERM)
+	if _, stderr := p.end(exitDone); stderr != "" {
+		t.Errorf("stderr: %s", stderr)
+	}
+	if _, err := os.Lstat(path); err != nil {
+		t.Errorf("the file of the socket is gone: %v", err)
+	}
+}
+
+func listenPackets(t *testing.T, network, address string) net.PacketConn {
+	t.Helper()
+	conn, err := net.ListenPacket(network, address)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
+}
+
 func TestSocketActivationThatDoesNotFit(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -99,6 +140,7 @@ func TestSocketActivationThatDoesNotFit(t *testing.T) {
 	}{
 		{"unknown name", []string{"--listen", "fd://other"}, []string{"fd://other", "no such socket", "fd://3 (web)"}},
 		{"unknown number", []string{"--listen", "fd://7"}, []string{"fd://7", "no such socket", "1 socket"}},
+		{"as datagrams", []string{"--listen", "udp+fd://web"}, []string{"udp+fd://web", "ListenDatagram="}},
 		{"twice", []string{"--listen", "fd://web", "--listen", "fd://3"}, []string{"fd://3", "is taken"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

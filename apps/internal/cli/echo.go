@@ -26,12 +26,14 @@ port below 1024 are dropped: answers to them would go round in circles, or to
 somebody who has not asked. --stats and the totals tell how many were dropped.
 
 Connections from the networks of --proxy-from must begin with a PROXY header of
-version 1 or 2, and those from elsewhere must not.
+version 1 or 2, and those from elsewhere must not. On Unix sockets that is for
+programs of root and of this process's user, or of those that --proxy-users names.
 
 With systemd's socket activation, --listen fd://NAME takes the socket with that
 FileDescriptorName=, fd://3, fd://4 and so on take them by their number, and
 fd:// takes all. tls+fd://NAME, ws+fd://NAME/path and wss+fd://NAME/path do the
-same and speak TLS or WebSocket on it.
+same and speak TLS or WebSocket on it; udp+fd://NAME and unixgram+fd://NAME take
+sockets for datagrams (ListenDatagram=).
 
 SIGINT or SIGTERM drains: no more connections are accepted, and the program
 ends when the clients have everything. A second signal aborts.

@@ -11,7 +11,7 @@ import (
 )
 
 // listenSchemes is what --listen takes, for its help and its errors.
-const listenSchemes = "tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path, fd://name, tls+fd://name, ws+fd://name/path or wss+fd://name/path"
+const listenSchemes = "tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path, fd://name, tls+fd://name, ws+fd://name/path, wss+fd://name/path, udp+fd://name or unixgram+fd://name"
 
 // streamSchemes are the engine's.
 var streamSchemes = map[string]bool{"tcp": true, "tcp4": true, "tcp6": true, "tls": true, "unix": true}
@@ -72,7 +72,9 @@ func (s *server) listenAt(address string) ([]string, error) {
 	switch {
 	case !ok:
 		return nil, fmt.Errorf("listen %s: there is no scheme: write %s", address, listenSchemes)
-	case activated:
+	case activated && packetSchemes[spoken] && s.datagrams:
+		return s.listenOnPassedPackets(address, spoken, rest)
+	case activated && !packetSchemes[spoken]:
 		return s.listenOnPassed(address, spoken, rest)
 	case packetSchemes[scheme] && s.datagrams:
 		return s.listenPackets(address)
@@ -94,12 +96,41 @@ func (s *server) listenPackets(address string) ([]string, error) {
 	if err != nil {
 		return nil, listenError(err)
 	}
-	warnOfForgery(s.engine.Logger, ln)
-	if s.options.ProxyFrom != nil {
-		s.engine.Logger.Warn("datagrams have no PROXY header: here --proxy-from has no effect, and a proxy's clients are not told apart", "listen", ln.String())
-	}
+	s.warnOfPackets(ln)
 	s.addSocketFile(ln.Addr())
 	return []string{ln.String()}, nil
+}
+
+// warnOfPackets says what is different with datagrams.
+func (s *server) warnOfPackets(ln *epi.PacketListener) {
+	warnOfForgery(s.engine.Logger, ln)
+	if s.proxied() {
+		s.engine.Logger.Warn("datagrams have no PROXY header: here --proxy-from has no effect, nor has --proxy-users, and a proxy's clients are not told apart", "listen", ln.String())
+	}
+}
+
+// proxied reports whether connections of proxies are expected.
+func (s *server) proxied() bool { return s.options.ProxyFrom != nil || s.options.ProxyUsers != nil }
+
+// listenOnPassedPackets is listenOnPassed for datagrams.
+func (s *server) listenOnPassedPackets(address, spoken, place string) ([]string, error) {
+	sockets, err := openPassed(s.passed, place, (*passed).packets)
+	if err != nil {
+		return nil, failure{fmt.Errorf("listen %s: %w", address, err)}
+	}
+	var names []string
+	for _, socket := range sockets {
+		if network := socket.LocalAddr().Network(); network != spoken {
+			return nil, failure{fmt.Errorf("listen %s: it is a %s socket: write %s+fd://", address, network, network)}
+		}
+		ln, err := s.engine.ListenPacketOn(socket, epi.PacketOptions{}, s.packets.open)
+		if err != nil {
+			return nil, failure{fmt.Errorf("listen %s: %w", address, errors.Unwrap(err))} // without the engine's address
+		}
+		s.warnOfPackets(ln)
+		names = append(names, ln.String())
+	}
+	return names, nil
 }
 
 // listenOnPassed takes the socket that place names, all that are left when it
@@ -119,7 +150,7 @@ func (s *server) listenOnPassed(address, spoken, place string) ([]string, error)
 	} else {
 		handler = s.stream(s.placeOf(address, spoken))
 	}
-	sockets, err := openPassed(s.passed, place)
+	sockets, err := openPassed(s.passed, place, (*passed).listener)
 	if err != nil {
 		return nil, failure{fmt.Errorf("listen %s: %w", address, err)}
 	}

@@ -124,6 +124,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(count(&e.MaxHandshakes), "max-handshakes", "`number` of TLS handshakes at once; others wait (default 4096)")
 	flags.Var(limit(&e.HandshakeTimeout), "handshake-timeout", "`duration` allowed for a TLS handshake and a PROXY header (default 10s)")
 	flags.Var(prefixesValue(&s.options.ProxyFrom), "proxy-from", "`network` such as 10.0.0.0/8 of proxies, whose connections begin with a PROXY header; repeatable (default none)")
+	flags.Var(usersValue(&s.options.ProxyUsers), "proxy-users", "`user`, by name or number, whose programs are proxies when they connect to a Unix socket: their connections begin with a PROXY header; repeatable (default root and this process's own, where there is --proxy-from)")
 	if s.guarded {
 		flags.StringArrayVar(&s.hosts, "host", nil, "`name` by which browsers call the server, besides its addresses, localhost, and the names of --listen and of the certificate; repeatable")
 	}
@@ -225,8 +226,8 @@ func (s *server) openListeners() (addresses []string, err error) {
 	if s.security.rereads() || s.reload != nil {
 		s.hangups = notifyHangup()
 	}
-	if s.options.ProxyFrom != nil && !slices.ContainsFunc(listen, isStream) {
-		return nil, errors.New("--proxy-from is about connections, and datagrams have none: add another address by --listen")
+	if s.proxied() && !slices.ContainsFunc(listen, isStream) {
+		return nil, errors.New("--proxy-from and --proxy-users are about connections, and datagrams have none: add another address by --listen")
 	}
 	s.clients.set(&s.engine, listen)
 	if room := memoryRoom(); !s.flags.Changed("max-memory") && room < math.MaxInt {

@@ -11,6 +11,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -339,5 +340,24 @@ func TestHunt20_ProxyFromAndDatagrams(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	if _, stderr := p.end(0); strings.Count(stderr, "--proxy-from has no effect") != 1 || !strings.Contains(stderr, "udp://") {
 		t.Errorf("the log is %q", stderr)
+	}
+}
+
+// On a Unix socket, headers are taken of the users that were named alone.
+func TestHostile12_ProxyUsers(t *testing.T) {
+	for users, trusted := range map[string]bool{strconv.Itoa(os.Geteuid()): true, strconv.Itoa(os.Geteuid() + 1): false} {
+		path := filepath.Join(t.TempDir(), "echo.sock")
+		p := start(t, "echo", "--json", "--proxy-users", users, "--listen", "unix://"+path)
+		await[startEvent](p, "start")
+		client := dial(t, "unix://"+path)
+		epitest.Say(t, client, "PROXY TCP4 192.0.2.7 192.0.2.1 1234 80\r\nhello")
+		if trusted {
+			epitest.Expect(t, client, "hello")
+		} else if rest, _ := io.ReadAll(client); len(rest) > 0 {
+			t.Errorf("of an untrusted user's connection %q comes back", rest)
+		}
+		_ = client.Close()
+		p.signal(syscall.SIGTERM)
+		p.end(exitDone)
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math"
 	"net/netip"
+	"os/user"
 	"strconv"
 	"strings"
 	"time"
@@ -229,5 +230,20 @@ func prefixesValue(to *[]netip.Prefix) *value[[]netip.Prefix] {
 			return nil, errors.New("write a network in CIDR form such as 10.0.0.0/8 or 127.0.0.1/32")
 		}
 		return append(*to, p.Masked()), nil
+	}}
+}
+
+// usersValue is users of this machine, one each time that the flag is given.
+func usersValue(to *[]uint32) *value[[]uint32] {
+	return &value[[]uint32]{to: to, parse: func(text string) ([]uint32, error) {
+		number := text
+		if u, err := user.Lookup(text); err == nil {
+			number = u.Uid
+		}
+		id, err := strconv.ParseUint(number, 10, 32)
+		if err != nil {
+			return nil, errors.New("write the name of a user of this machine, or a number")
+		}
+		return append(*to, uint32(id)), nil
 	}}
 }
