@@ -176,6 +176,12 @@ func (b *serverBan) covers(nick, name string, o *Origin) bool {
 	return matches(b.mask, nick+"!"+name+"@"+o.Host) || o.Address != "" && matches(b.mask, nick+"!"+name+"@"+o.Address)
 }
 
+// coversUser says whether a ban is for a user, wherever one of the sessions comes from.
+func (b *serverBan) coversUser(u *user) bool {
+	return b.covers(u.nick(), u.name(), u.home) ||
+		slices.ContainsFunc(u.sessions, func(s *session) bool { return b.covers(u.nick(), u.name(), s.origin) })
+}
+
 // bannedOrigin returns the ban on somebody who wants to come in, or nil.
 func (h *Hall) bannedOrigin(nick, name string, o *Origin) *serverBan {
 	h.dropOldBans()
@@ -240,10 +246,10 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	h.enforce(&ban, s.user)
 }
 
-// enforce ends the sessions that a ban covers, but not those of who has set it.
+// enforce ends the users that a ban covers, but not who has set it.
 func (h *Hall) enforce(ban *serverBan, by *user) {
 	for _, u := range slices.Clone(h.everyone) {
-		if u == by || !ban.covers(u.nick(), u.name(), u.home) {
+		if u == by || !ban.coversUser(u) {
 			continue
 		}
 		h.expel(u, "Banned: "+ban.reason, ircmsg.Message{

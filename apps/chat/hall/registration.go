@@ -197,6 +197,9 @@ func (h *Hall) mayAttach(s *session, u *user) bool {
 // attach makes a session one more of a user: it is in all channels at once.
 func (h *Hall) attach(s *session, u *user, r *registration) {
 	h.setSecure(u, s.origin.Secure && (len(u.sessions) == 0 || u.is(modeSecure))) // the new one gets all modes
+	if len(u.sessions) == 0 {
+		u.home = s.origin
+	}
 	s.user = u
 	h.strange--
 	u.sessions = append(u.sessions, s)
