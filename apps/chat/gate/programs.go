@@ -52,3 +52,14 @@ func (s *Server) Post(ctx context.Context, channel, name, text string) (id strin
 	}
 	return id, refused
 }
+
+// Claim takes a name for an account that is about to be made: see hall.Hall.Claim.
+func (s *Server) Claim(ctx context.Context, account string) (hall.Claim, error) {
+	return ask(ctx, s, func(h *hall.Hall) hall.Claim { return h.Claim(account) })
+}
+
+// Disclaim gives a claimed name back. It may be called from any goroutine and does not
+// wait.
+func (s *Server) Disclaim(account string) {
+	_ = s.desk.loop.Do(func() { s.desk.hall.Disclaim(account) }) // when the loop has ended nobody has names
+}

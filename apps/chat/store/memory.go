@@ -26,6 +26,7 @@ type Memory struct {
 	metadata      map[[2]string]string
 	uploads       map[string]Upload
 	subscriptions map[string]Subscription
+	invitations   map[string]Invitation
 	deeds         []Deed
 }
 
@@ -34,7 +35,7 @@ func NewMemory() *Memory {
 	return &Memory{
 		conversations: map[string]int{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
 		presences: map[string]Presence{}, markers: map[Marker]time.Time{}, metadata: map[[2]string]string{},
-		uploads: map[string]Upload{}, subscriptions: map[string]Subscription{},
+		uploads: map[string]Upload{}, subscriptions: map[string]Subscription{}, invitations: map[string]Invitation{},
 	}
 }
 
@@ -151,6 +152,10 @@ func (m *Memory) applyOther(w Write) error {
 		if m.subscriptions[w.Endpoint].Account == fold(w.Account) {
 			delete(m.subscriptions, w.Endpoint)
 		}
+	case PutInvitation:
+		m.invitations[w.Invitation.Hash] = w.Invitation
+	case RemoveInvitation:
+		return remove(m.invitations, w.Hash)
 	case AddDeed:
 		m.deeds = append(m.deeds, w.Deed)
 	default:
@@ -191,6 +196,10 @@ func (m *Memory) removeMessages(which func(*Message) bool) (any bool) {
 
 func (m *Memory) addAccount(w AddAccount) error {
 	folded := fold(w.Account.Name)
+	invitation, invited := m.invitations[w.Invitation]
+	if w.Invitation != "" && (!invited || invitation.Left <= 0 || !invitation.Expires.After(w.Account.Created)) {
+		return ErrNotFound
+	}
 	if _, ok := m.accounts[folded]; ok {
 		return ErrExists
 	}
@@ -203,6 +212,12 @@ func (m *Memory) addAccount(w AddAccount) error {
 			m.credentials = m.credentials[:before]
 			return err
 		}
+	}
+	if invitation.Left--; invited {
+		m.invitations[w.Invitation] = invitation
+	}
+	if invited && invitation.Left <= 0 {
+		delete(m.invitations, w.Invitation)
 	}
 	return nil
 }
@@ -481,6 +496,20 @@ func (m *Memory) Subscriptions(_ context.Context, account string) ([]Subscriptio
 	return view(m, func() ([]Subscription, error) {
 		return slices.DeleteFunc(sorted(m.subscriptions), func(s Subscription) bool { return s.Account != fold(account) }), nil
 	})
+}
+
+// Invitation is a method of Store.
+func (m *Memory) Invitation(_ context.Context, hash string) (Invitation, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return Invitation{}, ErrClosed
+	}
+	i, ok := m.invitations[hash]
+	if !ok {
+		return Invitation{}, ErrNotFound
+	}
+	return i, nil
 }
 
 // Audit is a method of Store.

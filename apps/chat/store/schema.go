@@ -123,6 +123,15 @@ var migrations = []string{
 		target TEXT NOT NULL,
 		detail TEXT NOT NULL
 	);`,
+	`CREATE TABLE invitations (
+		hash    TEXT PRIMARY KEY,
+		by      TEXT NOT NULL,
+		role    TEXT NOT NULL,
+		channel TEXT NOT NULL,
+		created INTEGER NOT NULL,
+		expires INTEGER NOT NULL,
+		uses    INTEGER NOT NULL
+	) WITHOUT ROWID;`,
 }
 
 // versionOf returns the version of a database's schema, 0 for one that is empty. It

@@ -273,6 +273,17 @@ func (s *SQLite) Subscriptions(ctx context.Context, account string) ([]Subscript
 	})
 }
 
+// Invitation is a method of Store.
+func (s *SQLite) Invitation(ctx context.Context, hash string) (Invitation, error) {
+	row := s.read.QueryRowContext(ctx, "SELECT hash, by, role, channel, created, expires, uses FROM invitations WHERE hash = ?", hash)
+	return one(row, func(scan func(...any) error) (i Invitation, err error) {
+		var created, expires int64
+		err = scan(&i.Hash, &i.By, &i.Role, &i.Channel, &created, &expires, &i.Left)
+		i.Created, i.Expires = moment(created), moment(expires)
+		return i, err
+	})
+}
+
 // Audit is a method of Store.
 func (s *SQLite) Audit(ctx context.Context, limit int) ([]Deed, error) {
 	rows, err := s.read.QueryContext(ctx, "SELECT at, by, what, target, detail FROM deeds ORDER BY id DESC LIMIT ?", limit)

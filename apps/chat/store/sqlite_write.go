@@ -258,6 +258,12 @@ func (t *transaction) applyOther(w Write) error {
 			w.Subscription.Endpoint, fold(w.Subscription.Account), w.Subscription.Keys, millis(w.Subscription.Created))
 	case RemoveSubscription:
 		return t.exec("DELETE FROM subscriptions WHERE endpoint = ? AND account = ?", w.Endpoint, fold(w.Account))
+	case PutInvitation:
+		i := w.Invitation
+		return t.exec("INSERT OR REPLACE INTO invitations (hash, by, role, channel, created, expires, uses) VALUES (?, ?, ?, ?, ?, ?, ?)",
+			i.Hash, i.By, i.Role, i.Channel, millis(i.Created), millis(i.Expires), i.Left)
+	case RemoveInvitation:
+		return t.change("DELETE FROM invitations WHERE hash = ?", w.Hash)
 	case AddDeed:
 		return t.exec("INSERT INTO deeds (at, by, what, target, detail) VALUES (?, ?, ?, ?, ?)",
 			millis(w.Deed.At), w.Deed.By, w.Deed.What, w.Deed.Target, w.Deed.Detail)
@@ -316,7 +322,11 @@ func (t *transaction) addAccount(w AddAccount) error {
 	if err := t.exec("SAVEPOINT account"); err != nil {
 		return err
 	}
-	err := t.exec("INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+	err := t.useInvitation(w.Invitation, a.Created)
+	if err != nil {
+		return errors.Join(err, t.exec("RELEASE account"))
+	}
+	err = t.exec("INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
 		fold(a.Name), a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
 	for _, c := range w.Credentials {
 		if err != nil {
@@ -329,6 +339,17 @@ func (t *transaction) addAccount(w AddAccount) error {
 		return t.exec("RELEASE account")
 	}
 	return errors.Join(err, t.exec("ROLLBACK TO account"), t.exec("RELEASE account"))
+}
+
+// useInvitation counts one use of an invitation, "" of none.
+func (t *transaction) useInvitation(hash string, now time.Time) error {
+	if hash == "" {
+		return nil
+	}
+	if err := t.change("UPDATE invitations SET uses = uses - 1 WHERE hash = ? AND uses > 0 AND expires > ?", hash, millis(now)); err != nil {
+		return err
+	}
+	return t.exec("DELETE FROM invitations WHERE hash = ? AND uses <= 0", hash)
 }
 
 func (t *transaction) putCredential(c Credential) error {

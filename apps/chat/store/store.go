@@ -86,6 +86,8 @@ type Store interface {
 	Uploads(ctx context.Context, account string) ([]Upload, error)
 	// Subscriptions returns an account's push subscriptions.
 	Subscriptions(ctx context.Context, account string) ([]Subscription, error)
+	// Invitation returns one by the hash of its token, or ErrNotFound.
+	Invitation(ctx context.Context, hash string) (Invitation, error)
 	// Audit returns the latest entries of the log of administrators' deeds, the
 	// latest first.
 	Audit(ctx context.Context, limit int) ([]Deed, error)
@@ -276,6 +278,17 @@ type Subscription struct {
 	Endpoint string
 	Keys     string
 	Created  time.Time
+}
+
+// An Invitation lets people make accounts.
+type Invitation struct {
+	Hash    string // of the token, which is not kept
+	By      string // account; "" for the server itself
+	Role    string // of the accounts
+	Channel string // that the new people are to see; "" for none
+	Created time.Time
+	Expires time.Time
+	Left    int // how many accounts it is good for
 }
 
 // A Deed is one entry of the log of what administrators did.

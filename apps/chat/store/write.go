@@ -27,10 +27,13 @@ type (
 	RenameTarget struct{ From, To string }
 
 	// AddAccount makes an account with its credentials: ErrExists if the name is
-	// taken, without regard to case.
+	// taken, without regard to case. Invitation is the hash of one that is used for
+	// it, "" for none: ErrNotFound if it is not there, has expired when the account
+	// is made, or was used as often as it may be.
 	AddAccount struct {
 		Account     Account
 		Credentials []Credential
+		Invitation  string
 	}
 	// PutAccount changes an account: ErrNotFound without it.
 	PutAccount struct{ Account Account }
@@ -79,6 +82,10 @@ type (
 	PutSubscription struct{ Subscription Subscription }
 	// RemoveSubscription removes one.
 	RemoveSubscription struct{ Account, Endpoint string }
+	// PutInvitation adds an invitation, or changes it.
+	PutInvitation struct{ Invitation Invitation }
+	// RemoveInvitation removes one: ErrNotFound without it.
+	RemoveInvitation struct{ Hash string }
 	// AddDeed adds to the log of what administrators did.
 	AddDeed struct{ Deed Deed }
 )
@@ -106,4 +113,6 @@ func (PutUpload) isWrite()          {}
 func (RemoveUpload) isWrite()       {}
 func (PutSubscription) isWrite()    {}
 func (RemoveSubscription) isWrite() {}
+func (PutInvitation) isWrite()      {}
+func (RemoveInvitation) isWrite()   {}
 func (AddDeed) isWrite()            {}

@@ -27,6 +27,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 		{"SearchFindsPartsOfWords", search},
 		{"Accounts", accounts},
 		{"Credentials", credentials},
+		{"Invitations", invitations},
 		{"RefusedWritesHinderNoOthers", refusals},
 		{"SmallThings", smallThings},
 		{"ClosedStore", closed},
@@ -303,6 +304,35 @@ func credentials(t *testing.T, s store.Store) {
 	refused(t, s, store.ErrNotFound, store.TouchCredential{Account: "alice", Kind: store.Certificate, Label: "phone"})
 	Apply(t, s, store.RemoveAccount{Name: "alice"}, store.AddAccount{Account: account("alice")})
 	same(t, "credentials of a new account of that name", len(must[[]store.Credential](t)(s.Credentials(ctx, "alice"))), 0)
+}
+
+// invited makes an account at a time by an invitation.
+func invited(name string, at int64, hash string) store.AddAccount {
+	a := account(name)
+	a.Created = time.UnixMilli(at).UTC()
+	return store.AddAccount{Account: a, Invitation: hash}
+}
+
+func invitations(t *testing.T, s store.Store) {
+	i := store.Invitation{Hash: "h", By: "ann", Role: "admin", Channel: "#c", Created: time.UnixMilli(1).UTC(), Expires: time.UnixMilli(100).UTC(), Left: 2}
+	Apply(t, s, store.PutInvitation{Invitation: i})
+	same(t, "an invitation", must[store.Invitation](t)(s.Invitation(ctx, "h")), i)
+	if _, err := s.Invitation(ctx, "other"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an unknown invitation: %v", err)
+	}
+	refused(t, s, store.ErrNotFound, invited("a", 50, "other"))
+	refused(t, s, store.ErrNotFound, invited("a", 100, "h")) // it has expired
+	Apply(t, s, invited("a", 50, "h"))
+	refused(t, s, store.ErrExists, invited("A", 60, "h"))
+	i.Left = 1 // a refused account uses none
+	same(t, "an invitation that was used", must[store.Invitation](t)(s.Invitation(ctx, "h")), i)
+	Apply(t, s, invited("b", 99, "h"))
+	refused(t, s, store.ErrNotFound, invited("c", 50, "h")) // it is used up
+	if _, err := s.Account(ctx, "c"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an account without an invitation: %v", err)
+	}
+	Apply(t, s, store.PutInvitation{Invitation: i}, store.RemoveInvitation{Hash: "h"})
+	refused(t, s, store.ErrNotFound, store.RemoveInvitation{Hash: "h"})
 }
 
 func refusals(t *testing.T, s store.Store) {
