@@ -67,6 +67,7 @@ var layers = [][]string{
 		"apps/lab/load",
 		"apps/chat/gate",
 		"apps/chat/web",
+		"apps/chat/invite",
 		"apps/world/server",
 		"apps/world/web",
 		"test",

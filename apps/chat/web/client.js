@@ -499,7 +499,7 @@ export class Client {
       text = text.slice(8).replace(/\x01$/, '');
       kind = 'action';
     }
-    if (kind === 'notice' && !m.source.includes('!')) {
+    if (kind === 'notice' && (!m.source.includes('!') || (/Serv$/.test(nick) && model.get(nick) === undefined))) {
       this.note(text);
       return;
     }
@@ -592,7 +592,6 @@ export class Client {
     if (b.readAt < 0 && !this.has('draft/read-marker')) model.read(b, this.time(m));
     model.changed('joined', b);
     this.send('WHO', b.name, '%tnfa,7');
-    this.onSaved();
   }
 
   gone(b, nick) {
@@ -600,8 +599,8 @@ export class Client {
     if (!this.model.isMe(nick)) return;
     b.joined = b.wasJoined = false;
     b.members.clear();
+    this.model.changed('parted', b);
     this.model.changed('members', b);
-    this.onSaved();
   }
 
   onPART(m, nick, context) {

@@ -218,7 +218,7 @@ export function invite(app) {
   const result = h('div', { class: 'invitation' });
   const form = h('form', { onsubmit: async (e) => {
     e.preventDefault();
-    const answer = await app.post('account/invite', { hours: Number(hours.value), uses: Number(uses.value), channel: app.current?.isChannel ? app.current.name : '' });
+    const answer = await app.post('account/invite', { hours: Number(hours.value), uses: Number(uses.value), channel: app.current?.isChannel ? app.current.name : app.kept.login.channels[0] ?? '' });
     if (answer.problem) {
       result.replaceChildren(h('p', { role: 'alert' }, answer.problem));
       return;

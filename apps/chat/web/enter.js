@@ -65,8 +65,8 @@ export async function join(app, token) {
       if (made.problem) return made.problem;
       history.replaceState(null, '', location.pathname);
       const channel = first ? f.channel.trim().replace(/^#*/, '#') : made.channel;
+      if (first) app.firstChannel = channel;
       app.begin({ account: made.account, nick: made.account, password: made.password, role: made.role, channels: channel ? [channel] : [] });
-      if (first) app.afterReady = () => app.openInvite();
       return '';
     },
     other: h('button', { type: 'button', class: 'link', onclick: () => signIn(app) }, say('haveAccount')),

@@ -38,7 +38,6 @@ class App {
     if (model !== undefined && this.kept.login !== undefined) {
       this.kept.outbox = model.outbox.map(({ target, text, reply, kind, state, at }) => ({ target, text, reply, kind, state, at }));
       this.kept.reads = Object.fromEntries([...model.buffers.values()].filter((b) => b.readAt > 0).map((b) => [b.name, b.readAt]));
-      this.kept.login.channels = [...model.buffers.values()].filter((b) => b.isChannel && (b.joined || b.wasJoined)).map((b) => b.name);
       this.kept.current = this.current?.name;
     }
     try {
@@ -119,7 +118,7 @@ class App {
     model.restore(this.kept.outbox ?? []);
     model.on((what, b, m) => this.changed(what, b, m));
     this.wanted = this.kept.current;
-    this.client.connect(login);
+    this.client.connect({ ...login, channels: [...login.channels] });
     this.mark('state', 'list', 'head');
   }
 
@@ -133,6 +132,7 @@ class App {
     const dirty = new Set(this.dirty);
     this.dirty.clear();
     this.view.draw(dirty);
+    if (dirty.has('head')) this.composer.grow();
     if (dirty.has('messages') && this.current !== null) this.messages.show(this.current);
   }
 
@@ -147,6 +147,7 @@ class App {
         if (!m.event) this.heard(b, m);
         break;
       case 'messages': case 'history': this.mark('list'); if (here) this.mark('messages'); break;
+      case 'parted': this.member(b, false); break;
       case 'joined': this.joined(b); this.mark('list', 'head'); break;
       case 'outbox': this.mark('list'); if (here) this.mark('messages'); break;
       case 'read': this.mark('list'); break;
@@ -174,8 +175,6 @@ class App {
       const b = model.get(name);
       if (b !== undefined) model.read(b, at);
     }
-    this.afterReady?.();
-    this.afterReady = undefined;
     this.save();
   }
 
@@ -188,10 +187,23 @@ class App {
     if (b !== null && !b.isChannel) this.arrived(b);
   }
 
+  // member keeps that one is in a channel, or is no more.
+  member(b, is) {
+    const others = this.kept.login.channels.filter((name) => !this.model.same(name, b.name));
+    this.kept.login.channels = is ? [...others, b.name] : others;
+    this.save();
+  }
+
   joined(b) {
+    this.member(b, true);
     const at = this.kept.reads?.[b.name];
     if (at !== undefined) this.model.read(b, at);
     this.arrived(b);
+    if (this.firstChannel === b.name) {
+      this.firstChannel = undefined;
+      this.client.send('PRIVMSG', 'ChanServ', `REGISTER ${b.name}`);
+      this.openInvite();
+    }
   }
 
   // arrived shows a conversation that was waited for, or when there is none yet.

@@ -31,6 +31,7 @@ import (
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/keep"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
@@ -40,7 +41,9 @@ import (
 const chatHelp = `Serve chat: an IRC server with IRCv3, for every client that there is.
 
 Without arguments it serves IRC on 127.0.0.1:6667 and, for browsers, a page on
-http://127.0.0.1:8067, which speaks IRC over a WebSocket at the same address. A configuration file says
+http://127.0.0.1:8067, which speaks IRC over a WebSocket at the same address. The
+link that it prints at first makes the account of the administrator, who can invite
+others. What lasts is in a directory of its own; --data names another. A configuration file says
 everything else: "epi chat config" prints one with every key, its default and
 what it means. --set changes single keys; a block such as [[operator]] is
 numbered from 0.
@@ -67,18 +70,20 @@ const chatWriteTimeout = 2 * time.Minute
 // A chat is the command's server: its configuration, and what serves it.
 type chat struct {
 	server
-	from    configuration
-	data    string
-	config  *config.Config
-	gate    *gate.Server
-	guesses *vault.Guesses
-	secret  []byte // of the cloaks
-	seed    [32]byte
-	created time.Time
-	store   store.Store
-	writer  *store.Writer
-	files   *files.Host // nil: there are none
-	api     *api.Server
+	from        configuration
+	data        string
+	config      *config.Config
+	gate        *gate.Server
+	guesses     *vault.Guesses
+	secret      []byte // of the cloaks
+	seed        [32]byte
+	created     time.Time
+	store       store.Store
+	writer      *store.Writer
+	files       *files.Host  // nil: there are none
+	invitations *invite.Desk // nil: there are none
+	first       string       // the token by which the first administrator makes an account; "" for none
+	api         *api.Server
 
 	delivered uint64 // at the last live
 }
@@ -104,7 +109,7 @@ func chatCommand() *cobra.Command {
 			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, c.pages(path))
 		},
 		guarded: true,
-		links:   pageLinks,
+		links:   c.links,
 		methods: []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		schemes: chatSchemes,
 		reload:  c.reload,
@@ -114,7 +119,7 @@ func chatCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	c.from.addFlags(flags, "server.name=irc.example.org", "; SIGHUP reads it again")
-	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none)")
+	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none; without --listen, --config and --set, epi-chat where the system keeps a user's data)")
 	c.addFlags(flags, "")
 	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand())
 	return cmd
@@ -124,6 +129,11 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	var err error
 	if c.config, err = config.Read(c.from.file, c.from.sets); err != nil {
 		return failure{err}
+	}
+	if c.data == "" && c.from.isEmpty() && len(c.listen) == 0 {
+		if c.data, err = ownData(); err != nil {
+			return failure{fmt.Errorf("find a directory for what lasts: %w; name one by --data", err)}
+		}
 	}
 	if len(c.listen) == 0 {
 		c.listen = c.config.Listen.Addresses
@@ -139,6 +149,10 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	}
 	sweeper, err := c.openFiles()
 	if err != nil {
+		return failure{errors.Join(err, c.closeStore())}
+	}
+	if err := c.openInvitations(); err != nil {
+		sweeper()
 		return failure{errors.Join(err, c.closeStore())}
 	}
 	_, _ = rand.Read(c.seed[:]) // it never fails

@@ -22,6 +22,7 @@ import (
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/web"
 	"github.com/epinet/epi/apps/chat/weblogin"
 )
@@ -31,8 +32,11 @@ func (c *chat) pages(path string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.Handle("/", web.Page(func() web.Site {
-		return web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/")}
+		return web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/"), Invitations: c.invitations != nil}
 	}))
+	if c.invitations != nil {
+		mux.Handle(invite.Path, c.invitePages().Handler())
+	}
 	mux.Handle(api.Prefix+"/", c.api)
 	if c.files != nil {
 		mux.Handle(files.Path, c.files)

@@ -20,6 +20,9 @@ func (c *configuration) addFlags(flags *pflag.FlagSet, example, more string) {
 	flags.StringArrayVar(&c.sets, "set", nil, "`key=value` of the configuration, such as "+example+"; repeatable")
 }
 
+// isEmpty reports whether neither was given.
+func (c *configuration) isEmpty() bool { return c.file == "" && len(c.sets) == 0 }
+
 // configCommand prints the default configuration.
 func configCommand(text string) *cobra.Command {
 	return &cobra.Command{
