@@ -1,8 +1,15 @@
 package cli
 
 import (
+	"bufio"
+	"fmt"
+	"net"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
+
+	"github.com/epinet/epi/internal/epitest"
 )
 
 // TestUnknownRightsAreRefused: a right that is misspelt must not go unnoticed.
@@ -14,4 +21,72 @@ func TestUnknownRightsAreRefused(t *testing.T) {
 			t.Errorf("%q does not name %q", stderr, want)
 		}
 	}
+}
+
+// TestChatKeepsWhatLasts: accounts, registered channels, users that stay and bans are
+// there after a restart.
+func TestChatKeepsWhatLasts(t *testing.T) {
+	data := t.TempDir()
+	serve := func() (*process, string) {
+		p := start(t, "chat", "--json", "--listen", "irc://127.0.0.1:0", "--data", data,
+			"--set", "registration.enabled=true", "--set", "passwords.cost=4",
+			"--set", "operator.0.name=root", "--set", "operator.0.password=x", "--set", "operator.0.rights=all")
+		return p, strings.TrimPrefix(await[startEvent](p, "start").Listen[0], "irc://")
+	}
+	p, address := serve()
+	alice := chatAs(t, address, "alice")
+	alice.converse("NS REGISTER secret", "NOTICE alice :Account created")
+	alice.converse("JOIN #a", " 366 ")
+	alice.converse("TOPIC #a :it lasts", " TOPIC ")
+	alice.converse("CS REGISTER #a", " MODE #a +q alice")
+	alice.converse("NS SET ALWAYS-ON TRUE", "You stay here")
+	alice.converse("OPER root x", " 381 ")
+	alice.converse("KLINE evil!*@*", "KLINE set")
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+
+	p, address = serve()
+	bob := chatAs(t, address, "bob")
+	bob.converse("JOIN #a", " 332 bob #a :it lasts")
+	bob.converse("NAMES #a", ":~alice bob")
+	bob.converse("NICK alice", " 433 ")
+	evil := chatClient(t, address)
+	evil.converse("NICK evil\r\nUSER evil 0 * :evil", " 465 ")
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}
+
+// An ircClient is somebody at a chat.
+type ircClient struct {
+	t    *testing.T
+	conn net.Conn
+	in   *bufio.Scanner
+}
+
+func chatClient(t *testing.T, address string) *ircClient {
+	t.Helper()
+	conn := dial(t, "tcp://"+address)
+	if err := conn.SetDeadline(time.Now().Add(epitest.Patience)); err != nil {
+		t.Fatal(err)
+	}
+	return &ircClient{t, conn, bufio.NewScanner(conn)}
+}
+
+func chatAs(t *testing.T, address, nick string) *ircClient {
+	t.Helper()
+	c := chatClient(t, address)
+	c.converse(fmt.Sprintf("NICK %s\r\nUSER %s 0 * :%s", nick, nick, nick), " 422 ")
+	return c
+}
+
+// converse says something, and reads up to a line with a text.
+func (c *ircClient) converse(line, want string) {
+	c.t.Helper()
+	epitest.Say(c.t, c.conn, line+"\r\n")
+	for c.in.Scan() {
+		if strings.Contains(c.in.Text(), want) {
+			return
+		}
+	}
+	c.t.Fatalf("%q: the connection ended (%v) before %q", line, c.in.Err(), want)
 }
