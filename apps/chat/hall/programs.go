@@ -90,9 +90,15 @@ func (h *Hall) Post(at int64, channel, name, text string) (id string, err error)
 		return "", errLineTooLong
 	}
 	items := h.items(&user{source: u.source}, c.name, sp)
+	if h.config.History.Enabled {
+		h.gate.Record(&Record{ID: sp.id, Target: fold(c.name), Command: sp.command, Source: u.source, Bot: true, Text: text})
+	}
 	for _, item := range items {
+		if h.config.History.Enabled {
+			item.Record = sp.id
+		}
 		item.to(Reach{Channel: c.id})
 		h.gate.Deliver(item)
 	}
-	return msgid(h.lastID), nil
+	return msgid(sp.id), nil
 }

@@ -19,8 +19,8 @@ func TestChatAPI(t *testing.T) {
 	if _, stdout, _ := call("chat", "token"); !strings.HasPrefix(stdout, "token  ") || !strings.Contains(stdout, "\nhash = \"") {
 		t.Errorf("epi chat token prints %q", stdout)
 	}
-	p := start(t, "chat", "--listen", "irc://127.0.0.1:0", "--listen", "ws://127.0.0.1:0",
-		"--set", "token.0.name=ci", "--set", "token.0.hash="+api.Hash("secret"), "--set", "token.0.scopes=send,read", "--set", "token.0.channels=#*",
+	p := start(t, "chat", "--listen", "irc://127.0.0.1:0", "--listen", "ws://127.0.0.1:0", "--data", t.TempDir(),
+		"--set", "token.0.name=ci", "--set", "token.0.hash="+api.Hash("secret"), "--set", "token.0.scopes=send,history", "--set", "token.0.channels=#*",
 		"--set", "webhook.0.name=alerts", "--set", "webhook.0.hash="+api.Hash("hook"), "--set", "webhook.0.channel=#room")
 	irc := strings.TrimPrefix(p.line("listening on "), "irc://")
 	page := "http://" + strings.TrimSuffix(strings.TrimPrefix(p.line("listening on "), "ws://"), "/")
@@ -40,9 +40,9 @@ func TestChatAPI(t *testing.T) {
 	fmt.Fprint(c, "NICK ann\r\nUSER ann 0 * :Ann\r\nJOIN #room\r\n")
 	until(" 366 ")
 
-	post := func(path, token, body string) (int, string) {
+	do := func(method, path, token, body string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, page+path, strings.NewReader(body))
+		r, err := http.NewRequestWithContext(t.Context(), method, page+path, strings.NewReader(body))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -60,11 +60,15 @@ func TestChatAPI(t *testing.T) {
 		}
 		return resp.StatusCode, string(text)
 	}
+	post := func(path, token, body string) (int, string) { return do(http.MethodPost, path, token, body) }
 	if status, body := post("/api/v1/channels/%23room/messages", "secret", `{"text":"hello"}`); status != http.StatusAccepted {
 		t.Errorf("send: %d %s", status, body)
 	}
 	if line := until("hello"); !strings.HasPrefix(line, ":ci/api!ci@") || !strings.HasSuffix(line, " PRIVMSG #room :hello") {
 		t.Errorf("members get %q", line)
+	}
+	if status, body := do(http.MethodGet, "/api/v1/channels/%23room/messages", "secret", ""); status != http.StatusOK || !strings.Contains(body, `"text":"hello"`) {
+		t.Errorf("what was said is not in the history: %d %s", status, body)
 	}
 	if status, body := post("/api/v1/hooks/hook", "", `{"text":"on fire"}`); status != http.StatusOK {
 		t.Errorf("hook: %d %s", status, body)
