@@ -1,0 +1,46 @@
+package hall
+
+import "testing"
+
+// TestRestoreTakesWhatCanBe restores records that others of a better kind stand beside:
+// a database that somebody has edited, or limits that are lower now.
+func TestRestoreTakesWhatCanBe(t *testing.T) {
+	w := newWorld(t, Config{Channels: 2})
+	w.hall.Restore(start, Kept{
+		Channels: []KeptChannel{
+			{Name: "#a", Founder: "alice", Topic: "kept", Modes: "ntz", Lists: [3][]KeptMask{{{Mask: "x!*@*"}}}},
+			{Name: "#A", Founder: "eve", Topic: "another"}, {Name: "no channel", Founder: "eve"}, {Name: "", Founder: "eve"},
+		},
+		Users: []KeptUser{
+			{Account: "alice", Nick: "alice", Name: "a", Host: "h", Modes: "iwoZ", Channels: []KeptMembership{
+				{Channel: "#a", Rank: Founder}, {Channel: "#A", Rank: Voice}, {Channel: "no channel"}, {Channel: "#b", Rank: Op}, {Channel: "#c"},
+			}},
+			{Account: "Alice", Nick: "again", Name: "a", Host: "h"}, {Account: "bob", Nick: "ALICE", Name: "a", Host: "h"},
+			{Account: "carol", Nick: "no nick", Name: "a", Host: "h"}, {Account: "dave", Nick: "", Name: "a", Host: "h"},
+		},
+		Bans: []KeptBan{{Mask: "evil!*@*", Until: start/1000 + 10}, {Mask: "old!*@*", Until: start/1000 - 10}, {Mask: "192.0.2.0/24"}},
+	})
+	for _, u := range w.hall.everyone { // the gate's lists have sessions, of which there are none
+		if len(u.sessions) != 0 {
+			t.Errorf("%s has a session", u.nick())
+		}
+	}
+	w.healthy()
+	if w.hall.Users() != 1 || w.hall.Channels() != 2 {
+		t.Errorf("%d users in %d channels", w.hall.Users(), w.hall.Channels())
+	}
+	if c := w.hall.findChannel("#a"); c == nil || c.topic != "kept" || c.registered.founder != "alice" || len(c.members) != 1 || c.members[0].rank != Founder {
+		t.Errorf("#a is %+v", c)
+	}
+	if u := w.hall.find("alice"); u.modes.String() != "+iw" || w.hall.opers != 0 || w.hall.hidden != 1 {
+		t.Errorf("alice has the modes %s", u.modes)
+	}
+	for _, test := range []struct {
+		nick, address string
+		banned        bool
+	}{{"evil", "198.51.100.1", true}, {"old", "198.51.100.1", false}, {"good", "192.0.2.7", true}} {
+		if got := w.hall.bannedOrigin(test.nick, "x", &Origin{Host: "h", Address: test.address}) != nil; got != test.banned {
+			t.Errorf("%s from %s: banned %t", test.nick, test.address, got)
+		}
+	}
+}
