@@ -82,7 +82,11 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 		Rank: uint8(p.Rank), Events: p.Events,
 	}
 	if p.Around == 0 {
-		return a.store.Messages(ctx, q)
+		list, err := a.store.Messages(ctx, q)
+		if err != nil || len(list) < p.Limit || p.Whole <= len(list) {
+			return list, err
+		}
+		return a.complete(ctx, q, list, p.Whole)
 	}
 	before := q
 	before.Before, before.Limit, before.Latest = store.ID(p.Around), p.Limit/2, true
@@ -93,6 +97,25 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	q.After, q.Limit, q.Latest = max(q.After, store.ID(p.Around)-1), p.Limit-p.Limit/2, false
 	later, err := a.store.Messages(ctx, q)
 	return append(earlier, later...), err
+}
+
+// complete adds what is left of the millisecond in which a page ends.
+func (a *Archive) complete(ctx context.Context, q store.Query, list []store.Message, most int) ([]store.Message, error) {
+	q.Limit = most - len(list)
+	if q.Latest {
+		first := list[0].ID
+		q.Before, q.After = first, max(q.After, first>>store.IDBits<<store.IDBits-1)
+		rest, err := a.store.Messages(ctx, q)
+		return append(rest, list...), err
+	}
+	last := list[len(list)-1].ID
+	end := (last>>store.IDBits + 1) << store.IDBits
+	if q.Before == 0 || q.Before > end {
+		q.Before = end
+	}
+	q.After = last
+	rest, err := a.store.Messages(ctx, q)
+	return append(list, rest...), err
 }
 
 // records returns messages, each followed by its reactions.

@@ -117,7 +117,6 @@ func (d *desk) catchUp() {
 func (d *desk) applyOne(e *hall.Event) {
 	defer d.recover(e)
 	d.applying, d.event = true, e
-	d.held.current = d.held.current[:0]
 	d.hall.Apply(e)
 	d.applied()
 }
@@ -125,6 +124,7 @@ func (d *desk) applyOne(e *hall.Event) {
 // applied notes that the hall has done its work.
 func (d *desk) applied() {
 	d.applying = false
+	d.held.current = d.held.current[:0]
 	d.server.counts.users.Store(int64(d.hall.Users()))
 	d.server.counts.channels.Store(int64(d.hall.Channels()))
 }

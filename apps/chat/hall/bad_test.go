@@ -9,7 +9,7 @@ import (
 // usages has a good use of every command, for TestBadParameters to spoil.
 var usages = map[string][]string{
 	"ACCEPT": {"bob"}, "ADMIN": {"irc.example.org"}, "AUTHENTICATE": {"PLAIN"}, "AWAY": {":gone"}, "BATCH": {"+b", "draft/multiline", "#a"},
-	"CAP": {"LS", "302"}, "CHANSERV": {"INFO", "#a"}, "CHGHOST": {"bob", "x", "h.example"}, "CS": {"AMODE", "#a", "+o", "acc"}, "DIE": nil,
+	"CAP": {"LS", "302"}, "CHATHISTORY": {"LATEST", "#a", "*", "5"}, "CHANSERV": {"INFO", "#a"}, "CHGHOST": {"bob", "x", "h.example"}, "CS": {"AMODE", "#a", "+o", "acc"}, "DIE": nil,
 	"DLINE": {"10", "192.0.2.9", ":reason"}, "HELP": {"JOIN"}, "HELPOP": {"JOIN"}, "INFO": {"irc.example.org"}, "INVITE": {"bob", "#a"},
 	"ISON": {"bob", "me"}, "ISUPPORT": nil, "JOIN": {"#b,#c", "k,l"}, "KICK": {"#a", "bob", ":reason"}, "KILL": {"nobody", ":reason"},
 	"KLINE": {"10", "x!y@z", ":reason"}, "LINKS": nil, "LIST": {"#a,>0"}, "LUSERS": nil, "MODE": {"#a", "+bkl", "x", "k", "5"},
@@ -69,6 +69,7 @@ func spoil(t *testing.T, name string, params []string) {
 	t.Helper()
 	line := strings.TrimSpace(name + " " + strings.Join(params, " "))
 	w := newWorld(t, Config{
+		History:    History{Enabled: true, Replay: 5},
 		Name:       strings.Repeat("s", 59) + ".org",
 		Mechanisms: []string{"PLAIN"}, Registration: Registration{Enabled: true, BeforeConnect: true}, RelayMsg: true, Roleplay: true, UnicodeNicks: true, ReserveNicks: true,
 		Operators: map[string]Operator{"root": {Rights: []string{RightAll}}}, MOTD: []string{"welcome"}, Monitor: 3,

@@ -41,6 +41,8 @@ const (
 	CapUserhostInNames     // nick!user@host in 353
 	CapAccountRegistration // REGISTER
 	CapWhoAmI              // SETNAME at the end of the registration
+	CapChatHistory         // no history without being asked
+	CapEventPlayback       // JOIN and the like in history, and reactions
 )
 
 // A capability is what CAP says of one.
@@ -76,6 +78,8 @@ var capabilities = []capability{
 	{name: "sts", bit: CapSTS, value: stsPolicy, offered: hasSTS},
 	{name: "userhost-in-names", bit: CapUserhostInNames},
 	{name: "draft/account-registration", bit: CapAccountRegistration, value: registrationKeys, offered: canRegister},
+	{name: "draft/chathistory", bit: CapChatHistory, offered: remembers},
+	{name: "draft/event-playback", bit: CapEventPlayback, offered: remembers},
 	{name: "draft/channel-rename", bit: CapChannelRename},
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},
 	{name: "draft/multiline", bit: CapMultiline, value: multilineLimits},
@@ -110,6 +114,8 @@ func registrationKeys(h *Hall, _ *session) string {
 func multilineLimits(h *Hall, _ *session) string {
 	return "max-bytes=" + strconv.Itoa(h.config.MultilineSize) + ",max-lines=" + strconv.Itoa(h.config.Multiline)
 }
+
+func remembers(h *Hall, _ *session) bool { return h.config.History.Enabled }
 
 func canRelay(h *Hall, _ *session) bool { return h.config.RelayMsg }
 

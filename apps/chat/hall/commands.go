@@ -33,6 +33,7 @@ func init() {
 		{name: "BATCH", run: (*Hall).batchCommand, params: 1},
 		{name: "CAP", run: (*Hall).cap, params: 1, early: true},
 		{name: "CHANSERV", run: (*Hall).cs},
+		{name: "CHATHISTORY", run: (*Hall).chatHistory, params: 1, cost: 5, help: "<LATEST|BEFORE|AFTER|AROUND|BETWEEN> <target> <* or msgid=... or timestamp=...> [...] <limit>\nRead what was said; TARGETS <timestamp=...> <timestamp=...> <limit> shows where."},
 		{name: "CHGHOST", run: (*Hall).chghost, params: 3, right: RightSA, help: "<nick> <user> <host>\nChange what others see behind a nick."},
 		{name: "CS", run: (*Hall).cs, help: "<command>\nThe same as a message to ChanServ."},
 		{name: "DIE", run: (*Hall).die, right: RightDie, help: "\nEnd the server."},

@@ -29,6 +29,7 @@ var update = flag.Bool("update", false, "write what the scripts of TestGolden gi
 //	wait duration
 //	reconfigure key=value ...
 //	forget-operators
+//	disk full|broken|fine      what is said cannot be kept, or not read
 //	restart                    with what was kept; "kept < ..." is what is to be kept
 func TestGolden(t *testing.T) {
 	scripts, err := filepath.Glob("testdata/*.txt")
@@ -138,6 +139,8 @@ func (p *player) play(line string) {
 		w.hall.Configure(p.config)
 	case "restart":
 		w.restart(p.config)
+	case "disk":
+		w.full, w.unreadable = rest == "full", rest == "broken"
 	case "forget-operators":
 		p.config.Operators = nil
 		w.hall.Configure(p.config)
@@ -237,6 +240,16 @@ func configure(t *testing.T, c *Config, text string) {
 			c.Operators[name] = Operator{Title: "is a " + name, Rights: strings.FieldsFunc(rights, func(r rune) bool { return r == ',' })}
 		case "relaymsg":
 			c.RelayMsg = true
+		case "history":
+			c.History.Enabled = true
+		case "replay":
+			c.History.Replay = number
+		case "since-join":
+			c.History.SinceJoin = number != 0
+		case "unregistered":
+			c.History.Unregistered = number != 0
+		case "page":
+			c.History.Page = number
 		case "roleplay":
 			c.Roleplay = true
 		case "user-modes":

@@ -20,6 +20,7 @@ type Hall struct {
 	stampOf  int64  // the time in stamp
 	lastID   int64  // of a message
 	lastWork uint64
+	asked    map[uint64]asked // by Work.Number
 
 	turn turn
 	said [2]*Item // what items has returned
@@ -55,6 +56,7 @@ func New(config Config, gate Gate) *Hall {
 		channels: map[string]*channel{},
 		watchers: map[string][]*session{},
 		used:     map[string]int{},
+		asked:    map[uint64]asked{},
 		staying:  map[string]*user{},
 		owned:    map[string]bool{},
 	}

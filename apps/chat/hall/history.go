@@ -67,6 +67,9 @@ type Page struct {
 	Limit   int
 	// Latest takes the last of those, otherwise the first.
 	Latest bool
+	// Whole, if it is not 0, is the most records of a page that ends where a millisecond
+	// does: a client that goes on from a moment would leave out the rest of it.
+	Whole int
 	// Around, if it is not 0, is a number in the middle of the page.
 	Around int64
 	Rank   Rank
@@ -135,15 +138,15 @@ func parseMsgID(text string) (id int64, ok bool) {
 	return id, id > 0
 }
 
-// recordSpeech keeps what the session whose turn it is says, and names it in the items
-// that show it. shown is the target as others read it.
-func (h *Hall) recordSpeech(s *session, target, shown string, rank Rank, sp *speech, items []*Item) {
+// recordSpeech keeps what a user says, and names it in the items that show it. from is
+// the session whose turn it is, if there is one; shown is the target as others read it.
+func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank Rank, sp *speech, items []*Item) {
 	if !h.config.History.Enabled {
 		return
 	}
 	r := &Record{
-		ID: sp.id, Target: target, Command: sp.command, Source: s.user.source, Account: s.user.account, Bot: s.user.is(modeBot),
-		Rank: rank, Text: sp.text, Session: s.id, Label: h.turn.label,
+		ID: sp.id, Target: target, Command: sp.command, Source: u.source, Account: u.account, Bot: u.is(modeBot),
+		Rank: rank, Text: sp.text, Session: from, Label: h.turn.label,
 	}
 	if fold(shown) != target {
 		r.Params = []string{shown}
@@ -166,6 +169,10 @@ func (h *Hall) recordSpeech(s *session, target, shown string, rank Rank, sp *spe
 func (r *Record) addTags(tags []ircmsg.Tag) {
 	var kept []byte
 	for _, t := range tags {
+		if t.Key == "bot" {
+			r.Bot = true
+			continue
+		}
 		kept = ircmsg.AppendTag(kept, t.Key, t.Value)
 		switch t.Key {
 		case "+draft/reply", "+reply":

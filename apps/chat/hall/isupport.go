@@ -46,6 +46,9 @@ func (h *Hall) tokens() []string {
 		"UTF8ONLY",
 		"WHOX",
 	}
+	if c.History.Enabled {
+		tokens = append(tokens, "CHATHISTORY="+number(c.History.Page), "MSGREFTYPES=msgid,timestamp")
+	}
 	if c.Icon != "" {
 		tokens = append(tokens, "draft/ICON="+c.Icon)
 	}
@@ -76,7 +79,7 @@ const tokenLine = 380
 // sendTokens sends 005, as a batch where the client wants one (extended-isupport).
 func (h *Hall) sendTokens(s *session, tokens []string) {
 	if s.has(CapExtendedISupport | CapBatch) {
-		h.batch(s, "draft/isupport", func(tag string) { h.writeTokens(s, tag, tokens) })
+		h.batch(s, []string{"draft/isupport"}, func(tag string) { h.writeTokens(s, tag, tokens) })
 		return
 	}
 	h.writeTokens(s, "", tokens)

@@ -108,6 +108,7 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	}
 	for _, own := range u.sessions {
 		h.describe(own, c)
+		h.replayOnJoin(own, m, m.since)
 	}
 	if granted != 0 {
 		h.announceRank(m, granted)

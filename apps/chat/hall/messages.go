@@ -118,7 +118,7 @@ func (h *Hall) sayToChannel(s *session, prefixes, name string, sp *speech) {
 		reach.Rank = max(reach.Rank, HalfOp)
 	}
 	items := h.items(s.user, prefixes+c.name, sp)
-	h.recordSpeech(s, fold(c.name), prefixes+c.name, reach.Rank, sp, items)
+	h.recordSpeech(s.user, s.id, fold(c.name), prefixes+c.name, reach.Rank, sp, items)
 	echo := s.has(CapEchoMessage)
 	inside := m != nil && m.rank >= reach.Rank
 	for _, item := range items {
@@ -191,7 +191,7 @@ func (h *Hall) sayToUser(s *session, u *user, sp *speech) {
 	}
 	items := h.items(s.user, u.nick(), sp)
 	if s.user.account != "" || u.account != "" {
-		h.recordSpeech(s, Conversation(s.user.side(), u.side()), u.nick(), 0, sp, items)
+		h.recordSpeech(s.user, s.id, Conversation(s.user.side(), u.side()), u.nick(), 0, sp, items)
 	}
 	for _, item := range items {
 		item.Sessions = sessionsOf(u, nil)
@@ -322,7 +322,7 @@ func (h *Hall) relaymsg(s *session, params []string, m *ircmsg.Message) {
 	sp := &speech{command: "PRIVMSG", text: text, source: nick + "!" + s.user.name() + "@" + s.user.host()}
 	sp.tags = append(m.Tags.ClientOnly(CapMessageTags), ircmsg.Tag{Key: "draft/relaymsg", Value: s.user.nick(), Need: CapRelayMsg})
 	items := h.items(&user{source: sp.source}, c.name, sp)
-	h.recordSpeech(s, fold(c.name), c.name, 0, sp, items)
+	h.recordSpeech(s.user, s.id, fold(c.name), c.name, 0, sp, items)
 	echo := s.has(CapEchoMessage)
 	for _, item := range items {
 		item.to(Reach{Channel: c.id})
@@ -370,7 +370,7 @@ func (h *Hall) act(s *session, name, nick, plain, text string) {
 	}
 	sp.source = nick + "!" + s.user.name() + "@npc." + h.config.Name
 	items := h.items(&user{source: sp.source}, c.name, sp)
-	h.recordSpeech(s, fold(c.name), c.name, 0, sp, items)
+	h.recordSpeech(s.user, s.id, fold(c.name), c.name, 0, sp, items)
 	for _, item := range items {
 		item.to(Reach{Channel: c.id})
 	}

@@ -90,13 +90,8 @@ func (h *Hall) Post(at int64, channel, name, text string) (id string, err error)
 		return "", errLineTooLong
 	}
 	items := h.items(&user{source: u.source}, c.name, sp)
-	if h.config.History.Enabled {
-		h.gate.Record(&Record{ID: sp.id, Target: fold(c.name), Command: sp.command, Source: u.source, Bot: true, Text: text})
-	}
+	h.recordSpeech(u, 0, fold(c.name), c.name, 0, sp, items)
 	for _, item := range items {
-		if h.config.History.Enabled {
-			item.Record = sp.id
-		}
 		item.to(Reach{Channel: c.id})
 		h.gate.Deliver(item)
 	}

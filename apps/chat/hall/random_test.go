@@ -171,6 +171,7 @@ func (c chance) line() string {
 // back.
 func playRandomly(t *testing.T, seed uint64, commands int) string {
 	w := newWorld(t, Config{
+		History:    History{Enabled: true, Replay: 5},
 		Mechanisms: []string{"PLAIN", "SCRAM-SHA-256", "EXTERNAL"}, Registration: Registration{Enabled: true},
 		Operators: map[string]Operator{"op": {Rights: []string{RightAll}}}, RelayMsg: true, Roleplay: true, Channels: 5, List: 4, Invites: 3, Monitor: 5, WhoWas: 20,
 	})

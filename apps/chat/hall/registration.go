@@ -212,6 +212,7 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 		h.gate.Member(s.id, m.channel.id, m.rank)
 		h.write(s, "", joinMessage(u, m.channel, s.caps))
 		h.describe(s, m.channel)
+		h.replayOnJoin(s, m, 0)
 	}
 	s.trim()
 }

@@ -162,8 +162,41 @@ func (h *Hall) begin(s *session, w Work, then func(*Result)) {
 	h.gate.Begin(&w)
 }
 
+// asked is a session that has asked for something and goes on meanwhile.
+type asked struct {
+	session *session
+	then    func(*Result)
+}
+
+// background has work done for a session that does not wait for it. then is called in a turn of
+// its own, if the session is still there.
+func (h *Hall) background(s *session, w Work, then func(*Result)) {
+	h.lastWork++
+	w.Session, w.Number = s.id, h.lastWork
+	h.asked[w.Number] = asked{s, then}
+	h.gate.Begin(&w)
+}
+
+// answered goes on with what a session has asked for, and says whether it was that.
+func (h *Hall) answered(r *Result) bool {
+	a, ok := h.asked[r.Number]
+	if !ok {
+		return false
+	}
+	delete(h.asked, r.Number)
+	if !a.session.gone {
+		h.beginTurn(a.session, "")
+		a.then(r)
+		h.endTurn()
+	}
+	return true
+}
+
 // worked goes on with a session whose work is done.
 func (h *Hall) worked(r *Result) {
+	if h.answered(r) {
+		return
+	}
 	s := h.sessions[r.Session]
 	if s == nil || s.rare == nil || s.rare.work == nil || s.rare.work.number != r.Number {
 		return

@@ -204,8 +204,8 @@ func (h *Hall) append(dst []byte, m *ircmsg.Message) []byte {
 }
 
 func joinTags(a, b string) string {
-	if a == "" {
-		return b
+	if a == "" || b == "" {
+		return a + b
 	}
 	return a + ";" + b
 }
@@ -229,16 +229,16 @@ func (h *Hall) fail(s *session, command, code string, about ...string) {
 // notice sends a NOTICE from the server.
 func (h *Hall) notice(s *session, text string) { h.say(s, "NOTICE", s.name(), text) }
 
-// batch sends lines as a batch to a session that has CapBatch: lines is called with
-// the tag for those inside.
-func (h *Hall) batch(s *session, kind string, lines func(tag string)) {
+// batch sends lines as a batch with a type and its parameters to a session that has
+// CapBatch: lines is called with the tag for those inside.
+func (h *Hall) batch(s *session, kind []string, lines func(tag string)) {
 	id := msgid(h.nextID())
 	if h.turn.session == s {
 		h.message()
 		h.turn.inBatch = true
 		defer func() { h.turn.inBatch = false }()
 	}
-	h.write(s, "", &ircmsg.Message{Source: h.config.Name, Command: "BATCH", Params: []string{"+" + id, kind}})
+	h.write(s, "", &ircmsg.Message{Source: h.config.Name, Command: "BATCH", Params: append([]string{"+" + id}, kind...)})
 	lines("batch=" + id)
 	h.write(s, "", &ircmsg.Message{Source: h.config.Name, Command: "BATCH", Params: []string{"-" + id}})
 }

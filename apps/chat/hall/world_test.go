@@ -16,23 +16,24 @@ import (
 // A world is a hall with a gate that does what the real one does, in memory: it keeps
 // the lists of channels and the capabilities, and it writes down what each session got.
 type world struct {
-	t        *testing.T
-	hall     *Hall
-	now      int64
-	sessions map[SessionID]*client
-	names    map[string]SessionID
-	next     SessionID
-	lists    map[ChannelID]map[SessionID]Rank
-	accounts map[string]string // name to password
-	works    []*Work
-	kept     Kept
-	lazy     bool       // works are not done by themselves
-	got      []received // since the last look
-	problems []string
-	records  []Record // of the history
-	full     bool     // the disk is: what is said is lost
-	lost     map[int64]bool
-	unkept   []*Record // of which the hall is still to know
+	t          *testing.T
+	hall       *Hall
+	now        int64
+	sessions   map[SessionID]*client
+	names      map[string]SessionID
+	next       SessionID
+	lists      map[ChannelID]map[SessionID]Rank
+	accounts   map[string]string // name to password
+	works      []*Work
+	kept       Kept
+	lazy       bool       // works are not done by themselves
+	got        []received // since the last look
+	problems   []string
+	records    []Record // of the history
+	full       bool     // the disk is: what is said is lost
+	lost       map[int64]bool
+	unreadable bool      // reading fails
+	unkept     []*Record // of which the hall is still to know
 }
 
 // A client is a session as the gate knows it.
@@ -249,6 +250,14 @@ func (w *world) Keep(c Change) {
 		k.Users = slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.Account) })
 	case KeepBan:
 		k.Bans = append(slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Ban.Mask }), c.Ban)
+	case DropHistory:
+		w.records = slices.DeleteFunc(w.records, func(r Record) bool { return r.Target == c.Target && r.ID < c.Before })
+	case MoveHistory:
+		for i := range w.records {
+			if w.records[i].Target == c.From {
+				w.records[i].Target = c.To
+			}
+		}
 	case DropBan:
 		k.Bans = slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Mask })
 	}
@@ -357,6 +366,8 @@ func (w *world) do(work *Work) *Result {
 		r.OK = work.Password == "code"
 	case Rehash:
 		r.OK = true
+	case ReadHistory, ListHistories:
+		w.readHistory(work, r)
 	}
 	return r
 }

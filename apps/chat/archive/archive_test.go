@@ -1,0 +1,161 @@
+package archive_test
+
+import (
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/epinet/epi/apps/chat/archive"
+	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+func TestMain(m *testing.M) { epitest.Main(m, nil) }
+
+// each runs a test with an archive in every kind of store.
+func each(t *testing.T, test func(t *testing.T, a *archive.Archive, s store.Store)) {
+	for name, open := range map[string]func(t *testing.T) store.Store{
+		"memory": func(*testing.T) store.Store { return store.NewMemory() },
+		"sqlite": func(t *testing.T) store.Store {
+			s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "chat.db"), store.Relaxed)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return s
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := open(t)
+			w := store.NewWriter(s)
+			test(t, archive.New(s, w, epitest.NoLog()), s)
+			if err := errors.Join(w.Close(t.Context()), s.Close()); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// id is a number in a millisecond.
+func id(ms, n int64) int64 { return ms<<hall.IDBits | n }
+
+func said(id int64, target, text string) *hall.Record {
+	return &hall.Record{ID: id, Target: target, Command: "PRIVMSG", Source: "ann!a@h", Text: text}
+}
+
+// keep records messages, and waits until they are durable.
+func keep(t *testing.T, a *archive.Archive, records ...*hall.Record) {
+	t.Helper()
+	done := make(chan error, len(records))
+	for _, r := range records {
+		a.Record(r, func(err error) { done <- err })
+	}
+	for range records {
+		if err := epitest.Receive(t, done); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func texts(r hall.Result) string {
+	var list []string
+	for _, one := range r.Records {
+		list = append(list, one.Text+one.Tags)
+	}
+	return strings.Join(list, " ")
+}
+
+func TestPages(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		keep(t, a,
+			said(id(1, 0), "#a", "1"), said(id(2, 0), "#a", "2"), said(id(2, 1), "#a", "3"), said(id(2, 2), "#a", "4"),
+			&hall.Record{ID: id(3, 0), Target: "#a", Command: "JOIN", Params: []string{"#a", "*", "Ann"}, Source: "ann!a@h"},
+			&hall.Record{ID: id(3, 1), Target: "#a", Command: "PRIVMSG", Source: "ann!a@h", Text: "5", Rank: hall.Op, Params: []string{"@#a"}},
+			said(id(4, 0), "#a", "6"),
+			&hall.Record{ID: id(5, 0), Target: "#a", Command: "TAGMSG", Source: "bob!b@h", Reply: id(1, 0), Reaction: true, Tags: "+draft/react=x"},
+			said(id(6, 0), "#b", "other"),
+		)
+		for _, test := range []struct {
+			page hall.Page
+			want string
+		}{
+			{hall.Page{Limit: 9}, "1 2 3 4 6"},
+			{hall.Page{Limit: 9, Rank: hall.Founder}, "1 2 3 4 5 6"},
+			{hall.Page{Limit: 2}, "1 2"},
+			{hall.Page{Limit: 2, Latest: true}, "4 6"},
+			{hall.Page{Limit: 2, Whole: 9}, "1 2 3 4"},
+			{hall.Page{Limit: 2, Whole: 3}, "1 2 3"},
+			{hall.Page{Limit: 2, Latest: true, Whole: 9}, "2 3 4 6"},
+			{hall.Page{Limit: 2, Latest: true, Whole: 9, After: id(2, 0)}, "3 4 6"},
+			{hall.Page{Limit: 1, Whole: 9, After: id(2, 0), Before: id(2, 2)}, "3"},
+			{hall.Page{Limit: 9, After: id(2, 0), Before: id(4, 0)}, "3 4"},
+			{hall.Page{Limit: 1, Around: id(2, 1)}, "3"},
+			{hall.Page{Limit: 3, Around: id(2, 1)}, "2 3 4"},
+			{hall.Page{Limit: 9, Around: id(2, 1), After: id(2, 0)}, "3 4 6"},
+			{hall.Page{Limit: 1, Reactions: true}, "1 +draft/react=x"},
+			{hall.Page{Limit: 9, Events: true, After: id(2, 2)}, " 6"},
+			{hall.Page{Targets: []string{"#none", "#b", "#a"}, Limit: 9}, "other"},
+		} {
+			if test.page.Targets == nil {
+				test.page.Targets = []string{"#a"}
+			}
+			got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadHistory, Page: &test.page})
+			if !got.OK || texts(got) != test.want {
+				t.Errorf("%+v gives %q, %v; not %q", test.page, texts(got), got.OK, test.want)
+			}
+		}
+	})
+}
+
+// A record comes back as it was kept.
+func TestRecordsComeBack(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		want := hall.Record{
+			ID: id(7, 3), Target: hall.Conversation("ann", "bob"), Command: "NOTICE", Params: []string{"Bob"}, Source: "ann!a@h", Account: "Ann",
+			Bot: true, Tags: `+a=b\s`, Text: "one\ntwo\nthree", Joined: []int{1}, Reply: id(6, 0),
+		}
+		kept := want
+		kept.Session, kept.Label = 5, "not kept"
+		keep(t, a, &kept)
+		got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadHistory, Page: &hall.Page{Targets: []string{want.Target}, Limit: 1}})
+		if len(got.Records) != 1 || fmt.Sprintf("%+v", got.Records[0]) != fmt.Sprintf("%+v", want) {
+			t.Errorf("%+v came back as %+v", want, got.Records)
+		}
+	})
+}
+
+func TestHistories(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		keep(t, a,
+			said(id(1, 0), "#a", "x"), said(id(2, 0), "#b", "x"), said(id(3, 0), hall.Conversation("ann", "*bob"), "x"), said(id(4, 0), "#c", "x"),
+			&hall.Record{ID: id(5, 0), Target: "#a", Command: "PRIVMSG", Text: "for operators", Rank: hall.Op},
+		)
+		scopes := []hall.Scope{{Target: "#c"}, {Target: "#a"}, {Target: "#none"}, {Target: "#b", After: id(2, 0)}}
+		got := a.Do(t.Context(), &hall.Work{Kind: hall.ListHistories, Account: "Ann", Scopes: scopes, Before: id(4, 0)})
+		want := []hall.Latest{{Target: "#a", ID: id(1, 0)}, {Target: hall.Conversation("ann", "*bob"), ID: id(3, 0)}}
+		if !got.OK || !slices.Equal(got.Targets, want) {
+			t.Errorf("histories are %v, not %v", got.Targets, want)
+		}
+	})
+}
+
+// A store that fails is said to: an empty page would be taken for the end of history.
+func TestFailure(t *testing.T) {
+	s := store.NewMemory()
+	w := store.NewWriter(s)
+	a := archive.New(s, w, epitest.NoLog())
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	done := make(chan error, 1)
+	a.Record(said(1, "#a", "x"), func(err error) { done <- err })
+	if err := epitest.Receive(t, done); !errors.Is(err, store.ErrClosed) {
+		t.Errorf("keeping in a closed store: %v", err)
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
