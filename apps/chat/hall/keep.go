@@ -218,13 +218,22 @@ func (h *Hall) restoreUser(k *KeptUser) {
 	h.enter(u)
 	h.setStays(u, true)
 	for _, m := range k.Channels {
-		c := h.findChannel(m.Channel)
-		if c == nil && h.validChannelName(m.Channel) {
-			c = h.create(m.Channel)
+		if len(u.channels) < h.config.Channels {
+			h.restoreMember(u, m)
 		}
-		if c != nil && u.in(c) == nil && len(u.channels) < h.config.Channels {
-			h.add(c, u, m.Rank)
-		}
+	}
+}
+
+func (h *Hall) restoreMember(u *user, m KeptMembership) {
+	if !h.validChannelName(m.Channel) {
+		return
+	}
+	c := h.findChannel(m.Channel)
+	if c == nil {
+		c = h.create(m.Channel)
+	}
+	if u.in(c) == nil {
+		h.add(c, u, m.Rank)
 	}
 }
 
