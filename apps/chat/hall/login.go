@@ -169,6 +169,7 @@ func (h *Hall) succeed(s *session, account string) {
 
 // logIn makes an account that of a session, and of its user if it has one.
 func (h *Hall) logIn(s *session, account string) {
+	h.own(account) // it may have been made elsewhere
 	source := "*!*@*"
 	if r := s.registering(); r != nil {
 		r.account = account

@@ -39,6 +39,17 @@ const (
 	// ListAccounts asks for the accounts whose names match the mask Work.Account, one in
 	// each of Result.Lines.
 	ListAccounts
+	// AddCertificate lets Work.Account in with the certificate Work.Fingerprint, and
+	// RemoveCertificate no longer.
+	AddCertificate
+	RemoveCertificate
+	// AddDevice gives Work.Account one password more, for a device called Work.Label; it is
+	// the only one of Result.Lines. RemoveDevice takes it back.
+	AddDevice
+	RemoveDevice
+	// ListCredentials asks for the certificates and devices of Work.Account in
+	// Result.Lines.
+	ListCredentials
 	// CheckOperator asks whether Work.Password is that of the operator Work.Account
 	// in the configuration.
 	CheckOperator
@@ -83,6 +94,7 @@ type Work struct {
 	Whole       bool
 	Email       string
 	Fingerprint string
+	Label       string
 
 	Page          *Page
 	Scopes        []Scope
