@@ -73,6 +73,7 @@ var layers = [][]string{
 		"test",
 	},
 	{
+		"apps/internal/browsertest",
 		"apps/lab/compare",
 		"apps/lab/study",
 		"apps/lab/bench",
