@@ -5,6 +5,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -33,7 +34,7 @@ func (a *Archive) Record(r *hall.Record, done func(error)) {
 func (a *Archive) Do(ctx context.Context, w *hall.Work) hall.Result {
 	r, err := a.do(ctx, w)
 	if err != nil {
-		a.log.Error("the history could not be read", "error", err)
+		a.log.Error("the history could not be read or changed", "error", err)
 		return hall.Result{}
 	}
 	r.OK = true
@@ -46,6 +47,12 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 		r.Records, err = a.page(ctx, w.Page)
 	case hall.ListHistories:
 		r.Targets, err = a.histories(ctx, w)
+	case hall.FindRecord:
+		r.Records, err = a.find(ctx, w.Lookup)
+	case hall.EditRecord:
+		err = a.write(ctx, store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined})
+	case hall.RemoveRecord:
+		err = a.write(ctx, store.RemoveMessage{ID: store.ID(w.Lookup.ID)})
 	}
 	return r, err
 }
@@ -97,6 +104,30 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	q.After, q.Limit, q.Latest = max(q.After, store.ID(p.Around)-1), p.Limit-p.Limit/2, false
 	later, err := a.store.Messages(ctx, q)
 	return append(earlier, later...), err
+}
+
+// find returns the record of a message in one of some histories, or none.
+func (a *Archive) find(ctx context.Context, l *hall.Lookup) ([]hall.Record, error) {
+	m, err := a.store.Message(ctx, store.ID(l.ID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || hall.Rank(m.Rank) > l.Rank || !slices.Contains(l.Targets, m.Target) {
+		return nil, err
+	}
+	return []hall.Record{toRecord(&m)}, nil
+}
+
+// write waits until a change is durable.
+func (a *Archive) write(ctx context.Context, w store.Write) error {
+	done := make(chan error, 1)
+	a.writer.Write(w, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // complete adds what is left of the millisecond in which a page ends.

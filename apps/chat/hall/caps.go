@@ -42,6 +42,8 @@ const (
 	CapAccountRegistration // REGISTER
 	CapWhoAmI              // SETNAME at the end of the registration
 	CapChatHistory         // no history without being asked
+	CapRedaction           // REDACT
+	CapEditing             // +draft/edit
 	CapEventPlayback       // JOIN and the like in history, and reactions
 )
 
@@ -80,6 +82,8 @@ var capabilities = []capability{
 	{name: "draft/account-registration", bit: CapAccountRegistration, value: registrationKeys, offered: canRegister},
 	{name: "draft/chathistory", bit: CapChatHistory, offered: remembers},
 	{name: "draft/event-playback", bit: CapEventPlayback, offered: remembers},
+	{name: "draft/message-editing", bit: CapEditing, offered: remembers},
+	{name: "draft/message-redaction", bit: CapRedaction, offered: remembers},
 	{name: "draft/channel-rename", bit: CapChannelRename},
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},
 	{name: "draft/multiline", bit: CapMultiline, value: multilineLimits},

@@ -68,6 +68,7 @@ func init() {
 		{name: "PONG", run: (*Hall).pong, early: true},
 		{name: "PRIVMSG", run: (*Hall).privmsg, help: "<target>,... <text>\nSend a message to users and channels; @#channel is its operators."},
 		{name: "QUIT", run: (*Hall).quitCommand, early: true, help: "[reason]\nGo."},
+		{name: "REDACT", run: (*Hall).redact, params: 2, cost: 4, help: "<target> <msgid> [reason]\nDelete a message."},
 		{name: "REGISTER", run: (*Hall).registerCommand, params: 3, early: true, cost: 10, help: "<account or *> <email or *> <password>\nMake an account."},
 		{name: "REHASH", run: (*Hall).rehash, right: RightRehash, help: "\nRead the configuration again."},
 		{name: "RELAYMSG", run: (*Hall).relaymsg, params: 3, help: "<#channel> <nick/network> <text>\nPass on a message from another network."},

@@ -155,8 +155,8 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 		r.Source, r.Account, r.Bot = sp.source, "", false
 	}
 	r.addTags(sp.tags)
-	if sp.command == "TAGMSG" && !r.Reaction {
-		return // typing and the like is for now only
+	if sp.command == "TAGMSG" && sp.isPassing() {
+		return
 	}
 	r.addParts(sp.parts)
 	h.gate.Record(r)
@@ -164,6 +164,13 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 		item.Record = r.ID
 	}
 }
+
+// isPassing says whether tags say nothing that lasts, such as that somebody types.
+func (sp *speech) isPassing() bool {
+	return !slices.ContainsFunc(sp.tags, func(t ircmsg.Tag) bool { return !passing[t.Key] })
+}
+
+var passing = map[string]bool{"+typing": true, "+draft/typing": true, "+draft/reply": true, "+reply": true, "+draft/channel-context": true}
 
 // addTags sets what the tags of a message say of it.
 func (r *Record) addTags(tags []ircmsg.Tag) {

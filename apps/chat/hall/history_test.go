@@ -18,6 +18,23 @@ func (w *world) readHistory(work *Work, r *Result) {
 		r.Records = w.page(work.Page)
 	case ListHistories:
 		r.Targets = w.histories(work)
+	case FindRecord:
+		l := work.Lookup
+		for _, one := range w.records {
+			if one.ID == l.ID && one.Rank <= l.Rank && slices.Contains(l.Targets, one.Target) {
+				r.Records = []Record{one}
+			}
+		}
+	case RemoveRecord:
+		w.records = slices.DeleteFunc(w.records, func(one Record) bool {
+			return one.ID == work.Lookup.ID || one.Reaction && one.Reply == work.Lookup.ID
+		})
+	case EditRecord:
+		for i := range w.records {
+			if one := &w.records[i]; one.ID == work.Record.ID {
+				one.Text, one.Joined, one.Edited = work.Record.Text, work.Record.Joined, work.Record.Edited
+			}
+		}
 	}
 }
 

@@ -73,6 +73,15 @@ const (
 	// Work.Before, and when they had it last, in Result.Targets; with Work.Account, also
 	// of its conversations.
 	ListHistories
+	// FindRecord asks for the record that Work.Lookup names, alone in Result.Records, or
+	// none.
+	FindRecord
+	// RemoveRecord takes the record Work.Lookup.ID out, and what reacts to it: out of the
+	// history and of what is found in it.
+	RemoveRecord
+	// EditRecord gives the record Work.Record.ID the text, the lines and the time of its
+	// change that Work.Record has.
+	EditRecord
 )
 
 // IsHistory says whether a work is about history: it waits for a disk, where most of
@@ -97,6 +106,8 @@ type Work struct {
 	Label       string
 
 	Page          *Page
+	Lookup        *Lookup
+	Record        *Record
 	Scopes        []Scope
 	After, Before int64 // numbers of messages, neither included; 0 is no bound
 

@@ -372,8 +372,10 @@ func (w *world) do(work *Work) *Result {
 		r.OK = work.Password == "code"
 	case Rehash:
 		r.OK = true
-	case ReadHistory, ListHistories:
-		w.readHistory(work, r)
+	default:
+		if work.Kind.IsHistory() {
+			w.readHistory(work, r)
+		}
 	}
 	return r
 }
