@@ -35,6 +35,7 @@ type Config struct {
 	Users     Users     `toml:"users"`
 	Passwords Passwords `toml:"passwords"`
 	Uploads   Uploads   `toml:"uploads"`
+	Push      Push      `toml:"push"`
 	LDAP      LDAP      `toml:"ldap"`
 	OpenID    OpenID    `toml:"openid"`
 	History   History   `toml:"history"`
@@ -153,6 +154,11 @@ type Uploads struct {
 	MaxFile int64    `toml:"max-file"`
 	Quota   int64    `toml:"quota"`
 	Keep    Duration `toml:"keep"`
+}
+
+// Push is whether devices get messages while they are not connected.
+type Push struct {
+	Enabled bool `toml:"enabled"`
 }
 
 // LDAP is a directory in which people have their passwords.

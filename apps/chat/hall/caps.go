@@ -45,6 +45,8 @@ const (
 	CapRedaction           // REDACT
 	CapEditing             // +draft/edit
 	CapEventPlayback       // JOIN and the like in history, and reactions
+	CapWebPush
+	CapSojuWebPush // the older name of the same
 )
 
 // A capability is what CAP says of one.
@@ -91,7 +93,9 @@ var capabilities = []capability{
 	{name: "draft/persistence", bit: CapPersistence, offered: hasMechanisms},
 	{name: "draft/pre-away", bit: CapPreAway},
 	{name: "draft/relaymsg", bit: CapRelayMsg, value: relayMsgSeparators, offered: canRelay},
+	{name: "draft/webpush", bit: CapWebPush, offered: canPush},
 	{name: "draft/whoami", bit: CapWhoAmI},
+	{name: "soju.im/webpush", bit: CapSojuWebPush, offered: canPush},
 }
 
 func mechanisms(h *Hall, s *session) string { return strings.Join(h.mechanismsFor(s), ",") }
@@ -114,6 +118,8 @@ func registrationKeys(h *Hall, _ *session) string {
 	}
 	return strings.Join(keys, ",")
 }
+
+func canPush(h *Hall, _ *session) bool { return h.config.VAPID != "" }
 
 func multilineLimits(h *Hall, _ *session) string {
 	return "max-bytes=" + strconv.Itoa(h.config.MultilineSize) + ",max-lines=" + strconv.Itoa(h.config.Multiline)

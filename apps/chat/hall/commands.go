@@ -91,6 +91,7 @@ func init() {
 		{name: "WALLOPS", run: (*Hall).wallops, params: 1, right: RightWallops, help: "<text>\nWrite to all who have the mode w."},
 		{name: "WEBIRC", run: (*Hall).webirc, params: 4, early: true, cost: 4},
 		{name: "WHO", run: (*Hall).who, cost: 5, help: "<#channel or mask> [o] [%fields,token]\nShow users."},
+		{name: "WEBPUSH", run: (*Hall).webpush, params: 2, cost: 4},
 		{name: "WHOIS", run: (*Hall).whois, cost: 2, help: "[server] <nick>\nShow a user."},
 		{name: "WHOWAS", run: (*Hall).whowasCommand, cost: 5, help: "<nick> [count]\nShow who had a nick."},
 	} {

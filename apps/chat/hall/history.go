@@ -51,6 +51,11 @@ type Record struct {
 	// Edited is the number of the latest change; 0 never.
 	Edited int64
 
+	// Shown is the target as others read it. Notify are the accounts of those to whom
+	// it was said, or who were named in it: see Config.VAPID.
+	Shown  string
+	Notify []string
+
 	// Session is who said it, and Label that of its answer: for Unkept.
 	Session SessionID
 	Label   string
@@ -159,6 +164,7 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 		return
 	}
 	r.addParts(sp.parts)
+	r.Shown, r.Notify = shown, h.notified(u, target, shown, rank, r.Text)
 	h.gate.Record(r)
 	for _, item := range items {
 		item.Record = r.ID

@@ -50,6 +50,10 @@ const (
 	// ListCredentials asks for the certificates and devices of Work.Account in
 	// Result.Lines.
 	ListCredentials
+	// Subscribe lets messages for Work.Account be pushed to Work.Endpoint, encrypted with
+	// Work.Keys; Unsubscribe ends that.
+	Subscribe
+	Unsubscribe
 	// CheckOperator asks whether Work.Password is that of the operator Work.Account
 	// in the configuration.
 	CheckOperator
@@ -88,6 +92,9 @@ const (
 // the others take the time of a hash.
 func (k WorkKind) IsHistory() bool { return k >= ReadHistory }
 
+// IsPush says whether a work is about push messages.
+func (k WorkKind) IsPush() bool { return k == Subscribe || k == Unsubscribe }
+
 // Work is something that the gate does for the hall, apart from all loops, with a
 // bound on how much is done at once. Passwords in it must reach no log.
 type Work struct {
@@ -104,6 +111,8 @@ type Work struct {
 	Email       string
 	Fingerprint string
 	Label       string
+	Endpoint    string
+	Keys        string
 
 	Page          *Page
 	Lookup        *Lookup

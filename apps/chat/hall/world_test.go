@@ -372,6 +372,10 @@ func (w *world) do(work *Work) *Result {
 		r.OK = work.Password == "code"
 	case Rehash:
 		r.OK = true
+	case Subscribe, Unsubscribe:
+		if r.OK = work.Keys != "bad"; !r.OK {
+			r.Code, r.Text = "INVALID_PARAMS", "The keys are wrong"
+		}
 	default:
 		if work.Kind.IsHistory() {
 			w.readHistory(work, r)
