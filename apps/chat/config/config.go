@@ -124,12 +124,13 @@ type Throttle struct {
 
 // Users is what new users and channels are like.
 type Users struct {
-	Host         string `toml:"host"`
-	CloakSecret  string `toml:"cloak-secret"`
-	Modes        string `toml:"modes"`
-	ChannelModes string `toml:"channel-modes"`
-	UnicodeNicks bool   `toml:"unicode-nicks"`
-	ReserveNicks bool   `toml:"reserve-nicks"`
+	Host           string `toml:"host"`
+	CloakSecret    string `toml:"cloak-secret"`
+	Modes          string `toml:"modes"`
+	ChannelModes   string `toml:"channel-modes"`
+	UnicodeNicks   bool   `toml:"unicode-nicks"`
+	ReserveNicks   bool   `toml:"reserve-nicks"`
+	RequireAccount bool   `toml:"require-account"`
 }
 
 // History is what is kept of what is said.

@@ -380,11 +380,11 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		UserModes:    k.Users.Modes,
 		UnicodeNicks: k.Users.UnicodeNicks,
-		ReserveNicks: k.Users.ReserveNicks,
-		FileHost:     c.fileHost(k),
-		RelayMsg:     true,
-		Roleplay:     true,
-		Cloak:        c.cloak(k),
+		ReserveNicks: k.Users.ReserveNicks, RequireAccount: k.Users.RequireAccount,
+		FileHost: c.fileHost(k),
+		RelayMsg: true,
+		Roleplay: true,
+		Cloak:    c.cloak(k),
 	}
 	copy(h.Admin[:], k.Server.Admin)
 	if c.push != nil {
