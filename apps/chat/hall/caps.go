@@ -43,6 +43,8 @@ const (
 	CapWhoAmI              // SETNAME at the end of the registration
 	CapChatHistory         // no history without being asked
 	CapRedaction           // REDACT
+	CapReadMarker          // MARKREAD
+	CapSearch              // SEARCH
 	CapEditing             // +draft/edit
 	CapEventPlayback       // JOIN and the like in history, and reactions
 	CapWebPush
@@ -85,6 +87,8 @@ var capabilities = []capability{
 	{name: "draft/chathistory", bit: CapChatHistory, offered: remembers},
 	{name: "draft/event-playback", bit: CapEventPlayback, offered: remembers},
 	{name: "draft/message-editing", bit: CapEditing, offered: remembers},
+	{name: "draft/read-marker", bit: CapReadMarker, offered: remembers},
+	{name: "soju.im/search", bit: CapSearch, offered: remembers},
 	{name: "draft/message-redaction", bit: CapRedaction, offered: remembers},
 	{name: "draft/channel-rename", bit: CapChannelRename},
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},

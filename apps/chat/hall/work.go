@@ -86,6 +86,11 @@ const (
 	// EditRecord gives the record Work.Record.ID the text, the lines and the time of its
 	// change that Work.Record has.
 	EditRecord
+	// SearchHistory asks for the records of Work.Find in Work.Scopes, and with Work.Account
+	// in the account's conversations, in Result.Records, the latest first.
+	SearchHistory
+	// ReadMarkers asks for the read markers of Work.Account, in Result.Markers.
+	ReadMarkers
 )
 
 // IsHistory says whether a work is about history: it waits for a disk, where most of
@@ -117,6 +122,7 @@ type Work struct {
 	Page          *Page
 	Lookup        *Lookup
 	Record        *Record
+	Find          *Find
 	Scopes        []Scope
 	After, Before int64 // numbers of messages, neither included; 0 is no bound
 
@@ -143,6 +149,7 @@ type Result struct {
 	// Records and Targets are the answers to works about history.
 	Records []Record
 	Targets []Latest
+	Markers []Marker
 	// Pending says that there are too many to be checked at once; the client may
 	// try later.
 	Pending bool

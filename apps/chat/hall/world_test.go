@@ -32,8 +32,9 @@ type world struct {
 	records    []Record // of the history
 	full       bool     // the disk is: what is said is lost
 	lost       map[int64]bool
-	unreadable bool      // reading fails
-	unkept     []*Record // of which the hall is still to know
+	unreadable bool                // reading fails
+	markers    map[string][]Marker // by account
+	unkept     []*Record           // of which the hall is still to know
 }
 
 // A client is a session as the gate knows it.
@@ -250,6 +251,11 @@ func (w *world) Keep(c Change) {
 		k.Users = slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.Account) })
 	case KeepBan:
 		k.Bans = append(slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Ban.Mask }), c.Ban)
+	case KeepMarker:
+		if w.markers == nil {
+			w.markers = map[string][]Marker{}
+		}
+		w.markers[fold(c.Account)] = append(w.markers[fold(c.Account)], c.Marker)
 	case DropHistory:
 		w.records = slices.DeleteFunc(w.records, func(r Record) bool { return r.Target == c.Target && r.ID < c.Before })
 	case MoveHistory:
