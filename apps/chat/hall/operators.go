@@ -215,7 +215,7 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	} else {
 		duration = 0
 	}
-	ban := serverBan{mask: strings.Clone(fullSource(params[0])), reason: strings.Clone(param(params, 1)), by: s.user.nick(), set: h.seconds()}
+	ban := serverBan{mask: strings.Clone(fullSource(params[0])), reason: strings.Join(params[1:], " "), by: s.user.nick(), set: h.seconds()}
 	if ban.reason == "" {
 		ban.reason = "No reason given"
 	}
