@@ -20,8 +20,7 @@ type Hall struct {
 	stampOf  int64  // the time in stamp
 	lastID   int64  // of a message
 	lastWork uint64
-	asked    map[uint64]asked   // by Work.Number
-	markers  map[string]markers // by account, of those who are there
+	asked    map[uint64]asked // by Work.Number
 
 	turn turn
 	said [2]*Item // what items has returned
@@ -58,7 +57,6 @@ func New(config Config, gate Gate) *Hall {
 		watchers: map[string][]*session{},
 		used:     map[string]int{},
 		asked:    map[uint64]asked{},
-		markers:  map[string]markers{},
 		staying:  map[string]*user{},
 		owned:    map[string]bool{},
 	}
