@@ -115,10 +115,13 @@ const heardEvery = int64(time.Second)
 
 // alive notes that a line has come.
 func (se *session) alive() {
-	now := se.shard.now()
-	if !se.registered || se.told || se.deadline.in == &se.shard.silent && now-se.heard < heardEvery {
+	if !se.registered || se.told {
 		return
 	}
-	se.heard = now
-	se.shard.silent.add(se.shard, se, se.shard.server.config.Load().Ping)
+	ping := se.shard.server.config.Load().Ping
+	heard := se.deadline.at - int64(ping)
+	if se.deadline.in == &se.shard.silent && se.shard.now()-heard < heardEvery {
+		return
+	}
+	se.shard.silent.add(se.shard, se, ping)
 }

@@ -30,6 +30,9 @@ type Config struct {
 	// Ping is the silence after which a session is asked for a sign of life, and
 	// Dead that after which it is given up.
 	Ping, Dead time.Duration
+	// Stall is how long a client for which much waits may take nothing of it; 0: no
+	// limit but the engine's.
+	Stall time.Duration
 	// Throttle is what a session can spend.
 	Throttle Throttle
 	// Origins are the values of Origin from which browsers may connect: see

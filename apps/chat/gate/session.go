@@ -23,31 +23,32 @@ const (
 	binary                  // WebSocket, a binary message for each line
 )
 
-// A session is one client's connection. It belongs to its loop.
+// A session is one client's connection. It belongs to its loop. There are many, and
+// most are idle: what few have is elsewhere, and the order leaves no gaps.
 type session struct {
 	shard  *shard
 	conn   *epi.Conn
 	socket *ws.Conn // nil: plain
 	id     hall.SessionID
 	caps   hall.Caps
-	kind   transport
+	mark   uint64 // the last delivery that it got, or was left out of
 
+	pending   [][]byte // what leaves at the end of the turn
+	seats     []seat   // where it is on the lists of channels
+	size      int32    // bytes in pending
+	discarded int32    // bytes of a line that is too long; the rest of it is to follow
+
+	bucket   bucket
+	deadline deadline
+
+	kind       transport
 	greeted    bool // a first line has come
 	registered bool
-	discarded  int  // bytes of a line that is too long; the rest of it is to follow
 	paused     bool // its bucket is empty, or the hall has too much to do
 	told       bool // the hall knows that it has ended, or has ended it
 	shed       bool // its queue was full
 	parted     bool // the last word was said
-
-	mark    uint64   // the last delivery that it got, or was left out of
-	pending [][]byte // what leaves at the end of the turn
-	size    int      // bytes in pending
-	seats   []seat   // where it is on the lists of channels
-	bucket  bucket
-
-	heard    int64 // when the session was last put among the silent, on the shard's clock
-	deadline deadline
+	slow       bool // much has waited for it: it is given limited time to take it
 }
 
 // A seat is a session's place on the list of a channel.
@@ -69,7 +70,7 @@ func (s *Server) open(c *epi.Conn, l Listener, kind transport) *session {
 	se := &session{shard: sh, conn: c, kind: kind}
 	se.id = sh.insert(se)
 	config := s.config.Load()
-	se.bucket = newBucket(config.Throttle, address(c))
+	se.bucket = newBucket(&config.Throttle, address(c))
 	sh.registering.add(sh, se, config.Registration)
 	sh.tell(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l, kind, config.Proxies)})
 	return se
@@ -93,7 +94,7 @@ func (l *lines) OnData(c *epi.Conn) error {
 			return nil
 		}
 		line := p[:end]
-		if se.discarded+len(line) > maxRefused {
+		if int(se.discarded)+len(line) > maxRefused {
 			se.floods()
 			continue
 		}
@@ -122,7 +123,7 @@ func (se *session) keepPart(c *epi.Conn, p []byte) {
 	}
 	c.Discard(len(p))
 	first := se.discarded == 0
-	se.discarded += len(p)
+	se.discarded += int32(len(p))
 	if se.discarded > maxRefused {
 		se.floods()
 		return
@@ -278,7 +279,7 @@ func (se *session) push(lines []byte) {
 		se.shard.soil(se)
 	}
 	se.pending = append(se.pending, lines)
-	se.size += len(lines)
+	se.size += int32(len(lines))
 	if se.size > flushFrom || len(se.pending) == cap(se.pending) {
 		se.flush()
 	}
@@ -294,8 +295,22 @@ func (se *session) flush() {
 	err := se.conn.Send(se.pending...)
 	se.shard.giveList(se.pending)
 	se.pending, se.size = nil, 0
+	se.queued(err)
+}
+
+// slowFrom is how much must wait for a client before it is given limited time to take
+// it. To watch all of them would take memory for each.
+const slowFrom = 32 << 10
+
+// queued looks at what a write has led to: a queue that is full, or long.
+func (se *session) queued(err error) {
 	if errors.Is(err, epi.ErrQueueFull) {
 		se.overflow()
+		return
+	}
+	if stall := se.shard.server.config.Load().Stall; stall > 0 && !se.slow && se.conn.Queued() > slowFrom {
+		se.slow = true
+		se.conn.SetWriteTimeout(stall)
 	}
 }
 
@@ -405,9 +420,7 @@ func (se *session) frame(line []byte) {
 	if se.kind == binary {
 		op = ws.Binary
 	}
-	if err := se.socket.Write(op, line); errors.Is(err, epi.ErrQueueFull) {
-		se.overflow()
-	}
+	se.queued(se.socket.Write(op, line))
 }
 
 // sendFrame sends a line that is shared with others.
@@ -417,9 +430,7 @@ func (se *session) sendFrame(f *ircmsg.Form) {
 	if se.kind == binary {
 		frame = shared.binary
 	}
-	if err := se.socket.Send(frame); errors.Is(err, epi.ErrQueueFull) {
-		se.overflow()
-	}
+	se.queued(se.socket.Send(frame))
 }
 
 // A SessionID is a token of the slab of its shard, with the shard's number in the

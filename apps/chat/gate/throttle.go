@@ -16,37 +16,36 @@ type Throttle struct {
 	Exempt     []netip.Prefix // who comes from there has no limits
 }
 
-// A bucket is what a session can still spend. It is a number and a time, so it
+// A bucket is what a session can still spend. It is some numbers and a time, so it
 // costs nothing while nothing is spent.
 type bucket struct {
-	rate, burst           float64
-	bytesRate, bytesBurst float64
-	commands, bytes       float64 // below 0: in debt
-	at                    int64   // when they were right, on the shard's clock
+	limits          *Throttle // those of the session's beginning; nil: none
+	commands, bytes float64   // below 0: in debt
+	at              int64     // when they were right, on the shard's clock
 }
 
-func newBucket(t Throttle, from netip.Addr) bucket {
+func newBucket(t *Throttle, from netip.Addr) bucket {
+	if t.Rate == 0 && t.BytesRate == 0 {
+		return bucket{}
+	}
 	for _, p := range t.Exempt {
 		if p.Contains(from) {
 			return bucket{}
 		}
 	}
-	return bucket{
-		rate: t.Rate, burst: float64(t.Burst), commands: float64(t.Burst),
-		bytesRate: t.BytesRate, bytesBurst: float64(t.BytesBurst), bytes: float64(t.BytesBurst),
-	}
+	return bucket{limits: t, commands: float64(t.Burst), bytes: float64(t.BytesBurst)}
 }
 
 // earn adds what was earned since the last time.
 func (b *bucket) earn(now int64) {
 	passed := float64(now-b.at) / float64(time.Second)
 	b.at = now
-	b.commands = min(b.burst, b.commands+b.rate*passed)
-	b.bytes = min(b.bytesBurst, b.bytes+b.bytesRate*passed)
+	b.commands = min(float64(b.limits.Burst), b.commands+b.limits.Rate*passed)
+	b.bytes = min(float64(b.limits.BytesBurst), b.bytes+b.limits.BytesRate*passed)
 }
 
 func (b *bucket) spend(now int64, size, cost int) {
-	if b.rate == 0 && b.bytesRate == 0 {
+	if b.limits == nil {
 		return
 	}
 	b.earn(now)
@@ -56,11 +55,11 @@ func (b *bucket) spend(now int64, size, cost int) {
 
 // wait returns how long it takes until the next line may be read.
 func (b *bucket) wait(now int64) time.Duration {
-	if b.rate == 0 && b.bytesRate == 0 {
+	if b.limits == nil {
 		return 0
 	}
 	b.earn(now)
-	return max(missing(b.commands, 1, b.rate), missing(b.bytes, 1, b.bytesRate))
+	return max(missing(b.commands, 1, b.limits.Rate), missing(b.bytes, 1, b.limits.BytesRate))
 }
 
 // missing is the time in which something grows to least.

@@ -64,7 +64,8 @@ const chatExample = `  epi chat
 // chatSchemes are the names of the engine's schemes where they speak IRC.
 var chatSchemes = map[string]string{"irc": "tcp", "ircs": "tls"}
 
-// chatWriteTimeout ends clients whose host takes nothing any more.
+// chatWriteTimeout ends clients for which much waits, and whose host takes nothing of
+// it any more. --write-timeout is for all, but takes memory for each.
 const chatWriteTimeout = 2 * time.Minute
 
 // A chat is the command's server: its configuration, and what serves it.
@@ -224,9 +225,6 @@ func (c *chat) prepare(s *server) error {
 	}
 	s.clients.prefer(e, c.config.Limits.PerAddress)
 	s.hosts = append(s.hosts, c.config.Server.Name)
-	if e.WriteTimeout == 0 {
-		e.WriteTimeout = chatWriteTimeout
-	}
 	if e.Loops == 0 {
 		e.Loops = min(gate.MaxLoops, runtime.GOMAXPROCS(0))
 	}
@@ -314,6 +312,9 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Reload:       c.reread,
 		Stop:         c.stop,
 		Log:          c.engine.Logger,
+	}
+	if c.engine.WriteTimeout == 0 {
+		g.Stall = chatWriteTimeout
 	}
 	if c.data != "" {
 		g.History = archive.New(c.store, c.writer, c.engine.Logger)
