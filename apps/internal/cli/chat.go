@@ -64,6 +64,10 @@ const chatExample = `  epi chat
 // chatSchemes are the names of the engine's schemes where they speak IRC.
 var chatSchemes = map[string]string{"irc": "tcp", "ircs": "tls"}
 
+// chatThrift is the collector's GOGC while clients come in a wave: what a registration
+// leaves behind is several times what a client keeps.
+const chatThrift = 25
+
 // chatWriteTimeout ends clients for which much waits, and whose host takes nothing of
 // it any more. --write-timeout is for all, but takes memory for each.
 const chatWriteTimeout = 2 * time.Minute
@@ -224,6 +228,7 @@ func (c *chat) prepare(s *server) error {
 		e.MaxConns = c.config.Limits.Clients
 	}
 	s.clients.prefer(e, c.config.Limits.PerAddress)
+	s.thrift.percent = chatThrift
 	s.hosts = append(s.hosts, c.config.Server.Name)
 	if e.Loops == 0 {
 		e.Loops = min(gate.MaxLoops, runtime.GOMAXPROCS(0))

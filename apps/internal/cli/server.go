@@ -39,6 +39,7 @@ type server struct {
 	datagrams   bool             // the command answers them
 	packets     packetEcho
 	wave        wave
+	thrift      thrift // in waves
 	socketFiles []sock.SocketFile // to be removed when the loops do not come to it
 	way         way
 	stats       time.Duration
@@ -312,10 +313,12 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 	for {
 		select {
 		case <-s.wave.grown:
+			s.thrift.begin()
 			s.wave.follow()
 		case <-s.wave.ended.C:
 			if s.wave.follow() {
 				debug.FreeOSMemory()
+				s.thrift.end()
 			}
 		case <-ticks:
 			now := s.measure()

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -55,4 +56,29 @@ func (w *wave) follow() bool {
 		w.ended.Reset(wavePause)
 	}
 	return over
+}
+
+// A thrift has the collector look sooner during a wave, whose garbage would otherwise
+// lie between what stays, and keep its pages.
+type thrift struct {
+	percent int // as in debug.SetGCPercent; 0: none
+	before  int // what was set when it began
+	on      bool
+}
+
+func (t *thrift) begin() {
+	if t.percent == 0 || t.on {
+		return
+	}
+	t.before, t.on = debug.SetGCPercent(t.percent), true
+	if t.before < t.percent { // somebody wants less, or none
+		debug.SetGCPercent(t.before)
+	}
+}
+
+func (t *thrift) end() {
+	if t.on {
+		debug.SetGCPercent(t.before)
+		t.on = false
+	}
 }

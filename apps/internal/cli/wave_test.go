@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"runtime/debug"
 	"testing"
 
 	"github.com/epinet/epi"
@@ -36,5 +37,37 @@ func TestWave(t *testing.T) {
 	}
 	if w.ended.Stop() {
 		t.Error("the timer runs on")
+	}
+}
+
+// What was set before is set again; less than the wave's own is left.
+func TestThrift(t *testing.T) {
+	now := func() int {
+		p := debug.SetGCPercent(100)
+		debug.SetGCPercent(p)
+		return p
+	}
+	defer debug.SetGCPercent(debug.SetGCPercent(100))
+	for before, during := range map[int]int{100: 25, 20: 20, -1: -1} {
+		debug.SetGCPercent(before)
+		th := thrift{percent: 25}
+		for range 2 {
+			th.begin()
+		}
+		if p := now(); p != during {
+			t.Errorf("%d in a wave, want %d", p, during)
+		}
+		for range 2 {
+			th.end()
+		}
+		if p := now(); p != before {
+			t.Errorf("%d after a wave, want %d", p, before)
+		}
+	}
+	debug.SetGCPercent(100)
+	var none thrift
+	none.begin()
+	if p := now(); p != 100 {
+		t.Errorf("%d without thrift", p)
 	}
 }
