@@ -63,7 +63,7 @@ func start(t *testing.T, engine *epi.Engine, config gate.Config) *chat {
 		t.Fatal(err)
 	}
 	c := &chat{Server: server, t: t, engine: engine}
-	at := gate.Listener{Name: "irc://test", Secure: true}
+	at := gate.Listener{Secure: true}
 	if c.irc, err = engine.Listen("tcp://127.0.0.1:0", server.Accept(at)); err != nil {
 		t.Fatal(err)
 	}

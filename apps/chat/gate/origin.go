@@ -35,7 +35,6 @@ func origin(c *epi.Conn, l Listener, kind transport, proxies []netip.Prefix) *ha
 		Address:     host,
 		Secure:      l.Secure,
 		Fingerprint: fingerprint(c),
-		Listener:    l.Name,
 	}
 }
 

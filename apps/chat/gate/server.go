@@ -110,8 +110,6 @@ func (s *Server) Configure(config Config) {
 
 // Listener says what a listener's sessions are like.
 type Listener struct {
-	// Name is shown to operators, such as ircs://:6697.
-	Name string
 	// Secure: the way to the clients is encrypted, or does not leave the machine.
 	Secure bool
 }

@@ -33,14 +33,12 @@ type session struct {
 	caps   hall.Caps
 	mark   uint64 // the last delivery that it got, or was left out of
 
-	pending   [][]byte // what leaves at the end of the turn
-	seats     []seat   // where it is on the lists of channels
-	size      int32    // bytes in pending
-	discarded int32    // bytes of a line that is too long; the rest of it is to follow
-
+	pending  *pending // what leaves at the end of the turn; nil: nothing
+	seats    []seat   // where it is on the lists of channels
 	bucket   bucket
 	deadline deadline
 
+	discarded  int32 // bytes of a line that is too long; the rest of it is to follow
 	kind       transport
 	greeted    bool // a first line has come
 	registered bool
@@ -49,6 +47,12 @@ type session struct {
 	shed       bool // its queue was full
 	parted     bool // the last word was said
 	slow       bool // much has waited for it: it is given limited time to take it
+}
+
+// pending is what leaves at the end of the turn.
+type pending struct {
+	lines [][]byte
+	size  int // bytes in lines
 }
 
 // A seat is a session's place on the list of a channel.
@@ -271,16 +275,17 @@ func (se *session) resume() {
 // push queues lines that must not change any more, to leave at the end of the turn.
 // A queue that is full ends the session.
 func (se *session) push(lines []byte) {
-	if len(se.pending) == 0 {
+	if se.pending == nil {
 		if se.shed {
 			return
 		}
-		se.pending = se.shard.takeList()
+		se.pending = se.shard.takePending()
 		se.shard.soil(se)
 	}
-	se.pending = append(se.pending, lines)
-	se.size += int32(len(lines))
-	if se.size > flushFrom || len(se.pending) == cap(se.pending) {
+	p := se.pending
+	p.lines = append(p.lines, lines)
+	p.size += len(lines)
+	if p.size > flushFrom || len(p.lines) == cap(p.lines) {
 		se.flush()
 	}
 }
@@ -289,12 +294,12 @@ func (se *session) push(lines []byte) {
 const flushFrom = 64 << 10
 
 func (se *session) flush() {
-	if len(se.pending) == 0 {
+	if se.pending == nil {
 		return
 	}
-	err := se.conn.Send(se.pending...)
-	se.shard.giveList(se.pending)
-	se.pending, se.size = nil, 0
+	err := se.conn.Send(se.pending.lines...)
+	se.shard.givePending(se.pending)
+	se.pending = nil
 	se.queued(err)
 }
 

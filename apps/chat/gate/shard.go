@@ -24,7 +24,7 @@ type shard struct {
 
 	dirty    []*session // with something pending
 	flushing bool       // a flush is due in this turn
-	lists    [][][]byte // for session.pending, used again
+	spare    []*pending // used again
 	editions editions
 
 	events  []hall.Event     // for the desk, of this turn
@@ -265,28 +265,29 @@ func (sh *shard) flush() {
 	sh.dirty = sh.dirty[:0]
 }
 
-// listSize is how many buffers wait for the end of the turn; the list itself is of
+// pendingLines is how many buffers wait for the end of the turn; what holds them is of
 // the shard, so that idle sessions have none.
-const listSize = 64
+const pendingLines = 64
 
-func (sh *shard) takeList() [][]byte {
-	if n := len(sh.lists); n > 0 {
-		list := sh.lists[n-1]
-		sh.lists = sh.lists[:n-1]
-		return list
+func (sh *shard) takePending() *pending {
+	if n := len(sh.spare); n > 0 {
+		p := sh.spare[n-1]
+		sh.spare = sh.spare[:n-1]
+		return p
 	}
-	return make([][]byte, 0, listSize)
+	return &pending{lines: make([][]byte, 0, pendingLines)}
 }
 
-func (sh *shard) giveList(list [][]byte) {
-	clear(list)
-	if len(sh.lists) < maxLists {
-		sh.lists = append(sh.lists, list[:0])
+func (sh *shard) givePending(p *pending) {
+	clear(p.lines)
+	p.lines, p.size = p.lines[:0], 0
+	if len(sh.spare) < maxSpare {
+		sh.spare = append(sh.spare, p)
 	}
 }
 
-// maxLists bounds the memory of lists that wait to be used again: 1.5 KiB each.
-const maxLists = 4096
+// maxSpare bounds the memory of what waits to be used again: 1.5 KiB each.
+const maxSpare = 4096
 
 // farewell says goodbye to all sessions.
 func (sh *shard) farewell() {

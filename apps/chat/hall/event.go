@@ -71,8 +71,6 @@ type Origin struct {
 	// Fingerprint is the SHA-256 of the client's certificate in lower case hex,
 	// or empty.
 	Fingerprint string
-	// Listener says which listener took it, for operators ("ircs://:6697").
-	Listener string
 	// Gateway is set when a trusted gateway may still give another host by WEBIRC.
 	Gateway bool
 	// Proxy is set when a trusted proxy may name its client by PROXY as the first line.

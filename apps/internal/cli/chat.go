@@ -108,10 +108,10 @@ func chatCommand() *cobra.Command {
 	c.service = service{
 		prepare: c.prepare,
 		stream: func(at place) func(*epi.Conn) epi.Handler {
-			return c.gate.Accept(gate.Listener{Name: at.address, Secure: at.secure})
+			return c.gate.Accept(gate.Listener{Secure: at.secure})
 		},
 		webSocket: func(at place, path string) *ws.Server {
-			return c.gate.WebSocket(path, gate.Listener{Name: at.address, Secure: at.secure}, c.pages(path))
+			return c.gate.WebSocket(path, gate.Listener{Secure: at.secure}, c.pages(path))
 		},
 		guarded: true,
 		links:   c.links,

@@ -149,7 +149,7 @@ func (b *bench) measureMemory(ctx context.Context) {
 		}
 		t := lab.Table{
 			Name: m.name, Title: fmt.Sprintf("Memory at %d idle %s", b.Conns, m.of), Reference: references[m.scheme],
-			About:   "Growth of the server's resident set, divided by the connections, each of which " + m.has + ".",
+			About:   "Growth of the server's resident set, divided by the connections, each of which " + m.has + ", after 5 s of rest.",
 			Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
 		}
 		b.measureEach(ctx, t, Workload{Conns: b.Conns, Scheme: m.scheme}, b.memory)
@@ -180,6 +180,9 @@ func (b *bench) measureEach(ctx context.Context, t lab.Table, w Workload, of fun
 	b.result.Tables = append(b.result.Tables, t)
 }
 
+// restTime is how long the connections have been idle when memory is looked at.
+const restTime = 5 * time.Second
+
 func (b *bench) memory(ctx context.Context, s Server) (float64, error) {
 	p, address, err := startServer(ctx, s, b.serverCPU)
 	if err != nil {
@@ -203,6 +206,12 @@ func (b *bench) memory(ctx context.Context, s Server) (float64, error) {
 	}
 	if err := openIdle(ctx, s.speaks(), address, first, b.Conns, &conns); err != nil {
 		return 0, err
+	}
+	// Some servers give back what connecting has taken when nobody comes any more.
+	select {
+	case <-time.After(restTime):
+	case <-ctx.Done():
+		return 0, ctx.Err()
 	}
 	after, err := proc.Of(p.pid())
 	return float64(after.Sub(before).Resident) / float64(b.Conns), err
