@@ -39,7 +39,7 @@ type server struct {
 	datagrams   bool             // the command answers them
 	packets     packetEcho
 	wave        wave
-	thrift      thrift // in waves
+	thrift      thrift            // in waves
 	socketFiles []sock.SocketFile // to be removed when the loops do not come to it
 	way         way
 	stats       time.Duration

@@ -156,6 +156,9 @@ func (c *chatter) answer(m *ircmsg.Message) error {
 	case "PING":
 		c.say("PONG :" + m.Param(len(m.Params)-1))
 		return nil
+	case "JOIN":
+		c.home.tally.Joins++
+		return nil
 	case "ERROR":
 		return fmt.Errorf("the server ends the connection: %q", m.Param(0))
 	}

@@ -171,7 +171,7 @@ func TestChat(t *testing.T) {
 				c.Targets, c.Duration, c.Patience, c.Trust.Insecure = []string{new(room).start(t, scheme)}, short, epitest.Patience, true
 				r := mustRun(t, c)
 				checkReport(t, r, c)
-				if r.Chat == nil || r.Chat.Channels != max(1, c.Channels) || r.Chat.Lost > 0 || r.Chat.OutOfOrder > 0 {
+				if r.Chat == nil || r.Chat.Channels != max(1, c.Channels) || r.Chat.Lost > 0 || r.Chat.OutOfOrder > 0 || r.Chat.Joins != uint64(c.Conns) {
 					t.Errorf("of the chat: %+v", r.Chat)
 				}
 			})

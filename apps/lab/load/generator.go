@@ -73,7 +73,7 @@ type generator struct {
 	begun time.Duration // CPU time used before measuring
 	used  proc.Usage    // by the server within the measured time
 	fresh proc.Usage    // by the server before the connections
-	idle  uint64        // bytes by which it has grown with them
+	setup proc.Usage    // by the server for them
 	from  int64
 	to    int64
 	part  string // why the measurement is partial
@@ -297,7 +297,7 @@ func (g *generator) lost() {
 // outstanding. When ctx ends it stops early.
 func (g *generator) measure(ctx context.Context) {
 	g.phase.Store("warming up")
-	g.idle = g.serverUsage().Sub(g.fresh).Resident
+	g.setup = g.serverUsage().Sub(g.fresh)
 	start := g.clock()
 	g.from = start + int64(g.share.Warmup)
 	g.to = g.from + int64(g.share.Duration)
@@ -469,7 +469,7 @@ func (g *generator) close() (*tally, error) {
 	total.Seconds = time.Duration(g.to - g.from).Seconds()
 	total.CPU = g.cpu
 	total.Server = g.used
-	total.Idle = g.idle
+	total.Before = g.setup
 	if total.Awaited > total.Delivered {
 		total.Errors[lostLines] += total.Awaited - total.Delivered
 	}

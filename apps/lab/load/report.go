@@ -54,6 +54,7 @@ type Server struct {
 	CPUPerRequest      float64 `json:"cpu_us_per_request"`
 	SwitchesPerRequest float64 `json:"context_switches_per_request"`
 	ResidentPerConn    float64 `json:"resident_bytes_per_connection"`
+	CPUPerJoin         float64 `json:"cpu_us_per_join,omitempty"` // of IRC: all that it used before the load, for each of Chat.Joins
 }
 
 // Chat is what is special to IRC servers and MQTT brokers. Requests are deliveries:
@@ -65,13 +66,14 @@ type Chat struct {
 	MessagesPerSecond float64 `json:"messages_per_second"`
 	Lost              uint64  `json:"lost"`         // deliveries that never came
 	OutOfOrder        uint64  `json:"out_of_order"` // that were not the sender's next
+	Joins             uint64  `json:"joins"`        // lines by which members learned who came, before the load
 }
 
 func newChat(c *Config, t *tally) *Chat {
 	return &Chat{
 		Channels: c.Channels, Await: c.Await,
 		Messages: t.Messages, MessagesPerSecond: per(float64(t.Messages), t.Seconds),
-		Lost: t.Errors[lostLines], OutOfOrder: t.Errors[outOfOrder],
+		Lost: t.Errors[lostLines], OutOfOrder: t.Errors[outOfOrder], Joins: t.Joins,
 	}
 }
 
@@ -80,7 +82,8 @@ func newServer(t *tally) *Server {
 	return &Server{
 		CPUPerRequest:      per(float64(t.Server.CPU.Nanoseconds())/1e3, requests),
 		SwitchesPerRequest: per(float64(t.Server.Voluntary+t.Server.Involuntary), requests),
-		ResidentPerConn:    per(float64(t.Idle), float64(t.Opened)),
+		ResidentPerConn:    per(float64(t.Before.Resident), float64(t.Opened)),
+		CPUPerJoin:         per(float64(t.Before.CPU.Nanoseconds())/1e3, float64(t.Joins)),
 	}
 }
 

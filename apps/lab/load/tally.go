@@ -29,7 +29,8 @@ type tally struct {
 	Driver   string        `json:"driver"`
 	Server   proc.Usage    `json:"server"` // by the server within the measured time
 
-	Idle uint64 `json:"idle"` // bytes that the server has for the connections before the load
+	Before proc.Usage `json:"before"` // what the server used, and has, for the connections before the load
+	Joins  uint64     `json:"joins"`  // lines that told members of others who came, before the load
 
 	// Of messages to channels: the done ones within the measured time, and all
 	// of the run, the warm-up included.
@@ -81,7 +82,8 @@ func (t *tally) merge(other *tally) {
 	t.Bytes += other.Bytes
 	t.Seconds = max(t.Seconds, other.Seconds)
 	t.CPU += other.CPU
-	t.Idle += other.Idle
+	t.Before = t.Before.Add(other.Before)
+	t.Joins += other.Joins
 	t.Messages += other.Messages
 	t.Awaited += other.Awaited
 	t.Delivered += other.Delivered
