@@ -214,7 +214,7 @@ func (h *Hall) restoreUser(k *KeptUser) {
 		u.modes |= userModeOf(k.Modes[i]) &^ (modeOperator | modeSecure)
 	}
 	u.identify(k.Nick, k.Name, k.Host)
-	u.more = &more{away: k.Away}
+	u.more = &more{away: orStar(k.Away)} // nobody is there yet
 	h.enter(u)
 	h.setStays(u, true)
 	for _, m := range k.Channels {

@@ -32,6 +32,9 @@ func TestRestoreTakesWhatCanBe(t *testing.T) {
 	if c := w.hall.findChannel("#a"); c == nil || c.topic != "kept" || c.registered.founder != "alice" || len(c.members) != 1 || c.members[0].rank != Founder {
 		t.Errorf("#a is %+v", c)
 	}
+	if u := w.hall.find("alice"); u.away() != "*" {
+		t.Errorf("alice is away with %q, and has no session", u.away())
+	}
 	if u := w.hall.find("alice"); u.modes.String() != "+iw" || w.hall.opers != 0 || w.hall.hidden != 1 {
 		t.Errorf("alice has the modes %s", u.modes)
 	}
