@@ -53,6 +53,7 @@ var layers = [][]string{
 		"apps/chat/weblogin",
 		"apps/chat/files",
 		"apps/chat/api",
+		"apps/chat/push",
 		"apps/chat/archive",
 		"apps/chat/store/storetest",
 		"apps/world/inputs",
@@ -73,6 +74,7 @@ var layers = [][]string{
 		"test",
 	},
 	{
+		"apps/internal/browsertest",
 		"apps/lab/compare",
 		"apps/lab/study",
 		"apps/lab/bench",

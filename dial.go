@@ -174,7 +174,7 @@ func (d *dialing) begin(addrs []net.Addr, known bool) error {
 	l := d.conn.loop
 	d.conn.origin.dialing = d
 	if d.timeout > 0 {
-		d.timer = l.After(d.timeout, d.late)
+		d.timer = l.AfterWatched(d.timeout, d.late)
 	}
 	d.addrs = addrs
 	if known {

@@ -395,11 +395,7 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 	}
 	e.tell((*Loop).drain)
 
-	deadline := time.NewTimer(e.cfg.drainTimeout)
-	defer deadline.Stop()
-	select {
-	case <-ended:
-	case <-deadline.C:
+	if !waitFor(ended, e.cfg.drainTimeout) {
 		e.tell((*Loop).abort)
 		if !waitFor(ended, abortGrace) {
 			go func() { <-ended; e.finish() }() // when the callbacks return after all
@@ -432,12 +428,25 @@ func (e *Engine) tell(step func(*Loop)) {
 	}
 }
 
+// waitFor waits for d at most and reports whether ended was closed. It waits in short
+// steps: when one takes longer, the process was stopped, and the rest does not count.
 func waitFor(ended <-chan struct{}, d time.Duration) bool {
-	select {
-	case <-ended:
-		return true
-	case <-time.After(d):
-		return false
+	step := time.Duration(blink)
+	timer := time.NewTimer(min(d, step))
+	defer timer.Stop()
+	for begun := clock(); ; {
+		select {
+		case <-ended:
+			return true
+		case <-timer.C:
+		}
+		now := clock()
+		d -= min(time.Duration(now-begun), 2*step)
+		if d <= 0 {
+			return false
+		}
+		begun = now
+		timer.Reset(min(d, step))
 	}
 }
 

@@ -26,7 +26,7 @@ type handshake struct {
 	in    *list.List    // where it waits or computes; nil: nowhere
 	at    *list.Element // its place there
 	since int64         // when it got there
-	quiet int64         // while it is silent: since when, on the clock of Loop.Watched
+	quiet int64         // while it waits to begin, or for its peer: since when, on the clock of Loop.Watched
 	cut   bool          // its place was given to another
 	from  netip.Addr    // as whose it counts for MaxHandshakesPerIP; the zero Addr: nobody's
 

@@ -73,6 +73,7 @@ func (h *handshakes) begin(s *handshake) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	h.move(s, &h.fresh)
+	s.quiet = s.loop().now()
 	h.schedule()
 	return true
 }
@@ -180,7 +181,7 @@ func (h *handshakes) next(now int64) *handshake {
 	if s == nil || h.begun >= h.places && !h.cutOne() {
 		return nil
 	}
-	if now-s.since > h.silence {
+	if s.loop().looked()-s.quiet > h.silence {
 		// There are more than can be served. Who waits in order would have gone
 		// away when its turn comes, so the newest is the best to serve.
 		s = h.fresh.Back().Value.(*handshake)

@@ -148,6 +148,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	l.nextTimer.Store(math.MaxInt64)
 	l.wheel.Advance(clock())
 	l.watch.looked.Store(clock())
+	l.watch.judged.Store(l.watch.looked.Load())
 	return l, nil
 }
 
@@ -245,6 +246,7 @@ func (l *Loop) wait() error {
 	}
 	l.watch.look(l.lag.began)
 	n, err := l.drv.Wait(0)
+	l.watch.brought(n, l.cfg.maxEvents, l.sockets())
 	if err != nil || n > 0 || l.work.Load() != 0 {
 		l.quietSince = 0
 		return err
@@ -257,6 +259,9 @@ func (l *Loop) wait() error {
 	l.looks.found(false)
 	return l.sleep()
 }
+
+// sockets returns how many the loop watches at most, that of Wake among them.
+func (l *Loop) sockets() int64 { return l.live.Load() + int64(l.listening+l.attempts) + 1 }
 
 // A lookMeter says whether it pays to look for events before sleeping for them.
 // The look is a call that does not sleep, for which Go's scheduler need not be
@@ -312,11 +317,12 @@ func (l *Loop) sleep() error {
 	l.count.sleeps.Add(1)
 	l.watch.look(l.lag.began) // where it did not before
 	l.watch.asleep.Store(true)
-	_, err := l.drv.Wait(timeout)
+	n, err := l.drv.Wait(timeout)
 	if slept := l.lag.begin(); slept < int64(shortSleep) {
 		l.looks.found(true)
 	}
 	l.watch.woke(l.lag.began, timeout)
+	l.watch.brought(n, l.cfg.maxEvents, l.sockets())
 
 	l.mu.Lock()
 	l.asleep = false

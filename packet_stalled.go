@@ -34,9 +34,9 @@ type waiting struct {
 
 // A fullPeer is one that had no room.
 type fullPeer struct {
-	since int64
-	now   bool // not to be tried before the retry
-	aside int  // the cost of what is set aside for it
+	since int64 // on the clock of Loop.Watched
+	now   bool  // not to be tried before the retry
+	aside int   // the cost of what is set aside for it
 }
 
 // without returns the first datagrams of c.sending that are for peers which have
@@ -94,7 +94,7 @@ func (c *PacketConn) setAside(d driver.Datagram) {
 	}
 	p := w.peers[d.Peer]
 	if p == nil {
-		p = &fullPeer{since: clock()}
+		p = &fullPeer{since: c.loop.now()}
 		w.peers[d.Peer] = p
 	}
 	p.now = true
@@ -117,32 +117,33 @@ func (w *waiting) retry(c *PacketConn, now int64) {
 	if len(w.peers) == 0 {
 		return
 	}
+	watched := c.loop.looked()
 	if c.later != nil {
 		c.loop.schedule(&c.timer, now+int64(packetAgain)) // the last retry is not over
 		return
 	}
 	if w.aside != nil {
-		w.dropLate(c, now)
+		w.dropLate(c, watched)
 		c.later, c.sending = c.sending, w.aside
 		w.aside, w.total = nil, 0
 	}
 	for peer, p := range w.peers {
 		p.now, p.aside = false, 0
-		if p.late(now) {
+		if p.late(watched) {
 			delete(w.peers, peer)
 		}
 	}
 	c.request()
 }
 
-func (p *fullPeer) late(now int64) bool { return now-p.since >= int64(packetPatience) }
+func (p *fullPeer) late(watched int64) bool { return watched-p.since >= int64(packetPatience) }
 
 // dropLate takes out of what was set aside the datagrams of peers whose time is
 // over.
-func (w *waiting) dropLate(c *PacketConn, now int64) {
+func (w *waiting) dropLate(c *PacketConn, watched int64) {
 	kept := w.aside.datagrams[:0]
 	for _, d := range w.aside.rest() {
-		if w.peers[d.Peer].late(now) {
+		if w.peers[d.Peer].late(watched) {
 			c.loop.count.packetsDropped.Add(1)
 			c.unqueue(1, len(d.Bytes))
 			continue

@@ -330,7 +330,7 @@ func (c *config) setLongestSleep() {
 			shortest = min(shortest, d)
 		}
 	}
-	c.longestSleep = max(shortest/part, time.Second)
+	c.longestSleep = max(shortest/part, time.Duration(blink))
 }
 
 // A part is what can be under way on a connection and unfinished.

@@ -10,6 +10,9 @@ import (
 // beside any timeout.
 const blink = int64(100 * time.Millisecond)
 
+// judgeAgain is the pause before the peers are judged that could not be yet.
+const judgeAgain = time.Millisecond
+
 // A watch is the clock for what peers are given time for. It stands still while
 // the program does not look at its sockets, because it is stopped, suspended, or
 // held up by a callback: what the peers did meanwhile nobody knows. Its loop
@@ -18,6 +21,32 @@ type watch struct {
 	looked atomic.Int64 // when the loop last looked, on this clock
 	lost   atomic.Int64 // how far this clock is behind the real one
 	asleep atomic.Bool  // the loop is in the kernel, which looks in its place
+	judged atomic.Int64 // of what had happened until then everything was brought
+
+	// Of the loop.
+	sweep    int64 // the first of the looks that have not brought everything; 0: there is none
+	gathered int   // events that those have brought
+}
+
+// brought notes that a look has brought n events, of at most most. A look that is
+// full may have left out some. Those come next: the kernel goes round, so that all
+// that were ready at the first of several full looks have come when there were as
+// many events as sockets.
+func (w *watch) brought(n, most int, sockets int64) {
+	now := w.looked.Load()
+	if n < most {
+		w.sweep = 0
+		w.judged.Store(now)
+		return
+	}
+	if w.sweep == 0 {
+		w.sweep, w.gathered = now, 0
+	}
+	w.gathered += n
+	if int64(w.gathered) > sockets {
+		w.judged.Store(w.sweep)
+		w.sweep = 0
+	}
 }
 
 // look notes that the loop looks at its sockets at the real time t.
@@ -63,15 +92,20 @@ func (l *Loop) Watched() time.Duration { return time.Duration(l.now()) }
 // now is Watched.
 func (l *Loop) now() int64 { return l.watch.now() - l.heldUp() }
 
-// looked returns the time of the last look, on the clock of Watched. What peers
-// had done until then has been delivered, or is with a worker: it is the time by
-// which they are judged.
-func (l *Loop) looked() int64 { return l.watch.looked.Load() - l.heldUp() }
+// looked returns the time of the last look that has brought everything, on the clock
+// of Watched. What peers had done until then has been delivered, or is with a worker:
+// it is the time by which they are judged.
+func (l *Loop) looked() int64 { return l.watch.judged.Load() - l.heldUp() }
 
 // realTime returns when a time on the clock of Watched is, on the real one. It can
-// turn out to be later.
+// turn out to be later. What is due while the loop has not brought everything yet is
+// looked at again in a while, not in each turn.
 func (l *Loop) realTime(watched int64) int64 {
-	return deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
+	when := deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
+	if l.watch.judged.Load() < l.watch.looked.Load() {
+		return max(when, clock()+int64(judgeAgain))
+	}
+	return when
 }
 
 // heldUp returns how long connections have waited because all workers were busy.

@@ -325,3 +325,45 @@ func TestHunt06_IdleTimeoutOfAPausedConnection(t *testing.T) {
 		epitest.Expect(t, client, "waits")
 	})
 }
+
+// TestHunt05_LooksThatAreNotWhole has many clients say something at once, to a loop
+// that is brought one event at a time and takes a while for each: who is not idle, but
+// has to wait for its turn, is not closed.
+//
+//	clients: x x x x x x x x x
+//	loop:    x . x . x . x . x . IdleTimeout . x . x . x . x
+func TestHunt05_LooksThatAreNotWhole(t *testing.T) {
+	const work = 50 * time.Millisecond // less than a stall, for which the clock would stand still
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		if m.Workers > 0 {
+			return // they have a queue of their own
+		}
+		t.Parallel()
+		tryWithPatience(t, func(t *testing.T, timeout time.Duration) error {
+			clients := int(2*timeout/work) + 1
+			e := m.Engine()
+			e.Loops, e.MaxEvents, e.IdleTimeout = 1, 1, timeout
+			s := epitest.Start(t, e, func(*epi.Conn) epi.Handler {
+				return &epitest.Funcs{Data: func(c *epi.Conn) error {
+					time.Sleep(work)
+					return epitest.Echo(c)
+				}}
+			})
+			defer s.Stop()
+			var conns []net.Conn
+			for range clients {
+				conns = append(conns, s.Dial())
+			}
+			epitest.WaitUntil(t, "all are accepted", func() bool { return e.Stats().Accepted == uint64(clients) })
+			for _, c := range conns {
+				_, _ = io.WriteString(c, "x") // it is closed where the machine is slow
+			}
+			for i, c := range conns {
+				if _, err := io.ReadFull(c, make([]byte, 1)); err != nil {
+					return fmt.Errorf("IdleTimeout is %v; client %d of %d, which has talked at the beginning, reads: %w", timeout, i+1, clients, err)
+				}
+			}
+			return nil
+		})
+	})
+}

@@ -5,6 +5,7 @@ package archive
 import (
 	"cmp"
 	"context"
+	"errors"
 	"log/slog"
 	"slices"
 
@@ -33,7 +34,7 @@ func (a *Archive) Record(r *hall.Record, done func(error)) {
 func (a *Archive) Do(ctx context.Context, w *hall.Work) hall.Result {
 	r, err := a.do(ctx, w)
 	if err != nil {
-		a.log.Error("the history could not be read", "error", err)
+		a.log.Error("the history could not be read or changed", "error", err)
 		return hall.Result{}
 	}
 	r.OK = true
@@ -46,6 +47,16 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 		r.Records, err = a.page(ctx, w.Page)
 	case hall.ListHistories:
 		r.Targets, err = a.histories(ctx, w)
+	case hall.SearchHistory:
+		r.Records, err = a.search(ctx, w)
+	case hall.ReadMarkers:
+		r.Markers, err = a.markers(ctx, w.Account)
+	case hall.FindRecord:
+		r.Records, err = a.find(ctx, w.Lookup)
+	case hall.EditRecord:
+		err = a.write(ctx, store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined})
+	case hall.RemoveRecord:
+		err = a.write(ctx, store.RemoveMessage{ID: store.ID(w.Lookup.ID)})
 	}
 	return r, err
 }
@@ -99,6 +110,30 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	return append(earlier, later...), err
 }
 
+// find returns the record of a message in one of some histories, or none.
+func (a *Archive) find(ctx context.Context, l *hall.Lookup) ([]hall.Record, error) {
+	m, err := a.store.Message(ctx, store.ID(l.ID))
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil || hall.Rank(m.Rank) > l.Rank || !slices.Contains(l.Targets, m.Target) {
+		return nil, err
+	}
+	return []hall.Record{toRecord(&m)}, nil
+}
+
+// write waits until a change is durable.
+func (a *Archive) write(ctx context.Context, w store.Write) error {
+	done := make(chan error, 1)
+	a.writer.Write(w, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // complete adds what is left of the millisecond in which a page ends.
 func (a *Archive) complete(ctx context.Context, q store.Query, list []store.Message, most int) ([]store.Message, error) {
 	q.Limit = most - len(list)
@@ -141,15 +176,9 @@ func records(messages, reactions []store.Message, p *hall.Page) []hall.Record {
 // histories returns those whose latest message is in the range, the one said earliest
 // first.
 func (a *Archive) histories(ctx context.Context, w *hall.Work) ([]hall.Latest, error) {
-	scopes := w.Scopes
-	if w.Account != "" {
-		conversations, err := a.store.Conversations(ctx, w.Account)
-		if err != nil {
-			return nil, err
-		}
-		for _, target := range conversations {
-			scopes = append(scopes, hall.Scope{Target: target})
-		}
+	scopes, err := a.scopes(ctx, w)
+	if err != nil {
+		return nil, err
 	}
 	var list []hall.Latest
 	for _, s := range scopes {
@@ -165,6 +194,45 @@ func (a *Archive) histories(ctx context.Context, w *hall.Work) ([]hall.Latest, e
 	}
 	slices.SortFunc(list, func(a, b hall.Latest) int { return cmp.Compare(a.ID, b.ID) })
 	return list, nil
+}
+
+// scopes returns those of a work, with the conversations of its account.
+func (a *Archive) scopes(ctx context.Context, w *hall.Work) ([]hall.Scope, error) {
+	if w.Account == "" {
+		return w.Scopes, nil
+	}
+	scopes := slices.Clone(w.Scopes)
+	conversations, err := a.store.Conversations(ctx, w.Account)
+	for _, target := range conversations {
+		scopes = append(scopes, hall.Scope{Target: target})
+	}
+	return scopes, err
+}
+
+// search returns what a work looks for, the latest first.
+func (a *Archive) search(ctx context.Context, w *hall.Work) (list []hall.Record, err error) {
+	scopes, err := a.scopes(ctx, w)
+	if err != nil {
+		return nil, err
+	}
+	f := w.Find
+	q := store.Search{Text: f.Text, From: f.From, After: store.ID(f.After), Before: store.ID(f.Before), Limit: f.Limit}
+	for _, s := range scopes {
+		q.Targets = append(q.Targets, store.Scope{Target: s.Target, Rank: uint8(s.Rank), Since: store.ID(s.After) + 1})
+	}
+	found, err := a.store.Search(ctx, q)
+	for i := range found {
+		list = append(list, toRecord(&found[i]))
+	}
+	return list, err
+}
+
+func (a *Archive) markers(ctx context.Context, account string) (list []hall.Marker, err error) {
+	kept, err := a.store.Markers(ctx, account)
+	for _, m := range kept {
+		list = append(list, hall.Marker{Target: m.Target, At: m.At.UnixMilli()})
+	}
+	return list, err
 }
 
 func toMessage(r *hall.Record) store.Message {

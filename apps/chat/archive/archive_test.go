@@ -159,3 +159,59 @@ func TestFailure(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// What somebody may search in is what they may read.
+func TestSearch(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, s store.Store) {
+		keep(t, a,
+			said(id(1, 0), "#a", "quick one"), said(id(2, 0), "#a", "빠른 여우"), said(id(3, 0), hall.Conversation("ann", "bob"), "quick two"),
+			&hall.Record{ID: id(4, 0), Target: "#a", Command: "PRIVMSG", Source: "bob!b@h", Text: "quick secret", Rank: hall.Op}, said(id(5, 0), "#b", "quick elsewhere"),
+		)
+		if disk, ok := s.(*store.SQLite); ok {
+			if err := disk.WaitIndexed(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for _, test := range []struct {
+			scopes  []hall.Scope
+			account string
+			find    hall.Find
+			want    string
+		}{
+			{[]hall.Scope{{Target: "#a"}}, "", hall.Find{Text: []string{"quick"}}, "quick one"},
+			{[]hall.Scope{{Target: "#a", After: id(1, 0)}}, "", hall.Find{Text: []string{"quick"}}, ""},
+			{[]hall.Scope{{Target: "#a", Rank: hall.Op}}, "Ann", hall.Find{Text: []string{"QUICK"}}, "quick secret quick two quick one"},
+			{[]hall.Scope{{Target: "#a", Rank: hall.Op}}, "", hall.Find{Text: []string{"quick"}, From: "bob"}, "quick secret"},
+			{[]hall.Scope{{Target: "#a"}}, "", hall.Find{Text: []string{"여우", "빠른"}}, "빠른 여우"},
+			{nil, "", hall.Find{Text: []string{"quick"}}, ""},
+		} {
+			test.find.Limit = 9
+			got := a.Do(t.Context(), &hall.Work{Kind: hall.SearchHistory, Scopes: test.scopes, Account: test.account, Find: &test.find})
+			if !got.OK || texts(got) != test.want {
+				t.Errorf("%+v in %v of %q gives %q, not %q", test.find, test.scopes, test.account, texts(got), test.want)
+			}
+		}
+		// A message that is deleted is gone for everybody, and a text that was changed is
+		// found no more.
+		for _, w := range []hall.Work{
+			{Kind: hall.RemoveRecord, Lookup: &hall.Lookup{ID: id(1, 0)}},
+			{Kind: hall.EditRecord, Record: &hall.Record{ID: id(3, 0), Text: "slow two", Edited: id(9, 0)}},
+		} {
+			if got := a.Do(t.Context(), &w); !got.OK {
+				t.Errorf("%d: %+v", w.Kind, got)
+			}
+		}
+		got := a.Do(t.Context(), &hall.Work{Kind: hall.SearchHistory, Scopes: []hall.Scope{{Target: "#a"}}, Account: "ann", Find: &hall.Find{Text: []string{"quick"}, Limit: 9}})
+		if !got.OK || texts(got) != "" {
+			t.Errorf("%q is found after it was deleted or changed", texts(got))
+		}
+		found := a.Do(t.Context(), &hall.Work{Kind: hall.FindRecord, Lookup: &hall.Lookup{Targets: []string{hall.Conversation("ann", "bob")}, ID: id(3, 0)}})
+		if texts(found) != "slow two" || found.Records[0].Edited != id(9, 0) {
+			t.Errorf("the edited message is %+v", found.Records)
+		}
+		hidden := a.Do(t.Context(), &hall.Work{Kind: hall.FindRecord, Lookup: &hall.Lookup{Targets: []string{"#a"}, ID: id(4, 0)}})
+		if !hidden.OK || len(hidden.Records) != 0 {
+			t.Errorf("a message for operators is found as %+v", hidden.Records)
+		}
+	})
+}

@@ -35,6 +35,7 @@ type Config struct {
 	Users     Users     `toml:"users"`
 	Passwords Passwords `toml:"passwords"`
 	Uploads   Uploads   `toml:"uploads"`
+	Push      Push      `toml:"push"`
 	LDAP      LDAP      `toml:"ldap"`
 	OpenID    OpenID    `toml:"openid"`
 	History   History   `toml:"history"`
@@ -123,12 +124,13 @@ type Throttle struct {
 
 // Users is what new users and channels are like.
 type Users struct {
-	Host         string `toml:"host"`
-	CloakSecret  string `toml:"cloak-secret"`
-	Modes        string `toml:"modes"`
-	ChannelModes string `toml:"channel-modes"`
-	UnicodeNicks bool   `toml:"unicode-nicks"`
-	ReserveNicks bool   `toml:"reserve-nicks"`
+	Host           string `toml:"host"`
+	CloakSecret    string `toml:"cloak-secret"`
+	Modes          string `toml:"modes"`
+	ChannelModes   string `toml:"channel-modes"`
+	UnicodeNicks   bool   `toml:"unicode-nicks"`
+	ReserveNicks   bool   `toml:"reserve-nicks"`
+	RequireAccount bool   `toml:"require-account"`
 }
 
 // History is what is kept of what is said.
@@ -153,6 +155,11 @@ type Uploads struct {
 	MaxFile int64    `toml:"max-file"`
 	Quota   int64    `toml:"quota"`
 	Keep    Duration `toml:"keep"`
+}
+
+// Push is whether devices get messages while they are not connected.
+type Push struct {
+	Enabled bool `toml:"enabled"`
 }
 
 // LDAP is a directory in which people have their passwords.

@@ -52,6 +52,8 @@ type Config struct {
 	// before it is durable.
 	History History
 	Relaxed bool
+	// Push sends push messages; nil if there are none.
+	Push Push
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
 	// Applied is called when this configuration replaces another; nil: nothing is.

@@ -16,6 +16,16 @@ type Vault interface {
 	Do(ctx context.Context, w *hall.Work) hall.Result
 }
 
+// Push sends messages to devices that are not connected. Its methods may be called from
+// any goroutine.
+type Push interface {
+	// Notify sends a message that is durable to the devices of Record.Notify. It does
+	// not block.
+	Notify(r *hall.Record)
+	// Do does hall.Subscribe and hall.Unsubscribe, and may block.
+	Do(ctx context.Context, w *hall.Work) hall.Result
+}
+
 // maxWork is how much work may wait; a client that comes then is asked to try
 // later. A hash takes about 100 ms, so that the last of them waits for seconds.
 const maxWork = 256
@@ -88,8 +98,11 @@ func (w *workers) next() *hall.Work {
 
 func (w *workers) do(job *hall.Work) hall.Result {
 	config := w.server.config.Load()
-	if job.Kind.IsHistory() {
+	switch {
+	case job.Kind.IsHistory():
 		return config.History.Do(w.ctx, job)
+	case job.Kind.IsPush():
+		return config.Push.Do(w.ctx, job)
 	}
 	switch job.Kind {
 	case hall.Rehash:

@@ -15,7 +15,7 @@ var usages = map[string][]string{
 	"KLINE": {"10", "x!y@z", ":reason"}, "LINKS": nil, "LIST": {"#a,>0"}, "LUSERS": nil, "MODE": {"#a", "+bkl", "x", "k", "5"},
 	"MONITOR": {"+", "bob,carol"}, "MOTD": {"irc.example.org"}, "NAMES": {"#a,#b"}, "NICK": {"me2"}, "NICKSERV": {"IDENTIFY", "acc", "pw"},
 	"NOTICE": {"bob,#a", ":hi"}, "NPC": {"#a", "bilbo", ":hi"}, "NS": {"INFO", "acc"}, "OPER": {"root", "wrong"}, "PART": {"#b,#a", ":reason"},
-	"PASS": {"x"}, "PERSISTENCE": {"SET", "ON"}, "PING": {"x", "y"}, "PONG": {"x"}, "PRIVMSG": {"bob,@#a", ":hi"}, "QUIT": nil, "REGISTER": {"*", "*", "secret"}, "REHASH": nil,
+	"PASS": {"x"}, "PERSISTENCE": {"SET", "ON"}, "PING": {"x", "y"}, "PONG": {"x"}, "PRIVMSG": {"bob,@#a", ":hi"}, "QUIT": nil, "MARKREAD": {"#a", "timestamp=2020-01-01T00:00:00.000Z"}, "SEARCH": {"text=x;in=#a"}, "REDACT": {"#a", "0000000000001", ":spam"}, "REGISTER": {"*", "*", "secret"}, "REHASH": nil,
 	"RELAYMSG": {"#a", "x/y", ":hi"}, "RENAME": {"#a", "#a2", ":reason"}, "RESTART": nil, "SAJOIN": {"bob", "#d"}, "SAMODE": {"#a", "+v", "me"},
 	"SCENE": {"#a", ":it rains"}, "SETNAME": {":Me"}, "STATS": {"u"}, "TAGMSG": {"bob,#a"}, "TIME": {"irc.example.org"}, "TOPIC": {"#a", ":topic"},
 	"UNDLINE": {"192.0.2.9"}, "UNKLINE": {"x!y@z"}, "USER": {"x", "0", "*", ":X"}, "USERHOST": {"bob", "me"}, "VERIFY": {"acc", "code"},

@@ -42,7 +42,13 @@ const (
 	CapAccountRegistration // REGISTER
 	CapWhoAmI              // SETNAME at the end of the registration
 	CapChatHistory         // no history without being asked
+	CapRedaction           // REDACT
+	CapReadMarker          // MARKREAD
+	CapSearch              // SEARCH
+	CapEditing             // +draft/edit
 	CapEventPlayback       // JOIN and the like in history, and reactions
+	CapWebPush
+	CapSojuWebPush // the older name of the same
 )
 
 // A capability is what CAP says of one.
@@ -80,6 +86,10 @@ var capabilities = []capability{
 	{name: "draft/account-registration", bit: CapAccountRegistration, value: registrationKeys, offered: canRegister},
 	{name: "draft/chathistory", bit: CapChatHistory, offered: remembers},
 	{name: "draft/event-playback", bit: CapEventPlayback, offered: remembers},
+	{name: "draft/message-editing", bit: CapEditing, offered: remembers},
+	{name: "draft/read-marker", bit: CapReadMarker, offered: remembers},
+	{name: "soju.im/search", bit: CapSearch, offered: remembers},
+	{name: "draft/message-redaction", bit: CapRedaction, offered: remembers},
 	{name: "draft/channel-rename", bit: CapChannelRename},
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},
 	{name: "draft/multiline", bit: CapMultiline, value: multilineLimits},
@@ -87,7 +97,9 @@ var capabilities = []capability{
 	{name: "draft/persistence", bit: CapPersistence, offered: hasMechanisms},
 	{name: "draft/pre-away", bit: CapPreAway},
 	{name: "draft/relaymsg", bit: CapRelayMsg, value: relayMsgSeparators, offered: canRelay},
+	{name: "draft/webpush", bit: CapWebPush, offered: canPush},
 	{name: "draft/whoami", bit: CapWhoAmI},
+	{name: "soju.im/webpush", bit: CapSojuWebPush, offered: canPush},
 }
 
 func mechanisms(h *Hall, s *session) string { return strings.Join(h.mechanismsFor(s), ",") }
@@ -110,6 +122,8 @@ func registrationKeys(h *Hall, _ *session) string {
 	}
 	return strings.Join(keys, ",")
 }
+
+func canPush(h *Hall, _ *session) bool { return h.config.VAPID != "" }
 
 func multilineLimits(h *Hall, _ *session) string {
 	return "max-bytes=" + strconv.Itoa(h.config.MultilineSize) + ",max-lines=" + strconv.Itoa(h.config.Multiline)

@@ -50,14 +50,11 @@ func parseSelector(text string) (s selector, ok bool) {
 // parseStamp reads a moment, in milliseconds since 1970.
 func parseStamp(text string) (int64, bool) {
 	at, err := time.Parse(time.RFC3339Nano, text)
-	if err != nil || at.Year() < 1970 || at.Year() > maxYear {
-		return 0, false
-	}
-	return at.UnixMilli(), true
+	return min(max(0, at.UnixMilli()), maxMoment), err == nil
 }
 
-// maxYear is the last year of which messages can have numbers.
-const maxYear = 2200
+// maxMoment is the last of which messages can have numbers, in the year 2248.
+const maxMoment = 1<<(63-IDBits) - 1
 
 // A request is one CHATHISTORY.
 type request struct {
@@ -217,7 +214,7 @@ func (h *Hall) readable(s *session, target string) (scope *Scope, others []strin
 	}
 	me, name := s.user.side(), fold(target)
 	if u := h.find(target); u != nil {
-		return &Scope{Target: Conversation(me, u.side())}, nil, u.nick()
+		return &Scope{Target: Conversation(me, u.side())}, nil, target
 	}
 	return &Scope{Target: Conversation(me, name)}, []string{Conversation(me, stranger+name)}, target
 }

@@ -47,6 +47,9 @@ type Config struct {
 	Admin [3]string
 	// Icon is a URL of an image for the network, or empty.
 	Icon string
+	// VAPID is the public key for push messages, or empty: then there are none, and no
+	// Record has Notify.
+	VAPID string
 	// FileHost is a URL to which people upload files, or empty.
 	FileHost string
 	// STS is the policy of strict transport security ("port=6697,duration=2592000")

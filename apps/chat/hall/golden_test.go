@@ -220,6 +220,8 @@ func configure(t *testing.T, c *Config, text string) {
 			c.MOTD = strings.Split(strings.ReplaceAll(value, "_", " "), "|")
 		case "admin":
 			c.Admin = [3]string(strings.Split(value, "|"))
+		case "vapid":
+			c.VAPID = value
 		case "icon":
 			c.Icon = value
 		case "sts":

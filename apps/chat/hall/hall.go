@@ -20,7 +20,8 @@ type Hall struct {
 	stampOf  int64  // the time in stamp
 	lastID   int64  // of a message
 	lastWork uint64
-	asked    map[uint64]asked // by Work.Number
+	asked    map[uint64]asked   // by Work.Number
+	markers  map[string]markers // by account, of those who are there
 
 	turn turn
 	said [2]*Item // what items has returned
@@ -57,6 +58,7 @@ func New(config Config, gate Gate) *Hall {
 		watchers: map[string][]*session{},
 		used:     map[string]int{},
 		asked:    map[uint64]asked{},
+		markers:  map[string]markers{},
 		staying:  map[string]*user{},
 		owned:    map[string]bool{},
 	}

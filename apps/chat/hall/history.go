@@ -51,6 +51,11 @@ type Record struct {
 	// Edited is the number of the latest change; 0 never.
 	Edited int64
 
+	// Shown is the target as others read it. Notify are the accounts of those to whom
+	// it was said, or who were named in it: see Config.VAPID.
+	Shown  string
+	Notify []string
+
 	// Session is who said it, and Label that of its answer: for Unkept.
 	Session SessionID
 	Label   string
@@ -155,15 +160,23 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 		r.Source, r.Account, r.Bot = sp.source, "", false
 	}
 	r.addTags(sp.tags)
-	if sp.command == "TAGMSG" && !r.Reaction {
-		return // typing and the like is for now only
+	if sp.command == "TAGMSG" && sp.isPassing() {
+		return
 	}
 	r.addParts(sp.parts)
+	r.Shown, r.Notify = shown, h.notified(u, target, shown, rank, r.Text)
 	h.gate.Record(r)
 	for _, item := range items {
 		item.Record = r.ID
 	}
 }
+
+// isPassing says whether tags say nothing that lasts, such as that somebody types.
+func (sp *speech) isPassing() bool {
+	return !slices.ContainsFunc(sp.tags, func(t ircmsg.Tag) bool { return !passing[t.Key] })
+}
+
+var passing = map[string]bool{"+typing": true, "+draft/typing": true, "+draft/reply": true, "+reply": true, "+draft/channel-context": true}
 
 // addTags sets what the tags of a message say of it.
 func (r *Record) addTags(tags []ircmsg.Tag) {

@@ -18,6 +18,33 @@ func (w *world) readHistory(work *Work, r *Result) {
 		r.Records = w.page(work.Page)
 	case ListHistories:
 		r.Targets = w.histories(work)
+	case SearchHistory:
+		for _, one := range slices.Backward(w.records) {
+			if w.finds(work, &one) && len(r.Records) < work.Find.Limit {
+				r.Records = append(r.Records, one)
+			}
+		}
+	case ReadMarkers:
+		for _, m := range w.markers[fold(work.Account)] {
+			r.Markers = append(r.Markers, m)
+		}
+	case FindRecord:
+		l := work.Lookup
+		for _, one := range w.records {
+			if one.ID == l.ID && one.Rank <= l.Rank && slices.Contains(l.Targets, one.Target) {
+				r.Records = []Record{one}
+			}
+		}
+	case RemoveRecord:
+		w.records = slices.DeleteFunc(w.records, func(one Record) bool {
+			return one.ID == work.Lookup.ID || one.Reaction && one.Reply == work.Lookup.ID
+		})
+	case EditRecord:
+		for i := range w.records {
+			if one := &w.records[i]; one.ID == work.Record.ID {
+				one.Text, one.Joined, one.Edited = work.Record.Text, work.Record.Joined, work.Record.Edited
+			}
+		}
 	}
 }
 
@@ -81,6 +108,16 @@ func (w *world) withReactions(list []Record, p *Page) (all []Record) {
 		}
 	}
 	return all
+}
+
+func (w *world) finds(work *Work, r *Record) bool {
+	f := work.Find
+	a, b, _ := strings.Cut(r.Target, " ")
+	mine := work.Account != "" && b != "" && (a == fold(work.Account) || b == fold(work.Account))
+	nick, _, _ := strings.Cut(r.Source, "!")
+	in := slices.ContainsFunc(work.Scopes, func(s Scope) bool { return s.Target == r.Target && r.Rank <= s.Rank && r.ID > s.After })
+	all := !slices.ContainsFunc(f.Text, func(part string) bool { return !strings.Contains(strings.ToLower(r.Text), strings.ToLower(part)) })
+	return (in || mine) && all && !r.IsEvent() && !r.Reaction && (f.From == "" || fold(nick) == f.From) && r.ID > f.After && (f.Before == 0 || r.ID < f.Before)
 }
 
 func (w *world) histories(work *Work) []Latest {

@@ -55,6 +55,9 @@ func (h *Hall) tokens() []string {
 	if c.FileHost != "" {
 		tokens = append(tokens, "soju.im/FILEHOST="+c.FileHost)
 	}
+	if c.VAPID != "" {
+		tokens = append(tokens, "VAPID="+c.VAPID)
+	}
 	if c.RequireAccount {
 		tokens = append(tokens, "draft/ACCOUNTREQUIRED")
 	}

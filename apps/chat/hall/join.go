@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"slices"
 	"strconv"
 	"strings"
 
@@ -8,6 +9,15 @@ import (
 )
 
 func (h *Hall) joinCommand(s *session, params []string, _ *ircmsg.Message) {
+	if s.has(CapReadMarker) && h.markersOf(s.user) == nil {
+		params = slices.Clone(params) // the line is used again
+		h.withMarkers(s, func() { h.joinAll(s, params) })
+		return
+	}
+	h.joinAll(s, params)
+}
+
+func (h *Hall) joinAll(s *session, params []string) {
 	if params[0] == "0" {
 		for len(s.user.channels) > 0 {
 			h.part(s.user.channels[len(s.user.channels)-1], "")
@@ -136,6 +146,7 @@ func (h *Hall) describe(s *session, c *channel) {
 	if c.topic != "" {
 		h.sendTopic(s, c)
 	}
+	h.markOnJoin(s, c)
 	if !s.has(CapNoImplicitNames) {
 		h.sendNames(s, c)
 		h.reply(s, nEndOfNames, c.name, "End of /NAMES list")

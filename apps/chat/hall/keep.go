@@ -25,6 +25,11 @@ type (
 	DropBan struct{ Mask string }
 	// MoveHistory gives a history another name.
 	MoveHistory struct{ From, To string }
+	// KeepMarker moves a read marker of an account forward, never back.
+	KeepMarker struct {
+		Account string
+		Marker  Marker
+	}
 	// DropHistory removes what was said in a history before a number.
 	DropHistory struct {
 		Target string
@@ -40,6 +45,7 @@ func (KeepBan) isChange()     {}
 func (DropBan) isChange()     {}
 func (MoveHistory) isChange() {}
 func (DropHistory) isChange() {}
+func (KeepMarker) isChange()  {}
 
 // Kept is what a hall begins with.
 type Kept struct {

@@ -53,6 +53,12 @@ func (h *Hall) authenticate(s *session, params []string, _ *ircmsg.Message) {
 
 func (h *Hall) abortLogin(s *session) { h.endLogin(s, nSASLAborted, "SASL authentication aborted") }
 
+// challenge sends what the client is to answer, as the examples of sasl-3.1 have it:
+// without a source, and without a colon.
+func (h *Hall) challenge(s *session, data string) {
+	h.write(s, "", &ircmsg.Message{Command: "AUTHENTICATE", Params: []string{data}})
+}
+
 // endLogin ends the authentication without success.
 func (h *Hall) endLogin(s *session, numeric, text string) {
 	s.extra().login = nil
@@ -69,7 +75,7 @@ func (h *Hall) beginLogin(s *session, mechanism string) {
 			continue
 		}
 		s.extra().login = &login{mechanism: m}
-		h.say(s, "AUTHENTICATE", "+")
+		h.challenge(s, "+")
 		return
 	}
 	if len(usable) > 0 {
@@ -169,6 +175,7 @@ func (h *Hall) succeed(s *session, account string) {
 
 // logIn makes an account that of a session, and of its user if it has one.
 func (h *Hall) logIn(s *session, account string) {
+	h.own(account) // it may have been made elsewhere
 	source := "*!*@*"
 	if r := s.registering(); r != nil {
 		r.account = account

@@ -60,6 +60,10 @@ func (h *Hall) speak(s *session, command string, params []string, m *ircmsg.Mess
 		}
 		s.user.active = uint32(h.seconds())
 	}
+	if reference, ok := h.edits(s, sp); ok {
+		h.edit(s, params[0], reference, sp)
+		return
+	}
 	left := h.config.Targets
 	for target := range strings.SplitSeq(params[0], ",") {
 		if left == 0 {

@@ -111,6 +111,9 @@ func (h *Hall) tagsOf(s *session, r *Record) string {
 	if r.Bot {
 		add("bot", "", CapMessageTags)
 	}
+	if r.Edited != 0 {
+		add(editedTag, stampOf(r.Edited), CapMessageTags)
+	}
 	if r.Reaction {
 		add(contextTag, "", CapMessageTags)
 	}

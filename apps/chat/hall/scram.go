@@ -54,7 +54,7 @@ func (h *Hall) scramBegin(s *session, l *login, message string) {
 		}
 		x.account, x.keys = r.Account, r.Verifier
 		x.server = "r=" + x.nonce + ",s=" + base64.StdEncoding.EncodeToString(x.keys.Salt) + ",i=" + strconv.Itoa(x.keys.Iterations)
-		h.say(s, "AUTHENTICATE", base64.StdEncoding.EncodeToString([]byte(x.server)))
+		h.challenge(s, base64.StdEncoding.EncodeToString([]byte(x.server)))
 	})
 }
 
@@ -75,7 +75,7 @@ func (h *Hall) scramProve(s *session, x *scram, message string) {
 	}
 	x.done = true
 	answer := "v=" + base64.StdEncoding.EncodeToString(sign(x.keys.ServerKey, whole))
-	h.say(s, "AUTHENTICATE", base64.StdEncoding.EncodeToString([]byte(answer)))
+	h.challenge(s, base64.StdEncoding.EncodeToString([]byte(answer)))
 }
 
 // proves says whether a proof was made with the password: it is the client's key,

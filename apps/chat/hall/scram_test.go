@@ -78,7 +78,7 @@ func TestScram(t *testing.T) {
 			}
 			encoded := func(m string) string { return base64.StdEncoding.EncodeToString([]byte(m)) }
 			w.line(id, "AUTHENTICATE SCRAM-SHA-256")
-			_, server, _ := strings.Cut(authenticate(encoded("n,,"+c.first)), "AUTHENTICATE :")
+			_, server, _ := strings.Cut(authenticate(encoded("n,,"+c.first)), "AUTHENTICATE ")
 			challenge, err := base64.StdEncoding.DecodeString(server)
 			if err != nil {
 				t.Fatal(err)

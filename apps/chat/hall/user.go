@@ -51,6 +51,8 @@ type more struct {
 	alone bool
 	// told is until when the user was told of messages that g keeps from them.
 	told int64
+	// markers are those of a user without account.
+	markers markers
 }
 
 // userModes is a set of the modes of a user.
@@ -184,6 +186,7 @@ func (h *Hall) quit(u *user, reason string) {
 			c.invited = without(c.invited, u)
 		}
 	}
+	h.forgetMarkers(u)
 	h.remember(u)
 	h.tellWatchers(key, nMonOffline, u.nick())
 }

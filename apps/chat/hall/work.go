@@ -39,6 +39,21 @@ const (
 	// ListAccounts asks for the accounts whose names match the mask Work.Account, one in
 	// each of Result.Lines.
 	ListAccounts
+	// AddCertificate lets Work.Account in with the certificate Work.Fingerprint, and
+	// RemoveCertificate no longer.
+	AddCertificate
+	RemoveCertificate
+	// AddDevice gives Work.Account one password more, for a device called Work.Label; it is
+	// the only one of Result.Lines. RemoveDevice takes it back.
+	AddDevice
+	RemoveDevice
+	// ListCredentials asks for the certificates and devices of Work.Account in
+	// Result.Lines.
+	ListCredentials
+	// Subscribe lets messages for Work.Account be pushed to Work.Endpoint, encrypted with
+	// Work.Keys; Unsubscribe ends that.
+	Subscribe
+	Unsubscribe
 	// CheckOperator asks whether Work.Password is that of the operator Work.Account
 	// in the configuration.
 	CheckOperator
@@ -62,11 +77,28 @@ const (
 	// Work.Before, and when they had it last, in Result.Targets; with Work.Account, also
 	// of its conversations.
 	ListHistories
+	// FindRecord asks for the record that Work.Lookup names, alone in Result.Records, or
+	// none.
+	FindRecord
+	// RemoveRecord takes the record Work.Lookup.ID out, and what reacts to it: out of the
+	// history and of what is found in it.
+	RemoveRecord
+	// EditRecord gives the record Work.Record.ID the text, the lines and the time of its
+	// change that Work.Record has.
+	EditRecord
+	// SearchHistory asks for the records of Work.Find in Work.Scopes, and with Work.Account
+	// in the account's conversations, in Result.Records, the latest first.
+	SearchHistory
+	// ReadMarkers asks for the read markers of Work.Account, in Result.Markers.
+	ReadMarkers
 )
 
 // IsHistory says whether a work is about history: it waits for a disk, where most of
 // the others take the time of a hash.
 func (k WorkKind) IsHistory() bool { return k >= ReadHistory }
+
+// IsPush says whether a work is about push messages.
+func (k WorkKind) IsPush() bool { return k == Subscribe || k == Unsubscribe }
 
 // Work is something that the gate does for the hall, apart from all loops, with a
 // bound on how much is done at once. Passwords in it must reach no log.
@@ -83,8 +115,14 @@ type Work struct {
 	Whole       bool
 	Email       string
 	Fingerprint string
+	Label       string
+	Endpoint    string
+	Keys        string
 
 	Page          *Page
+	Lookup        *Lookup
+	Record        *Record
+	Find          *Find
 	Scopes        []Scope
 	After, Before int64 // numbers of messages, neither included; 0 is no bound
 
@@ -111,6 +149,7 @@ type Result struct {
 	// Records and Targets are the answers to works about history.
 	Records []Record
 	Targets []Latest
+	Markers []Marker
 	// Pending says that there are too many to be checked at once; the client may
 	// try later.
 	Pending bool

@@ -32,8 +32,9 @@ type world struct {
 	records    []Record // of the history
 	full       bool     // the disk is: what is said is lost
 	lost       map[int64]bool
-	unreadable bool      // reading fails
-	unkept     []*Record // of which the hall is still to know
+	unreadable bool                // reading fails
+	markers    map[string][]Marker // by account
+	unkept     []*Record           // of which the hall is still to know
 }
 
 // A client is a session as the gate knows it.
@@ -250,6 +251,11 @@ func (w *world) Keep(c Change) {
 		k.Users = slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.Account) })
 	case KeepBan:
 		k.Bans = append(slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Ban.Mask }), c.Ban)
+	case KeepMarker:
+		if w.markers == nil {
+			w.markers = map[string][]Marker{}
+		}
+		w.markers[fold(c.Account)] = append(w.markers[fold(c.Account)], c.Marker)
 	case DropHistory:
 		w.records = slices.DeleteFunc(w.records, func(r Record) bool { return r.Target == c.Target && r.ID < c.Before })
 	case MoveHistory:
@@ -347,6 +353,12 @@ func (w *world) do(work *Work) *Result {
 		}
 		w.accounts[work.Account] = work.Password
 		r.OK = true
+	case AddCertificate, RemoveCertificate, RemoveDevice:
+		r.OK = true
+	case AddDevice:
+		r.OK, r.Lines = true, []string{"NEWPASSWORD"}
+	case ListCredentials:
+		r.OK, r.Lines = true, []string{"Device phone"}
 	case FindAccount, SuspendAccount, UnsuspendAccount:
 		_, r.OK = w.accounts[work.Account]
 	case SetPassword:
@@ -366,8 +378,14 @@ func (w *world) do(work *Work) *Result {
 		r.OK = work.Password == "code"
 	case Rehash:
 		r.OK = true
-	case ReadHistory, ListHistories:
-		w.readHistory(work, r)
+	case Subscribe, Unsubscribe:
+		if r.OK = work.Keys != "bad"; !r.OK {
+			r.Code, r.Text = "INVALID_PARAMS", "The keys are wrong"
+		}
+	default:
+		if work.Kind.IsHistory() {
+			w.readHistory(work, r)
+		}
 	}
 	return r
 }

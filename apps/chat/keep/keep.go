@@ -52,6 +52,8 @@ func what(c hall.Change) string {
 		return "history of " + c.From
 	case hall.DropHistory:
 		return "history of " + c.Target
+	case hall.KeepMarker:
+		return "read marker of " + c.Account
 	}
 	return ""
 }
@@ -75,6 +77,8 @@ func writeOf(c hall.Change) store.Write {
 		return store.RenameTarget{From: c.From, To: c.To}
 	case hall.DropHistory:
 		return store.RemoveBefore{Target: c.Target, Before: store.ID(c.Before)}
+	case hall.KeepMarker:
+		return store.PutMarker{Marker: store.Marker{Account: c.Account, Target: c.Marker.Target, At: time.UnixMilli(c.Marker.At)}}
 	}
 	panic("keep: a change of an unknown kind") // the kinds are the hall's alone
 }

@@ -72,6 +72,8 @@ func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 		return v.register(ctx, w)
 	case hall.FindAccount, hall.DescribeAccount, hall.ListAccounts:
 		return v.look(ctx, w)
+	case hall.AddCertificate, hall.RemoveCertificate, hall.AddDevice, hall.RemoveDevice, hall.ListCredentials:
+		return v.credentials(ctx, w)
 	case hall.SetPassword, hall.RemoveAccount, hall.SuspendAccount, hall.UnsuspendAccount:
 		return v.change(ctx, w)
 	}

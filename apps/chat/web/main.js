@@ -13,9 +13,6 @@ import { has, say, speak } from './words.js';
 const storage = 'epi-chat';
 const toastTime = 6000;
 
-// basic is a login as HTTP has it (RFC 7617).
-const basic = ({ account, password }) => `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${account}:${password}`)))}`;
-
 class App {
   constructor(site) {
     this.site = site;
@@ -73,9 +70,10 @@ class App {
   }
 
   // post asks the server's pages about accounts. What is wrong comes back in words.
-  async post(path, body, login = this.kept.login) {
+  async post(path, body) {
     const headers = { 'Content-Type': 'application/json' };
-    if (login?.password) headers.Authorization = basic(login);
+    const login = this.kept.login;
+    if (login?.password) headers.Authorization = `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`;
     try {
       const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
       const data = await answer.json();
@@ -90,7 +88,7 @@ class App {
       this.begin({ nick: name, channels: [] });
       return '';
     }
-    const made = await this.post('account/device', { device: this.device() }, { account: name, password });
+    const made = await this.post('account/device', { name, password, device: this.device() });
     if (made.problem) return made.problem;
     this.begin({ account: made.account, nick: made.account, password: made.password, role: made.role, channels: [] });
     return '';
@@ -300,7 +298,7 @@ class App {
       request.open('POST', new URL(this.fileHost(), location.href));
       request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
       request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
-      if (login.password) request.setRequestHeader('Authorization', basic(login));
+      if (login.password) request.setRequestHeader('Authorization', `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`);
       request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
       const place = await new Promise((resolve) => {
         request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');

@@ -33,6 +33,7 @@ import (
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/keep"
+	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
 	"github.com/epinet/epi/ws"
@@ -89,6 +90,7 @@ type chat struct {
 	invitations *invite.Desk // nil: there are none
 	first       string       // the token by which the first administrator makes an account; "" for none
 	api         *api.Server
+	push        *push.Pusher // nil: there are no push messages
 
 	delivered uint64 // at the last live
 }
@@ -160,9 +162,16 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 		sweeper()
 		return failure{errors.Join(err, c.closeStore())}
 	}
+	if err := c.openPush(); err != nil {
+		sweeper()
+		return failure{errors.Join(err, c.closeStore())}
+	}
 	_, _ = rand.Read(c.seed[:]) // it never fails
 	served := c.serve(stdout, stderr)
 	sweeper()
+	if c.push != nil {
+		c.push.Close()
+	}
 	return errors.Join(served, c.closeStore())
 }
 
@@ -324,6 +333,9 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 	if c.data != "" {
 		g.History = archive.New(c.store, c.writer, c.engine.Logger)
 	}
+	if c.push != nil {
+		g.Push = c.push
+	}
 	if k.Throttle.Enabled {
 		g.Throttle = gate.Throttle{
 			Rate: k.Throttle.Rate, Burst: k.Throttle.Burst,
@@ -374,13 +386,16 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		UserModes:    k.Users.Modes,
 		UnicodeNicks: k.Users.UnicodeNicks,
-		ReserveNicks: k.Users.ReserveNicks,
-		FileHost:     c.fileHost(k),
-		RelayMsg:     true,
-		Roleplay:     true,
-		Cloak:        c.cloak(k),
+		ReserveNicks: k.Users.ReserveNicks, RequireAccount: k.Users.RequireAccount,
+		FileHost: c.fileHost(k),
+		RelayMsg: true,
+		Roleplay: true,
+		Cloak:    c.cloak(k),
 	}
 	copy(h.Admin[:], k.Server.Admin)
+	if c.push != nil {
+		h.VAPID = c.push.PublicKey()
+	}
 	h.History = hall.History{
 		Enabled: c.data != "" && k.History.Enabled, Page: k.History.Page, Replay: k.History.Replay,
 		Unregistered: k.History.Unregistered, SinceJoin: k.History.SinceJoin,

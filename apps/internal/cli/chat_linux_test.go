@@ -90,3 +90,19 @@ func (c *ircClient) converse(line, want string) {
 	}
 	c.t.Fatalf("%q: the connection ended (%v) before %q", line, c.in.Err(), want)
 }
+
+// TestChatMayRequireAccounts: who is not logged in reads why, and is closed.
+func TestChatMayRequireAccounts(t *testing.T) {
+	p := start(t, "chat", "--json", "--listen", "irc://127.0.0.1:0", "--set", "users.require-account=true",
+		"--set", "account.0.name=alice", "--set", "account.0.password=secret")
+	address := strings.TrimPrefix(await[startEvent](p, "start").Listen[0], "irc://")
+	nobody := chatClient(t, address)
+	nobody.converse("NICK nobody\r\nUSER nobody 0 * :nobody", "FAIL * ACCOUNT_REQUIRED")
+	nobody.converse("", "ERROR ")
+	alice := chatClient(t, address)
+	alice.converse("CAP REQ :sasl\r\nNICK alice\r\nUSER alice 0 * :alice", " ACK ")
+	alice.converse("AUTHENTICATE PLAIN", "AUTHENTICATE +")
+	alice.converse("AUTHENTICATE AGFsaWNlAHNlY3JldA==\r\nCAP END", " 001 alice ")
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}

@@ -23,6 +23,7 @@ import (
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/invite"
+	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/web"
 	"github.com/epinet/epi/apps/chat/weblogin"
 )
@@ -113,6 +114,19 @@ func chatTokenCommand() *cobra.Command {
 			return err
 		},
 	}
+}
+
+// openPush opens what sends push messages: it needs the history, which says what is
+// durable.
+func (c *chat) openPush() (err error) {
+	if c.data == "" || !c.config.History.Enabled || !c.config.Push.Enabled {
+		return nil
+	}
+	c.push, err = push.New(push.Config{
+		KeyFile: filepath.Join(c.data, "push-key"), Server: "https://" + c.config.Server.Name,
+		Store: c.store, Writer: c.writer, Log: c.engine.Logger,
+	})
+	return err
 }
 
 // sweepEvery is how often files that have expired are removed.

@@ -62,5 +62,5 @@ func (e replayEvent) text() string {
 	if e.Cut {
 		cut = "; the log ends within a record"
 	}
-	return fmt.Sprintf("%s, %s: %s the same%s\n", plural(int64(e.Ticks), "tick"), plural(int64(e.Calls), "call"), plural(int64(e.Hashes), "hash"), cut)
+	return fmt.Sprintf("%s, %s: %s the same%s\n", plural(int64(e.Ticks), "tick"), plural(int64(e.Calls), "call"), plural(int64(e.Hashes), "hash sum"), cut)
 }

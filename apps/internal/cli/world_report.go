@@ -40,8 +40,8 @@ func newWorldStats(before, now world.Stats, from, to measurement) worldStatsEven
 }
 
 func (e worldStatsEvent) text() string {
-	return fmt.Sprintf("%s, %s, tick %d: work %.1f ms, late %.1f ms, %.0f B/s a player, cpu %.0f%%\n",
-		plural(e.Players, "player"), plural(e.Entities, "entity"), e.Ticks, e.WorkMS, e.LateMS, e.BytesPerPlayer, e.CPUPercent)
+	return fmt.Sprintf("%s, %d entities, tick %d: work %.1f ms, late %.1f ms, %.0f B/s a player, cpu %.0f%%\n",
+		plural(e.Players, "player"), e.Entities, e.Ticks, e.WorkMS, e.LateMS, e.BytesPerPlayer, e.CPUPercent)
 }
 
 // A worldCollector shows a world's counters to Prometheus.

@@ -182,25 +182,27 @@ requestAnimationFrame(frame);
 
 function paint(now) {
   const scale = devicePixelRatio || 1;
-  const size = Math.max(24, Math.min(56, Math.round(Math.min(innerWidth, innerHeight) / 14))) * scale; // of a tile
+  const size = Math.round(Math.max(24, Math.min(56, Math.min(innerWidth, innerHeight) / 14)) * scale); // of a tile
   const period = 1000 / welcome.hz;
   const part = Math.min(1.5, Math.max(0, (now - tickAt) / period));
   const at = {
     x: replica.before.x + (replica.me.x - replica.before.x) * Math.min(1, part),
     y: replica.before.y + (replica.me.y - replica.before.y) * Math.min(1, part),
   };
-  const left = at.x / tile - scene.width / 2 / size, top = at.y / tile - scene.height / 2 / size;
+  // The world's pixel at the upper left: a whole one, so that there is no seam between
+  // tiles.
+  const left = Math.round(at.x / tile * size - scene.width / 2), top = Math.round(at.y / tile * size - scene.height / 2);
   draw.begin(daylight());
-  for (let ty = Math.floor(top); ty <= top + scene.height / size; ty++) {
-    for (let tx = Math.floor(left); tx <= left + scene.width / size; tx++) draw.sprite((tx - left) * size, (ty - top) * size, size, map.at(tx, ty));
+  for (let ty = Math.floor(top / size); ty * size < top + scene.height; ty++) {
+    for (let tx = Math.floor(left / size); tx * size < left + scene.width; tx++) draw.sprite(tx * size - left, ty * size - top, size, map.at(tx, ty));
   }
   const shown = [];
   for (const e of replica.entities.values()) {
     if (e.id === replica.self) continue;
     const p = replica.at(e, replica.tick + part - past);
-    shown.push({ e, x: (p.x / tile - left) * size, y: (p.y / tile - top) * size, index: atlas.spriteOf(e.kind) });
+    shown.push({ e, x: p.x / tile * size - left, y: p.y / tile * size - top, index: atlas.spriteOf(e.kind) });
   }
-  shown.push({ e: { id: replica.self, name: link.name }, x: (at.x / tile - left) * size, y: (at.y / tile - top) * size, index: atlas.me });
+  shown.push({ e: { id: replica.self, name: link.name }, x: at.x / tile * size - left, y: at.y / tile * size - top, index: atlas.me });
   shown.sort((a, b) => a.y - b.y);
   for (const s of shown) draw.sprite(s.x - size / 2, s.y - size * 0.8, size, s.index);
   draw.end();

@@ -18,7 +18,8 @@ export class Replica {
     this.tick = welcome.tick;
     this.entities = new Map();
     this.cells = new Map();
-    this.me = { x: welcome.x, y: welcome.y }; // predicted
+    this.acknowledged = { x: welcome.x, y: welcome.y }; // by the server
+    this.me = this.acknowledged; // predicted
     this.before = this.me; // one tick earlier
     this.health = 100;
     this.epoch = welcome.epoch;
@@ -50,7 +51,8 @@ export class Replica {
     if (m.epoch !== this.epoch) return; // Correction follows
     while (this.moves.length > 0 && this.moves[0].sequence <= m.sequence) this.moves.shift();
     const done = this.moves.length > 0 && this.moves[0].sequence === m.sequence + 1 ? m.done : 0;
-    this.me = { x: m.x, y: m.y };
+    this.acknowledged = { x: m.x, y: m.y };
+    this.me = this.acknowledged;
     this.before = this.me;
     this.moves.forEach((move, i) => {
       for (let n = i === 0 ? done : 0; n < move.ticks; n++) this.stepMe(move.direction);
@@ -79,7 +81,8 @@ export class Replica {
     this.corrections++;
     this.epoch = m.epoch;
     this.moves = [];
-    this.me = { x: m.x, y: m.y };
+    this.acknowledged = { x: m.x, y: m.y };
+    this.me = this.acknowledged;
     this.before = this.me;
   }
 

@@ -1,0 +1,210 @@
+package web_test
+
+import (
+	"context"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/internal/browsertest"
+	"github.com/epinet/epi/apps/world/server"
+	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/web"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+var shots = flag.String("shots", "", "directory for pictures of the page")
+
+// serve serves a small world, and returns its address.
+func serve(t *testing.T, monsters int) string {
+	t.Helper()
+	e := &epi.Engine{Loops: 1, Logger: epitest.NoLog()}
+	s, err := server.New(e, server.Config{
+		World: sim.Config{Seed: 1, Width: 8, Height: 8, Hz: 20, Monsters: monsters, MaxPlayers: 100},
+		Grace: time.Hour, HelloTimeout: time.Minute, FrameBudget: server.DefaultFrameBudget,
+		Conflate: server.DefaultConflate, MaxQueue: server.DefaultMaxQueue, TalkRate: 5, TalkBurst: 20,
+		Origins: []string{"*"}, Log: epitest.NoLog(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	sockets := s.WebSocket("/world", web.Page())
+	ln, err := e.Listen("tcp://127.0.0.1:0", sockets.Serve)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(context.Background())
+	ran := make(chan error, 1)
+	go func() { ran <- e.Run(ctx) }()
+	t.Cleanup(func() {
+		stop()
+		if err := epitest.Receive(t, ran); err != nil {
+			t.Error(err)
+		}
+		if err := sockets.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return ln.Addr().String()
+}
+
+// A wire forwards connections, and can be cut.
+type wire struct {
+	net.Listener
+	mu    sync.Mutex // guards conns
+	conns []net.Conn
+}
+
+func newWire(t *testing.T, to string) *wire {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &wire{Listener: ln}
+	var all sync.WaitGroup
+	all.Go(func() {
+		for {
+			a, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			b, err := net.Dial("tcp", to)
+			if err != nil {
+				_ = a.Close()
+				continue
+			}
+			w.mu.Lock()
+			w.conns = append(w.conns, a, b)
+			w.mu.Unlock()
+			forward := func(to, from net.Conn) {
+				_, _ = io.Copy(to, from)
+				_, _ = to.Close(), from.Close()
+			}
+			all.Go(func() { forward(a, b) })
+			all.Go(func() { forward(b, a) })
+		}
+	})
+	t.Cleanup(func() { _ = ln.Close(); w.cut(); all.Wait() })
+	return w
+}
+
+// cut ends all connections as they are.
+func (w *wire) cut() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, c := range w.conns {
+		_ = c.Close()
+	}
+	w.conns = nil
+}
+
+func enter(p *browsertest.Page, name string) {
+	p.Until("the form", "document.activeElement === document.getElementById('name')")
+	p.Type(name)
+	p.Until("the world", "window.world && world.replica && world.replica.entities.has(world.replica.self)")
+}
+
+func keep(t *testing.T, p *browsertest.Page, name string) {
+	t.Helper()
+	png := p.Screenshot()
+	if *shots == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestTwoBrowsers: two people see each other walk and talk; one loses the connection and
+// comes back as the same, at the same place, and walks on.
+func TestTwoBrowsers(t *testing.T) {
+	b := browsertest.Start(t)
+	address := serve(t, 100)
+	cable := newWire(t, address)
+	anna := b.Open("http://"+cable.Addr().String()+"/", 1000, 640)
+	keep(t, anna, "enter")
+	bert := b.Open("http://"+address+"/?canvas", 390, 844)
+	keep(t, bert, "enter-narrow")
+	enter(anna, "Anna")
+	enter(bert, "Bert")
+	bert.Until("Anna seen by Bert", "[...world.replica.entities.values()].some((e) => e.name === 'Anna')")
+	anna.Until("Bert seen by Anna", "[...world.replica.entities.values()].some((e) => e.name === 'Bert')")
+
+	const annaAt = "JSON.stringify((({ x, y }) => ({ x, y }))(world.replica.at([...world.replica.entities.values()].find((e) => e.name === 'Anna'), world.replica.tick)))"
+	before := bert.Eval(annaAt).(string)
+	walk(anna)
+	bert.Until("Anna moved on Bert's screen", annaAt+" !== '"+before+"'")
+
+	anna.Press("Enter", true)
+	anna.Press("Enter", false)
+	anna.Until("the line for talk", "document.activeElement === document.getElementById('text')")
+	anna.Type("hello Bert, 안녕")
+	for _, p := range []*browsertest.Page{anna, bert} {
+		p.Until("the words", "document.getElementById('log').textContent.includes('Anna: hello Bert, 안녕')")
+	}
+	anna.Press("F3", true)
+	keep(t, anna, "walk")
+	keep(t, bert, "walk-narrow")
+
+	self := anna.Eval("world.replica.self")
+	anna.Eval("world.lost = world.replica")
+	cable.cut()
+	anna.Until("the world again", "world.lost !== world.replica && world.replica.entities.has(world.replica.self)")
+	if again := anna.Eval("world.replica.self"); again != self {
+		t.Errorf("it came back as %v, and was %v", again, self)
+	}
+	keep(t, anna, "back")
+	walk(anna)
+	keep(t, bert, "end-narrow")
+	for _, e := range b.Errors() {
+		if !strings.Contains(e, "WebSocket connection") { // the one that was cut
+			t.Errorf("the page had an error: %s", e)
+		}
+	}
+}
+
+// walk goes in each direction until the server says that the player is elsewhere.
+func walk(p *browsertest.Page) {
+	p.Eval("world.from = { ...world.replica.acknowledged }")
+	for _, key := range []string{"ArrowRight", "ArrowDown", "ArrowLeft", "ArrowUp"} {
+		p.Press(key, true)
+		p.Eval("world.until = world.replica.tick + 10")
+		p.Until("ten ticks", "(world.replica.tick - world.until | 0) >= 0")
+		p.Press(key, false)
+		if p.Eval("world.replica.acknowledged.x !== world.from.x || world.replica.acknowledged.y !== world.from.y") == true {
+			return
+		}
+	}
+	p.Until("the player elsewhere", "world.replica.acknowledged.x !== world.from.x || world.replica.acknowledged.y !== world.from.y")
+}
+
+// TestManySprites draws 2,000 entities, and logs how long frames took, when it is asked
+// for pictures: how fast a machine draws is no matter of right and wrong.
+func TestManySprites(t *testing.T) {
+	if *shots == "" {
+		t.Skip("it needs -shots: what it finds is a figure")
+	}
+	b := browsertest.Start(t)
+	p := b.Open("http://"+serve(t, 4000)+"/", 1000, 640)
+	enter(p, "Painter")
+	p.Until("2,000 entities", "world.replica.entities.size >= 2000")
+	const frames = 200
+	p.Eval(fmt.Sprintf(`world.took = [], world.last = 0, requestAnimationFrame(function next(now) {
+		if (world.last > 0) world.took.push(now - world.last);
+		world.last = now;
+		if (world.took.length < %d) requestAnimationFrame(next);
+	}), 0`, frames))
+	p.Until("the frames", fmt.Sprintf("world.took.length >= %d", frames))
+	t.Logf("%v entities: %v of %d frames took more than 33 ms, the median %v ms", p.Eval("world.replica.entities.size"),
+		p.Eval("world.took.filter((ms) => ms > 33.4).length"), frames, p.Eval(fmt.Sprintf("world.took.sort((a, b) => a - b)[%d]", frames/2)))
+	keep(t, p, "sprites")
+}
