@@ -13,6 +13,9 @@ import { has, say, speak } from './words.js';
 const storage = 'epi-chat';
 const toastTime = 6000;
 
+// basic is a login as HTTP has it (RFC 7617).
+const basic = ({ account, password }) => `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${account}:${password}`)))}`;
+
 class App {
   constructor(site) {
     this.site = site;
@@ -70,10 +73,9 @@ class App {
   }
 
   // post asks the server's pages about accounts. What is wrong comes back in words.
-  async post(path, body) {
+  async post(path, body, login = this.kept.login) {
     const headers = { 'Content-Type': 'application/json' };
-    const login = this.kept.login;
-    if (login?.password) headers.Authorization = `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`;
+    if (login?.password) headers.Authorization = basic(login);
     try {
       const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
       const data = await answer.json();
@@ -88,7 +90,7 @@ class App {
       this.begin({ nick: name, channels: [] });
       return '';
     }
-    const made = await this.post('account/device', { name, password, device: this.device() });
+    const made = await this.post('account/device', { device: this.device() }, { account: name, password });
     if (made.problem) return made.problem;
     this.begin({ account: made.account, nick: made.account, password: made.password, role: made.role, channels: [] });
     return '';
@@ -298,7 +300,7 @@ class App {
       request.open('POST', new URL(this.fileHost(), location.href));
       request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
       request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
-      if (login.password) request.setRequestHeader('Authorization', `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${login.account}:${login.password}`)))}`);
+      if (login.password) request.setRequestHeader('Authorization', basic(login));
       request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
       const place = await new Promise((resolve) => {
         request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');

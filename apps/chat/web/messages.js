@@ -90,9 +90,9 @@ export class Messages {
   go(id) {
     const m = this.buffer?.byId.get(id);
     if (m === undefined) return false;
-    const row = this.focusRow(m.key);
-    row?.classList.add('found');
-    return row !== null;
+    this.found = m;
+    this.list.draw();
+    return this.focusRow(m.key) !== null;
   }
 
   // head reports whether a message begins a new group.
@@ -106,7 +106,7 @@ export class Messages {
     if (m.label !== undefined) return `${m.state} ${m.why}`;
     const before = this.list.items[i - 1];
     const day = before === undefined || before.label !== undefined || dayOf(before.time) !== dayOf(m.time);
-    return `${m.version} ${m.event || this.head(m, i)} ${day} ${this.first === m} ${this.app.model.shownName(m.nick)} ${i === 0 && this.buffer.isWhole}`;
+    return `${m.version} ${m.event || this.head(m, i)} ${day} ${this.first === m} ${this.found === m} ${this.app.model.shownName(m.nick)} ${i === 0 && this.buffer.isWhole}`;
   }
 
   row(m, i) {
@@ -117,7 +117,7 @@ export class Messages {
     if (before === undefined || before.label !== undefined || dayOf(before.time) !== dayOf(m.time)) parts.push(h('div', { class: 'day' }, h('span', {}, dayName(m.time))));
     if (this.first === m) parts.push(h('div', { class: 'fresh' }, h('span', {}, say('newMessages'))));
     parts.push(m.event ? this.event(m) : this.message(m, this.head(m, i)));
-    return h('div', { class: 'row', tabindex: '-1', role: 'article', 'aria-label': say('says', { nick: m.nick, time: clock(m.time) }), 'data-key': m.key }, parts);
+    return h('div', { class: `row${this.found === m ? ' found' : ''}`, tabindex: '-1', role: 'article', 'aria-label': say('says', { nick: m.nick, time: clock(m.time) }), 'data-key': m.key }, parts);
   }
 
   event(m) {
@@ -149,11 +149,10 @@ export class Messages {
     const nick = this.app.model.nick;
     const big = m.kind === 'text' && isEmoji(m.text);
     const text = h('div', { class: `text${big ? ' big' : ''}${m.kind === 'action' ? ' action' : ''}` });
-    if (m.kind === 'action') text.append(`${m.nick} `);
     const pictures = [];
-    for (const block of pieces(m.text, m.own ? '' : nick)) {
+    for (const [i, block] of pieces(m.text, m.own ? '' : nick).entries()) {
       if (block.kind === 'block') text.append(h('pre', { tabindex: '0' }, h('code', {}, block.text)));
-      else text.append(h(block.kind === 'quote' ? 'blockquote' : 'div', { class: 'line' }, this.inline(block.parts, pictures)));
+      else text.append(h(block.kind === 'quote' ? 'blockquote' : 'div', { class: 'line' }, i === 0 && m.kind === 'action' && `${m.nick} `, this.inline(block.parts, pictures)));
     }
     if (m.edited) text.append(h('span', { class: 'edited' }, `(${say('edited')})`));
     return pictures.length === 0 ? text : h('div', {}, text, pictures);
@@ -187,7 +186,7 @@ export class Messages {
     const { model, client } = this.app;
     return h('div', { class: 'reactions' }, [...m.reactions].map(([emoji, who]) => {
       const mine = who.has(model.fold(model.nick));
-      const label = say('reactedBy', { emoji: plain(emoji), names: [...who.values()].join(', ') });
+      const label = say('reactedBy', { emoji: `${plain(emoji).slice(0, 24)} ${who.size}`, names: [...who.values()].join(', ') });
       return h('button', { type: 'button', class: mine ? 'mine' : '', 'aria-pressed': String(mine), title: label, 'aria-label': label, onclick: () => client.react(this.buffer, m, emoji) }, h('span', {}, plain(emoji).slice(0, 24)), ` ${who.size}`);
     }));
   }

@@ -13,14 +13,14 @@ export class View {
   constructor(app) {
     this.app = app;
     this.list = h('div', { class: 'conversations' });
-    this.network = h('h1', {});
+    this.network = h('p', { class: 'network' });
     this.me = h('div', { class: 'me' });
     this.side = h('nav', { class: 'side', 'aria-label': say('conversations') },
       h('header', {}, this.network, button('search', say('search'), () => app.openSearch()), button('close', say('close'), () => this.toggle('side', false), { class: 'tool narrow' })),
       h('button', { type: 'button', class: 'goto', onclick: () => app.openSwitcher() }, icon('search'), h('span', {}, say('switcher')), h('kbd', {}, 'Ctrl K')),
       this.list,
       this.me);
-    this.title = h('h2', {});
+    this.title = h('h1', {});
     this.topic = h('p', { class: 'topic' });
     this.count = h('button', { type: 'button', class: 'count', onclick: () => this.toggle('members') }, icon('people'), h('span', {}));
     this.inviteButton = button('invite', say('invite'), () => app.openInvite(), { hidden: true });

@@ -1,0 +1,296 @@
+// Two people in two browsers play through the chat's page. The server is at the
+// address that is given, with the link that makes the administrator; pictures of all
+// views go into a directory.
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import net from "node:net";
+import { createRequire } from "node:module";
+import path from "node:path";
+import { chromium } from "playwright-core";
+
+const [link, irc, executablePath, pictures] = process.argv.slice(2);
+const patience = Number(process.env.PATIENCE ?? 120_000); // the machine may be slow
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+
+const browser = await chromium.launch({ executablePath, args: ["--no-sandbox"], timeout: patience });
+const problems = []; // of all pages
+
+// A cut is a way to the server that can be interrupted.
+async function wayTo(host, port) {
+  const open = new Set();
+  let isCut = false;
+  const proxy = net.createServer(socket => {
+    if (isCut) { socket.destroy(); return; }
+    const there = net.connect(port, host);
+    for (const s of [socket, there]) { open.add(s); s.on("error", () => {}); s.on("close", () => { open.delete(s); socket.destroy(); there.destroy(); }); }
+    socket.pipe(there).pipe(socket);
+  });
+  await new Promise(resolve => proxy.listen(0, "127.0.0.1", resolve));
+  return {
+    port: proxy.address().port,
+    cut() { isCut = true; for (const s of open) s.destroy(); },
+    mend() { isCut = false; },
+    close() { this.cut(); proxy.close(); },
+  };
+}
+
+// person opens a browser of somebody's own.
+async function person(name, options = {}) {
+  const context = await browser.newContext({ viewport: { width: 1200, height: 800 }, locale: "en-US", ...options });
+  context.setDefaultTimeout(patience);
+  const page = await context.newPage();
+  page.on("console", m => { if (m.type() === "error" && !/ERR_|WebSocket/.test(m.text())) problems.push(`${name}: ${m.text()}`); });
+  page.on("pageerror", e => problems.push(`${name}: ${e.stack}`));
+  page.on("dialog", d => { problems.push(`${name}: a dialog: ${d.message()}`); d.dismiss(); });
+  page.on("request", r => { if (new URL(r.url()).hostname !== "127.0.0.1") problems.push(`${name}: a request to ${r.url()}`); });
+  await page.addInitScript(() => {
+    window.violations = [];
+    document.addEventListener("securitypolicyviolation", e => window.violations.push(`${e.violatedDirective} ${e.blockedURI}`));
+  });
+  return page;
+}
+
+async function signUp(page, address, name) {
+  await page.goto(address);
+  await page.fill("#name", name);
+  await page.fill("#password", `${name} has a secret`);
+  await page.fill("#again", `${name} has a secret`);
+  await page.keyboard.press("Enter");
+}
+
+const message = (page, text) => page.locator(".row", { has: page.locator(".text", { hasText: text }) }).last();
+const sees = (page, text) => message(page, text).waitFor();
+const inChannel = (page, name) => page.locator(".head h1", { hasText: name }).waitFor();
+
+async function say(page, text) {
+  await page.fill("#field", text);
+  await page.press("#field", "Enter");
+}
+
+// tool presses one of the buttons that a message has.
+async function tool(page, text, name) {
+  const row = message(page, text);
+  await row.hover();
+  await row.getByRole("button", { name, exact: true }).click();
+}
+
+async function check(page, view) {
+  await page.screenshot({ path: path.join(pictures, `${view}.png`), animations: "disabled" });
+  await page.evaluate(axe);
+  const found = await page.evaluate(() => axe.run(document, { resultTypes: ["violations"] }));
+  for (const v of found.violations) problems.push(`${view}: ${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 3).join(", ")}`);
+}
+
+const texts = page => page.locator(".row .text").allTextContents();
+const count = async (page, text) => (await texts(page)).filter(t => t.includes(text)).length;
+
+const step = what => console.log(what);
+
+try {
+  step("the administrator makes an account and a first channel");
+  const ann = await person("ann");
+  await ann.goto(link);
+  await ann.locator("#channel").waitFor();
+  await check(ann, "first");
+  await ann.fill("#channel", "#lobby");
+  await ann.fill("#name", "ann");
+  await ann.fill("#password", "correct horse");
+  await ann.fill("#again", "correct horse");
+  await ann.keyboard.press("Enter");
+  await ann.locator("dialog.invite button", { hasText: "Make a link" }).click();
+  await ann.locator(".qr").waitFor();
+  await check(ann, "invite");
+  const invitation = await ann.locator(".invitation input").inputValue();
+  await ann.keyboard.press("Escape");
+
+  step("somebody signs up by the invitation, on a phone");
+  const at = new URL(link);
+  const way = await wayTo(at.hostname, Number(at.port));
+  const address = new URL(invitation);
+  address.port = way.port;
+  const bob = await person("bob", { viewport: { width: 390, height: 844 }, hasTouch: true, colorScheme: "dark" });
+  await signUp(bob, address.href, "bob");
+  await inChannel(bob, "#lobby");
+
+  step("they talk");
+  await say(bob, "Hello from the phone");
+  await sees(ann, "Hello from the phone");
+  await say(ann, "Hi **bob**! See `code`, _this_ and https://example.org/");
+  await say(ann, "```\nfunc main() {\n\tprintln(\"two lines\")\n}\n```");
+  await sees(bob, "two lines");
+  assert.equal(await bob.locator(".row pre").count(), 1);
+  assert.equal(await bob.locator(".row mark").textContent(), "bob");
+
+  step("they reply and react");
+  await tool(ann, "Hello from the phone", "Reply");
+  await say(ann, "a reply");
+  await bob.locator(".quoted", { hasText: "Hello from the phone" }).waitFor();
+  await tool(ann, "Hello from the phone", "React 👍");
+  await bob.locator(".reactions button").waitFor();
+  await bob.locator(".reactions button").click();
+  await ann.locator(".reactions button", { hasText: "2" }).waitFor();
+
+  step("one sees the other type");
+  while (!(await ann.locator(".typing").textContent()).includes("bob")) await bob.locator("#field").pressSequentially("x");
+  await bob.fill("#field", "");
+
+  step("by keyboard alone: another channel, a person, an emoji, the messages");
+  await ann.keyboard.press("Control+k");
+  await ann.keyboard.type("#keys");
+  await check(ann, "switcher");
+  await ann.keyboard.press("Enter");
+  await inChannel(ann, "#keys");
+  await ann.keyboard.type(":rocket");
+  await ann.locator("[role=option]").first().waitFor();
+  await ann.keyboard.press("Tab");
+  await ann.keyboard.press("Enter");
+  await sees(ann, "🚀");
+  await ann.locator(".log").focus();
+  await ann.keyboard.press("ArrowUp");
+  await ann.keyboard.press("e");
+  await ann.locator("dialog.picker").waitFor();
+  await check(ann, "emoji");
+  await ann.keyboard.type("tada");
+  await ann.keyboard.press("Enter");
+  await ann.locator(".reactions button", { hasText: "🎉" }).waitFor();
+  await ann.keyboard.press("Alt+ArrowDown");
+  await inChannel(ann, "#lobby");
+  await ann.keyboard.type("@bo");
+  await ann.keyboard.press("Tab");
+  await ann.keyboard.type("have a look");
+  await ann.keyboard.press("Enter");
+  await sees(bob, "bob: have a look");
+
+  step("the views look right");
+  await check(ann, "light");
+  await ann.emulateMedia({ colorScheme: "dark" });
+  await check(ann, "dark");
+  await ann.emulateMedia({ colorScheme: "light" });
+  await check(bob, "phone");
+  await bob.getByRole("button", { name: "Show conversations" }).click();
+  await bob.locator(".side .goto").waitFor();
+  await check(bob, "phone-conversations");
+  await bob.locator(".side").getByRole("button", { name: "Close" }).click();
+  await ann.getByRole("button", { name: "Settings" }).click();
+  await check(ann, "settings");
+  await ann.keyboard.press("Escape");
+  await ann.keyboard.press("Control+f");
+  await ann.keyboard.type("phone");
+  await ann.keyboard.press("Enter");
+  await ann.locator(".results button").first().waitFor();
+  await check(ann, "search");
+  await ann.locator(".results button").first().click();
+  await ann.locator(".row.found").waitFor();
+
+  step("one is away from the network: nothing is lost, nothing is there twice");
+  await bob.evaluate(() => { window.notified = 0; window.Notification = class { constructor() { window.notified++; } static permission = "granted"; static requestPermission() { return Promise.resolve("granted"); } }; });
+  await bob.getByRole("button", { name: "Show conversations" }).click();
+  await bob.getByRole("button", { name: "Settings" }).click();
+  await bob.getByRole("checkbox", { name: /Show notifications/ }).check();
+  await bob.keyboard.press("Escape");
+  await bob.locator(".side").getByRole("button", { name: "Close" }).click();
+  way.cut();
+  await bob.locator(".banner", { hasText: /lost|offline/i }).waitFor();
+  for (let i = 0; i < 120; i++) await say(ann, `bob, you missed ${i}.`);
+  await sees(ann, "you missed 119.");
+  await say(bob, "typed in the tunnel");
+  await sees(bob, "typed in the tunnel");
+  await check(bob, "phone-offline");
+  way.mend();
+  await bob.locator(".banner button").click({ timeout: 1000 }).catch(() => {}); // it may have come back by itself
+  await sees(bob, "you missed 119.");
+  await sees(ann, "typed in the tunnel");
+  await bob.locator(".waiting").waitFor({ state: "detached" });
+  assert.equal(await count(ann, "typed in the tunnel"), 1);
+  assert.equal(await bob.evaluate(() => window.notified), 0, "old lines make no notification");
+  await bob.locator(".log").focus();
+  const missed = new Set();
+  for (let top = false; !top;) {
+    for (const t of await texts(bob)) { const n = /you missed (\d+)\./.exec(t); if (n) missed.add(n[1]); }
+    top = await bob.locator(".log").evaluate(log => { const was = log.scrollTop; log.scrollTop -= log.clientHeight / 2; return log.scrollTop === was; });
+    await bob.evaluate(() => new Promise(requestAnimationFrame));
+  }
+  assert.equal(missed.size, 120, "all that was missed is there");
+
+  step("what is read on one device is read on the other");
+  const laptop = await person("bob's laptop");
+  await laptop.goto(at.origin);
+  await laptop.fill("#name", "bob");
+  await laptop.fill("#password", "bob has a secret");
+  await laptop.keyboard.press("Enter");
+  await inChannel(laptop, "#lobby");
+  await sees(laptop, "you missed 119.");
+  await ann.keyboard.press("Escape");
+  await say(ann, "for both of you");
+  await sees(laptop, "for both of you");
+  await laptop.locator("#field").focus();
+  await bob.keyboard.press("Escape");
+
+  step("what is hostile shows as text");
+  const payloads = [
+    "<script>window.pwned=1</script>", "<img src=x onerror=window.pwned=1>", "\"><svg onload=window.pwned=1>", "javascript:window.pwned=1",
+    "[x](javascript:window.pwned=1)", "https://example.org/\"onmouseover=window.pwned=1", "{{constructor.constructor('window.pwned=1')()}}",
+    "`<b>x</b>`", "**<i>x</i>**", "&lt;script&gt;", "\u202Egnp.exe", "\x03<script>window.pwned=1</script>", "<style>*{display:none}</style>", "<a href=data:text/html,x>x</a>", "</textarea><script>window.pwned=1</script>", "__proto__", "constructor",
+  ];
+  const [host, port] = irc.split(":");
+  const mallory = net.connect(Number(port), host);
+  mallory.setEncoding("utf8");
+  let heard = "";
+  mallory.on("data", d => { heard += d; for (const p of d.matchAll(/PING (\S+)/g)) mallory.write(`PONG ${p[1]}\r\n`); });
+  mallory.write("CAP REQ :message-tags echo-message\r\nNICK mallory\r\nUSER x 0 * :<script>window.pwned=1</script>\r\nCAP END\r\nJOIN #lobby\r\n");
+  for (const p of payloads) mallory.write(`PRIVMSG #lobby :${p}\r\nPRIVMSG #lobby :\x01ACTION ${p}\x01\r\n`);
+  mallory.write(`@+draft/react=<img\\ssrc=x\\sonerror=window.pwned=1>;+reply=none TAGMSG #lobby\r\nPRIVMSG #lobby :the last of them\r\n`);
+  await sees(ann, "the last of them");
+  mallory.end(`QUIT :<script>window.pwned=1</script>\r\n`);
+  await say(ann, "/topic <img src=x onerror=window.pwned=1>");
+  await ann.locator(".topic", { hasText: "<img src=x" }).waitFor();
+  assert.ok((await texts(ann)).some(t => t === "<script>window.pwned=1</script>"));
+  await check(ann, "hostile");
+  for (const page of [ann, bob, laptop]) {
+    assert.equal(await page.evaluate(() => window.pwned), undefined);
+    assert.deepEqual(await page.evaluate(() => window.violations), []);
+    assert.equal(await page.locator(".log script, .log img, .log style, .log svg:not(.icon), .topic img").count(), 0);
+  }
+
+  step("50,000 messages: only what is seen is in the page");
+  const rows = await laptop.evaluate(async () => {
+    const { List } = await import("./list.js");
+    const box = document.createElement("div");
+    box.className = "log";
+    box.style.height = "600px";
+    document.body.append(box);
+    const items = Array.from({ length: 50_000 }, (_, i) => ({ key: i }));
+    const list = new List(box, { key: m => m.key, version: () => "", onTop() {}, onView() {}, row: m => { const e = document.createElement("div"); e.textContent = `row ${m.key}`; e.style.height = `${20 + m.key % 60}px`; return e; } });
+    list.show(items, true);
+    const seen = [];
+    const last = box.textContent.endsWith("row 49999");
+    for (let i = 0; i < 200; i++) {
+      box.scrollTop -= 500;
+      await new Promise(requestAnimationFrame);
+      seen.push(box.querySelectorAll(".window > div").length);
+    }
+    const top = box.getBoundingClientRect();
+    const filled = [...box.querySelectorAll(".window > div")].some(e => e.getBoundingClientRect().top <= top.top + 1) && [...box.querySelectorAll(".window > div")].some(e => e.getBoundingClientRect().bottom >= top.bottom - 1);
+    box.remove();
+    return { last, most: Math.max(...seen), filled };
+  });
+  assert.ok(rows.last && rows.filled && rows.most < 150, JSON.stringify(rows));
+
+  step("they sign out");
+  await ann.getByRole("button", { name: "Settings" }).click();
+  await ann.getByRole("button", { name: "Sign out" }).click();
+  await ann.locator("#password").waitFor();
+  await check(ann, "sign-in");
+  assert.ok(!(await ann.evaluate(() => localStorage.getItem("epi-chat"))).includes("password"));
+  way.close();
+} catch (e) {
+  let i = 0;
+  for (const context of browser.contexts()) for (const page of context.pages()) await page.screenshot({ path: path.join(pictures, `failed${i++}.png`) }).catch(() => {});
+  problems.push(e.stack);
+}
+await browser.close();
+if (problems.length > 0) {
+  console.error(problems.join("\n"));
+  process.exit(1);
+}
+console.log("ok");
