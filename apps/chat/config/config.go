@@ -36,6 +36,7 @@ type Config struct {
 	Passwords Passwords `toml:"passwords"`
 	Uploads   Uploads   `toml:"uploads"`
 	Push      Push      `toml:"push"`
+	Mail      Mail      `toml:"mail"`
 	LDAP      LDAP      `toml:"ldap"`
 	OpenID    OpenID    `toml:"openid"`
 	History   History   `toml:"history"`
@@ -160,6 +161,15 @@ type Uploads struct {
 // Push is whether devices get messages while they are not connected.
 type Push struct {
 	Enabled bool `toml:"enabled"`
+}
+
+// Mail is how codes are sent to the addresses of new accounts.
+type Mail struct {
+	Server   string `toml:"server"`
+	TLS      string `toml:"tls"`
+	From     string `toml:"from"`
+	User     string `toml:"user"`
+	Password string `toml:"password"`
 }
 
 // LDAP is a directory in which people have their passwords.

@@ -115,6 +115,7 @@ func (h *Hall) verify(s *session, params []string, _ *ircmsg.Message) {
 			h.fail(s, "VERIFY", orWord(r.Code, "INVALID_CODE"), printable(account), orWord(r.Text, "Invalid code"))
 			return
 		}
+		h.own(r.Account)
 		h.say(s, "VERIFY", "SUCCESS", r.Account, "Account successfully registered")
 		h.logIn(s, r.Account)
 	})

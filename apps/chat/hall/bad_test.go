@@ -69,9 +69,9 @@ func spoil(t *testing.T, name string, params []string) {
 	t.Helper()
 	line := strings.TrimSpace(name + " " + strings.Join(params, " "))
 	w := newWorld(t, Config{
-		History:    History{Enabled: true, Replay: 5},
-		Name:       strings.Repeat("s", 59) + ".org",
-		Mechanisms: []string{"PLAIN"}, Registration: Registration{Enabled: true, BeforeConnect: true}, RelayMsg: true, Roleplay: true, UnicodeNicks: true, ReserveNicks: true,
+		History: History{Enabled: true, Replay: 5},
+		Name:    strings.Repeat("s", 59) + ".org",
+		VAPID:   "KEY", Mechanisms: []string{"PLAIN"}, Registration: Registration{Enabled: true, BeforeConnect: true}, RelayMsg: true, Roleplay: true, UnicodeNicks: true, ReserveNicks: true,
 		Operators: map[string]Operator{"root": {Rights: []string{RightAll}}}, MOTD: []string{"welcome"}, Monitor: 3,
 	})
 	w.accounts["acc"] = "pw"

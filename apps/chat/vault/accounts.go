@@ -3,7 +3,6 @@ package vault
 import (
 	"context"
 	"errors"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -33,6 +32,9 @@ func (k *accounts) find(ctx context.Context, name string) (store.Account, []stor
 		return store.Account{}, nil, false
 	}
 	credentials, err := k.store.Credentials(ctx, name)
+	if _, waits := waitsForCode(credentials); waits {
+		return store.Account{}, nil, false
+	}
 	return a, credentials, err == nil
 }
 
@@ -90,19 +92,34 @@ func (v *Vault) register(ctx context.Context, w *hall.Work) hall.Result {
 	if err != nil {
 		return hall.Result{Code: "UNACCEPTABLE_PASSWORD", Text: "That password cannot be used"}
 	}
-	now := time.Now()
+	now := v.guesses.now()
+	credentials := []store.Credential{
+		{Account: w.Account, Kind: store.Password, Secret: plain, Created: now},
+		{Account: w.Account, Kind: store.SCRAM, Secret: scram, Created: now},
+	}
+	verify := v.mailer != nil && w.Email != "" // an operator makes accounts without
+	if verify {
+		v.forgetLate(ctx, w.Account)
+		if _, exists := v.kept.account(ctx, w.Account); exists {
+			return taken // and nobody is written to
+		}
+		code, refused := v.askForCode(ctx, w.Account, w.Email)
+		if refused != nil {
+			return *refused
+		}
+		credentials = append(credentials, codeOf(w.Account, code, now))
+	}
 	err = v.kept.write(ctx, store.AddAccount{
-		Account: store.Account{Name: w.Account, Created: now, Email: w.Email},
-		Credentials: []store.Credential{
-			{Account: w.Account, Kind: store.Password, Secret: plain, Created: now},
-			{Account: w.Account, Kind: store.SCRAM, Secret: scram, Created: now},
-		},
+		Account: store.Account{Name: w.Account, Created: now, Email: w.Email}, Credentials: credentials,
 	})
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return taken
 	case err != nil:
 		return hall.Result{Code: "TEMPORARILY_UNAVAILABLE", Text: "The account could not be kept; try again later"}
+	}
+	if verify {
+		return hall.Result{OK: true, Account: w.Account, Code: "VERIFICATION_REQUIRED", Text: "A code was sent to your address"}
 	}
 	return hall.Result{OK: true, Account: w.Account}
 }

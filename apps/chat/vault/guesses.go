@@ -25,6 +25,7 @@ type Guesses struct {
 	mu    sync.Mutex
 	wrong map[string]*guess // guarded by mu; by network, or account behind an @
 	now   func() time.Time
+	mails mailCount // codes that were sent
 }
 
 type guess struct {

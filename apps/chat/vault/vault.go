@@ -28,6 +28,8 @@ type Vault struct {
 	kept      *accounts // that people have made; nil without
 	directory Directory // nil without
 	provider  Provider  // nil without
+	mailer    Mailer    // nil without
+	network   string    // the chat's name in mails
 }
 
 type account struct {
@@ -70,6 +72,8 @@ func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 		return v.guarded(ctx, w)
 	case hall.RegisterAccount:
 		return v.register(ctx, w)
+	case hall.VerifyAccount:
+		return v.verify(ctx, w)
 	case hall.FindAccount, hall.DescribeAccount, hall.ListAccounts:
 		return v.look(ctx, w)
 	case hall.AddCertificate, hall.RemoveCertificate, hall.AddDevice, hall.RemoveDevice, hall.ListCredentials:

@@ -363,7 +363,15 @@ func (c *chat) vault(k *config.Config) (*vault.Vault, error) {
 			return nil, err
 		}
 	}
-	return vault.New(k, c.guesses).With(c.store, c.writer).Through(directory, provider), nil
+	v := vault.New(k, c.guesses).With(c.store, c.writer).Through(directory, provider)
+	if k.Mail.Server != "" {
+		mailer, err := vault.NewMailer(k.Mail)
+		if err != nil {
+			return nil, err
+		}
+		v.Mail(mailer, k.Server.Network)
+	}
+	return v, nil
 }
 
 func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
@@ -380,7 +388,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		MOTD: motd, Icon: k.Server.Icon, STS: policyOf(k.STS),
 		Password: k.Server.Password != "",
 		Registration: hall.Registration{
-			Enabled: k.Registration.Enabled, BeforeConnect: k.Registration.BeforeConnect, Email: k.Registration.EmailRequired,
+			Enabled: k.Registration.Enabled, BeforeConnect: k.Registration.BeforeConnect, Email: k.Registration.EmailRequired || k.Mail.Server != "",
 		},
 		Operators:    map[string]hall.Operator{},
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
