@@ -86,7 +86,7 @@ func TestFloodOfMovesEndsTheSession(t *testing.T) {
 		frame = (&proto.Move{Epoch: c.epoch, Sequence: n + 1, Direction: 1, Ticks: 1}).Append(frame)
 	}
 	frame = append([]byte{0, byte(len(frame) >> 8), byte(len(frame))}, frame...)
-	for range 200 {
+	for range 2000 {
 		if _, err := c.conn.Write(frame); err != nil {
 			break // it was ended
 		}

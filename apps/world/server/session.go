@@ -40,8 +40,10 @@ const (
 	maxClientFrame = 4 << 10
 	// lengthSize is the size of a frame's length on TCP.
 	lengthSize = 3
-	// maxMessages is how many messages a client may send between two ticks.
-	maxMessages = 64
+	// maxMessages is how many messages a client may send at once: those of a client
+	// that the network held up for a while come together. perTick are earned again.
+	maxMessages = 1024
+	perTick     = 16
 	// maxRefusedTalk is how many lines a player may try to say in vain.
 	maxRefusedTalk = 20
 )
@@ -58,7 +60,7 @@ type session struct {
 	hello  *epi.Timer // runs until Hello
 
 	ended    bool    // nothing more is read from it
-	messages int     // since the last tick
+	messages int     // sent, and not earned again
 	talk     float64 // lines it may say
 	talkAt   uint64  // in which tick that was right
 	inVain   int     // lines refused since one was not
@@ -134,7 +136,7 @@ func (se *session) frame(p []byte) {
 			return
 		}
 		if se.messages++; se.messages > maxMessages {
-			se.refuse(refusedFlood, fmt.Sprintf("more than %d messages in one tick", maxMessages))
+			se.refuse(refusedFlood, fmt.Sprintf("more than %d messages at once, and %d a tick", maxMessages, perTick))
 			return
 		}
 		se.take(m)
@@ -288,7 +290,7 @@ func (se *session) abort() {
 // sent before gets what was said, and the rest later, whole.
 func (se *session) show() {
 	s := se.server
-	se.messages = 0
+	se.messages = max(0, se.messages-perTick)
 	if se.player == nil || se.ended {
 		return
 	}

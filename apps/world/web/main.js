@@ -200,7 +200,9 @@ function paint(now) {
   for (const e of replica.entities.values()) {
     if (e.id === replica.self) continue;
     const p = replica.at(e, replica.tick + part - past);
-    shown.push({ e, x: p.x / tile * size - left, y: p.y / tile * size - top, index: atlas.spriteOf(e.kind) });
+    const x = p.x / tile * size - left, y = p.y / tile * size - top;
+    if (x < -size || y < -size || x > scene.width + size || y > scene.height + size) continue;
+    shown.push({ e, x, y, index: atlas.spriteOf(e.kind) });
   }
   shown.push({ e: { id: replica.self, name: link.name }, x: at.x / tile * size - left, y: at.y / tile * size - top, index: atlas.me });
   shown.sort((a, b) => a.y - b.y);
@@ -215,7 +217,6 @@ function paintLabels(shown, size, scale, now) {
   text.clearRect(0, 0, labels.width, labels.height);
   text.textAlign = 'center';
   for (const s of shown) {
-    if (s.x < -size || s.y < -size || s.x > labels.width + size || s.y > labels.height + size) continue;
     if (s.e.name) {
       text.font = `${12 * scale}px system-ui, sans-serif`;
       outlined(s.e.name, s.x, s.y + size * 0.42, '#fff');
