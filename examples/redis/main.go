@@ -19,13 +19,15 @@ const (
 	maxValue  = 8 << 20   // bytes of one argument
 	maxArgs   = 1024      // of one command
 	maxStored = 256 << 20 // bytes of all keys and values
+	keptRoom  = 1 << 20   // bytes of room for answers that is used again
 	highWater = 256 << 10 // bytes of answers that wait, beyond which commands wait, too
 )
 
 // A store is all there is. It belongs to the one loop.
 type store struct {
 	values map[string][]byte
-	size   int // bytes of keys and values
+	size   int    // bytes of keys and values
+	out    []byte // answers of the callback that runs
 }
 
 // set copies value, into the place of the one before it where there is room: answers
@@ -57,33 +59,31 @@ func (s *store) remove(key string) bool {
 }
 
 // A session is one client.
-type session struct {
-	store *store
-	out   []byte // answers of this callback
-}
+type session struct{ store *store }
 
 func (s *session) OnData(c *epi.Conn) error {
-	quit := false
+	quit, out := false, s.store.out[:0]
 	for !quit && c.Queued() <= highWater {
 		args, n, err := parse(c.Unread())
 		if err != nil {
-			_ = s.flush(c, fmt.Appendf(s.out, "-ERR Protocol error: %s\r\n", err))
+			_ = s.flush(c, fmt.Appendf(out, "-ERR Protocol error: %s\r\n", err))
 			return err
 		}
 		if n > len(c.Unread()) {
-			if err := s.flush(c, s.out); err != nil {
+			if err := s.flush(c, out); err != nil {
 				return err
 			}
 			return c.Expect(n)
 		}
 		if len(args) > 0 {
-			s.out, quit = s.store.do(s.out, args)
+			out, quit = s.store.do(out, args)
 		}
 		c.Discard(n)
-		if len(s.out) >= 64<<10 || quit || len(c.Unread()) == 0 {
-			if err := s.flush(c, s.out); err != nil {
+		if len(out) >= 64<<10 || quit || len(c.Unread()) == 0 {
+			if err := s.flush(c, out); err != nil {
 				return err
 			}
+			out = s.store.out
 		}
 		if len(c.Unread()) == 0 {
 			break
@@ -95,17 +95,18 @@ func (s *session) OnData(c *epi.Conn) error {
 	if c.Queued() > highWater {
 		c.Pause() // the rest when this client has read: see OnDrain
 	}
-	return s.flush(c, s.out)
+	return s.flush(c, out)
 }
 
 func (s *session) OnDrain(c *epi.Conn) { c.Resume() }
 
 func (s *session) OnClose(*epi.Conn, error) {}
 
+// flush writes the answers. The room for them is the next callback's.
 func (s *session) flush(c *epi.Conn, out []byte) error {
-	s.out = out[:0]
-	if cap(out) > 128<<10 {
-		s.out = nil
+	s.store.out = out[:0]
+	if cap(out) > keptRoom {
+		s.store.out = nil
 	}
 	if len(out) == 0 {
 		return nil
