@@ -163,7 +163,6 @@ type config struct {
 	longestSleep             time.Duration // while something about peers is due
 	maxHandshakes            int
 	maxHandshakesPerIP       int
-	handshakeTimeout         time.Duration
 	log                      *slog.Logger
 }
 
@@ -235,9 +234,9 @@ func (e *Engine) resolve() (*config, error) {
 		{"ReadTimeout", e.ReadTimeout, 0, &c.timeouts.read},
 		{"WriteTimeout", e.WriteTimeout, 0, &c.timeouts.write},
 		{"MessageTimeout", e.MessageTimeout, 0, &c.timeouts.message},
-		{"Linger", e.Linger, defaultLinger, &c.linger},
+		{"Linger", e.Linger, defaultLinger, &c.timeouts.linger},
 		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
-		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.handshakeTimeout},
+		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.timeouts.handshake},
 		{"Wait", min(e.Wait.spin, e.Wait.sleep), 0, new(time.Duration)},
 	} {
 		if f.value < 0 {

@@ -53,7 +53,7 @@ type handshakes struct {
 func (h *handshakes) init(c *config) {
 	h.places = c.maxHandshakes
 	h.slots = slotsPerCPU * runtime.GOMAXPROCS(0)
-	h.silence = int64(c.handshakeTimeout) / shareOfSilence
+	h.silence = int64(c.timeouts.handshake) / shareOfSilence
 	h.due = maxTime
 	h.perIP.most = c.maxHandshakesPerIP
 }

@@ -73,6 +73,10 @@ type ListenOptions struct {
 	// IdleTimeout, ReadTimeout, WriteTimeout and MessageTimeout are those of the
 	// listener's connections. Default: the engine's. math.MaxInt64 is no limit.
 	IdleTimeout, ReadTimeout, WriteTimeout, MessageTimeout time.Duration
+	// HandshakeTimeout and Linger are those of the listener's connections, too. How long
+	// a client may be silent while others wait for its place (Engine.MaxHandshakes)
+	// follows from the engine's HandshakeTimeout all the same.
+	HandshakeTimeout, Linger time.Duration
 	// HighWater, LowWater, MaxQueued and MaxUnread are those of the listener's
 	// connections. Default: the engine's, or what follows from the others.
 	HighWater, LowWater, MaxQueued, MaxUnread int

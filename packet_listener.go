@@ -2,6 +2,7 @@ package epi
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"net"
@@ -193,17 +194,22 @@ func (ln *PacketListener) String() string {
 // DialPacket may be called from any goroutine; before Run, what is written
 // leaves when Run begins. The socket counts for Engine.MaxConns.
 func (e *Engine) DialPacket(ctx context.Context, address string, handler PacketHandler) (*PacketConn, error) {
+	return e.DialPacketWith(ctx, address, PacketOptions{}, handler)
+}
+
+// DialPacketWith is DialPacket with options, of which Groups are for listeners alone.
+func (e *Engine) DialPacketWith(ctx context.Context, address string, o PacketOptions, handler PacketHandler) (*PacketConn, error) {
 	if err := e.start(); err != nil {
 		return nil, err
 	}
-	c, err := e.dialPacket(ctx, address, handler)
+	c, err := e.dialPacket(ctx, address, o, handler)
 	if err != nil {
 		return nil, fmt.Errorf("epi: dial %s: %w", address, err)
 	}
 	return c, nil
 }
 
-func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHandler) (*PacketConn, error) {
+func (e *Engine) dialPacket(ctx context.Context, text string, o PacketOptions, handler PacketHandler) (*PacketConn, error) {
 	if handler == nil {
 		return nil, ErrNoHandler
 	}
@@ -218,11 +224,17 @@ func (e *Engine) dialPacket(ctx context.Context, text string, handler PacketHand
 	if remote.Path == "" && (!remote.AddrPort.Addr().IsValid() || remote.AddrPort.Port() == 0) {
 		return nil, fmt.Errorf("address %q names nobody to send to: write %s", text, address.PacketSchemes)
 	}
+	if err := o.check(to.Network); err != nil {
+		return nil, err
+	}
+	if len(o.Groups) > 0 {
+		return nil, errors.New("PacketOptions.Groups are for listeners: who is dialled sends to this socket alone")
+	}
 	if !e.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	l := e.lighterLoop()
-	h, local, err := l.drv.ConnectPacket(to.Network, remote)
+	h, local, err := l.drv.ConnectPacket(to.Network, remote, o.settings(false))
 	if err != nil {
 		e.leave()
 		return nil, err

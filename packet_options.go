@@ -10,8 +10,8 @@ import (
 	"github.com/epinet/epi/internal/sock"
 )
 
-// PacketOptions are what a PacketListener can have besides its address. But for
-// ReadBuffer and Control they are for UDP.
+// PacketOptions are what a PacketListener, or a socket of DialPacketWith, can have
+// besides its address. But for ReadBuffer and Control they are for UDP.
 type PacketOptions struct {
 	// ReadBuffer is the size of the system's queue of datagrams that have arrived
 	// (SO_RCVBUF, socket(7)), in bytes, each socket's own; what finds it full is
@@ -29,10 +29,14 @@ type PacketOptions struct {
 	// MulticastHops is how many routers may pass multicast on, and one more.
 	// Default: 1, not beyond the network.
 	MulticastHops int
-	// Control is called with each new socket before it is bound, as of
-	// net.ListenConfig: network is udp4, udp6 or unixgram. Its error ends
-	// ListenPacketWith. ListenPacketOn does not call it: such a socket is bound
-	// already.
+	// DSCP marks what is sent for networks that treat some datagrams better than
+	// others: a code point from 1 to 63 (RFC 2474). There is none on Windows.
+	// Default: what the system has chosen.
+	DSCP int
+	// Control is called with each new socket before it is bound or connects, as of
+	// net.ListenConfig and net.Dialer: network is udp4, udp6 or unixgram. Its error
+	// ends ListenPacketWith or DialPacketWith. ListenPacketOn does not call it: such a
+	// socket is bound already.
 	Control func(network, address string, c syscall.RawConn) error
 }
 
@@ -40,8 +44,11 @@ func (o PacketOptions) check(network string) error {
 	if o.ReadBuffer < 0 || o.MulticastHops < 0 || o.MulticastHops > 255 {
 		return fmt.Errorf("PacketOptions: ReadBuffer is %d and MulticastHops %d: they are to be 0 or more, and MulticastHops at most 255", o.ReadBuffer, o.MulticastHops)
 	}
-	if network == "unixgram" && (len(o.Groups) > 0 || o.MulticastInterface != "" || o.MulticastHops > 0) {
-		return errors.New("PacketOptions: a Unix socket knows no multicast: leave Groups, MulticastInterface and MulticastHops out")
+	if o.DSCP < 0 || o.DSCP > maxDSCP {
+		return fmt.Errorf("PacketOptions.DSCP is %d: code points go from 1 to %d; 0 leaves it to the system", o.DSCP, maxDSCP)
+	}
+	if network == "unixgram" && (len(o.Groups) > 0 || o.MulticastInterface != "" || o.MulticastHops > 0 || o.DSCP > 0) {
+		return errors.New("PacketOptions: a Unix socket knows no multicast and no marks: leave Groups, MulticastInterface, MulticastHops and DSCP out")
 	}
 	for _, group := range o.Groups {
 		switch {
@@ -66,6 +73,7 @@ func (o PacketOptions) settings(reusePort bool) sock.PacketOptions {
 		Groups:     groups,
 		Interface:  o.MulticastInterface,
 		Hops:       o.MulticastHops,
+		DSCP:       o.DSCP,
 		Control:    o.Control,
 	}
 }

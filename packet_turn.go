@@ -179,7 +179,7 @@ func (c *PacketConn) sent(batch []driver.Datagram) {
 	c.crowd.since += 2*size + len(batch)*crowdRecord
 	c.failed = false
 	if c.expires != 0 {
-		c.expires = deadline(c.loop.now(), c.loop.cfg.linger)
+		c.expires = deadline(c.loop.now(), c.loop.cfg.timeouts.linger)
 	}
 	c.loop.count.packetsOut.Add(uint64(len(batch)))
 	c.loop.count.bytesOut.Add(uint64(size))
@@ -235,7 +235,7 @@ func (c *PacketConn) finish() {
 	case over:
 		c.shut()
 	case c.expires == 0:
-		c.expires = deadline(c.loop.now(), c.loop.cfg.linger)
+		c.expires = deadline(c.loop.now(), c.loop.cfg.timeouts.linger)
 		c.loop.schedule(&c.timer, c.loop.realTime(c.expires))
 	}
 }

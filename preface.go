@@ -54,7 +54,7 @@ func (c *Conn) beginPreface() bool {
 	if from.tls != nil {
 		x.tls = newTLSLayer(c, from.tls, from.dials)
 	}
-	x.expires = deadline(c.loop.now(), c.loop.cfg.handshakeTimeout)
+	x.expires = deadline(c.loop.now(), c.timeouts().handshake)
 	c.mu.Lock()
 	c.unset(opening)
 	c.set(handshaking)

@@ -7,15 +7,13 @@ import (
 	"github.com/epinet/epi/internal/wheel"
 )
 
-// timeouts are what a connection's peer is given time for. 0 is no limit. They do
-// not change: who sets another one replaces them all.
-type timeouts struct{ idle, read, write, message time.Duration }
+// timeouts are what a connection's peer is given time for. 0 is no limit, but for linger
+// and handshake, which have one. They do not change: who sets another one replaces
+// them all.
+type timeouts struct{ idle, read, write, message, linger, handshake time.Duration }
 
 // timeoutsOf returns those of a listener, nil where they are the engine's.
 func (c *config) timeoutsOf(o *ListenOptions) (*timeouts, error) {
-	if o.IdleTimeout == 0 && o.ReadTimeout == 0 && o.WriteTimeout == 0 && o.MessageTimeout == 0 {
-		return nil, nil
-	}
 	t := c.timeouts
 	for _, f := range []struct {
 		name  string
@@ -26,6 +24,8 @@ func (c *config) timeoutsOf(o *ListenOptions) (*timeouts, error) {
 		{"ReadTimeout", o.ReadTimeout, &t.read},
 		{"WriteTimeout", o.WriteTimeout, &t.write},
 		{"MessageTimeout", o.MessageTimeout, &t.message},
+		{"Linger", o.Linger, &t.linger},
+		{"HandshakeTimeout", o.HandshakeTimeout, &t.handshake},
 	} {
 		if f.value < 0 {
 			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
@@ -33,6 +33,9 @@ func (c *config) timeoutsOf(o *ListenOptions) (*timeouts, error) {
 		if f.value > 0 {
 			*f.to = f.value
 		}
+	}
+	if t == c.timeouts {
+		return nil, nil
 	}
 	return &t, nil
 }
@@ -61,6 +64,13 @@ func (c *Conn) SetReadTimeout(d time.Duration) {
 // the time begins anew. 0 and less is no limit.
 func (c *Conn) SetWriteTimeout(d time.Duration) {
 	c.setTimeouts(func(t *timeouts) { t.write = max(d, 0) })
+}
+
+// SetLinger replaces Engine.Linger for this connection. 0 and less gives up at once
+// what the peer's host has not acknowledged when it is closing. It may be called from
+// any goroutine, also when it is closing already.
+func (c *Conn) SetLinger(d time.Duration) {
+	c.setTimeouts(func(t *timeouts) { t.linger = max(d, 0) })
 }
 
 func (c *Conn) setTimeouts(change func(*timeouts)) {
@@ -231,7 +241,7 @@ func (c *Conn) overdue(now int64) bool {
 	t, x := c.timeouts(), c.extra
 	return timeoutAt(c.active, t.idle) <= now ||
 		x != nil && x.stalled != 0 && timeoutAt(x.stalled, t.write) <= now ||
-		x != nil && x.closing.begun != 0 && deadline(x.closing.begun, c.loop.cfg.linger) <= now
+		x != nil && x.closing.begun != 0 && deadline(x.closing.begun, t.linger) <= now
 }
 
 // checkClosing asks for another look whether the peer has everything, or gives
@@ -241,7 +251,7 @@ func (c *Conn) checkClosing(now int64) (next int64) {
 		return maxTime
 	}
 	closing := &c.extra.closing
-	due := deadline(closing.progress, c.loop.cfg.linger)
+	due := deadline(closing.progress, c.timeouts().linger)
 	if due <= now || c.tooSlow(now) {
 		_ = c.end(aborting|resetting, ErrLinger)
 		return maxTime
@@ -253,7 +263,7 @@ func (c *Conn) checkClosing(now int64) (next int64) {
 // tooSlow reports whether the peer of a connection that is closing takes less than
 // LeastRate, on the average of the time behind the first Linger.
 func (c *Conn) tooSlow(now int64) bool {
-	behind := now - deadline(c.extra.closing.begun, c.loop.cfg.linger)
+	behind := now - deadline(c.extra.closing.begun, c.timeouts().linger)
 	if behind <= 0 || c.state.Load()&opening != 0 {
 		return false
 	}
@@ -324,7 +334,7 @@ func (c *Conn) checkStall(now int64) (next int64) {
 // part of its sleep.
 func (c *config) setLongestSleep() {
 	const part = 4 // of the shortest timeout
-	shortest := min(c.linger, c.handshakeTimeout)
+	shortest := min(c.timeouts.linger, c.timeouts.handshake)
 	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write, c.timeouts.message} {
 		if d > 0 {
 			shortest = min(shortest, d)

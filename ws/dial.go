@@ -38,6 +38,9 @@ type Options struct {
 	// workers. Default: none.
 	Check func(r *http.Response) error
 
+	// Socket are settings of the system's socket. Default: the system's.
+	Socket epi.SocketOptions
+
 	MaxMessage   int           // default 1 MiB
 	Compression  bool          // offer permessage-deflate
 	CompressFrom int           // default 128
@@ -80,7 +83,7 @@ func dial(ctx context.Context, e *epi.Engine, address string, o Options, h Handl
 		pingInterval: o.PingInterval,
 		closeTimeout: o.CloseTimeout,
 	}).fillIn()}
-	ec, err := e.DialWith(ctx, target, epi.DialOptions{TLS: o.TLS}, (*session)(c))
+	ec, err := e.DialWith(ctx, target, epi.DialOptions{TLS: o.TLS, Socket: o.Socket}, (*session)(c))
 	if err != nil {
 		return nil, err
 	}

@@ -85,7 +85,7 @@ type Packets interface {
 	// ConnectPacket makes a socket that sends to remote and receives from
 	// nobody else, and returns it with the address that it got, also for
 	// unixgram: without one the peer could not answer.
-	ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error)
+	ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error)
 	// OpenPacket takes over the socket s.Handle and begins to receive. On error
 	// the caller keeps the handle, for Discard.
 	OpenPacket(s *PacketSocket) error

@@ -87,8 +87,12 @@ func (d *portable) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handl
 		if c.RemoteAddr() != nil {
 			return NoHandle, Endpoint{}, errConnected
 		}
+		raw, err := c.SyscallConn()
+		if err != nil {
+			return NoHandle, Endpoint{}, err
+		}
 		_ = c.SetWriteBuffer(sock.PacketSendBuffer)
-		return d.packetHandle(c, Endpoint{}, nil)
+		return d.packetHandle(c, Endpoint{}, o.Prepare("unixgram", c.LocalAddr().String(), raw))
 	}
 	return NoHandle, Endpoint{}, fmt.Errorf("a %T has no socket of its own: hand over a *net.UDPConn or *net.UnixConn", conn)
 }
@@ -96,14 +100,17 @@ func (d *portable) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handl
 // errConnected refuses a socket for datagrams that knows one peer only.
 var errConnected = errors.New("the socket is connected to one peer: hand over one that is only bound")
 
-func (d *portable) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
+func (d *portable) ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
+	dialer, where := net.Dialer{Control: o.PrepareDialing}, remote.AddrPort.String()
 	if network == "unixgram" {
-		own := &net.UnixAddr{Name: ownName(), Net: network}
-		conn, err := net.DialUnix(network, own, &net.UnixAddr{Name: remote.Path, Net: network})
-		return d.packetHandle(conn, remote, err)
+		dialer.LocalAddr = &net.UnixAddr{Name: ownName(), Net: network}
+		where = remote.Path
 	}
-	conn, err := net.DialUDP(network, nil, net.UDPAddrFromAddrPort(remote.AddrPort))
-	return d.packetHandle(conn, remote, err)
+	conn, err := dialer.Dial(network, where)
+	if err != nil {
+		return NoHandle, Endpoint{}, plain(err)
+	}
+	return d.packetHandle(conn.(net.PacketConn), remote, nil)
 }
 
 // ownName returns a name for a Unix socket, so that its peer can answer: in the

@@ -39,8 +39,8 @@ func (d *descriptors) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Ha
 	return packetHandle(fd, err)
 }
 
-func (d *descriptors) ConnectPacket(network string, remote Endpoint) (Handle, Endpoint, error) {
-	fd, err := sock.ConnectPacket(network, remote.AddrPort, remote.Path)
+func (d *descriptors) ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
+	fd, err := sock.ConnectPacket(network, remote.AddrPort, remote.Path, o)
 	return packetHandle(fd, err)
 }
 

@@ -136,7 +136,7 @@ func prepareAdoptedPacket(fd int, o PacketOptions) error {
 // ConnectPacket makes a socket that exchanges datagrams with one peer: path for
 // the network unixgram, else addr. A Unix socket gets a name in the abstract
 // namespace (autobind, unix(7)), without which the peer could not answer.
-func ConnectPacket(network string, addr netip.AddrPort, path string) (int, error) {
+func ConnectPacket(network string, addr netip.AddrPort, path string, o PacketOptions) (int, error) {
 	family, sa, err := unix.AF_UNIX, unix.Sockaddr(&unix.SockaddrUnix{Name: path}), error(nil)
 	if network != "unixgram" {
 		family, sa, err = internetSockaddr(addr)
@@ -148,7 +148,11 @@ func ConnectPacket(network string, addr netip.AddrPort, path string) (int, error
 	if err != nil {
 		return -1, err
 	}
-	if family == unix.AF_UNIX {
+	err = o.set(fd, family == unix.AF_INET6)
+	if err == nil {
+		err = o.control(fd, family, sa)
+	}
+	if err == nil && family == unix.AF_UNIX {
 		err = os.NewSyscallError("bind", unix.Bind(fd, &unix.SockaddrUnix{}))
 	}
 	if err == nil {

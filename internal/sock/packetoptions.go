@@ -18,6 +18,7 @@ type PacketOptions struct {
 	ReadBuffer int          // of the system, in bytes; 0: what it has chosen
 	Groups     []netip.Addr // multicast groups to receive from
 	Interface  string       // the network interface for multicast; empty: the system chooses
+	DSCP       int          // code point of what is sent; 0: what the system has chosen
 	Hops       int          // how many networks multicast may cross; 0: what the system has chosen
 
 	// Control comes last, before bind; or nil.
@@ -26,10 +27,25 @@ type PacketOptions struct {
 
 // Prepare is the Control of a socket of package net.
 func (o PacketOptions) Prepare(network, address string, c syscall.RawConn) error {
-	if network != "unixgram" {
-		if err := o.prepareUDP(network, address, c); err != nil {
-			return err
-		}
+	if network == "unixgram" {
+		return o.PrepareDialing(network, address, c)
+	}
+	if err := o.prepareUDP(network, address, c); err != nil {
+		return err
+	}
+	if o.Control == nil {
+		return nil
+	}
+	return o.Control(network, address, c)
+}
+
+// PrepareDialing is Prepare for a socket of package net that connects: it has an
+// address of its own.
+func (o PacketOptions) PrepareDialing(network, address string, c syscall.RawConn) error {
+	var err error
+	failed := c.Control(func(fd uintptr) { err = o.set(descriptor(fd), network == "udp6") })
+	if err := errors.Join(failed, err); err != nil {
+		return err
 	}
 	if o.Control == nil {
 		return nil
@@ -81,8 +97,13 @@ func (o PacketOptions) set(fd descriptor, six bool) error {
 	return o.setSending(fd, six)
 }
 
-// setSending sets what is for multicast that is sent.
+// setSending sets what is for datagrams that are sent.
 func (o PacketOptions) setSending(fd descriptor, six bool) error {
+	if o.DSCP > 0 {
+		if err := setTrafficClass(uintptr(fd), six, o.DSCP<<dscpShift); err != nil {
+			return fmt.Errorf("DSCP: %w", err)
+		}
+	}
 	if o.Hops > 0 {
 		level, option := syscall.IPPROTO_IP, syscall.IP_MULTICAST_TTL
 		if six {
