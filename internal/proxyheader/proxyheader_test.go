@@ -128,12 +128,6 @@ var text107 = "PROXY UNKNOWN " + strings.Repeat("x", maxText-len("PROXY UNKNOWN 
 // FuzzProxyHeader takes headers off arbitrary bytes. However they are split, the
 // header ends at the same place, and what comes behind it does not matter.
 func FuzzProxyHeader(f *testing.F) {
-	for _, row := range headers {
-		f.Add([]byte(row.header + "hello"))
-	}
-	for _, seed := range []string{"PROXY \n", text107, string(signature) + "\x21\x11\xff\xff", "GET / HTTP/1.1\r\n\r\n"} {
-		f.Add([]byte(seed))
-	}
 	f.Fuzz(func(t *testing.T, data []byte) {
 		size, err := Size(data)
 		for n := range min(len(data), maxText+1) {

@@ -235,8 +235,6 @@ func TestModel(t *testing.T) {
 }
 
 func FuzzSlab(f *testing.F) {
-	f.Add([]byte{0, 3, 6, 1, 4, 7, 0, 0, 2, 5})
-	f.Add([]byte{0, 1, 0, 1, 0, 1, 2, 5, 8})
 	f.Fuzz(func(t *testing.T, steps []byte) {
 		m := &model{TB: t, alive: map[Token]int{}}
 		for _, n := range steps {

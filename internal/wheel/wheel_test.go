@@ -342,10 +342,6 @@ func script(m *model, steps []byte) {
 }
 
 func FuzzWheel(f *testing.F) {
-	f.Add([]byte{0, 1, 0, 4, 1, 16, 8, 1, 22, 3, 2, 0, 255, 1, 20})
-	f.Add([]byte{0, 255, 55, 4, 255, 55, 255, 255, 55, 255, 255, 55})
-	f.Add([]byte{0, 1, 30, 4, 1, 30, 8, 1, 30, 3, 1, 29, 4, 0, 0, 255, 1, 30, 2, 9, 9, 255, 0, 0})
-	f.Add([]byte{2, 1, 50, 6, 1, 1, 10, 7, 0, 7, 0, 0, 11, 1, 0, 255, 0, 0, 255, 0, 0})
 	f.Fuzz(func(t *testing.T, steps []byte) { script(newModel(t, 64), steps) })
 }
 

@@ -160,11 +160,6 @@ func TestReadingAllocatesNothingInSteadyState(t *testing.T) {
 }
 
 func fuzz(f *testing.F, fromServer bool) {
-	for _, v := range vectors(f) {
-		if p, err := hex.DecodeString(v.Bytes); err == nil && v.FromServer == fromServer && len(p) < 200 {
-			f.Add(p)
-		}
-	}
 	f.Fuzz(func(t *testing.T, p []byte) {
 		d := codecOf(fromServer)
 		for len(p) > 0 {
