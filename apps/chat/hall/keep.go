@@ -54,6 +54,8 @@ type Kept struct {
 	Bans     []KeptBan
 	// Accounts are the names of all accounts that are not in the configuration.
 	Accounts []string
+	// Last is the greatest number that a message has.
+	Last int64
 }
 
 // A KeptChannel is a registered channel. Times are in seconds since 1970.
@@ -115,7 +117,7 @@ type KeptBan struct {
 // Restore puts a new hall into the state that was kept. at is the time in milliseconds
 // since 1970.
 func (h *Hall) Restore(at int64, k Kept) {
-	h.now, h.started = at, at
+	h.now, h.started, h.lastID = at, at, max(h.lastID, k.Last)
 	for _, account := range k.Accounts {
 		h.own(account)
 	}

@@ -99,6 +99,11 @@ func Load(ctx context.Context, s store.Store) (k hall.Kept, err error) {
 	if err != nil {
 		return hall.Kept{}, err
 	}
+	last, err := s.Last(ctx)
+	if err != nil {
+		return hall.Kept{}, err
+	}
+	k.Last = int64(last)
 	presences, err := s.Presences(ctx)
 	if err != nil {
 		return hall.Kept{}, err

@@ -39,6 +39,19 @@ func NewMemory() *Memory {
 	}
 }
 
+// Last is a method of Store.
+func (m *Memory) Last(context.Context) (ID, error) {
+	m.mu.RLock()
+	defer m.mu.RUnlock()
+	if m.closed {
+		return 0, ErrClosed
+	}
+	if len(m.messages) == 0 {
+		return 0, nil
+	}
+	return m.messages[len(m.messages)-1].ID, nil
+}
+
 // Close is a method of Store.
 func (m *Memory) Close() error {
 	m.mu.Lock()

@@ -101,6 +101,22 @@ func earliest(found []Target, limit int) []Target {
 	return found[:min(len(found), limit)]
 }
 
+// Last is a method of Store.
+func (s *SQLite) Last(ctx context.Context) (ID, error) {
+	var last sql.NullInt64
+	err := s.read.QueryRowContext(ctx, "SELECT max(id) FROM messages").Scan(&last)
+	return ID(last.Int64), err
+}
+
+// Targets returns the names of all histories that have something, in order.
+func (s *SQLite) Targets(ctx context.Context) ([]string, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT name FROM targets WHERE EXISTS (SELECT 1 FROM messages WHERE target = targets.id) ORDER BY name")
+	if err != nil {
+		return nil, err
+	}
+	return all(rows, func(scan func(...any) error) (name string, err error) { return name, scan(&name) })
+}
+
 // Conversations is a method of Store.
 func (s *SQLite) Conversations(ctx context.Context, account string) ([]string, error) {
 	rows, err := s.read.QueryContext(ctx, "SELECT t.name FROM conversations c JOIN targets t ON t.id = c.target WHERE c.account = ? ORDER BY t.name", fold(account))

@@ -56,6 +56,8 @@ type Store interface {
 	Latest(ctx context.Context, targets []string, after, before ID, limit int) ([]Target, error)
 	// Conversations returns the targets of an account's direct messages.
 	Conversations(ctx context.Context, account string) ([]string, error)
+	// Last returns the greatest ID that a message has; 0 without any.
+	Last(ctx context.Context) (ID, error)
 	// Search returns the messages that match, the latest first.
 	Search(ctx context.Context, q Search) ([]Message, error)
 

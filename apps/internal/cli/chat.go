@@ -129,6 +129,7 @@ func chatCommand() *cobra.Command {
 	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none; without --listen, --config and --set, epi-chat where the system keeps a user's data)")
 	c.addFlags(flags, "")
 	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand())
+	cmd.AddCommand(chatDataCommands()...)
 	return cmd
 }
 
