@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi/apps/chat/archive"
 	"github.com/epinet/epi/apps/chat/hall"
@@ -212,6 +213,34 @@ func TestSearch(t *testing.T) {
 		hidden := a.Do(t.Context(), &hall.Work{Kind: hall.FindRecord, Lookup: &hall.Lookup{Targets: []string{"#a"}, ID: id(4, 0)}})
 		if !hidden.OK || len(hidden.Records) != 0 {
 			t.Errorf("a message for operators is found as %+v", hidden.Records)
+		}
+	})
+}
+
+// What is older than is kept is removed: everywhere, and in a channel that keeps less.
+func TestExpire(t *testing.T) {
+	now := time.UnixMilli(1_700_000_000_000)
+	ago := func(d time.Duration) int64 { return now.Add(-d).UnixMilli() << hall.IDBits }
+	const day = 24 * time.Hour
+	each(t, func(t *testing.T, a *archive.Archive, s store.Store) {
+		if _, err := s.Apply(t.Context(), []store.Write{store.PutChannel{Channel: store.Channel{Name: "#Short", KeepDays: 2}}}); err != nil {
+			t.Fatal(err)
+		}
+		keep(t, a, said(ago(10*day), "#a", "10"), said(ago(9*day), "#short", "9"), said(ago(3*day), "#a", "3"),
+			said(ago(3*day)+1, "#short", "3"), said(ago(day), "#short", "1"))
+		read := func(target string) string {
+			return texts(a.Do(t.Context(), &hall.Work{Kind: hall.ReadHistory, Page: &hall.Page{Targets: []string{target}, Limit: 9}}))
+		}
+		for _, test := range []struct {
+			keep        time.Duration
+			all, shorts string
+		}{{0, "10 3", "1"}, {5 * day, "3", "1"}, {time.Hour, "", ""}} {
+			if err := a.Expire(t.Context(), now, test.keep); err != nil {
+				t.Fatal(err)
+			}
+			if read("#a") != test.all || read("#short") != test.shorts {
+				t.Errorf("kept for %v: %q and %q are left", test.keep, read("#a"), read("#short"))
+			}
 		}
 	})
 }

@@ -136,12 +136,13 @@ type Users struct {
 
 // History is what is kept of what is said.
 type History struct {
-	Enabled      bool   `toml:"enabled"`
-	Durability   string `toml:"durability"`
-	Page         int    `toml:"page"`
-	Replay       int    `toml:"replay"`
-	Unregistered bool   `toml:"unregistered"`
-	SinceJoin    bool   `toml:"since-join"`
+	Enabled      bool     `toml:"enabled"`
+	Durability   string   `toml:"durability"`
+	Keep         Duration `toml:"keep"`
+	Page         int      `toml:"page"`
+	Replay       int      `toml:"replay"`
+	Unregistered bool     `toml:"unregistered"`
+	SinceJoin    bool     `toml:"since-join"`
 }
 
 // Passwords is how the server hashes passwords.
@@ -301,6 +302,7 @@ func (c *Config) check() error {
 		{"uploads.quota", c.Uploads.Quota >= c.Uploads.MaxFile, "it must be at least uploads.max-file"},
 		{"uploads.keep", c.Uploads.Keep >= 0, "it cannot be negative; 0 is for good"},
 		{"history.durability", slices.Contains([]string{"commit", "relaxed"}, c.History.Durability), "it must be commit or relaxed"},
+		{"history.keep", c.History.Keep >= 0, "it cannot be negative; 0 is for good"},
 		{"history.page", within(c.History.Page, 1, 1000), "it must be from 1 to 1000"},
 		{"history.replay", within(c.History.Replay, 0, 1000), "it must be from 0 to 1000; 0 is none"},
 	} {

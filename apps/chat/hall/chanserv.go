@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"strconv"
 	"strings"
 	"time"
 )
@@ -14,6 +15,7 @@ func chanServ() *service {
 			"TRANSFER <#channel> <account>: give it to somebody else",
 			"AMODE <#channel> [+|-<modes> <account>]: show or change who has a rank (q is the founder's) whenever they join",
 			"INFO <#channel>: show who keeps it",
+			"SET <#channel> HISTORY <days>: how long messages are kept, at most; 0 is as long as the server does",
 			"OP, DEOP, HALFOP, DEHALFOP, VOICE, DEVOICE <#channel> [nick]: give or take a rank",
 			"KICK <#channel> <nick> [reason], BAN, UNBAN <#channel> <mask>",
 			"TOPIC <#channel> <text>: set the topic",
@@ -27,6 +29,7 @@ func chanServ() *service {
 			"TRANSFER":   csTransfer,
 			"AMODE":      csAMode,
 			"INFO":       csInfo,
+			"SET":        csSet,
 			"LIST":       csList,
 			"OP":         csRank("+o"),
 			"DEOP":       csRank("-o"),
@@ -131,6 +134,28 @@ func csUnregister(h *Hall, s *session, params []string, answer func(string)) {
 		h.unregister(c)
 		answer(c.name + " is no longer registered")
 	}
+}
+
+// maxKeepDays is a hundred years.
+const maxKeepDays = 36_500
+
+func csSet(h *Hall, s *session, params []string, answer func(string)) {
+	days, err := strconv.Atoi(param(params, 2))
+	if !strings.EqualFold(param(params, 1), "HISTORY") || err != nil || days < 0 || days > maxKeepDays {
+		answer("Syntax: SET <#channel> HISTORY <days>")
+		return
+	}
+	c := h.ownChannel(s, params, answer)
+	if c == nil {
+		return
+	}
+	c.registered.days = days
+	h.touchChannel(c)
+	if days == 0 {
+		answer(c.name + " keeps messages as long as the server does")
+		return
+	}
+	answer(c.name + " keeps messages for " + strconv.Itoa(days) + " days at most")
 }
 
 func csTransfer(h *Hall, s *session, params []string, answer func(string)) {

@@ -72,6 +72,8 @@ type KeptChannel struct {
 	TopicAt int64
 	Lists   [3][]KeptMask // of the modes b, e, I
 	Ranks   []Granted
+	// KeepDays is how long messages are kept; 0 as the server does.
+	KeepDays int
 }
 
 // A KeptMask is an entry of a list of a channel.
@@ -172,6 +174,7 @@ func (c *channel) kept() KeptChannel {
 	k := KeptChannel{
 		Name: c.name, Founder: c.registered.founder, Created: c.created, Key: c.password, Limit: c.limit, Forward: c.forward,
 		Topic: c.topic, TopicBy: c.topicBy, TopicAt: c.topicAt, Ranks: slices.Clone(c.registered.ranks),
+		KeepDays: c.registered.days,
 	}
 	k.Modes = c.letters()
 	for i, list := range [...][]listed{c.bans, c.excepts, c.invexes} {
@@ -187,7 +190,7 @@ func (h *Hall) restoreChannel(k *KeptChannel) {
 		return
 	}
 	c := h.create(k.Name)
-	c.registered = &registered{founder: k.Founder, ranks: k.Ranks}
+	c.registered = &registered{founder: k.Founder, ranks: k.Ranks, days: k.KeepDays}
 	c.created, c.modes, c.password, c.limit, c.forward = k.Created, 0, k.Key, k.Limit, k.Forward
 	c.began = k.Created * 1000 << IDBits
 	c.topic, c.topicBy, c.topicAt = k.Topic, k.TopicBy, k.TopicAt

@@ -9,6 +9,7 @@ import (
 type registered struct {
 	founder string // account
 	ranks   []Granted
+	days    int // for which messages are kept; 0 as the server does
 }
 
 // maxGranted bounds the accounts that have a rank in a registered channel.

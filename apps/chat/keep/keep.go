@@ -138,7 +138,7 @@ const listModes = "beI"
 
 func fromChannel(c *hall.KeptChannel) store.Channel {
 	to := store.Channel{
-		Name: c.Name, Founder: c.Founder, Created: timeOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward,
+		Name: c.Name, Founder: c.Founder, Created: timeOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward, KeepDays: c.KeepDays,
 		Topic: c.Topic, TopicBy: c.TopicBy, TopicAt: timeOf(c.TopicAt), Lists: map[string][]store.Entry{}, Ranks: map[string]string{},
 	}
 	for i, list := range c.Lists {
@@ -154,7 +154,7 @@ func fromChannel(c *hall.KeptChannel) store.Channel {
 
 func toChannel(c *store.Channel) hall.KeptChannel {
 	to := hall.KeptChannel{
-		Name: c.Name, Founder: c.Founder, Created: secondsOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward,
+		Name: c.Name, Founder: c.Founder, Created: secondsOf(c.Created), Modes: c.Modes, Key: c.Key, Limit: c.Limit, Forward: c.Forward, KeepDays: c.KeepDays,
 		Topic: c.Topic, TopicBy: c.TopicBy, TopicAt: secondsOf(c.TopicAt),
 	}
 	for i := range to.Lists {

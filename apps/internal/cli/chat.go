@@ -19,6 +19,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -86,6 +87,7 @@ type chat struct {
 	created     time.Time
 	store       store.Store
 	writer      *store.Writer
+	endExpiry   func()       // of old messages; waits for it
 	files       *files.Host  // nil: there are none
 	invitations *invite.Desk // nil: there are none
 	first       string       // the token by which the first administrator makes an account; "" for none
@@ -96,7 +98,7 @@ type chat struct {
 }
 
 func chatCommand() *cobra.Command {
-	c := &chat{guesses: vault.NewGuesses(), created: time.Now()}
+	c := &chat{guesses: vault.NewGuesses(), created: time.Now(), endExpiry: func() {}}
 	cmd := &cobra.Command{
 		Use:     "chat",
 		Short:   "Serve chat: IRC with IRCv3",
@@ -170,6 +172,7 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	_, _ = rand.Read(c.seed[:]) // it never fails
 	served := c.serve(stdout, stderr)
 	sweeper()
+	c.endExpiry()
 	if c.push != nil {
 		c.push.Close()
 	}
@@ -262,8 +265,22 @@ func (c *chat) prepare(s *server) error {
 		return failure{err}
 	}
 	c.api = api.New(programs{c.gate}, c.store, *who)
+	c.expire()
 	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
 	return nil
+}
+
+// expire removes old messages from now on. How long they are kept is as at the start.
+func (c *chat) expire() {
+	if c.data == "" {
+		return
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	var running sync.WaitGroup
+	running.Go(func() {
+		archive.New(c.store, c.writer, c.engine.Logger).KeepExpiring(ctx, time.Duration(c.config.History.Keep))
+	})
+	c.endExpiry = func() { cancel(); running.Wait() }
 }
 
 // live is what --stats prints. One goroutine calls it.

@@ -29,7 +29,9 @@ func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLit
 	var data string
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if data == "" {
-			return errors.New("say where it is with --data")
+			if data, err = ownData(); err != nil {
+				return failure{err}
+			}
 		}
 		file := filepath.Join(data, chatDatabase)
 		if _, err := os.Stat(file); err != nil {
@@ -45,7 +47,7 @@ func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLit
 		}
 		return nil
 	}
-	cmd.Flags().StringVar(&data, "data", "", "`directory` of the chat")
+	cmd.Flags().StringVar(&data, "data", "", "`directory` of the chat (default epi-chat where the system keeps a user's data)")
 	return &cmd
 }
 
