@@ -289,7 +289,9 @@ class App {
 
   mayInvite() { return Boolean(this.site.invitations && this.kept.login?.role === 'admin'); }
 
-  fileHost() { return this.client?.support.get('soju.im/FILEHOST') ?? this.client?.support.get('draft/FILEHOST') ?? ''; }
+  // fileHost is where files go, "" when they go nowhere. The page sends to its own
+  // server only: the address that 005 has is for other programs.
+  fileHost() { return this.kept.login?.password ? this.site.files ?? '' : ''; }
 
   // upload sends files to where the server says, and then says where they are.
   async upload(files) {
@@ -309,6 +311,7 @@ class App {
       });
       if (place) this.client.say(b.name, new URL(place, request.responseURL).href);
       else this.toast(say(request.status === 413 ? 'tooBig' : 'uploadFailed'));
+      if (place) document.querySelector('.toast')?.remove();
     }
   }
 
@@ -369,7 +372,14 @@ class App {
   }
 }
 
+// work has the page open without a network, where the browser can do that.
+function work() {
+  const address = globalThis.trustedTypes?.createPolicy('worker', { createScriptURL: () => 'sw.js' }).createScriptURL('') ?? 'sw.js';
+  navigator.serviceWorker?.register(address).catch(() => {}); // without one it works, too
+}
+
 async function start() {
+  work();
   const app = new App(await (await fetch('site.json')).json());
   addEventListener('keydown', (e) => app.keyed(e));
   addEventListener('online', () => app.client?.hurry());

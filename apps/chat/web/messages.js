@@ -28,6 +28,16 @@ function ownFile(address) {
   }
 }
 
+// nameOf is the name of the file at an address, which stands at its end.
+function nameOf(address) {
+  const name = address.split('/').pop();
+  try {
+    return decodeURIComponent(name);
+  } catch {
+    return name;
+  }
+}
+
 export class Messages {
   constructor(app) {
     this.app = app;
@@ -169,7 +179,7 @@ export class Messages {
         case 'mention': return h('mark', {}, p.text);
         case 'channel': return h('button', { type: 'button', class: 'link', onclick: () => this.app.enter(p.text) }, p.text);
         case 'link':
-          if (ownFile(p.text)) pictures.push(h('a', { href: p.text, target: '_blank', rel: 'noopener noreferrer' }, h('img', { src: p.text, alt: decodeURIComponent(p.text.split('/').pop()), loading: 'lazy' })));
+          if (ownFile(p.text)) pictures.push(h('a', { href: p.text, target: '_blank', rel: 'noopener noreferrer' }, h('img', { src: p.text, alt: nameOf(p.text), loading: 'lazy' })));
           return h('a', { href: p.text, target: '_blank', rel: 'noopener noreferrer nofollow' }, p.text);
       }
       return p.text;

@@ -97,7 +97,11 @@ export class View {
     const b = this.app.current;
     this.element.classList.toggle('none', b === null);
     this.empty.hidden = b !== null;
-    if (b === null) return;
+    if (b === null) {
+      this.title.textContent = this.app.site.network;
+      this.topic.textContent = '';
+      return;
+    }
     this.title.textContent = b.isChannel ? b.name : this.app.model.shownName(b.name);
     this.topic.textContent = plain(b.topic);
     this.topic.title = plain(b.topic);

@@ -20,8 +20,9 @@ import (
 var files embed.FS
 
 // policy lets the page load its own files and connect to its own server, and nothing
-// else.
-const policy = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types 'none'"
+// else. No text becomes HTML or the address of a program; the one of the service
+// worker is fixed.
+const policy = "default-src 'self'; object-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; trusted-types worker"
 
 // A Site is what the page has to know before it can connect.
 type Site struct {
@@ -29,6 +30,8 @@ type Site struct {
 	Network string `json:"network"`
 	// Path is where the WebSocket is.
 	Path string `json:"path"`
+	// Files is the path to which the page uploads files; "" when it cannot.
+	Files string `json:"files"`
 	// Invitations: there are accounts, and administrators can invite people.
 	Invitations bool `json:"invitations"`
 }

@@ -73,6 +73,28 @@ func TestPageIsSmall(t *testing.T) {
 	t.Logf("%d bytes", total)
 }
 
+// The service worker keeps all files of the page, or it would not open without a
+// network.
+func TestServiceWorkerKeepsThePage(t *testing.T) {
+	worker, err := os.ReadFile("sw.js")
+	if err != nil {
+		t.Fatal(err)
+	}
+	names, err := filepath.Glob("*.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	get := page()
+	for _, name := range names {
+		if name == "sw.js" || name == "index.html" || get("/"+name).Code != 200 {
+			continue
+		}
+		if !strings.Contains(string(worker), "'"+name+"'") {
+			t.Errorf("sw.js does not name %s", name)
+		}
+	}
+}
+
 // Nothing makes HTML or a program of a text, and nothing is in the markup that the
 // policy would refuse.
 func TestScriptsMakeNoHTML(t *testing.T) {

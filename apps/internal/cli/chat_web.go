@@ -33,7 +33,11 @@ func (c *chat) pages(path string) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "ok\n") })
 	mux.Handle("/", web.Page(func() web.Site {
-		return web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/"), Invitations: c.invitations != nil}
+		site := web.Site{Network: c.config.Server.Network, Path: cmp.Or(path, "/"), Invitations: c.invitations != nil}
+		if c.files != nil {
+			site.Files = files.Path
+		}
+		return site
 	}))
 	if c.invitations != nil {
 		mux.Handle(invite.Path, c.invitePages().Handler())

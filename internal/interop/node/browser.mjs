@@ -161,6 +161,13 @@ try {
   await ann.keyboard.press("Enter");
   await sees(bob, "bob: have a look");
 
+  step("they send a picture");
+  const pixel = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
+  await ann.locator("input[type=file]").setInputFiles({ name: "a <b>.png", mimeType: "image/png", buffer: pixel });
+  await ann.locator(".row img").waitFor();
+  assert.equal(await ann.locator(".row img").getAttribute("alt"), "a <b>.png");
+  await ann.waitForFunction(() => document.querySelector(".row img").naturalWidth === 1);
+
   step("the views look right");
   await check(ann, "light");
   await ann.emulateMedia({ colorScheme: "dark" });
@@ -249,7 +256,7 @@ try {
   for (const page of [ann, bob, laptop]) {
     assert.equal(await page.evaluate(() => window.pwned), undefined);
     assert.deepEqual(await page.evaluate(() => window.violations), []);
-    assert.equal(await page.locator(".log script, .log img, .log style, .log svg:not(.icon), .topic img").count(), 0);
+    assert.equal(await page.locator(".log script, .log style, .log svg:not(.icon), .topic img, .log img:not([src^=http])").count(), 0);
   }
 
   step("50,000 messages: only what is seen is in the page");
@@ -275,6 +282,15 @@ try {
     return { last, most: Math.max(...seen), filled };
   });
   assert.ok(rows.last && rows.filled && rows.most < 150, JSON.stringify(rows));
+
+  step("without a network the page opens, and what is typed waits in it");
+  await laptop.evaluate(() => navigator.serviceWorker.ready.then(() => fetch("site.json")));
+  await laptop.context().setOffline(true);
+  await laptop.reload();
+  await laptop.locator(".banner", { hasText: "offline" }).waitFor();
+  await check(laptop, "no-network");
+  await laptop.context().setOffline(false);
+  await inChannel(laptop, "#lobby");
 
   step("they sign out");
   await ann.getByRole("button", { name: "Settings" }).click();

@@ -1,0 +1,32 @@
+// The service worker: the page opens without a network, and what was typed then waits
+// in it. It keeps the page's own files and nothing that anybody said.
+const kept = 'page';
+const page = [
+  './', 'site.json', 'client.js', 'composer.js', 'dialogs.js', 'dom.js', 'emoji.js', 'enter.js', 'icon.svg', 'irc.js', 'list.js', 'main.js',
+  'manifest.webmanifest', 'messages.js', 'model.js', 'qr.js', 'style.css', 'text.js', 'view.js', 'words.js',
+];
+
+// The network comes first, so that a new version of the server has its own page.
+async function answer(request) {
+  const cache = await caches.open(kept);
+  try {
+    const fresh = await fetch(request);
+    if (fresh.ok) await cache.put(request, fresh.clone());
+    return fresh;
+  } catch (problem) {
+    const old = await cache.match(request, { ignoreSearch: true }) ?? (request.mode === 'navigate' ? await cache.match('./') : undefined);
+    if (old !== undefined) return old;
+    throw problem;
+  }
+}
+
+// isPage reports whether a request is for a file of the page: others are not kept.
+function isPage(request) {
+  const url = new URL(request.url), scope = new URL('./', self.location);
+  const name = url.pathname.slice(scope.pathname.length);
+  return request.method === 'GET' && url.origin === scope.origin && /^([a-z]+\.(js|css|svg|json|webmanifest))?$/.test(name);
+}
+
+self.addEventListener('install', (e) => e.waitUntil(caches.open(kept).then((cache) => cache.addAll(page)).then(() => self.skipWaiting())));
+self.addEventListener('activate', (e) => e.waitUntil(self.clients.claim()));
+self.addEventListener('fetch', (e) => { if (isPage(e.request)) e.respondWith(answer(e.request)); });
