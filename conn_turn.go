@@ -287,6 +287,9 @@ func (c *Conn) flush(h *hands) {
 	if c.state.Load()&(opening|aborting|broken|shut) != 0 {
 		return
 	}
+	if c.holdsPipe() && !c.pending {
+		c.sendPipe()
+	}
 	for budget := sendBudget; !c.pending && c.state.Load()&aborting == 0 && c.nextQueue(); {
 		if budget <= 0 {
 			c.request(doCheck)
@@ -325,7 +328,7 @@ func (c *Conn) writeThrough(p []byte) bool {
 	if c.pending || c.sending != nil && c.sending.Len() > c.sending.Skipped() {
 		return false
 	}
-	if c.extra != nil && c.extra.tls != nil || !c.reserveFirst(len(p)) {
+	if !c.plain() || c.holdsPipe() || !c.reserveFirst(len(p)) {
 		return false
 	}
 	sent := 0
@@ -383,6 +386,11 @@ func (c *Conn) sent(n int) {
 	} else {
 		c.sending.Discard(&c.loop.pool, n)
 	}
+	c.took(n)
+}
+
+// took accounts for n bytes that the driver took of what is queued.
+func (c *Conn) took(n int) {
 	if n > 0 {
 		c.touch()
 	}
@@ -394,7 +402,7 @@ func (c *Conn) sent(n int) {
 	c.mu.Lock()
 	c.queued -= n
 	left := c.queued
-	drained := c.state.Load()&congested != 0 && c.queued <= c.marks().low
+	drained := c.state.Load()&congested != 0 && c.queued <= c.drainMark()
 	if drained {
 		c.unset(congested)
 		c.todo |= doCheck // for receiving again
@@ -404,6 +412,14 @@ func (c *Conn) sent(n int) {
 	if drained {
 		c.tellDrained()
 	}
+}
+
+// drainMark is the length to which the queue has to fall for OnDrain.
+func (c *Conn) drainMark() int {
+	if c.extra != nil && c.extra.drainsWholly {
+		return 0
+	}
+	return c.marks().low
 }
 
 // tellShutdown closes the connection after the handler's last word, unless that
@@ -453,6 +469,7 @@ func (c *Conn) sendFailed(err error) {
 // endWriting is the arrow to write-closed.
 func (c *Conn) endWriting(how stateBits) {
 	c.pending = false
+	c.dropPipe()
 	if c.extra != nil {
 		c.extra.stalled = 0
 	}
@@ -658,6 +675,7 @@ func (c *Conn) closed() {
 	if c.extra != nil {
 		c.dropPreface()
 	}
+	c.dropPipe()
 	c.mu.Lock()
 	c.dropQueues()
 	c.todo = doClose
@@ -783,17 +801,27 @@ func (c *Conn) inboxGrew() {
 
 // Room is where what a handler expects is collected, so that it need not be
 // copied there.
-func (s *stream) Room() []byte {
+// What much of is passed on goes into a pipe.
+func (s *stream) Room() ([]byte, *driver.Pipe) {
 	c := (*Conn)(s)
-	if c.inbox == nil || c.state.Load()&(handshaking|ending) != 0 || c.extra != nil && c.extra.tls != nil {
-		return nil
+	switch {
+	case c.inbox == nil && c.state.Load()&piped == 0:
+		return nil, nil
+	case c.inbox == nil:
+		return nil, c.pipeToFill()
+	case c.state.Load()&(handshaking|ending) != 0 || !c.plain():
+		return nil, nil
 	}
-	return c.inbox.Room(&c.loop.pool)
+	return c.inbox.Room(&c.loop.pool), nil
 }
 
 func (s *stream) Filled(n int) {
 	c := (*Conn)(s)
 	c.arrived(n)
+	if c.inbox == nil {
+		c.spliced(n)
+		return
+	}
 	c.inbox.Filled(n)
 	c.inboxGrew()
 }

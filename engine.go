@@ -72,7 +72,8 @@ type Engine struct {
 	// Default: no bound.
 	MaxConnsPerIP int
 	// ReadBudget bounds the bytes read from one connection in one turn; the
-	// rest waits for the next. Default: 256 KiB.
+	// rest waits for the next. What Pipe moves without a copy counts as a quarter.
+	// Default: 256 KiB.
 	ReadBudget int
 	// HighWater is the number of queued bytes above which a connection is not
 	// read from until its queue has fallen to LowWater. A write that was refused

@@ -26,6 +26,7 @@ type Loop struct {
 	lender       driver.Lender       // drv, where workers take sockets in hand; else nil
 	direct       driver.DirectSender // drv, where the loop may send within Conn.Write; else nil
 	hands        hands               // of the loop goroutine
+	pipes        pipes               // likewise
 	pool         buffer.Pool
 	packetQueues packetQueues
 	count        counters
@@ -57,7 +58,7 @@ type Loop struct {
 	finished  turnList[*Conn]       // connections to be closed
 	packets   turnList[*PacketConn] // packet sockets whose turn it is
 	wheel     wheel.Wheel           // guarded by mu
-	pipes     map[*Conn][]*Conn     // guarded by mu; connections that Pipe was given, and where to
+	passings  map[*Conn][]*Conn     // guarded by mu; connections that Pipe was given, and where to
 	deadlines int                   // guarded by mu; timers in the wheel that are about peers
 	asleep    bool                  // guarded by mu; somebody must wake the loop
 	stopped   bool                  // guarded by mu; the loop takes no more tasks
@@ -133,9 +134,12 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}, pipes: map[*Conn][]*Conn{}, done: make(chan struct{})}
+	l := &Loop{engine: e, cfg: e.cfg, id: id, drv: drv, packetConns: map[*PacketConn]struct{}{}, passings: map[*Conn][]*Conn{}, done: make(chan struct{})}
 	if e.cfg.workers > 0 {
 		l.lender = drv.(driver.Lender)
+	}
+	if e.cfg.workers == 0 {
+		l.pipes.splicer, _ = drv.(driver.Splicer)
 	}
 	if e.cfg.lockThread && e.cfg.workers == 0 {
 		l.direct, _ = drv.(driver.DirectSender)
@@ -382,6 +386,7 @@ func (l *Loop) free() error {
 	l.waking.Lock()
 	defer l.waking.Unlock()
 	l.freed = true
+	l.pipes.release()
 	return l.drv.Release()
 }
 

@@ -19,6 +19,12 @@ import (
 //     WriteTimeout, a Dial that fails) the other is aborted: its peer must not take
 //     what it has got for all there is.
 //
+// On Linux, what arrives in large pieces is moved by splice(2) and not copied, where
+// the two are plain TCP or Unix sockets of one loop, without Engine.Workers, and
+// MaxQueued is at least 1 MiB. Up to 1 MiB on its way then lies in a pipe of the
+// kernel; it counts as queued, and nothing more is read before it is gone. A loop
+// has at most 64 such pipes in use, and copies what is beyond.
+//
 // Either may be a connection that Dial has returned and that is not established
 // yet. Pause and Expect of before do not hold any more. Pipe may be called from any
 // goroutine, also in callbacks of either; the two may have different loops, but on
@@ -49,6 +55,7 @@ var errPiped = errors.New("connection is part of another Pipe already")
 type pipeEnd struct {
 	to     *Conn
 	before Handler // of the holder; whom the end is told, too; nil when there was none
+	bulk   bool    // of the holder; much arrives at once: the next goes through a pipe, if it may
 }
 
 // passTo has the holder of c make a pipeEnd its handler.
@@ -59,7 +66,7 @@ func (c *Conn) passTo(to *Conn) error {
 		return ErrClosed
 	}
 	c.loop.mu.Lock()
-	c.loop.pipes[c] = append(c.loop.pipes[c], to)
+	c.loop.passings[c] = append(c.loop.passings[c], to)
 	c.loop.mu.Unlock()
 	c.set(passing)
 	c.todo |= doPipe
@@ -73,8 +80,8 @@ func (c *Conn) pipe() {
 		return
 	}
 	c.loop.mu.Lock()
-	all := c.loop.pipes[c]
-	delete(c.loop.pipes, c)
+	all := c.loop.passings[c]
+	delete(c.loop.passings, c)
 	c.loop.mu.Unlock()
 	for _, to := range all {
 		_, twice := c.handler.(*pipeEnd)
@@ -92,6 +99,7 @@ func (c *Conn) pipe() {
 
 // OnData passes on what is unread. What finds no room stays.
 func (p *pipeEnd) OnData(c *Conn) error {
+	size := len(c.Unread())
 	_, err := p.to.Write(c.Unread())
 	switch {
 	case errors.Is(err, ErrQueueFull):
@@ -100,7 +108,8 @@ func (p *pipeEnd) OnData(c *Conn) error {
 		c.Discard(len(c.Unread()))
 		err = nil
 	}
-	if p.to.full() {
+	p.look(c, size)
+	if p.bulk && p.to.drainsFirst() || p.to.full() {
 		c.Pause()
 		if !p.to.full() {
 			c.Resume() // it has drained in the meantime, and OnDrain came too early

@@ -10,6 +10,7 @@ import (
 	"os"
 	"slices"
 
+	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/proxyheader"
 	"github.com/epinet/epi/internal/tlsrecord"
 )
@@ -27,8 +28,11 @@ type extra struct {
 	closing closing          // the holder's
 	parts   [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
 	held    int              // the holder's; by its handler, as Hold says
+	pipe    *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
 	detach  func(net.Conn)   // of Detach
 	conn    net.Conn         // which gets it
+
+	drainsWholly bool // the holder's; OnDrain comes when nothing is queued, not at LowWater
 }
 
 // extras returns c.extra, which it makes when it is not there yet. Of the holder.

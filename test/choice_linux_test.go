@@ -193,12 +193,15 @@ func echoOnce(e *epi.Engine, text string) (string, error) {
 // filter (seccomp(2)).
 func forbid(call uint32, errno unix.Errno) error {
 	const number = 0 // of the system call in seccomp_data
-	filter := []unix.SockFilter{
+	return install([]unix.SockFilter{
 		{Code: unix.BPF_LD | unix.BPF_W | unix.BPF_ABS, K: number},
 		{Code: unix.BPF_JMP | unix.BPF_JEQ | unix.BPF_K, K: call, Jf: 1},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ERRNO | uint32(errno)},
 		{Code: unix.BPF_RET | unix.BPF_K, K: unix.SECCOMP_RET_ALLOW},
-	}
+	})
+}
+
+func install(filter []unix.SockFilter) error {
 	runtime.LockOSThread() // the first call is for the thread, the second for all
 	defer runtime.UnlockOSThread()
 	program := unix.SockFprog{Len: uint16(len(filter)), Filter: &filter[0]}

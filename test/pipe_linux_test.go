@@ -25,6 +25,11 @@ type proxy struct {
 // loop.
 func startProxy(t *testing.T, e *epi.Engine, sameLoop bool) *proxy {
 	t.Helper()
+	return startProxyOn(t, e, epitest.Mode{TLS: e.TLS != nil}.Address(), sameLoop)
+}
+
+func startProxyOn(t *testing.T, e *epi.Engine, address string, sameLoop bool) *proxy {
+	t.Helper()
 	back, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -37,7 +42,7 @@ func startProxy(t *testing.T, e *epi.Engine, sameLoop bool) *proxy {
 			Close: func(_ *epi.Conn, err error) { p.closed <- err },
 		}
 	}
-	p.Server = epitest.Start(t, e, func(*epi.Conn) epi.Handler {
+	p.Server = epitest.StartOn(t, e, address, func(*epi.Conn) epi.Handler {
 		h := ended()
 		h.Open = func(c *epi.Conn) error {
 			var o epi.DialOptions

@@ -17,9 +17,9 @@ type benchStream struct {
 	reply [1][]byte
 }
 
-func (*benchStream) Room() []byte    { return nil }
-func (*benchStream) Sent(int, error) {}
-func (*benchStream) Closed()         {}
+func (*benchStream) Room() ([]byte, *Pipe) { return nil, nil }
+func (*benchStream) Sent(int, error)       {}
+func (*benchStream) Closed()               {}
 
 func (s *benchStream) Received(p []byte) {
 	s.reply[0] = append(s.reply[0][:0], p...) // what was received is the driver's

@@ -24,8 +24,9 @@ const (
 	holding                       // bytes or the end came while nobody wanted them: in held
 )
 
-// leaving is the want of a socket that is being detached. A completion driver has
-// no other use for it, and a ninth flag would cost each connection 16 bytes.
+// leaving is the want of a socket that is being detached. A completion driver uses
+// want for nothing but this and relays, and a ninth flag would cost each connection
+// 16 bytes.
 const leaving = ^poll.Mask(0)
 
 // completion is a Driver that lets the kernel do the I/O: it hands operations
@@ -322,6 +323,9 @@ func (d *completion) arm(s *Socket) {
 	case s.flags&closed != 0:
 	case wanted && s.flags&holding != 0:
 		d.resumed = append(d.resumed, s.token)
+	case wanted && s.flags&(armed|ended) == 0 && s.want == relays:
+		s.flags |= armed
+		d.prepare(kindReceive, s.token).PollAdd(int(s.Handle), unix.POLLIN|unix.POLLRDHUP)
 	case wanted && s.flags&(armed|ended) == 0:
 		s.flags |= armed
 		d.prepare(kindReceive, s.token).RecvMultishot(int(s.Handle), d.buffers.Group(), d.limit)
@@ -391,6 +395,10 @@ func (d *completion) progress(s *Socket, k kind, c uring.CQE) {
 func (d *completion) received(s *Socket, c uring.CQE) {
 	if !c.More() {
 		s.flags &^= armed | cancelling
+	}
+	if c.Res > 0 && c.Flags&uring.HasBuffer == 0 { // it was a poll
+		d.relay(s)
+		return
 	}
 	defer d.receiveEnded(s, c) // also when a callback ends its goroutine
 	if p := d.buffers.Bytes(c); len(p) > 0 {
@@ -498,13 +506,17 @@ func (d *completion) drop(s *Socket) {
 
 func (d *completion) sent(s *Socket, c uring.CQE) {
 	s.flags &^= sending
+	polled := s.armed != 0
+	s.armed = 0
 	if s.flags&closed != 0 {
 		return
 	}
-	switch err := c.Err(); err {
-	case nil:
+	switch err := c.Err(); {
+	case polled:
+		s.Stream.Sent(0, nil) // what is wrong SendPipe will meet
+	case err == nil:
 		s.Stream.Sent(int(c.Res), nil)
-	case unix.EAGAIN, unix.EINTR:
+	case err == unix.EAGAIN || err == unix.EINTR:
 		s.Stream.Sent(0, nil)
 	default:
 		s.Stream.Sent(0, os.NewSyscallError("send", err))

@@ -77,7 +77,7 @@ func (st *testStream) check(what string) {
 	}
 }
 
-func (st *testStream) Room() []byte { return nil }
+func (st *testStream) Room() ([]byte, *Pipe) { return nil, nil }
 
 func (st *testStream) Filled(int) { panic("there is no room") }
 

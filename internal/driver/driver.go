@@ -37,7 +37,7 @@ type Socket struct {
 	Handle     Handle
 	flags      flags     // of the driver
 	want       poll.Mask // what the engine waits for
-	armed      poll.Mask // what the poller is asked for
+	armed      poll.Mask // what the poller is asked for; a completion driver: what a pending Send waits for
 	connecting bool      // Connect is under way; the loop's, also with lending
 }
 
@@ -84,10 +84,11 @@ type Stream interface {
 	// and gone when the method returns. It is called only while receiving.
 	Received(p []byte)
 
-	// Room returns where the next bytes may be put, for Filled, or nil. It is an
-	// offer, for bytes that would otherwise be copied there in Received, and
-	// stands until another method of the stream or of its driver is called.
-	Room() []byte
+	// Room returns where the next bytes may be put, for Filled: memory, an empty
+	// pipe for a Splicer, or neither. It is an offer, for bytes that would otherwise
+	// be copied there in Received, and stands until another method of the stream or
+	// of its driver is called.
+	Room() ([]byte, *Pipe)
 
 	// Filled is Received for n bytes that lie in Room.
 	Filled(n int)

@@ -269,13 +269,7 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 			d.list(s)
 			return
 		}
-		room, direct := buf, false
-		if r := s.Stream.Room(); r != nil {
-			room, direct = r[:min(len(r), directRead)], true
-		}
-		room = room[:min(len(room), budget)]
-		d.counters.Reads.Add(1)
-		n, err := sock.Read(int(s.Handle), room)
+		p, n, left, err := d.read(s, buf, budget)
 		if err == unix.EAGAIN && s.flags&drain != 0 && !again {
 			again = true // at the mark of urgent data a pending signal has the same answer
 			continue
@@ -284,16 +278,39 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 			d.readFailed(s, err)
 			return
 		}
-		budget -= n
-		if n < len(room) && s.flags&drain == 0 {
-			s.flags &^= mayRead
-		}
-		if direct {
+		budget = left
+		if p == nil {
 			s.Stream.Filled(n)
 			continue
 		}
-		s.Stream.Received(room[:n])
+		s.Stream.Received(p)
 	}
+}
+
+// read reads once: into what the stream offers for it, or else into buf, of which it
+// then returns the part that was filled. left is what is left of the budget.
+func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left int, err error) {
+	room, pipe := s.Stream.Room()
+	if pipe != nil {
+		if n, left, err = d.fill(s, pipe, budget); !pipe.Unfit() {
+			return nil, n, left, err
+		}
+		room, _ = s.Stream.Room() // no pipe again
+	}
+	offered := room != nil
+	if !offered {
+		room = buf
+	}
+	room = room[:min(len(room), directRead, budget)]
+	d.counters.Reads.Add(1)
+	n, err = sock.Read(int(s.Handle), room)
+	if err == nil && n < len(room) && s.flags&drain == 0 {
+		s.flags &^= mayRead
+	}
+	if offered {
+		return nil, n, budget - n, err
+	}
+	return room[:n], n, budget - n, err
 }
 
 func (d *readiness) readFailed(s *Socket, err error) {
