@@ -73,6 +73,7 @@ func labPeersCommand() *cobra.Command {
 	flags.StringVar(&p.out, "out", "epi-lab-peers", "`directory` for the results")
 	cmd.MarkFlagsMutuallyExclusive("quick", "rounds")
 	cmd.MarkFlagsMutuallyExclusive("quick", "duration")
+	cmd.AddCommand(labPeersWorldCommand())
 	return cmd
 }
 

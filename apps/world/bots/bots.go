@@ -196,9 +196,11 @@ type bot struct {
 	epoch    uint8
 	sequence uint32
 	going    uint8
-	until    uint32    // the tick up to which it goes there
-	first    time.Time // when the first tick came,
-	tick     uint32    // and its number
+	until    uint32        // the tick up to which it goes there
+	first    time.Time     // when the first tick came,
+	tick     uint32        // and its number
+	heard    int           // ticks since then,
+	least    time.Duration // and the least lateness of those since the beat was looked at
 }
 
 const maxFrame = 1 << 20
@@ -340,17 +342,27 @@ func (b *bot) play() {
 	}
 }
 
-// measure notes how late a frame is: after the beat that begins with the earliest one.
+// beat is after how many ticks a bot looks whether the beat is another one: it moves
+// when the server drops ticks, or game time goes slower.
+const beat = 40
+
+// measure notes how late a frame is: after the beat, which is that of the earliest of
+// the frames before.
 func (b *bot) measure(now time.Time) {
 	period := time.Second / time.Duration(b.herd.hz)
 	if b.first.IsZero() {
-		b.first, b.tick = now, b.replica.Tick
+		b.first, b.tick, b.least = now, b.replica.Tick, period
 	}
 	due := b.first.Add(time.Duration(int32(b.replica.Tick-b.tick)) * period)
 	late := now.Sub(due)
 	if late < 0 { // this one was earlier than the first
 		b.first = b.first.Add(late)
 		late = 0
+	}
+	b.least = min(b.least, late)
+	if b.heard++; b.heard%beat == 0 {
+		b.first = b.first.Add(b.least)
+		b.least = period
 	}
 	b.herd.late.Record(int64(late))
 }

@@ -1,10 +1,10 @@
 // Runs epi world, Colyseus and ws with JSON in turns, server and players on a CPU each,
-// and prints the medians. npm install, then:
-// node run.mjs EPI [PLAYERS] [SECONDS] [ROUNDS]
+// and prints a line of JSON for each run: for "epi lab peers world".
+// node run.mjs EPI PLAYERS SECONDS ROUNDS
 import { spawn } from 'node:child_process';
 import { setTimeout as sleep } from 'node:timers/promises';
 
-const [epi, players = 200, seconds = 8, rounds = 3] = process.argv.slice(2).map((v, i) => (i === 0 ? v : Number(v)));
+const [epi, players, seconds, rounds] = process.argv.slice(2).map((v, i) => (i === 0 ? v : Number(v)));
 const side = 16; // cells, so that there are four towns
 const here = new URL('.', import.meta.url).pathname;
 const port = 18440;
@@ -32,15 +32,6 @@ async function run(kind) {
   return JSON.parse(out);
 }
 
-const results = Object.fromEntries(Object.keys(servers).map((kind) => [kind, []]));
-for (let round = 0; round < rounds; round++) for (const kind of Object.keys(servers)) results[kind].push(await run(kind));
-
-const median = (list) => list.sort((a, b) => a - b)[Math.floor(list.length / 2)];
-const rows = [
-  ['frames a player and second', 'frames_per_second', 1], ['others that a player sees', 'visible', 0],
-  ['server CPU per frame, µs', 'cpu_us_per_frame', 1], ['server CPU, %', 'cpu_percent', 0],
-  ['bytes a player and second', 'bytes_per_second', 0], ['frame lateness p50, ms', 'late_p50_ms', 1],
-  ['frame lateness p99, ms', 'late_p99_ms', 1], ["the players' own lag p99, ms", 'own_lag_p99_ms', 1],
-];
-console.log(`${players} players, ${rounds} rounds of ${seconds} s\n\n| | ${Object.keys(results).join(' | ')} |\n|---|${'---|'.repeat(Object.keys(results).length)}`);
-for (const [name, key, digits] of rows) console.log(`| ${name} | ${Object.values(results).map((list) => median(list.map((r) => r[key])).toFixed(digits)).join(' | ')} |`);
+for (let round = 0; round < rounds; round++) {
+  for (const kind of Object.keys(servers)) console.log(JSON.stringify(await run(kind)));
+}
