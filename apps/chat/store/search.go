@@ -105,6 +105,11 @@ func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
 		return nil, err
 	}
 	w := where{"WHERE m.id > ? AND m.id < ? AND m.flags & ? = 0 AND m.text != ''", []any{int64(q.After), int64(upTo(q.Before)), flagEvent | flagReaction}}
+	if q.hasPhrase() {
+		// The index of the words is asked first, and not all that was said in the scopes:
+		// a term with a sign is not looked up.
+		scopes = strings.ReplaceAll(scopes, "m.target", "+m.target")
+	}
 	w = w.and(scopes, args...)
 	if q.From != "" {
 		w = w.and("m.sender = ?", q.From)
@@ -126,6 +131,11 @@ func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
 	indexed = indexed.and("m.id <= (SELECT id FROM indexed)")
 	indexed = indexed.and("m.id IN (SELECT rowid FROM words WHERE words MATCH ?)", strings.Join(phrases, " AND "))
 	return s.searchBoth(ctx, looked, indexed, q.Limit)
+}
+
+// hasPhrase says whether the index can find a part of the text.
+func (q *Search) hasPhrase() bool {
+	return slices.ContainsFunc(q.Text, func(text string) bool { return utf8.RuneCountInString(text) >= trigram })
 }
 
 // A where is a condition with the values in it.

@@ -83,6 +83,7 @@ func talkUntilKilled(t *testing.T, data string, round int, seen map[string]strin
 	for i, c := range clients {
 		all.Go(func() { talk(c.conn, fmt.Sprintf("%d of %d:", round, i)) })
 		all.Go(func() {
+			c.in.Split(wholeLines)
 			for c.in.Scan() {
 				id, text, ok := said(c.in.Text())
 				if !ok {
@@ -103,9 +104,14 @@ func talkUntilKilled(t *testing.T, data string, round int, seen map[string]strin
 	p.ended = true
 }
 
-// talk says something new until the connection ends.
+// wholeLines is bufio.ScanLines without a line that the end of the connection has cut.
+func wholeLines(data []byte, _ bool) (advance int, token []byte, err error) {
+	return bufio.ScanLines(data, false)
+}
+
+// talk says something new until the connection ends: more than is seen before the kill.
 func talk(conn net.Conn, prefix string) {
-	for n := 0; ; n++ {
+	for n := range 1000 {
 		if _, err := fmt.Fprintf(conn, "PRIVMSG #c :%s %d\r\n", prefix, n); err != nil {
 			return
 		}
