@@ -10,6 +10,9 @@ const (
 	// crowdShare is the part of a Unix socket's send buffer beyond which it is
 	// crowded, and the part that is kept for peers without a record: a quarter.
 	crowdShare = 4
+	// bitShare is the part of what is left that one datagram may take, to a peer that
+	// has not proved to read: together those never use it up, however many they are.
+	bitShare = 8
 	// crowdRecord is more than what a datagram takes of the send buffer besides
 	// twice its bytes: the kernel rounds them up and adds its own.
 	crowdRecord = 1024
@@ -36,7 +39,11 @@ const (
 //
 //	held ── ≤ 1/4 ──► everybody, in batches
 //	     ── > 1/4 ──► one datagram for each peer, until it has read it
-//	     ── > 3/4 ──► no more trials of those that have failed some
+//	     ── > 3/4 ──► those alone that have proved to read
+//
+// Of what is left up to three quarters, a datagram to a peer without that proof may
+// take an eighth: many peers that never read, each with its one large datagram, leave
+// room for the small ones of the others.
 //
 // It belongs to the loop.
 type crowd struct {
@@ -52,6 +59,7 @@ type trial struct {
 	level int   // what was held before
 	again int64 // when it may be given another, though it has not proved to read
 	count int   // trials without such a proof
+	reads bool  // it has given one before
 }
 
 // admit returns the first datagrams of a batch that may leave now. When that is
@@ -97,11 +105,15 @@ func fitting(batch []driver.Datagram, room int) (n, cost int) {
 // a record of that.
 func (w *crowd) tries(peer driver.Endpoint, cost int, now int64) bool {
 	t, known := w.trials[peer]
-	proved := !known || w.held <= t.level
+	proved := known && w.held <= t.level
+	left := w.room - w.room/crowdShare - w.held
 	switch {
 	case proved:
-		t.count = 0
-	case now < t.again, t.count > fewTrials && w.held+cost > w.room-w.room/crowdShare:
+		t.count, t.reads = 0, true
+	case known && now < t.again:
+		return false
+	case t.reads && (t.count <= fewTrials || cost <= left):
+	case cost > left/bitShare:
 		return false
 	}
 	t.level = w.held

@@ -143,3 +143,36 @@ func TestHostile02_SilentPeerSilencesNobody(t *testing.T) {
 		}
 	})
 }
+
+// TestHostile02_ManySilentPeersSilenceNobody is the same with so many of them that one
+// answer for each would fill the send buffer: those who read have theirs, also who
+// comes late.
+func TestHostile02_ManySilentPeersSilenceNobody(t *testing.T) {
+	const silent, rounds = 150, 4
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		ln := listenPacket(t, e, "unixgram://"+filepath.Join(t.TempDir(), "server"), packetEcho)
+		startPackets(t, e)
+		early := dialPacket(t, ln)
+		exchange(t, early, []byte("hello"))
+		question := make([]byte, 60<<10)
+		var peers []net.Conn
+		for range silent {
+			peers = append(peers, dialPacket(t, ln))
+		}
+		for range rounds {
+			for i, peer := range peers {
+				if _, err := peer.Write(question); err != nil {
+					t.Fatal(err)
+				}
+				if i%10 == 0 {
+					exchange(t, early, []byte("hello"))
+				}
+			}
+			exchange(t, dialPacket(t, ln), []byte("late"))
+		}
+		if e.Stats().PacketsCrowded == 0 {
+			t.Error("the server has not noticed it")
+		}
+	})
+}
