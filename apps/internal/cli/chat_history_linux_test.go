@@ -83,7 +83,6 @@ func talkUntilKilled(t *testing.T, data string, round int, seen map[string]strin
 	for i, c := range clients {
 		all.Go(func() { talk(c.conn, fmt.Sprintf("%d of %d:", round, i)) })
 		all.Go(func() {
-			c.in.Split(wholeLines)
 			for c.in.Scan() {
 				id, text, ok := said(c.in.Text())
 				if !ok {

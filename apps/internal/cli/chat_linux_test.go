@@ -69,7 +69,9 @@ func chatClient(t *testing.T, address string) *ircClient {
 	if err := conn.SetDeadline(time.Now().Add(epitest.Patience)); err != nil {
 		t.Fatal(err)
 	}
-	return &ircClient{t, conn, bufio.NewScanner(conn)}
+	in := bufio.NewScanner(conn)
+	in.Split(wholeLines)
+	return &ircClient{t, conn, in}
 }
 
 func chatAs(t *testing.T, address, nick string) *ircClient {
