@@ -93,9 +93,13 @@ type Engine struct {
 	// connection with ErrUnreadFull. Default: 1 MiB.
 	MaxUnread int
 	// MaxMemory bounds the bytes that all connections hold together, queued, unread
-	// or with handlers that say so by Conn.Hold (Stats.Held): above it those that hold most are reset (ErrMemory),
-	// until the rest is not too much. A connection is looked at when its turn has
-	// ended, so more may be held for a moment. Default: no limit.
+	// or with handlers that say so by Conn.Hold (Stats.Held): above it those that hold
+	// most are reset (ErrMemory), until the rest is not too much. A connection is
+	// looked at when its turn has ended, so more may be held for a moment. Package ws
+	// counts the parts of messages so. Not counted are tasks (MaxTasks), timers
+	// (Stats.TimersWaiting, which have no bound), datagrams (PacketQueue for each
+	// socket), PacketSessions (their Max), TLS handshakes (MaxHandshakes), and what
+	// handlers keep without a word. Default: no limit.
 	MaxMemory int
 	// AcceptBudget bounds the connections that one loop accepts from one
 	// listener in one turn. Default: 64.

@@ -476,6 +476,13 @@ func (l *Loop) waitingTasks() int {
 	return len(l.tasks) - l.firstTask
 }
 
+// waitingTimers returns the number of timers in the wheel.
+func (l *Loop) waitingTimers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wheel.Len()
+}
+
 // compactTasks frees the room of tasks that were taken, so that the queue does
 // not grow while it is never empty. The caller holds mu.
 func (l *Loop) compactTasks() {

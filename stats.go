@@ -70,6 +70,7 @@ type LoopStats struct {
 	TasksRefused  uint64 // tasks refused: MaxTasks
 	Timers        uint64 // timers run
 	Panics        uint64 // panics in callbacks
+	TimersWaiting int    // timers that wait now, of connections or not: some 100 bytes each, and what their functions hold
 	TasksWaiting  int    // tasks that wait now, the engine's own among them
 	Causes        Causes // Closed by cause
 	Lag           Lag    // Turns by how long they took
@@ -93,7 +94,8 @@ type Stats struct {
 }
 
 // Stats returns the engine's counters. It may be called from any goroutine and
-// at any time; counters read at one moment need not fit together exactly.
+// at any time; counters read at one moment need not fit together exactly: what the
+// kernel has just done is counted a moment later, when its peer may know of it already.
 func (e *Engine) Stats() Stats {
 	if e.start() != nil {
 		return Stats{}
@@ -144,6 +146,7 @@ func (l *Loop) stats() LoopStats {
 		TasksRefused:  l.count.tasksRefused.Load(),
 		Timers:        l.count.timers.Load(),
 		Panics:        l.count.panics.Load(),
+		TimersWaiting: l.waitingTimers(),
 		TasksWaiting:  l.waitingTasks(),
 		Causes:        l.count.causes.causes(),
 		Lag:           l.lag.lag(),
@@ -188,6 +191,7 @@ func (s *LoopStats) add(o LoopStats) {
 	s.TasksRefused += o.TasksRefused
 	s.Timers += o.Timers
 	s.Panics += o.Panics
+	s.TimersWaiting += o.TimersWaiting
 	s.TasksWaiting += o.TasksWaiting
 	s.Causes.add(o.Causes)
 	s.Lag.add(o.Lag)

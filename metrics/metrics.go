@@ -137,6 +137,8 @@ var families = []family{
 		func(s *epi.LoopStats) uint64 { return s.Tasks }),
 	counter("tasks_refused_total", "Tasks refused, because too many were waiting.",
 		func(s *epi.LoopStats) uint64 { return s.TasksRefused }),
+	gauge("timers_waiting", "Timers that wait now, of connections or not.",
+		func(s *epi.LoopStats) float64 { return float64(s.TimersWaiting) }),
 	gauge("tasks_waiting", "Tasks that wait for the loop now.",
 		func(s *epi.LoopStats) float64 { return float64(s.TasksWaiting) }),
 	counter("timers_total", "Timers run.",

@@ -337,3 +337,26 @@ func expectWakesOnlyFor(t *testing.T, e *epi.Engine, l *epi.Loop, timers int) {
 		t.Errorf("%d turns and %d sleeps for %d timers", turns, sleeps, timers)
 	}
 }
+
+// TestHunt17_TimersAreCounted sets many timers, and stops some.
+func TestHunt17_TimersAreCounted(t *testing.T) {
+	const count = 1000
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		l := startLoop(t, e)
+		before := e.Stats().TimersWaiting
+		var timers []*epi.Timer
+		for range count {
+			timers = append(timers, l.After(time.Hour, func() {}))
+		}
+		if n := e.Stats().TimersWaiting - before; n != count {
+			t.Errorf("%d timers wait, want %d", n, count)
+		}
+		for _, timer := range timers {
+			timer.Stop()
+		}
+		if n := e.Stats().TimersWaiting; n != before {
+			t.Errorf("%d timers wait after they were stopped, before there were %d", n, before)
+		}
+	})
+}
