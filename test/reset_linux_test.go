@@ -322,3 +322,49 @@ func TestH04_UnixPeerGoneBeforeAccept(t *testing.T) {
 		}
 	})
 }
+
+// TestHunt01_EndBehindBytes lets the loop find bytes and the end behind them at
+// once, of a connection from which it has received before and for which it waits.
+//
+//	client:   "first"               "last", resets or closes
+//	server:            reads, waits  (loop held............)  OnData, OnClose
+func TestHunt01_EndBehindBytes(t *testing.T) {
+	const first, last = "first", "last"
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		for _, tc := range []struct {
+			name, address string
+			end           func(*testing.T, net.Conn)
+		}{
+			{"tcp, reset", "tcp://127.0.0.1:0", epitest.Reset},
+			{"tcp, closed", "tcp://127.0.0.1:0", func(_ *testing.T, c net.Conn) { _ = c.Close() }},
+			{"tcp, half-closed", "tcp://127.0.0.1:0", epitest.CloseWrite},
+			{"unix, closed", "unix://" + epitest.UnixPath(t), func(_ *testing.T, c net.Conn) { _ = c.Close() }},
+			{"unix, half-closed", "unix://" + epitest.UnixPath(t), epitest.CloseWrite},
+		} {
+			t.Run(tc.name, func(t *testing.T) {
+				var got strings.Builder
+				opened := make(chan *epi.Conn, 1)
+				closed := make(chan string, 1)
+				e := m.Serial()
+				s := epitest.StartOn(t, e, tc.address, func(*epi.Conn) epi.Handler {
+					return &epitest.Funcs{
+						Open:  func(c *epi.Conn) error { opened <- c; return nil },
+						Data:  func(c *epi.Conn) error { got.Write(c.Unread()); c.Discard(len(c.Unread())); return nil },
+						Close: func(*epi.Conn, error) { closed <- got.String() },
+					}
+				})
+				client := s.Dial()
+				c := epitest.Receive(t, opened)
+				epitest.Say(t, client, first)
+				epitest.WaitUntil(t, "the first bytes have come", func() bool { return e.Stats().BytesIn == uint64(len(first)) })
+				release := epitest.Hold(t, c.Loop())
+				epitest.Say(t, client, last)
+				tc.end(t, client)
+				release()
+				if all := epitest.Receive(t, closed); all != first+last {
+					t.Errorf("%q came before the end", all)
+				}
+			})
+		}
+	})
+}

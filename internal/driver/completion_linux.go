@@ -29,14 +29,28 @@ const (
 // 16 bytes.
 const leaving = ^poll.Mask(0)
 
+// What armed says of the watch for a connection's end, besides receiving. Its other
+// bit, poll.Writable, is that of SendPipe.
+//
+// Up to Linux 6.19 a multishot receive can miss it. Where bytes and then a RST, or
+// on a Unix socket the end of the stream, come before the kernel gets to the
+// receive, it takes the bytes, finds none behind them, and takes both wake-ups as
+// dealt with. There is no third. A poll for the hang-up looks at the state, so it
+// does not miss it, and a receive that begins anew finds what there is.
+const (
+	awaited = poll.ReadHangUp // a poll for it is under way
+	hungUp  = poll.HangUp     // it came
+)
+
 // completion is a Driver that lets the kernel do the I/O: it hands operations
 // to an io_uring, one system call for all those of a turn, and hears of their
 // completions.
 //
 //	Open, Receive(on) ──► receive, multishot ──► Received … ReceiveEnded
+//	                      poll for a hang-up ──► begin receiving anew
 //	Receive(off), Close ─► cancel it              │ what still came is held
 //	Send ───────────────► send ─────────────────► Sent
-//	Close ──────────────► cancel both, wait for their last completions,
+//	Close ──────────────► cancel all, wait for their last completions,
 //	                      close the descriptor ─► Closed
 //	Detach ─────────────► likewise, without closing ─► Detached
 //
@@ -111,6 +125,7 @@ const (
 	kindConnect             // a socket's poll while it connects
 	kindReceive             // a socket's multishot receive
 	kindSend                // a socket's send
+	kindHangUp              // a socket's poll for its end
 	kindPacket              // a packet socket's poll for what arrives
 	kindRoom                // a packet socket's poll for room to send
 )
@@ -327,9 +342,30 @@ func (d *completion) arm(s *Socket) {
 		s.flags |= armed
 		d.prepare(kindReceive, s.token).PollAdd(int(s.Handle), unix.POLLIN|unix.POLLRDHUP)
 	case wanted && s.flags&(armed|ended) == 0:
+		d.watchEnd(s) // first: who waits last is woken first, and mostly the receive says it all
 		s.flags |= armed
 		d.prepare(kindReceive, s.token).RecvMultishot(int(s.Handle), d.buffers.Group(), d.limit)
-	case !wanted && s.flags&(armed|cancelling) == armed:
+	case !wanted:
+		d.cancelReceive(s)
+	}
+}
+
+// watchEnd begins to watch for the end of the connection, once.
+func (d *completion) watchEnd(s *Socket) {
+	if s.armed&(awaited|hungUp) == 0 {
+		s.armed |= awaited
+		d.prepare(kindHangUp, s.token).PollAdd(int(s.Handle), unix.POLLRDHUP)
+	}
+}
+
+// endSeen begins receiving anew, unless it has ended.
+func (d *completion) endSeen(s *Socket) {
+	s.armed = s.armed&^awaited | hungUp
+	d.cancelReceive(s)
+}
+
+func (d *completion) cancelReceive(s *Socket) {
+	if s.flags&(armed|cancelling) == armed {
 		s.flags |= cancelling
 		d.cancel(kindReceive, s.token)
 	}
@@ -388,6 +424,8 @@ func (d *completion) progress(s *Socket, k kind, c uring.CQE) {
 		d.sent(s, c)
 	case kindConnect:
 		d.connected(s, c)
+	case kindHangUp:
+		d.endSeen(s)
 	}
 }
 
@@ -506,8 +544,8 @@ func (d *completion) drop(s *Socket) {
 
 func (d *completion) sent(s *Socket, c uring.CQE) {
 	s.flags &^= sending
-	polled := s.armed != 0
-	s.armed = 0
+	polled := s.armed&poll.Writable != 0
+	s.armed &^= poll.Writable
 	if s.flags&closed != 0 {
 		return
 	}
@@ -570,10 +608,7 @@ func (d *completion) Close(s *Socket, reset bool) {
 		s.flags |= ended // there is nothing to discard
 		sock.ResetOnClose(int(s.Handle))
 	}
-	if s.flags&(armed|cancelling) == armed {
-		s.flags |= cancelling
-		d.cancel(kindReceive, s.token)
-	}
+	d.stopReceiving(s)
 	if s.flags&sending != 0 {
 		d.cancel(kindSend, s.token)
 	}
@@ -587,17 +622,22 @@ func (d *completion) Close(s *Socket, reset bool) {
 func (d *completion) Detach(s *Socket) {
 	s.flags &^= receiving
 	s.want = leaving
-	if s.flags&(armed|cancelling) == armed {
-		s.flags |= cancelling
-		d.cancel(kindReceive, s.token)
-	}
+	d.stopReceiving(s)
 	d.finish(s)
+}
+
+// stopReceiving cancels what waits for bytes or for the end.
+func (d *completion) stopReceiving(s *Socket) {
+	d.cancelReceive(s)
+	if s.armed&awaited != 0 {
+		d.cancel(kindHangUp, s.token)
+	}
 }
 
 // finish closes the descriptor, or gives it away, if no operation needs it any
 // more.
 func (d *completion) finish(s *Socket) {
-	if s.flags&(armed|sending) != 0 || s.connecting {
+	if s.flags&(armed|sending) != 0 || s.armed&awaited != 0 || s.connecting {
 		return
 	}
 	if s.want == leaving {

@@ -37,7 +37,7 @@ type Socket struct {
 	Handle     Handle
 	flags      flags     // of the driver
 	want       poll.Mask // what the engine waits for
-	armed      poll.Mask // what the poller is asked for; a completion driver: what a pending Send waits for
+	armed      poll.Mask // what the poller is asked for, or polls besides the kernel's own operations
 	connecting bool      // Connect is under way; the loop's, also with lending
 }
 

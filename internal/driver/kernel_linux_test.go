@@ -58,6 +58,8 @@ const (
 type fakeOp struct {
 	sqe       uring.SQE
 	cancelled bool
+	early     bool   // a receive that began before the end, which it can miss
+	deaf      bool   // and has
 	bytes     []byte // to be sent, as they were when submitted
 }
 
@@ -69,6 +71,9 @@ type fakeConn struct {
 	ended    bool
 	accepted []byte // what the driver has sent
 }
+
+// over reports whether the peer sends nothing more.
+func (c *fakeConn) over() bool { return c.ended || c.err != 0 }
 
 func newFakeKernel(t *testing.T, choose func(int) int) *fakeKernel {
 	k := &fakeKernel{
@@ -218,6 +223,8 @@ func (k *fakeKernel) begin(sqe uring.SQE) {
 	case uring.OpCancel:
 		k.beginCancel(sqe)
 		return
+	case uring.OpRecv:
+		op.early = !k.conns[int(sqe.FD)].over()
 	case uring.OpSend:
 		op.bytes = bytes.Clone(bytesAt(sqe.Addr, int(sqe.Len)))
 	case uring.OpSendMsg:
@@ -301,6 +308,10 @@ func (k *fakeKernel) step() {
 		k.stepReceive(op)
 	case kindSend:
 		k.stepSend(op)
+	case kindHangUp:
+		if k.conns[int(op.sqe.FD)].over() {
+			k.end(op, unix.POLLRDHUP)
+		}
 	default:
 		k.t.Fatalf("operation %d of kind %d", op.sqe.Op, kind)
 	}
@@ -350,6 +361,7 @@ func (k *fakeKernel) stepAccept(op *fakeOp) {
 func (k *fakeKernel) stepReceive(op *fakeOp) {
 	c := k.conns[int(op.sqe.FD)]
 	switch {
+	case op.deaf:
 	case len(c.arrived) > 0:
 		k.fill(op, c)
 	case c.err != 0:
@@ -375,6 +387,7 @@ func (k *fakeKernel) fill(op *fakeOp, c *fakeConn) {
 		k.endWith(op, int32(n), flags)
 		return
 	}
+	op.deaf = op.early && len(c.arrived) == 0 && c.over() && k.choose(2) == 0
 	k.post(op.sqe, int32(n), flags|uring.HasMore)
 }
 

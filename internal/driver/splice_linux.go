@@ -95,10 +95,7 @@ func (d *completion) Relay(s *Socket, on bool) {
 		return
 	}
 	s.want = relays
-	if s.flags&(armed|cancelling) == armed {
-		s.flags |= cancelling
-		d.cancel(kindReceive, s.token)
-	}
+	d.cancelReceive(s)
 }
 
 // relay moves what has arrived into pipes, as long as they are offered.
@@ -135,7 +132,7 @@ func (d *completion) SendPipe(s *Socket, p *Pipe) (n int, pending bool, err erro
 		return n, false, err
 	}
 	s.flags |= sending
-	s.armed = poll.Writable
+	s.armed |= poll.Writable
 	d.prepare(kindSend, s.token).PollAdd(int(s.Handle), unix.POLLOUT)
 	return n, true, nil
 }
