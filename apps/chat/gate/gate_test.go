@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"net/netip"
@@ -402,6 +403,44 @@ func TestSlowReaderIsClosed(t *testing.T) {
 		server.register("slow") // the nick is free
 		if n := server.Stats().Sheds; n != 1 {
 			t.Errorf("%d were shed", n)
+		}
+	}
+}
+
+// TestWhoTakesNothingIsGivenUp: one for whom much waits has limited time to take it,
+// long before its queue is full.
+func TestWhoTakesNothingIsGivenUp(t *testing.T) {
+	for _, stall := range []time.Duration{100 * time.Millisecond, 0} {
+		e := engine(1)
+		e.HighWater, e.MaxQueued = 8<<20, 16<<20
+		if stall > 0 {
+			e.HighWater, e.MaxQueued = 128<<20, 256<<20 // which nothing reaches in that time
+		}
+		config := settings()
+		config.Stall = stall
+		server := start(t, e, config)
+		slow, speaker := server.register("slow"), server.register("speaker")
+		for _, c := range []*client{slow, speaker} {
+			c.say("JOIN #c")
+			c.await(" 366 ")
+		}
+		text := strings.Repeat("PRIVMSG #c :"+strings.Repeat("x", 400)+"\r\n", 50) + "PING x\r\n"
+		left := ""
+		for left == "" {
+			if _, err := io.WriteString(speaker.conn, text); err != nil {
+				t.Fatal(err)
+			}
+			for speaker.in.Scan() && !strings.Contains(speaker.in.Text(), "PONG") {
+				if strings.HasPrefix(speaker.in.Text(), ":slow!") && strings.Contains(speaker.in.Text(), " QUIT ") {
+					left = speaker.in.Text()
+				}
+			}
+			if err := speaker.in.Err(); err != nil {
+				t.Fatalf("the slow reader is still there: %v", err)
+			}
+		}
+		if full := strings.Contains(left, "SendQ exceeded"); full != (stall == 0) {
+			t.Errorf("with %v to take what waits: %q", stall, left)
 		}
 	}
 }
