@@ -2,6 +2,7 @@ package test
 
 import (
 	"errors"
+	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -149,4 +150,49 @@ func TestHunt23_HandshakeTimeoutAndLingerOfAListener(t *testing.T) {
 			}
 		}
 	})
+}
+
+// TestHunt23_QueueOfErrorsIsEmptied asks the kernel, by Control, to keep the answers of
+// hosts (IP_RECVERR, ip(7)): what waits there is reported until somebody takes it.
+func TestHunt23_QueueOfErrorsIsEmptied(t *testing.T) {
+	epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
+		nobody := listenPackets(t)
+		to := nobody.LocalAddr().(*net.UDPAddr).AddrPort()
+		_ = nobody.Close()
+		e := m.Engine()
+		failed := make(chan error, 8) // more than there are
+		o := epi.PacketOptions{Control: func(_, _ string, c syscall.RawConn) error {
+			var err error
+			_ = c.Control(func(fd uintptr) { err = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_RECVERR, 1) })
+			return err
+		}}
+		ln, err := e.ListenPacketWith("udp://127.0.0.1:0", o, func(c *epi.PacketConn) epi.PacketHandler {
+			return &packetFuncs{
+				packet: func(c *epi.PacketConn, p []byte, from epi.PacketAddr) {
+					_ = c.WriteTo(p, epi.PacketAddr{AddrPort: to})
+				},
+				failed: func(_ *epi.PacketConn, err error) { failed <- err },
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		startPackets(t, e)
+		if _, err := dialPacket(t, ln).Write([]byte("for nobody")); err != nil {
+			t.Fatal(err)
+		}
+		if err := epitest.Receive(t, failed); !errors.Is(err, syscall.ECONNREFUSED) {
+			t.Errorf("OnError is told %v", err)
+		}
+		epitest.ExpectQuiet(t, e)
+	})
+}
+
+func listenPackets(t *testing.T) net.PacketConn {
+	t.Helper()
+	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return conn
 }

@@ -80,6 +80,7 @@ func (d *descriptors) receivePackets(s *PacketSocket) {
 	d.counters.Reads.Add(1)
 	n, err := in.Read(int(s.Handle), s.internet)
 	if err == unix.EAGAIN {
+		sock.DropNotices(int(s.Handle))
 		return
 	}
 	if err != nil {
