@@ -52,20 +52,26 @@ func (d *descriptors) fill(s *Socket, p *Pipe, budget int) (n, left int, err err
 	return n, budget - (n+copiedPerMoved-1)/copiedPerMoved, err
 }
 
-// empty moves what lies in a pipe out as far as there is room. What it cannot move
-// at all is unfit, which is no error of the socket.
-func (d *descriptors) empty(s *Socket, p *Pipe) (int, error) {
-	d.counters.Writes.Add(1)
-	n, err := sock.EmptyPipe(int(s.Handle), p.read, p.held)
-	p.held -= n
-	switch {
-	case err == nil || err == unix.EAGAIN:
-		return n, nil
-	case sock.CannotSplice(err):
-		p.unfit = true
-		return 0, nil
+// empty moves what lies in a pipe out until there is no room. Only EAGAIN says that,
+// and has an event follow: a call can take less for other reasons. What cannot be
+// moved at all is unfit, which is no error of the socket.
+func (d *descriptors) empty(s *Socket, p *Pipe) (moved int, err error) {
+	for p.held > 0 {
+		d.counters.Writes.Add(1)
+		n, err := sock.EmptyPipe(int(s.Handle), p.read, p.held)
+		p.held -= n
+		moved += n
+		switch {
+		case err == unix.EAGAIN:
+			return moved, nil
+		case sock.CannotSplice(err):
+			p.unfit = true
+			return moved, nil
+		case err != nil:
+			return moved, os.NewSyscallError("splice", err)
+		}
 	}
-	return 0, os.NewSyscallError("splice", err)
+	return moved, nil
 }
 
 // Relay changes nothing: whoever reads asks for Room each time.

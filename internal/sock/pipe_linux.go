@@ -30,8 +30,7 @@ func FillPipe(write, socket, most int) (int, error) {
 }
 
 // EmptyPipe moves up to held bytes out of a pipe into a non-blocking stream socket.
-// Fewer mean that the socket has no room for more; it returns unix.EAGAIN when there
-// was none at all. A SIGPIPE may be raised, which Go's runtime ignores unless the
+// It returns unix.EAGAIN when there is no room; fewer do not say that. A SIGPIPE may be raised, which Go's runtime ignores unless the
 // program has asked for it.
 func EmptyPipe(socket, read, held int) (int, error) { return splice(read, socket, held) }
 
