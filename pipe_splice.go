@@ -3,9 +3,14 @@ package epi
 import "github.com/epinet/epi/internal/driver"
 
 const (
-	// leastSpliced is the size of a piece from which on it is cheaper to move pages
-	// through a pipe than to copy what is in them (measured here).
-	leastSpliced = 16 << 10
+	// beginSplicing is the size of a piece after which the next ones go through pipes,
+	// and keepSplicing that below which they do not any more. Messages of 16 KiB cost
+	// the same either way, those of 32 KiB less when they are copied, since after
+	// each the socket is asked in vain for more, and those of 64 KiB less when they
+	// are not (measured here). A stream comes in pieces of all sizes: it is not to
+	// change its way at each.
+	beginSplicing = 48 << 10
+	keepSplicing  = 16 << 10
 	// mostPipes bounds the pipes of a loop that hold bytes, of two descriptors each.
 	// Other bytes are copied.
 	mostPipes = 64
@@ -69,7 +74,8 @@ func (p *pipes) release() {
 // look decides by the size of what has arrived how the next bytes go on. Much goes
 // through a pipe as soon as nothing else waits before it.
 func (p *pipeEnd) look(c *Conn, size int) {
-	bulk := size >= leastSpliced && c.loop == p.to.loop && c.loop.pipes.usable() &&
+	enough := size >= beginSplicing || p.bulk && size >= keepSplicing
+	bulk := enough && c.loop == p.to.loop && c.loop.pipes.usable() &&
 		c.plain() && p.to.plain() && p.to.marks().queued >= driver.PipeSize
 	if !bulk && !p.bulk {
 		return

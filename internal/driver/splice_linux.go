@@ -37,8 +37,9 @@ func (d *descriptors) ReadPipe(p *Pipe) ([]byte, error) {
 	return buf, nil
 }
 
-// copiedPerMoved: to move a byte takes about a quarter of the time that it takes to
-// copy one (measured here), and counts as a quarter towards the read budget.
+// copiedPerMoved: a byte that is moved counts as a quarter of one that is copied
+// towards the read budget. With the default budget a turn moves 1 MiB, which took a
+// tenth less CPU time than turns of 256 KiB (measured here).
 const copiedPerMoved = 4
 
 // fill moves what has arrived into an empty pipe, and returns what is left of the
