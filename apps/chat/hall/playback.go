@@ -83,7 +83,7 @@ func (h *Hall) put(s *session, tags string, m *ircmsg.Message) {
 func (h *Hall) messageOf(s *session, r *Record, text string) *ircmsg.Message {
 	m := &ircmsg.Message{Source: r.Source, Command: r.Command}
 	switch {
-	case r.Reaction:
+	case r.Reaction || r.Command == "TAGMSG":
 		m.Params = []string{h.shownTarget(r)}
 	case !r.IsEvent():
 		m.Params, m.Text = []string{h.shownTarget(r), text}, true
