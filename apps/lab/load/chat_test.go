@@ -364,7 +364,7 @@ func TestTextOf(t *testing.T) {
 }
 
 func TestNothingIsAllocatedPerDelivery(t *testing.T) {
-	g := &generator{share: share{Conns: 2, Active: 2, Channels: 1, Depth: 1, Await: AwaitLast, Verify: true}, epoch: time.Now()}
+	g := &generator{share: share{Endpoints: make([]endpoint, 1), Conns: 2, Active: 2, Channels: 1, Depth: 1, Await: AwaitLast, Verify: true}, epoch: time.Now()}
 	l := newLane(g, nil, 0)
 	l.from, l.to = 0, never
 	g.chat = newChatters(g)
