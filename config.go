@@ -158,7 +158,7 @@ type config struct {
 	maxDatagram, packetBatch int
 	packetQueue              int
 	timeouts                 timeouts
-	linger, drainTimeout     time.Duration
+	drainTimeout             time.Duration
 	leastRate                int
 	longestSleep             time.Duration // while something about peers is due
 	maxHandshakes            int

@@ -26,7 +26,7 @@ func TestProgram10_PipesAreBounded(t *testing.T) {
 	p := pipes{splicer: splicer}
 	var used []*driver.Pipe
 	for p.offer() != nil {
-		if p.offer() != p.offer() {
+		if first, second := p.offer(), p.offer(); first != second {
 			t.Fatal("an offer that was not taken is not made again")
 		}
 		used = append(used, p.take())

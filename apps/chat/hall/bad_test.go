@@ -104,6 +104,6 @@ func spoil(t *testing.T, name string, params []string) {
 	}
 	w.healthy()
 	if t.Failed() {
-		t.Fatal(fmt.Sprintf("after %q", line))
+		t.Fatalf("after %q", line)
 	}
 }

@@ -25,9 +25,7 @@ func (w *world) readHistory(work *Work, r *Result) {
 			}
 		}
 	case ReadMarkers:
-		for _, m := range w.markers[fold(work.Account)] {
-			r.Markers = append(r.Markers, m)
-		}
+		r.Markers = append(r.Markers, w.markers[fold(work.Account)]...)
 	case FindRecord:
 		l := work.Lookup
 		for _, one := range w.records {

@@ -105,7 +105,7 @@ func (d *ldapDirectory) connect(ctx context.Context) (*ldap.Conn, error) {
 	if deadline, ok := ctx.Deadline(); ok {
 		dialer.Deadline = deadline
 	}
-	c, err := ldap.DialURL(d.config.URL, ldap.DialWithTLSDialer(d.tls, dialer))
+	c, err := ldap.DialURL(d.config.URL, ldap.DialWithDialer(dialer), ldap.DialWithTLSConfig(d.tls))
 	if err != nil {
 		return nil, fmt.Errorf("ldap: %w", err)
 	}
