@@ -153,3 +153,145 @@ func (w *waiting) dropLate(c *PacketConn, watched int64) {
 	clear(w.aside.datagrams[len(kept):])
 	w.aside.datagrams = kept
 }
+
+const (
+	// crowdShare is the part of a Unix socket's send buffer beyond which it is
+	// crowded, and the part that is kept for peers without a record: a quarter.
+	crowdShare = 4
+	// bitShare is the part of what is left that one datagram may take, to a peer that
+	// has not proved to read: together those never use it up, however many they are.
+	bitShare = 8
+	// crowdRecord is more than what a datagram takes of the send buffer besides
+	// twice its bytes: the kernel rounds them up and adds its own.
+	crowdRecord = 1024
+	// trialPause is the pause before a peer that has not proved to read is given
+	// another datagram all the same. It is four times as long each time.
+	trialPause = 2 * time.Millisecond
+	// fewTrials of a peer may use the reserve, and maxTrials end the growth of
+	// the pause, at 2 s.
+	fewTrials, maxTrials = 2, 5
+	// maxTried bounds the peers of which a crowded socket has a record.
+	maxTried = 1024
+)
+
+// A crowd watches the send buffer of a Unix socket that answers many peers. What
+// they have not read is held there, and counts towards that one buffer (unix(7)):
+// a peer that is connected to the socket and does not read could fill all of it,
+// and then nobody has an answer.
+//
+// Nothing tells who holds how much; only the sum can be asked (SIOCOUTQ). So while
+// the sum is above a quarter, each peer has one datagram at a time, and the next
+// when the sum has fallen to what it was before that one: which it does as soon as
+// the peer reads, because those that do not are not given more. A trial after a
+// pause helps where the sum has risen for another reason.
+//
+//	held ── ≤ 1/4 ──► everybody, in batches
+//	     ── > 1/4 ──► one datagram for each peer, until it has read it
+//	     ── > 3/4 ──► those alone that have proved to read
+//
+// Of what is left up to three quarters, a datagram to a peer without that proof may
+// take an eighth: many peers that never read, each with its one large datagram, leave
+// room for the small ones of the others.
+//
+// It belongs to the loop.
+type crowd struct {
+	room   int // of the send buffer; 0 where it does not matter or is not known
+	held   int // what the peers had not read when that was asked last
+	since  int // no less than what was sent since then
+	trials map[driver.Endpoint]trial
+	said   lack
+}
+
+// A trial is a datagram that a peer was given while the socket was crowded.
+type trial struct {
+	level int   // what was held before
+	again int64 // when it may be given another, though it has not proved to read
+	count int   // trials without such a proof
+	reads bool  // it has given one before
+}
+
+// admit returns the first datagrams of a batch that may leave now. When that is
+// none, the first one's peer has to wait.
+func (c *PacketConn) admit(batch []driver.Datagram) []driver.Datagram {
+	w := &c.crowd
+	if w.room == 0 || len(batch) == 0 {
+		return batch
+	}
+	n, _ := fitting(batch, w.room/crowdShare-w.held-w.since)
+	if n == len(batch) {
+		return batch
+	}
+	w.held, _ = c.loop.drv.Outstanding(&c.sock)
+	w.since = 0
+	if w.held <= w.room/crowdShare {
+		clear(w.trials)
+		n, _ = fitting(batch, w.room/crowdShare-w.held)
+		return batch[:max(n, 1)]
+	}
+	_, cost := fitting(batch[:1], w.room)
+	if w.tries(batch[0].Peer, cost, clock()) {
+		return batch[:1]
+	}
+	c.crowded(batch[0])
+	return nil
+}
+
+// fitting returns how many of the datagrams fit into so much room, and what those
+// take of it.
+func fitting(batch []driver.Datagram, room int) (n, cost int) {
+	for n < len(batch) {
+		next := cost + 2*len(batch[n].Bytes) + crowdRecord
+		if next > room {
+			break
+		}
+		n, cost = n+1, next
+	}
+	return n, cost
+}
+
+// tries reports whether a peer of a crowded socket may have a datagram, and makes
+// a record of that.
+func (w *crowd) tries(peer driver.Endpoint, cost int, now int64) bool {
+	t, known := w.trials[peer]
+	proved := known && w.held <= t.level
+	left := w.room - w.room/crowdShare - w.held
+	switch {
+	case proved:
+		t.count, t.reads = 0, true
+	case known && now < t.again:
+		return false
+	case t.reads && (t.count <= fewTrials || cost <= left):
+	case cost > left/bitShare:
+		return false
+	}
+	t.level = w.held
+	t.again = now + int64(trialPause)<<(2*t.count)
+	t.count = min(t.count+1, maxTrials)
+	if w.trials == nil || len(w.trials) >= maxTried {
+		w.trials = map[driver.Endpoint]trial{}
+	}
+	w.trials[peer] = t
+	return true
+}
+
+// busy answers that there was no room for a datagram: its peer has none, or the
+// socket has none for anybody.
+func (c *PacketConn) busy(d driver.Datagram) {
+	if held, _ := c.loop.drv.Outstanding(&c.sock); c.crowd.room > 0 && held >= c.crowd.room {
+		c.crowd.held, c.crowd.since = held, 0
+		c.crowded(d)
+		return
+	}
+	c.setAside(d)
+}
+
+// crowded holds a datagram back, as one whose peer has no room.
+func (c *PacketConn) crowded(d driver.Datagram) {
+	c.loop.count.packetsCrowded.Add(1)
+	if c.crowd.said.due() {
+		c.loop.cfg.log.Warn("peers that do not read fill the send buffer of a packet socket",
+			"address", c.LocalAddr().String(), "loop", c.loop.id, "peer", PacketAddr(d.Peer).String(),
+			"unread", c.crowd.held, "room", c.crowd.room)
+	}
+	c.setAside(d)
+}
