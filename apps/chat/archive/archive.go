@@ -54,9 +54,9 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 	case hall.FindRecord:
 		r.Records, err = a.find(ctx, w.Lookup)
 	case hall.EditRecord:
-		err = a.write(ctx, store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined})
+		err = a.writer.Do(ctx, store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined})
 	case hall.RemoveRecord:
-		err = a.write(ctx, store.RemoveMessage{ID: store.ID(w.Lookup.ID)})
+		err = a.writer.Do(ctx, store.RemoveMessage{ID: store.ID(w.Lookup.ID)})
 	}
 	return r, err
 }
@@ -120,18 +120,6 @@ func (a *Archive) find(ctx context.Context, l *hall.Lookup) ([]hall.Record, erro
 		return nil, err
 	}
 	return []hall.Record{toRecord(&m)}, nil
-}
-
-// write waits until a change is durable.
-func (a *Archive) write(ctx context.Context, w store.Write) error {
-	done := make(chan error, 1)
-	a.writer.Write(w, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // complete adds what is left of the millisecond in which a page ends.

@@ -41,7 +41,7 @@ func (a *Archive) Expire(ctx context.Context, now time.Time, keep time.Duration)
 	})
 	for _, w := range writes {
 		if err == nil {
-			err = a.write(ctx, w)
+			err = a.writer.Do(ctx, w)
 		}
 	}
 	return err

@@ -204,18 +204,6 @@ func (h *Host) spend(account string, bytes int64) {
 	}
 }
 
-// write waits until a write of the store is durable.
-func (h *Host) write(ctx context.Context, w store.Write) error {
-	done := make(chan error, 1)
-	h.Writer.Write(w, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 // mayRead reports whether an account may have a file.
 func (h *Host) mayRead(ctx context.Context, u *store.Upload, account string) bool {
 	return u.Target == "" || u.Account == folded(account) || h.Member(ctx, account, u.Target)

@@ -146,7 +146,7 @@ func (h *Host) keep(ctx context.Context, u *store.Upload, size int64) (err error
 	if h.Limits.Keep > 0 {
 		described.Expires = h.now().Add(h.Limits.Keep)
 	}
-	if err := h.write(ctx, store.PutUpload{Upload: described}); err != nil {
+	if err := h.Writer.Do(ctx, store.PutUpload{Upload: described}); err != nil {
 		return errors.Join(err, os.Remove(h.file(u.ID, "")))
 	}
 	u.Size = size
@@ -224,7 +224,7 @@ func (h *Host) delete(w http.ResponseWriter, r *http.Request, id string) {
 
 // remove takes a file away: first what names it, then its contents.
 func (h *Host) remove(ctx context.Context, u *store.Upload) error {
-	if err := h.write(ctx, store.RemoveUpload{ID: u.ID}); err != nil {
+	if err := h.Writer.Do(ctx, store.RemoveUpload{ID: u.ID}); err != nil {
 		return err
 	}
 	h.mu.Lock()

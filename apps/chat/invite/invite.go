@@ -81,7 +81,7 @@ func hashOf(token string) string {
 func (d *Desk) Invite(ctx context.Context, i store.Invitation) (token string, err error) {
 	token = rand.Text()
 	i.Hash, i.Created = hashOf(token), time.Now()
-	if err := d.write(ctx, store.PutInvitation{Invitation: i}); err != nil {
+	if err := d.Writer.Do(ctx, store.PutInvitation{Invitation: i}); err != nil {
 		return "", fmt.Errorf("keep an invitation: %w", err)
 	}
 	return token, nil
@@ -136,7 +136,7 @@ func (d *Desk) make(ctx context.Context, a store.Account, invitation, password s
 	if err != nil {
 		return ErrPassword
 	}
-	err = d.write(ctx, store.AddAccount{Account: a, Invitation: invitation, Credentials: []store.Credential{
+	err = d.Writer.Do(ctx, store.AddAccount{Account: a, Invitation: invitation, Credentials: []store.Credential{
 		{Account: a.Name, Kind: store.Password, Secret: plain, Created: a.Created},
 		{Account: a.Name, Kind: store.SCRAM, Secret: scram, Created: a.Created},
 	}})
@@ -163,7 +163,7 @@ func (d *Desk) AddDevice(ctx context.Context, account, device string) (password 
 		return "", fmt.Errorf("hash a password: %w", err)
 	}
 	label := fmt.Sprintf("%s (%s)", shortened(device), rand.Text()[:4]) // two browsers may have one name
-	err = d.write(ctx, store.PutCredential{Credential: store.Credential{
+	err = d.Writer.Do(ctx, store.PutCredential{Credential: store.Credential{
 		Account: account, Kind: store.AppPassword, Label: label, Secret: string(secret), Created: time.Now(),
 	}})
 	if err != nil {
@@ -227,21 +227,9 @@ func (d *Desk) RemoveDevice(ctx context.Context, account, password string) error
 }
 
 func (d *Desk) removeDevice(ctx context.Context, account, label string) error {
-	err := d.write(ctx, store.RemoveCredential{Account: account, Kind: store.AppPassword, Label: label})
+	err := d.Writer.Do(ctx, store.RemoveCredential{Account: account, Kind: store.AppPassword, Label: label})
 	if err != nil && !errors.Is(err, store.ErrNotFound) { // somebody else was faster
 		return fmt.Errorf("remove a device's password: %w", err)
 	}
 	return nil
-}
-
-// write waits until a write is durable.
-func (d *Desk) write(ctx context.Context, w store.Write) error {
-	done := make(chan error, 1)
-	d.Writer.Write(w, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

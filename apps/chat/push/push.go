@@ -159,7 +159,7 @@ func IsPublic(a netip.Addr) bool {
 // Do does the works of hall.WorkKind that are about push.
 func (p *Pusher) Do(ctx context.Context, w *hall.Work) hall.Result {
 	if w.Kind == hall.Unsubscribe {
-		if err := p.write(ctx, store.RemoveSubscription{Account: w.Account, Endpoint: w.Endpoint}); err != nil && !errors.Is(err, store.ErrNotFound) {
+		if err := p.Writer.Do(ctx, store.RemoveSubscription{Account: w.Account, Endpoint: w.Endpoint}); err != nil && !errors.Is(err, store.ErrNotFound) {
 			return failed
 		}
 		return hall.Result{OK: true}
@@ -178,7 +178,7 @@ func (p *Pusher) Do(ctx context.Context, w *hall.Work) hall.Result {
 	if !known && len(have) >= maxSubscriptions {
 		return hall.Result{Code: "MAX_REGISTRATIONS", Text: fmt.Sprintf("An account has at most %d devices with push messages", maxSubscriptions)}
 	}
-	err = p.write(ctx, store.PutSubscription{Subscription: store.Subscription{
+	err = p.Writer.Do(ctx, store.PutSubscription{Subscription: store.Subscription{
 		Account: w.Account, Endpoint: w.Endpoint, Keys: w.Keys, Created: time.Now(),
 	}})
 	if err != nil {
@@ -225,18 +225,6 @@ func parseKeys(text string) (k webpush.Keys) {
 		}
 	}
 	return k
-}
-
-// write waits until a write of the store is durable.
-func (p *Pusher) write(ctx context.Context, w store.Write) error {
-	done := make(chan error, 1)
-	p.Writer.Write(w, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }
 
 // Notify sends a message to the devices of the accounts that it names. It does not

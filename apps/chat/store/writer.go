@@ -60,6 +60,19 @@ func (w *Writer) Write(write Write, done func(error)) {
 	}
 }
 
+// Do queues a write and waits until it is durable. When ctx ends before, the write may
+// still come to pass.
+func (w *Writer) Do(ctx context.Context, write Write) error {
+	done := make(chan error, 1)
+	w.Write(write, func(err error) { done <- err })
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
 // Waiting returns how many writes wait to be committed.
 func (w *Writer) Waiting() int {
 	w.mu.Lock()

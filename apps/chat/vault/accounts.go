@@ -109,7 +109,7 @@ func (v *Vault) register(ctx context.Context, w *hall.Work) hall.Result {
 		}
 		credentials = append(credentials, codeOf(w.Account, code, now))
 	}
-	err = v.kept.write(ctx, store.AddAccount{
+	err = v.kept.writer.Do(ctx, store.AddAccount{
 		Account: store.Account{Name: w.Account, Created: now, Email: w.Email}, Credentials: credentials,
 	})
 	switch {
@@ -122,16 +122,4 @@ func (v *Vault) register(ctx context.Context, w *hall.Work) hall.Result {
 		return hall.Result{OK: true, Account: w.Account, Code: "VERIFICATION_REQUIRED", Text: "A code was sent to your address"}
 	}
 	return hall.Result{OK: true, Account: w.Account}
-}
-
-// write waits until a write is durable.
-func (k *accounts) write(ctx context.Context, w store.Write) error {
-	done := make(chan error, 1)
-	k.writer.Write(w, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
 }

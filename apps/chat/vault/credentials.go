@@ -68,7 +68,7 @@ func describe(credentials []store.Credential) (lines []string) {
 
 func (k *accounts) add(ctx context.Context, c store.Credential) hall.Result {
 	c.Created = time.Now()
-	err := k.write(ctx, store.PutCredential{Credential: c})
+	err := k.writer.Do(ctx, store.PutCredential{Credential: c})
 	switch {
 	case errors.Is(err, store.ErrExists):
 		return hall.Result{Text: "Another account has that certificate"}
@@ -79,7 +79,7 @@ func (k *accounts) add(ctx context.Context, c store.Credential) hall.Result {
 }
 
 func (k *accounts) remove(ctx context.Context, account string, kind store.CredentialKind, label string) hall.Result {
-	err := k.write(ctx, store.RemoveCredential{Account: account, Kind: kind, Label: label})
+	err := k.writer.Do(ctx, store.RemoveCredential{Account: account, Kind: kind, Label: label})
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		return hall.Result{Text: "You have none of that name"}

@@ -106,7 +106,7 @@ func (v *Vault) adopt(ctx context.Context, who Identity) (store.Account, error) 
 	}
 	now := time.Now()
 	a := store.Account{Name: name, Created: now, Email: who.Email, Verified: who.Email != ""}
-	err := v.kept.write(ctx, store.AddAccount{
+	err := v.kept.writer.Do(ctx, store.AddAccount{
 		Account:     a,
 		Credentials: []store.Credential{{Account: name, Kind: store.OpenID, Label: "login", Secret: who.Subject, Created: now}},
 	})

@@ -131,7 +131,7 @@ func (v *Vault) setPassword(ctx context.Context, account, password string) hall.
 // do writes, and waits until all of it is durable.
 func (k *accounts) do(ctx context.Context, account string, writes ...store.Write) hall.Result {
 	for _, w := range writes {
-		if err := k.write(ctx, w); err != nil {
+		if err := k.writer.Do(ctx, w); err != nil {
 			return notKept
 		}
 	}

@@ -88,8 +88,8 @@ func (v *Vault) verify(ctx context.Context, w *hall.Work) hall.Result {
 		return invalid
 	}
 	a.Verified = true
-	if v.kept.write(ctx, store.PutAccount{Account: a}) != nil ||
-		v.kept.write(ctx, store.RemoveCredential{Account: a.Name, Kind: store.Code}) != nil {
+	if v.kept.writer.Do(ctx, store.PutAccount{Account: a}) != nil ||
+		v.kept.writer.Do(ctx, store.RemoveCredential{Account: a.Name, Kind: store.Code}) != nil {
 		return notKept
 	}
 	return hall.Result{OK: true, Account: a.Name}
@@ -102,6 +102,6 @@ func (v *Vault) forgetLate(ctx context.Context, name string) {
 		return
 	}
 	if code, waits := waitsForCode(credentials); waits && v.guesses.now().Sub(code.Created) > codeLasts {
-		_ = v.kept.write(ctx, store.RemoveAccount{Name: name}) // otherwise the name stays taken
+		_ = v.kept.writer.Do(ctx, store.RemoveAccount{Name: name}) // otherwise the name stays taken
 	}
 }
