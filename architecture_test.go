@@ -20,6 +20,7 @@ var layers = [][]string{
 		"poll",
 		"uring",
 		"internal/slab",
+		"internal/schedule",
 		"internal/wheel",
 		"internal/buffer",
 		"internal/sock",

@@ -1,0 +1,242 @@
+package schedule
+
+import (
+	"flag"
+	"fmt"
+	"maps"
+	"math"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+)
+
+var (
+	seeds = flag.Uint64("seeds", 0, "how many seeds to play; 0: as many as the test takes by default")
+	first = flag.Uint64("first", 0, "the first seed")
+	one   = flag.Int64("seed", -1, "the one seed to play")
+	steps = flag.String("steps", "", "of -seed, the steps to keep, with commas between; all for the empty string")
+)
+
+// A Program is a test made of random steps.
+type Program struct {
+	Play  func(*Run)
+	Seeds uint64  // how many are played unless -seeds says otherwise
+	Known []Known // runs that have failed once
+}
+
+// A Known is a run that has found a fault, which was mended.
+type Known struct {
+	Seed uint64
+	Was  string // the fault
+}
+
+// again is how many seeds share one that is played twice.
+const again = 64
+
+// Test plays the program's seeds, with as many goroutines as may run at once.
+// The first that fails ends it.
+func (p Program) Test(t *testing.T) {
+	t.Helper()
+	if *one >= 0 {
+		p.replay(t)
+		return
+	}
+	for _, k := range p.Known {
+		if _, failed := p.run(k.Seed, nil); failed != "" {
+			t.Errorf("seed %d, which once found that %s, fails again: %s", k.Seed, k.Was, failed)
+		}
+	}
+	count := p.Seeds
+	if *seeds > 0 {
+		count = *seeds
+	}
+	began := time.Now()
+	total, found := p.search(*first, count)
+	if found != nil {
+		t.Fatal(p.describe(t.Name(), *found))
+	}
+	took := time.Since(began)
+	t.Logf("%d schedules in %v, %.0f a second; %s", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), listed(total))
+}
+
+// replay plays the seed and steps of the command line.
+func (p Program) replay(t *testing.T) {
+	t.Helper()
+	var keep func(int) bool
+	if *steps != "" {
+		kept := map[int]bool{}
+		for field := range strings.SplitSeq(*steps, ",") {
+			i, err := strconv.Atoi(field)
+			if err != nil {
+				t.Fatalf("-steps: %v", err)
+			}
+			kept[i] = true
+		}
+		keep = func(i int) bool { return kept[i] }
+	}
+	r, failed := p.timeline(uint64(*one), keep)
+	if failed != "" {
+		t.Fatalf("%s\n%s", failed, strings.Join(r.notes, "\n"))
+	}
+	t.Logf("%d steps, hash %016x; %s", len(r.made), r.hash, listed(r.counts))
+}
+
+func (p Program) run(seed uint64, keep func(int) bool) (*Run, string) {
+	r := New(seed, keep)
+	return r, r.play(p.Play)
+}
+
+// timeline plays a seed and takes notes.
+func (p Program) timeline(seed uint64, keep func(int) bool) (*Run, string) {
+	r := New(seed, keep)
+	r.noting = true
+	return r, r.play(p.Play)
+}
+
+// A finding is a seed that failed.
+type finding struct {
+	seed   uint64
+	failed string
+	made   []int
+}
+
+// A searcher shares seeds out to goroutines.
+type searcher struct {
+	program Program
+	next    atomic.Uint64
+	end     uint64
+
+	mu    sync.Mutex
+	total map[string]int // guarded by mu
+	found *finding       // guarded by mu; the lowest seed
+}
+
+// search plays count seeds from first on, and returns what happened in all and the
+// lowest seed that failed.
+func (p Program) search(first, count uint64) (total map[string]int, found *finding) {
+	s := &searcher{program: p, end: first + count, total: map[string]int{}}
+	s.next.Store(first)
+	var all sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		all.Go(s.work)
+	}
+	all.Wait()
+	return s.total, s.found
+}
+
+func (s *searcher) work() {
+	for {
+		seed := s.next.Add(1) - 1
+		if seed >= s.end {
+			return
+		}
+		r, failed := s.program.run(seed, nil)
+		if failed == "" && seed%again == 0 {
+			failed = s.program.compare(r)
+		}
+		s.add(r, failed)
+	}
+}
+
+// compare plays the run's seed once more.
+func (p Program) compare(r *Run) string {
+	if second, _ := p.run(r.Seed, nil); second.hash != r.hash {
+		return fmt.Sprintf("not deterministic: hash %016x, then %016x", r.hash, second.hash)
+	}
+	return ""
+}
+
+func (s *searcher) add(r *Run, failed string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for kind, n := range r.counts {
+		s.total[kind] += n
+	}
+	if failed == "" {
+		return
+	}
+	s.next.Store(math.MaxUint64 / 2) // no more
+	if s.found == nil || r.Seed < s.found.seed {
+		s.found = &finding{r.Seed, failed, r.made}
+	}
+}
+
+// shrinking bounds the runs that making a finding shorter takes.
+const shrinking = 3_000
+
+// shrink leaves out steps for as long as the run fails in the same way.
+func (p Program) shrink(f finding) []int {
+	kept, runs := slices.Clone(f.made), 0
+	for size := max(1, len(kept)/2); size > 0; {
+		before := len(kept)
+		for i := 0; i < len(kept) && runs < shrinking; {
+			fewer := slices.Concat(kept[:i], kept[min(i+size, len(kept)):])
+			runs++
+			if _, failed := p.run(f.seed, among(fewer)); alike(failed, f.failed) {
+				kept = fewer
+				continue
+			}
+			i += size
+		}
+		if size > 1 {
+			size /= 2
+		} else if len(kept) == before || runs >= shrinking {
+			break
+		}
+	}
+	return kept
+}
+
+func among(kept []int) func(int) bool {
+	return func(i int) bool {
+		_, found := slices.BinarySearch(kept, i)
+		return found
+	}
+}
+
+// alike reports whether two failures begin with the same words: numbers differ
+// when steps are left out.
+func alike(a, b string) bool { return a != "" && words(a) == words(b) }
+
+// sameWords is how many words two failures must share.
+const sameWords = 3
+
+func words(failed string) string {
+	letters := strings.Map(func(c rune) rune {
+		if c >= '0' && c <= '9' {
+			return -1
+		}
+		return c
+	}, failed)
+	all := strings.Fields(letters)
+	return strings.Join(all[:min(len(all), sameWords)], " ")
+}
+
+// describe returns what is known of a finding: how to play it again, and its steps.
+func (p Program) describe(test string, f finding) string {
+	kept := p.shrink(f)
+	r, failed := p.timeline(f.seed, among(kept))
+	if failed == "" { // it does not fail twice
+		return fmt.Sprintf("seed %d: %s", f.seed, f.failed)
+	}
+	list := strings.ReplaceAll(strings.Trim(fmt.Sprint(kept), "[]"), " ", ",")
+	if list == "" {
+		list = "-1" // none of them
+	}
+	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run '^%s$' -seed %d -steps %s\n\n%s",
+		f.seed, failed, len(kept), len(f.made), test, f.seed, list, strings.Join(r.notes, "\n"))
+}
+
+// listed returns counts in the order of their names.
+func listed(counts map[string]int) string {
+	var all []string
+	for _, kind := range slices.Sorted(maps.Keys(counts)) {
+		all = append(all, fmt.Sprintf("%s %d", kind, counts[kind]))
+	}
+	return strings.Join(all, ", ")
+}

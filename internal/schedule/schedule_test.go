@@ -1,0 +1,110 @@
+package schedule
+
+import (
+	"slices"
+	"strings"
+	"testing"
+)
+
+// lost plays a queue that loses what is put third behind two takes: of all its
+// steps few are needed to show it.
+func lost(r *Run) {
+	put, taken, inRow := 0, 0, 0
+	r.Steps(200, func() {
+		if r.Chance(3) {
+			inRow = 0
+			put++
+			r.Note("put")
+			return
+		}
+		inRow++
+		if taken < put {
+			taken++
+			r.Note("take")
+		}
+		if inRow >= 2 && taken == 3 {
+			r.Failf("lost after %d were put", put)
+		}
+	})
+}
+
+func TestPlay_SameSeedSameHash(t *testing.T) {
+	for seed := range uint64(100) {
+		play := func(r *Run) { r.Steps(20, func() { r.Choose(10) }) }
+		a, b, other := New(seed, nil), New(seed, nil), New(seed+1, nil)
+		for _, r := range []*Run{a, b, other} {
+			if failed := r.play(play); failed != "" {
+				t.Fatal(failed)
+			}
+		}
+		if a.hash != b.hash || a.hash == other.hash {
+			t.Fatalf("seed %d: hashes %x, %x, of the next seed %x", seed, a.hash, b.hash, other.hash)
+		}
+	}
+}
+
+// Leaving out steps leaves the choices of the others as they were.
+func TestSteps_HaveChoicesOfTheirOwn(t *testing.T) {
+	chosen := func(keep func(int) bool) map[int]int {
+		all := map[int]int{}
+		r := New(7, keep)
+		r.Steps(50, func() { all[r.steps-1] = r.Choose(1000) })
+		return all
+	}
+	all := chosen(nil)
+	for i, c := range chosen(func(i int) bool { return i%3 == 0 }) {
+		if all[i] != c {
+			t.Errorf("step %d chose %d, with the others %d", i, c, all[i])
+		}
+	}
+}
+
+func TestSearch_FindsTheLowestSeedAndShrinks(t *testing.T) {
+	p := Program{Play: lost}
+	_, found := p.search(0, 100)
+	if found == nil {
+		t.Fatal("nothing was found")
+	}
+	kept := p.shrink(*found)
+	if len(kept) > 8 || !slices.IsSorted(kept) {
+		t.Errorf("%d steps are left: %v", len(kept), kept)
+	}
+	said := p.describe("TestX", *found)
+	for _, part := range []string{"fails: lost after 3 were put", "go test -run '^TestX$' -seed ", "take"} {
+		if !strings.Contains(said, part) {
+			t.Errorf("%q is missing in:\n%s", part, said)
+		}
+	}
+}
+
+func TestSearch_PanicIsAFailure(t *testing.T) {
+	p := Program{Play: func(r *Run) {
+		r.Steps(5, func() {
+			if r.Seed == 3 && r.Chance(2) {
+				var none []int
+				_ = none[r.Choose(1)]
+			}
+		})
+	}}
+	_, found := p.search(0, 10)
+	if found == nil || found.seed != 3 || !strings.Contains(found.failed, "index out of range") || !strings.Contains(found.failed, "schedule_test.go") {
+		t.Fatalf("found %+v", found)
+	}
+}
+
+func TestSearch_NoticesWhatIsNotDeterministic(t *testing.T) {
+	calls := 0
+	p := Program{Play: func(r *Run) { calls++; r.Mix(uint64(calls)) }}
+	if _, found := p.search(again, 1); found == nil || !strings.Contains(found.failed, "not deterministic") {
+		t.Fatalf("found %+v", found)
+	}
+}
+
+func TestScripted_TakesTheScriptFirst(t *testing.T) {
+	r := NewScripted([]byte{3, 1, 4}, 0)
+	for _, want := range []int{3, 1, 4} {
+		if c := r.Choose(9); c != want {
+			t.Errorf("chose %d, want %d", c, want)
+		}
+	}
+}
