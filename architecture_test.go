@@ -73,6 +73,10 @@ var layers = [][]string{
 		"apps/world/server",
 		"apps/world/web",
 		"test",
+		"test/packet",
+		"test/socket",
+		"test/stream",
+		"test/times",
 	},
 	{
 		"apps/internal/browsertest",

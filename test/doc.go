@@ -1,8 +1,13 @@
-// Package test holds what package epi promises its users, as tests: they see no
-// more of it than a program does. A test's name begins with its case in the
-// catalogue, docs/cases.md.
+// Package test holds in its directories what package epi promises its users, as
+// tests: they see no more of it than a program does. A test's name begins with its
+// case in the catalogue, docs/cases.md.
 //
-// They cover the library, not this package, so that coverage is measured by
+//	stream   the bytes of a connection, to its end; TLS, the PROXY header
+//	packet   datagrams
+//	socket   listening, dialling, what it costs the system; Pipe
+//	times    timers, timeouts, tasks; groups
 //
-//	go test -coverpkg=github.com/epinet/epi ./test
+// They cover the library, not these packages, so that coverage is measured by
+//
+//	go test -coverpkg=github.com/epinet/epi ./test/...
 package test
