@@ -1,9 +1,14 @@
 package epi
 
 import (
+	"errors"
+	"iter"
+	"log/slog"
+	"math"
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"testing"
 	"time"
 
@@ -219,5 +224,400 @@ func TestProgram10_PipesAreBounded(t *testing.T) {
 	p.release()
 	if splicer.open != 0 {
 		t.Errorf("%d pipes are open after the end", splicer.open)
+	}
+}
+
+// An explorer runs threads of one loop, one at a time, in every order of their
+// steps: from one step of Loop.mu or call of the driver to the next, each runs
+// alone. It is the loop's driver itself, with nothing but Wake to report.
+//
+//	loop:   Wait(0)  look  [lock asleep unlock]  Wait  [lock awake unlock]  each
+//	giver:           [lock append give unlock]  Wake
+type explorer struct {
+	driver.Driver // what nothing here calls
+	t             *testing.T
+	taken         []int // which of those that could go on did, at each step
+	choices       []int // how many could
+	at            int
+	seen          map[uint64]bool // states from which all orders were tried
+	orders        int
+
+	// Of one order.
+	loop     *Loop
+	threads  []*thread // the first is the loop
+	running  *thread
+	woken    bool   // Wake was called, and no Wait has returned since
+	arrived  bool   // something has, and was not dispatched yet
+	arrive   func() // what Dispatch calls then
+	wakes    int
+	released bool
+	timeout  time.Duration // of the Wait under way
+}
+
+// A thread is a goroutine that runs when it is told to.
+type thread struct {
+	name   string
+	resume func() (struct{}, bool)
+	yield  func(struct{}) bool
+	until  func() bool // it waits for this; nil: for nothing
+	over   bool
+	read   uint64 // hash of what all share at the beginning of each of its steps
+}
+
+// errTornDown ends the Wait of a loop that sleeps when an order ends.
+var errTornDown = errors.New("torn down")
+
+// explore runs scenario in all orders: it is called for each, and starts threads.
+// At the end of each, when none can go on, check looks at what has become of it.
+func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) {
+	x := &explorer{t: t, seen: map[uint64]bool{}}
+	for more := true; more; more = x.next() {
+		x.order(scenario)
+		x.orders++
+		if t.Failed() {
+			t.Fatalf("order %d: %v", x.orders, x.taken)
+		}
+		if x.orders > most {
+			t.Fatalf("there are more than %d orders", most)
+		}
+	}
+	t.Logf("%d orders", x.orders)
+}
+
+// order runs one.
+func (x *explorer) order(scenario func(*explorer) func()) {
+	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
+	e := &Engine{}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler)}, drv: x, done: make(chan struct{})}
+	x.loop.nextTimer.Store(math.MaxInt64)
+	x.loop.mu.step = x.step
+	check := scenario(x)
+	if x.goOn() {
+		check()
+	}
+	for _, th := range x.threads {
+		for !th.over {
+			x.run(th)
+		}
+	}
+}
+
+// goOn lets threads run until none can. It returns false when it comes to a state
+// that another order has come to: from there on everything was tried.
+func (x *explorer) goOn() bool {
+	for {
+		can := x.canGoOn()
+		if len(can) == 0 {
+			return true
+		}
+		if x.at == len(x.taken) {
+			state := x.state()
+			if x.seen[state] {
+				return false
+			}
+			x.seen[state] = true
+		}
+		th := can[x.choose(len(can))]
+		th.read = mix(th.read, x.shared())
+		x.run(th)
+	}
+}
+
+func (x *explorer) run(th *thread) {
+	x.running = th
+	th.resume()
+	x.running = nil
+}
+
+// state returns a hash of what all share, and of what each thread has seen of it:
+// what a thread does next follows from that.
+func (x *explorer) state() uint64 {
+	h := x.shared()
+	for _, th := range x.threads {
+		h = mix(h, th.read)
+	}
+	return h
+}
+
+// shared returns a hash of what the threads share.
+func (x *explorer) shared() uint64 {
+	l := x.loop
+	h := mix(0, uint64(l.work.Load()))
+	for _, n := range []int{len(l.tasks), l.firstTask, len(l.packets.waiting), l.wheel.Len(), minutes(l.nextTimer.Load()), int(l.live.Load()), x.wakes, int(x.timeout.Round(time.Minute))} {
+		h = mix(h, uint64(n))
+	}
+	for _, b := range []bool{l.asleep, l.stopped, l.draining, x.woken, x.arrived, x.released} {
+		h = mix(h, 0)
+		if b {
+			h++
+		}
+	}
+	return h
+}
+
+// minutes returns how many are left until a deadline: that is the same each time.
+func minutes(deadline int64) int {
+	return int(time.Duration(deadline - clock()).Round(time.Minute).Minutes())
+}
+
+// mix adds v to a hash (the finalizer of splitmix64).
+func mix(h, v uint64) uint64 {
+	h = (h ^ v) + 0x9e3779b97f4a7c15
+	h = (h ^ h>>30) * 0xbf58476d1ce4e5b9
+	return h ^ h>>27
+}
+
+func (x *explorer) canGoOn() (can []*thread) {
+	for _, th := range x.threads {
+		if !th.over && (th.until == nil || th.until()) {
+			can = append(can, th)
+		}
+	}
+	return can
+}
+
+// choose returns the number of the thread to go on: that of the order before, up to
+// the last choice that has not been made in all ways.
+func (x *explorer) choose(n int) int {
+	if x.at == len(x.taken) {
+		x.taken, x.choices = append(x.taken, 0), append(x.choices, n)
+	}
+	x.at++
+	if x.choices[x.at-1] != n {
+		x.t.Fatalf("choice %d is of %d, in the order before it was of %d", x.at, n, x.choices[x.at-1])
+	}
+	return x.taken[x.at-1]
+}
+
+// next goes on to the order after this one, and reports whether there is one.
+func (x *explorer) next() bool {
+	for i := len(x.taken) - 1; i >= 0; i-- {
+		if x.taken[i]++; x.taken[i] < x.choices[i] {
+			x.taken, x.choices = x.taken[:i+1], x.choices[:i+1]
+			return true
+		}
+	}
+	return false
+}
+
+func (x *explorer) start(name string, run func()) *thread {
+	th := &thread{name: name}
+	th.resume, _ = iter.Pull(func(yield func(struct{}) bool) {
+		th.yield = yield
+		run()
+		th.over = true
+	})
+	x.threads = append(x.threads, th)
+	return th
+}
+
+// step lets others go on.
+func (x *explorer) step() {
+	if x.running != nil {
+		x.running.yield(struct{}{})
+	}
+}
+
+// wait lets others go on until something holds.
+func (x *explorer) wait(until func() bool) {
+	x.running.until = until
+	x.step()
+	x.running.until = nil
+}
+
+// maxOrders bounds the orders of a scenario.
+const maxOrders = 200_000
+
+func (x *explorer) Wait(timeout time.Duration) (int, error) {
+	if timeout == 0 {
+		x.step()
+		return x.look(), nil
+	}
+	x.timeout = timeout
+	x.wait(func() bool { return x.woken || x.arrived })
+	x.timeout = 0
+	if !x.woken && !x.arrived {
+		return 0, errTornDown
+	}
+	return x.look(), nil
+}
+
+func (x *explorer) look() (events int) {
+	x.woken = false
+	if x.arrived {
+		return 1
+	}
+	return 0
+}
+
+func (x *explorer) Wake() error {
+	if x.running == x.threads[0] {
+		x.t.Error("the loop wakes itself")
+	}
+	if x.released {
+		x.t.Error("Wake of a driver that was released")
+	}
+	x.woken = true
+	x.wakes++
+	return nil
+}
+
+// event starts a peer, of whom something arrives at some time: Dispatch calls arrive.
+func (x *explorer) event(arrive func()) {
+	x.arrive = arrive
+	x.start("peer", func() { x.arrived = true })
+}
+
+func (x *explorer) Dispatch() {
+	if x.arrived {
+		x.arrived = false
+		x.arrive()
+	}
+}
+
+func (x *explorer) Release() error              { x.released = true; return nil }
+func (x *explorer) Sockets(func(driver.Stream)) {}
+
+// asleep reports whether the loop waits for a Wake that is not on its way.
+func (x *explorer) asleep() bool { return x.timeout != 0 && !x.woken && !x.arrived }
+
+// checkWakes holds Wake to once a sleep at most; nobody has ended the one under way.
+func (x *explorer) checkWakes() {
+	sleeps := int(x.loop.count.sleeps.Load())
+	if x.asleep() {
+		sleeps--
+	}
+	if x.wakes > sleeps {
+		x.t.Errorf("%d wakes for %d sleeps", x.wakes, sleeps)
+	}
+}
+
+// serve runs the loop until it ends.
+func (x *explorer) serve() {
+	if err := x.loop.serve(); err != nil && !errors.Is(err, errTornDown) {
+		x.t.Error(err)
+	}
+}
+
+// Tasks are run, each giver's in order, by a loop that goes to sleep meanwhile.
+func TestSim_Sleep_TasksAreRun(t *testing.T) {
+	for _, givers := range [][]int{{2}, {1, 1}} {
+		explore(t, maxOrders, func(x *explorer) func() {
+			accepted, ran := make([]int, len(givers)), make([]int, len(givers))
+			x.start("loop", x.serve)
+			for g, tasks := range givers {
+				x.start("giver", func() {
+					for i := range tasks {
+						if x.loop.Do(func() {
+							if ran[g] != i {
+								x.t.Errorf("task %d of giver %d ran behind %d", i, g, ran[g])
+							}
+							ran[g]++
+						}) == nil {
+							accepted[g]++
+						}
+					}
+				})
+			}
+			return func() {
+				if !slices.Equal(ran, givers) || !slices.Equal(accepted, givers) || !x.asleep() {
+					t.Errorf("of %v tasks %v were accepted and %v ran; the loop sleeps: %v", givers, accepted, ran, x.asleep())
+				}
+				x.checkWakes()
+			}
+		})
+	}
+}
+
+// What is put on a list is served, also by a loop that sleeps without a look
+// before, and while it serves the rest.
+func TestSim_Sleep_ListsAreServed(t *testing.T) {
+	for _, look := range []bool{true, false} {
+		explore(t, maxOrders, func(x *explorer) func() {
+			l, served := x.loop, 0
+			again := []*PacketConn{{}}
+			serve := func(*PacketConn) {
+				x.step()
+				served++
+				put(l, &l.packets, hasPackets, again...)
+				again = nil
+			}
+			x.start("loop", func() {
+				sleep := l.sleep
+				if look {
+					sleep = l.wait
+				}
+				for sleep() == nil {
+					x.Dispatch()
+					each(l, &l.packets, hasPackets, serve)
+				}
+			})
+			x.start("giver", func() { put(l, &l.packets, hasPackets, &PacketConn{}) })
+			x.event(func() { put(l, &l.packets, hasPackets, &PacketConn{}) })
+			return func() {
+				if served != 3 || !x.asleep() {
+					t.Errorf("%d of 3 were served; the loop sleeps: %v", served, x.asleep())
+				}
+				x.checkWakes()
+			}
+		})
+	}
+}
+
+// The loop sleeps until the earliest deadline, whoever sets it, and when.
+func TestSim_Sleep_DeadlinesAreKept(t *testing.T) {
+	deadlines := map[string]func(*Loop, *Timer){
+		"a new timer":      func(l *Loop, _ *Timer) { l.After(time.Minute, func() {}) },
+		"a timer set anew": func(_ *Loop, timer *Timer) { timer.Reset(time.Minute) },
+		"a connection's":   func(l *Loop, timer *Timer) { l.schedule(&timer.timer, clock()+int64(time.Minute)) },
+	}
+	for what, set := range deadlines {
+		explore(t, maxOrders, func(x *explorer) func() {
+			timer := x.loop.After(2*time.Hour, func() {})
+			x.start("loop", x.serve)
+			x.start("giver", func() { set(x.loop, timer) })
+			x.start("another giver", func() { x.loop.After(time.Hour, func() {}) })
+			return func() {
+				if x.timeout <= 0 || x.timeout > time.Minute {
+					t.Errorf("%s is due in a minute, and the loop sleeps for %v", what, x.timeout)
+				}
+				x.checkWakes()
+			}
+		})
+	}
+}
+
+// A loop ends when the last connection has, runs what it was given before, and
+// nobody wakes it when its driver is gone.
+func TestSim_Sleep_TheLoopEnds(t *testing.T) {
+	for _, live := range []int64{0, 1} {
+		explore(t, maxOrders, func(x *explorer) func() {
+			l, accepted, ran := x.loop, 0, 0
+			l.engine.stopping.Store(true)
+			l.live.Store(live)
+			l.drain()
+			serving := x.start("loop", x.serve)
+			x.start("engine", func() {
+				if err := l.free(); err != nil {
+					t.Error(err)
+				}
+			}).until = func() bool { return serving.over }
+			if live > 0 {
+				x.start("connection", l.retire)
+			} else {
+				x.start("giver", func() {
+					if l.Do(func() { ran++ }) == nil {
+						accepted++
+					}
+				})
+			}
+			x.event(func() {})
+			return func() {
+				if !serving.over || !x.released || ran != accepted {
+					t.Errorf("the loop has ended: %v; the driver is released: %v; %d tasks were accepted, %d ran", serving.over, x.released, accepted, ran)
+				}
+				x.checkWakes()
+			}
+		})
 	}
 }

@@ -51,7 +51,7 @@ type Loop struct {
 	// groupTasks counts the tasks of groups that wait.
 	groupTasks atomic.Int64
 
-	mu        sync.Mutex
+	mu        mutex
 	tasks     []func()              // guarded by mu; tasks[:firstTask] were taken
 	firstTask int                   // guarded by mu
 	dirty     turnList[*Conn]       // connections whose turn it is
@@ -83,6 +83,28 @@ type Loop struct {
 	unwatched       lack                     // the driver cannot open connections
 	shaking         bool                     // handshakes were given something to do, and the loop has not made way for them
 	quietSince      int64                    // when the loop last ran out of work; 0 while it has some
+}
+
+// A mutex is a sync.Mutex whose steps can be seen. What happens between two of
+// them, others find done as a whole or not at all, so whoever decides who goes on
+// at each step can try all orders.
+type mutex struct {
+	sync.Mutex
+	step func() // before locking and after unlocking; nil but in tests
+}
+
+func (m *mutex) Lock() {
+	if m.step != nil {
+		m.step()
+	}
+	m.Mutex.Lock()
+}
+
+func (m *mutex) Unlock() {
+	m.Mutex.Unlock()
+	if m.step != nil {
+		m.step()
+	}
 }
 
 // bits of Loop.work.
