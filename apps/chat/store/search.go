@@ -104,7 +104,7 @@ func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
 	if err != nil || scopes == "" {
 		return nil, err
 	}
-	w := where{"WHERE m.id > ? AND m.id < ? AND m.flags & ? = 0 AND m.text != ''", []any{int64(q.After), int64(upTo(q.Before)), flagEvent | flagReaction}}
+	w := where{"WHERE m.flags & ? = 0 AND m.text != ''", []any{flagEvent | flagReaction}}
 	if q.hasPhrase() {
 		// The index of the words is asked first, and not all that was said in the scopes:
 		// a term with a sign is not looked up.
@@ -124,11 +124,14 @@ func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
 		}
 		phrases = append(phrases, `"`+strings.ReplaceAll(text, `"`, `""`)+`"`)
 	}
+	after, before := int64(q.After), int64(upTo(q.Before))
 	if len(phrases) == 0 {
+		looked = looked.and("m.id > ? AND m.id < ?", after, before)
 		return s.messages(ctx, selectMessage+looked.text+" ORDER BY m.id DESC LIMIT ?", append(looked.args, q.Limit)...)
 	}
-	looked = looked.and("m.id > (SELECT id FROM indexed)")
-	indexed = indexed.and("m.id <= (SELECT id FROM indexed)")
+	// One bound each way: of two, SQLite may walk from the one that leaves more.
+	looked = looked.and("m.id > max(?, (SELECT id FROM indexed)) AND m.id < ?", after, before)
+	indexed = indexed.and("+m.id > ? AND +m.id < ? AND +m.id <= (SELECT id FROM indexed)", after, before)
 	indexed = indexed.and("m.id IN (SELECT rowid FROM words WHERE words MATCH ?)", strings.Join(phrases, " AND "))
 	return s.searchBoth(ctx, looked, indexed, q.Limit)
 }
