@@ -29,13 +29,15 @@ func TestP17_Turns(t *testing.T)                         { fulfils(t, polltest.T
 func TestP18_Signals(t *testing.T)                       { fulfils(t, polltest.Signals) }
 func TestWaitDoesNotAllocate(t *testing.T)               { fulfils(t, polltest.WaitDoesNotAllocate) }
 
-func FuzzModel(f *testing.F) {
-	var subjects []polltest.Subject
+func backends() (subjects []polltest.Subject) {
 	for _, b := range poll.Backends() {
 		subjects = append(subjects, polltest.Backend(b))
 	}
-	polltest.FuzzModel(f, subjects...)
+	return subjects
 }
+
+func TestModel(t *testing.T) { polltest.TestModel(t, backends()...) }
+func FuzzModel(f *testing.F) { polltest.FuzzModel(f, backends()...) }
 
 func BenchmarkWait(bench *testing.B) {
 	for _, b := range poll.Backends() {

@@ -10,26 +10,32 @@ import (
 	"github.com/epinet/epi/poll"
 )
 
-// FuzzModel runs a script of changes to pipes and registrations against every
-// subject and a model in memory. After each step all of them must agree on what
-// is ready. What Edge reports is no matter of the model: there the last subject
-// shows what is right, and all must have that mode or it is left out.
-func FuzzModel(f *testing.F, subjects ...Subject) {
+// TestModel runs scripts of random steps as FuzzModel does.
+func TestModel(t *testing.T, subjects ...Subject) {
 	for seed := range uint64(40) {
 		script := make([]byte, 3*300)
 		random := rand.New(rand.NewPCG(seed, seed))
 		for i := range script {
 			script[i] = byte(random.Uint32())
 		}
-		f.Add(script)
+		t.Run(fmt.Sprintf("seed-%d", seed), func(t *testing.T) { runModel(t, subjects, script) })
 	}
-	f.Fuzz(func(t *testing.T, script []byte) {
-		m := newModel(t, subjects)
-		for len(script) >= 3 {
-			m.step(script[0], script[1], script[2])
-			script = script[3:]
-		}
-	})
+}
+
+// FuzzModel runs a script of changes to pipes and registrations against every
+// subject and a model in memory. After each step all of them must agree on what
+// is ready. What Edge reports is no matter of the model: there the last subject
+// shows what is right, and all must have that mode or it is left out.
+func FuzzModel(f *testing.F, subjects ...Subject) {
+	f.Fuzz(func(t *testing.T, script []byte) { runModel(t, subjects, script) })
+}
+
+func runModel(t *testing.T, subjects []Subject, script []byte) {
+	m := newModel(t, subjects)
+	for len(script) >= 3 {
+		m.step(script[0], script[1], script[2])
+		script = script[3:]
+	}
 }
 
 const (

@@ -23,6 +23,10 @@ func TestP17_Turns(t *testing.T)                         { polltest.Turns(t, rin
 func TestP18_Signals(t *testing.T)                       { polltest.Signals(t, ring) }
 func TestWaitDoesNotAllocate(t *testing.T)               { polltest.WaitDoesNotAllocate(t, ring) }
 
+func TestAgainstEpoll(t *testing.T) {
+	polltest.TestModel(t, ring, polltest.Backend(poll.BackendEpoll))
+}
+
 func FuzzAgainstEpoll(f *testing.F) {
 	polltest.FuzzModel(f, ring, polltest.Backend(poll.BackendEpoll))
 }

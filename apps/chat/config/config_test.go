@@ -104,7 +104,6 @@ func TestMissingFileSaysHowToMakeOne(t *testing.T) {
 }
 
 func FuzzRead(f *testing.F) {
-	f.Add(config.Default)
 	f.Fuzz(func(t *testing.T, text string) {
 		c, err := read(t, text)
 		if err == nil && c.Limits.Nick < 1 {
