@@ -140,7 +140,8 @@ func dropTag(tags, start string) string {
 
 // replayOnJoin sends a client that cannot ask for history what was said last in a
 // channel that it has joined, or that its user was in already. before is the number of
-// what it has read itself, if that is not 0.
+// what it has read itself, if that is not 0. What the client says next waits: its answers
+// come after the replay.
 func (h *Hall) replayOnJoin(s *session, m *member, before int64) {
 	n := h.config.History.Replay
 	if !h.config.History.Enabled || n == 0 || s.has(CapChatHistory) {
@@ -148,7 +149,9 @@ func (h *Hall) replayOnJoin(s *session, m *member, before int64) {
 	}
 	scope, c := h.scopeOf(m), m.channel
 	page := &Page{Targets: []string{scope.Target}, After: scope.After, Before: before, Limit: n, Latest: true, Rank: scope.Rank}
+	s.extra().replays++
 	h.background(s, Work{Kind: ReadHistory, Page: page}, func(r *Result) {
+		s.rare.replays--
 		if m := s.user.in(c); m != nil && len(r.Records) > 0 {
 			h.play(s, c.name, fitting(h.withClock(s, r.Records), true))
 		}

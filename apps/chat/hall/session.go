@@ -25,6 +25,7 @@ type rare struct {
 	login        *login  // SASL going on
 	batch        *batch  // a client's batch that is open
 	work         *work   // that the session waits for
+	replays      int     // of channels just joined, which it waits for, too
 	held         []*held // lines that came meanwhile
 	monitored    []string
 }
@@ -134,9 +135,14 @@ func (s *session) labelOf(m *ircmsg.Message) string {
 	return label
 }
 
+// waits reports whether the session's next lines have to wait.
+func (s *session) waits() bool {
+	return s.rare != nil && (s.rare.work != nil || s.rare.replays > 0)
+}
+
 // hold keeps a line if the session waits for something.
 func (h *Hall) hold(s *session, line *held) bool {
-	if s.rare == nil || s.rare.work == nil {
+	if !s.waits() {
 		return false
 	}
 	if len(s.rare.held) == maxHeld {
@@ -188,6 +194,7 @@ func (h *Hall) answered(r *Result) bool {
 		h.beginTurn(a.session, "")
 		a.then(r)
 		h.endTurn()
+		h.release(a.session)
 	}
 	return true
 }
@@ -212,7 +219,7 @@ func (h *Hall) worked(r *Result) {
 
 // release handles the lines that were held, until the session waits again.
 func (h *Hall) release(s *session) {
-	for !s.gone && s.rare != nil && s.rare.work == nil && len(s.rare.held) > 0 {
+	for !s.gone && !s.waits() && s.rare != nil && len(s.rare.held) > 0 {
 		line := s.rare.held[0]
 		s.rare.held = s.rare.held[1:]
 		if line.broken {
@@ -231,7 +238,7 @@ func (s *session) trim() {
 		return
 	}
 	r.registration = nil
-	if r.login == nil && r.batch == nil && r.work == nil && len(r.held) == 0 && len(r.monitored) == 0 {
+	if r.login == nil && r.batch == nil && r.work == nil && r.replays == 0 && len(r.held) == 0 && len(r.monitored) == 0 {
 		s.rare = nil
 	}
 }
