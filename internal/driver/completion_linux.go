@@ -358,9 +358,16 @@ func (d *completion) watchEnd(s *Socket) {
 	}
 }
 
-// endSeen begins receiving anew, unless it has ended.
-func (d *completion) endSeen(s *Socket) {
-	s.armed = s.armed&^awaited | hungUp
+// endSeen begins receiving anew, unless it has ended. What waits in the queue of
+// errors completes the poll, too, and is no end.
+func (d *completion) endSeen(s *Socket, c uring.CQE) {
+	s.armed &^= awaited
+	over := c.Res < 0 || c.Res&(unix.POLLRDHUP|unix.POLLHUP) != 0 || s.flags&closed != 0 || s.want == leaving
+	if !over && sock.DropNotices(int(s.Handle)) {
+		d.watchEnd(s)
+		return
+	}
+	s.armed |= hungUp
 	d.cancelReceive(s)
 }
 
@@ -425,7 +432,7 @@ func (d *completion) progress(s *Socket, k kind, c uring.CQE) {
 	case kindConnect:
 		d.connected(s, c)
 	case kindHangUp:
-		d.endSeen(s)
+		d.endSeen(s, c)
 	}
 }
 

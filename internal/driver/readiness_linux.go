@@ -316,6 +316,7 @@ func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left i
 func (d *readiness) readFailed(s *Socket, err error) {
 	s.flags &^= mayRead | drain
 	if err == unix.EAGAIN {
+		sock.DropNotices(int(s.Handle))
 		return
 	}
 	s.flags |= ended
@@ -473,6 +474,7 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	d.counters.Writes.Add(1)
 	n, err = sock.Write(int(s.Handle), bufs)
 	if err == unix.EAGAIN {
+		sock.DropNotices(int(s.Handle))
 		n, err = 0, nil
 	}
 	if err != nil {

@@ -329,13 +329,16 @@ func (r *PacketReader) Read(fd int, internet bool) (int, error) {
 
 // DropNotices throws away what waits in the socket's queue of errors, which is there
 // when the program has asked for it by an option (IP_RECVERR, ip(7); SO_TIMESTAMPING):
-// until it is empty the socket is reported again and again.
-func DropNotices(fd int) {
+// until it is empty the socket is reported as readable and writable, whether it is or
+// not. It reports whether there was any.
+func DropNotices(fd int) (some bool) {
 	for range MaxPackets {
 		if _, _, _, _, err := unix.Recvmsg(fd, nil, nil, unix.MSG_ERRQUEUE|unix.MSG_DONTWAIT); err != nil {
-			return
+			return some
 		}
+		some = true
 	}
+	return some
 }
 
 // prepare makes the headers that the last Read has changed ready for the next,
