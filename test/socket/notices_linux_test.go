@@ -53,26 +53,6 @@ func TestHunt29_NoticesOfTheKernel(t *testing.T) {
 		})
 	})
 
-	t.Run("paused", func(t *testing.T) {
-		epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
-			t.Parallel()
-			answered := make(chan *epi.Conn, 1)
-			e, client := serve(t, m, func(*epi.Conn) epi.Handler {
-				return &epitest.Funcs{Data: func(c *epi.Conn) error {
-					c.Pause()
-					answered <- c
-					_, err := c.Write([]byte("answer"))
-					return err
-				}}
-			})
-			epitest.Say(t, client, "question")
-			epitest.Expect(t, client, "answer")
-			epitest.ExpectQuiet(t, e)
-			epitest.Receive(t, answered).Resume()
-			epitest.Expect(t, client, "answer")
-		})
-	})
-
 	t.Run("full", func(t *testing.T) {
 		epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
 			t.Parallel()
