@@ -49,6 +49,8 @@ const (
 	CapEventPlayback       // JOIN and the like in history, and reactions
 	CapWebPush
 	CapSojuWebPush // the older name of the same
+	CapMetadata    // METADATA
+	CapMetadata3   // the same, which announces by numerics
 )
 
 // A capability is what CAP says of one.
@@ -92,6 +94,8 @@ var capabilities = []capability{
 	{name: "draft/message-redaction", bit: CapRedaction, offered: remembers},
 	{name: "draft/channel-rename", bit: CapChannelRename},
 	{name: "draft/extended-isupport", bit: CapExtendedISupport},
+	{name: "draft/metadata-2", bit: CapMetadata, value: metadata2Limits},
+	{name: "draft/metadata-3", bit: CapMetadata3, value: metadata3Limits},
 	{name: "draft/multiline", bit: CapMultiline, value: multilineLimits},
 	{name: "draft/oper-tag", bit: CapOperTag},
 	{name: "draft/persistence", bit: CapPersistence, offered: hasMechanisms},

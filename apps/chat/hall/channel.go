@@ -30,6 +30,7 @@ type channel struct {
 	judgement uint32
 	invited   []*user
 
+	metadata   metadata
 	registered *registered // nil: it is gone with its last member
 }
 

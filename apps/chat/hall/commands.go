@@ -52,6 +52,7 @@ func init() {
 		{name: "LIST", run: (*Hall).list, cost: 10, help: "[<#channel>,<mask>,!<mask>,<N,>N,C<N,C>N,T<N,T>N]\nShow channels: by name, users, or minutes since creation or topic."},
 		{name: "LUSERS", run: (*Hall).lusers, help: "\nShow how many there are."},
 		{name: "MARKREAD", run: (*Hall).markRead, help: "<target> [timestamp=...]\nShow or say up to when you have read."},
+		{name: "METADATA", run: (*Hall).metadataCommand, early: true, cost: 2, help: "<target or *> <GET|LIST|SET|CLEAR|SUB|UNSUB|SUBS|SYNC> [key] [value]\nShow or change what users and channels say of themselves."},
 		{name: "MODE", run: (*Hall).mode, params: 1, help: "<#channel or nick> [modes] [parameters]\nShow or change modes."},
 		{name: "MONITOR", run: (*Hall).monitor, params: 1, cost: 2, help: "+ <nick>,... | - <nick>,... | C | L | S\nBe told when somebody comes and goes."},
 		{name: "MOTD", run: (*Hall).motd, cost: 2, help: "[server]\nShow the message of the day."},

@@ -20,8 +20,9 @@ type Hall struct {
 	stampOf  int64  // the time in stamp
 	lastID   int64  // of a message
 	lastWork uint64
-	asked    map[uint64]asked   // by Work.Number
-	markers  map[string]markers // by account, of those who are there
+	asked    map[uint64]asked    // by Work.Number
+	markers  map[string]markers  // by account, of those who are there
+	metadata map[string]metadata // by account in small letters
 
 	turn turn
 	said [2]*Item // what items has returned
@@ -59,6 +60,7 @@ func New(config Config, gate Gate) *Hall {
 		used:     map[string]int{},
 		asked:    map[uint64]asked{},
 		markers:  map[string]markers{},
+		metadata: map[string]metadata{},
 		staying:  map[string]*user{},
 		owned:    map[string]bool{},
 	}

@@ -118,8 +118,10 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	}
 	for _, own := range u.sessions {
 		h.describe(own, c)
+		h.syncOnJoin(own, c)
 		h.replayOnJoin(own, m, m.since)
 	}
+	h.tellMembers(m)
 	if granted != 0 {
 		h.announceRank(m, granted)
 	}

@@ -30,6 +30,8 @@ type (
 		Account string
 		Marker  Marker
 	}
+	// KeepMetadata sets a key; an empty value removes it.
+	KeepMetadata struct{ Datum KeptDatum }
 	// DropHistory removes what was said in a history before a number.
 	DropHistory struct {
 		Target string
@@ -37,21 +39,23 @@ type (
 	}
 )
 
-func (KeepChannel) isChange() {}
-func (DropChannel) isChange() {}
-func (KeepUser) isChange()    {}
-func (DropUser) isChange()    {}
-func (KeepBan) isChange()     {}
-func (DropBan) isChange()     {}
-func (MoveHistory) isChange() {}
-func (DropHistory) isChange() {}
-func (KeepMarker) isChange()  {}
+func (KeepChannel) isChange()  {}
+func (DropChannel) isChange()  {}
+func (KeepUser) isChange()     {}
+func (DropUser) isChange()     {}
+func (KeepBan) isChange()      {}
+func (DropBan) isChange()      {}
+func (MoveHistory) isChange()  {}
+func (DropHistory) isChange()  {}
+func (KeepMarker) isChange()   {}
+func (KeepMetadata) isChange() {}
 
 // Kept is what a hall begins with.
 type Kept struct {
 	Channels []KeptChannel
 	Users    []KeptUser
 	Bans     []KeptBan
+	Metadata []KeptDatum
 	// Accounts are the names of all accounts that are not in the configuration.
 	Accounts []string
 	// Last is the greatest number that a message has.
@@ -131,6 +135,9 @@ func (h *Hall) Restore(at int64, k Kept) {
 	}
 	for i := range k.Users {
 		h.restoreUser(&k.Users[i])
+	}
+	for _, d := range k.Metadata {
+		h.restoreDatum(d)
 	}
 	h.changed = changed{}
 }

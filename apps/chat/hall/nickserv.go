@@ -296,6 +296,7 @@ func nsUnregister(h *Hall, s *session, params []string, answer func(string)) {
 // forgetAccount takes an account that was removed from its users, nicks and channels.
 func (h *Hall) forgetAccount(account string) {
 	delete(h.owned, h.nickKey(account))
+	delete(h.metadata, fold(account)) // the store does so by itself
 	for _, c := range slices.Clone(h.slots) {
 		if c == nil || c.registered == nil {
 			continue

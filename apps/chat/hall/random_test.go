@@ -134,7 +134,8 @@ func (c chance) line() string {
 	case 28:
 		return "MONITOR " + c.of("+ ", "- ") + c.list(c.nick)
 	case 29:
-		return "MONITOR " + c.of("L", "S", "C", "x")
+		return c.of("MONITOR "+c.of("L", "S", "C", "x"),
+			"METADATA "+c.of("*", c.nick(), c.channel())+c.of(" SET a :x", " SET b :"+c.text(), " SET a", " SUB a b", " UNSUB a", " SYNC", " LIST", " CLEAR", " GET a"))
 	case 30:
 		return "LIST " + c.of("", "#c1,#c2", "*1,!*2", ">1", "C>0,T<5")
 	case 31:

@@ -52,6 +52,7 @@ func (r *registered) set(account string, rank Rank) {
 func (h *Hall) registerChannel(m *member) {
 	m.channel.registered = &registered{founder: m.user.account}
 	h.touchChannel(m.channel)
+	h.keepMetadata(m.channel, m.channel.name, false)
 	h.grant(m)
 }
 
@@ -59,6 +60,7 @@ func (h *Hall) registerChannel(m *member) {
 func (h *Hall) unregister(c *channel) {
 	c.registered = nil
 	h.gate.Keep(DropChannel{c.name})
+	h.keepMetadata(c, c.name, true)
 	if len(c.members) == 0 {
 		h.remove(c)
 	}
@@ -68,7 +70,9 @@ func (h *Hall) unregister(c *channel) {
 func (h *Hall) renamed(c *channel, old string) {
 	if c.registered != nil {
 		h.gate.Keep(DropChannel{old})
+		h.keepMetadata(c, old, true)
 		h.touchChannel(c)
+		h.keepMetadata(c, c.name, false)
 	}
 	for _, m := range c.members {
 		h.touchUser(m.user)

@@ -19,6 +19,7 @@ type registration struct {
 	admitted    bool   // the server's password was right
 	away        string
 	begun       bool // a line has come
+	metadata    metadata
 }
 
 func (h *Hall) pass(s *session, params []string, _ *ircmsg.Message) {
@@ -178,6 +179,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	}
 	h.gate.Registered(s.id)
 	h.welcome(s)
+	h.ownMetadata(s, r.metadata)
 	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)
 	s.trim()
 }
@@ -208,10 +210,12 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 	}
 	h.gate.Registered(s.id)
 	h.welcome(s)
+	h.ownMetadata(s, r.metadata)
 	for _, m := range u.channels {
 		h.gate.Member(s.id, m.channel.id, m.rank)
 		h.write(s, "", joinMessage(u, m.channel, s.caps))
 		h.describe(s, m.channel)
+		h.syncOnJoin(s, m.channel)
 		h.replayOnJoin(s, m, 0)
 	}
 	s.trim()

@@ -28,6 +28,7 @@ type rare struct {
 	replays      int     // of channels just joined, which it waits for, too
 	held         []*held // lines that came meanwhile
 	monitored    []string
+	subs         []string // keys of metadata
 }
 
 // work is what a session waits for.
@@ -238,7 +239,7 @@ func (s *session) trim() {
 		return
 	}
 	r.registration = nil
-	if r.login == nil && r.batch == nil && r.work == nil && r.replays == 0 && len(r.held) == 0 && len(r.monitored) == 0 {
+	if r.login == nil && r.batch == nil && r.work == nil && r.replays == 0 && len(r.held) == 0 && len(r.monitored) == 0 && len(r.subs) == 0 {
 		s.rare = nil
 	}
 }

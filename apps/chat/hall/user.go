@@ -51,8 +51,9 @@ type more struct {
 	alone bool
 	// told is until when the user was told of messages that g keeps from them.
 	told int64
-	// markers are those of a user without account.
-	markers markers
+	// markers and metadata are those of a user without account.
+	markers  markers
+	metadata metadata
 }
 
 // userModes is a set of the modes of a user.

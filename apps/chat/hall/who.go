@@ -243,6 +243,7 @@ func (h *Hall) whoisUser(s *session, u *user) {
 	if u.is(modeBot) {
 		h.reply(s, nWhoisBot, u.nick(), "is a bot on "+h.config.Network)
 	}
+	h.whoisMetadata(s, u)
 	h.reply(s, nWhoisIdle, u.nick(), strconv.FormatInt(h.idle(u), 10), strconv.FormatInt(int64(u.signon), 10), "seconds idle, signon time")
 }
 

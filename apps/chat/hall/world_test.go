@@ -251,6 +251,11 @@ func (w *world) Keep(c Change) {
 		k.Users = slices.DeleteFunc(k.Users, func(o KeptUser) bool { return sameName(o.Account, c.Account) })
 	case KeepBan:
 		k.Bans = append(slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Ban.Mask }), c.Ban)
+	case KeepMetadata:
+		k.Metadata = slices.DeleteFunc(k.Metadata, func(o KeptDatum) bool { return o.Owner == c.Datum.Owner && o.Key == c.Datum.Key })
+		if c.Datum.Value != "" {
+			k.Metadata = append(k.Metadata, c.Datum)
+		}
 	case KeepMarker:
 		if w.markers == nil {
 			w.markers = map[string][]Marker{}

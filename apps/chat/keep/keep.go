@@ -52,6 +52,8 @@ func what(c hall.Change) string {
 		return "history of " + c.From
 	case hall.DropHistory:
 		return "history of " + c.Target
+	case hall.KeepMetadata:
+		return "metadata of " + c.Datum.Owner
 	case hall.KeepMarker:
 		return "read marker of " + c.Account
 	}
@@ -77,6 +79,8 @@ func writeOf(c hall.Change) store.Write {
 		return store.RenameTarget{From: c.From, To: c.To}
 	case hall.DropHistory:
 		return store.RemoveBefore{Target: c.Target, Before: store.ID(c.Before)}
+	case hall.KeepMetadata:
+		return store.PutDatum{Datum: store.Datum(c.Datum)}
 	case hall.KeepMarker:
 		return store.PutMarker{Marker: store.Marker{Account: c.Account, Target: c.Marker.Target, At: time.UnixMilli(c.Marker.At)}}
 	}
@@ -110,6 +114,13 @@ func Load(ctx context.Context, s store.Store) (k hall.Kept, err error) {
 	}
 	for i := range presences {
 		k.Users = append(k.Users, toUser(&presences[i]))
+	}
+	metadata, err := s.Metadata(ctx, "")
+	if err != nil {
+		return hall.Kept{}, err
+	}
+	for _, d := range metadata {
+		k.Metadata = append(k.Metadata, hall.KeptDatum(d))
 	}
 	bans, err := s.Bans(ctx)
 	for _, b := range bans {

@@ -481,11 +481,11 @@ func (m *Memory) Metadata(_ context.Context, owner string) ([]Datum, error) {
 	return view(m, func() ([]Datum, error) {
 		var list []Datum
 		for key, value := range m.metadata {
-			if key[0] == owner {
+			if owner == "" || key[0] == owner {
 				list = append(list, Datum{key[0], key[1], value})
 			}
 		}
-		slices.SortFunc(list, func(a, b Datum) int { return cmp.Compare(a.Key, b.Key) })
+		slices.SortFunc(list, func(a, b Datum) int { return cmp.Or(cmp.Compare(a.Owner, b.Owner), cmp.Compare(a.Key, b.Key)) })
 		return list, nil
 	})
 }

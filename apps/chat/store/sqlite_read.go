@@ -245,7 +245,7 @@ func (s *SQLite) Markers(ctx context.Context, account string) ([]Marker, error) 
 
 // Metadata is a method of Store.
 func (s *SQLite) Metadata(ctx context.Context, owner string) ([]Datum, error) {
-	rows, err := s.read.QueryContext(ctx, "SELECT owner, key, value FROM metadata WHERE owner = ? ORDER BY key", owner)
+	rows, err := s.read.QueryContext(ctx, "SELECT owner, key, value FROM metadata WHERE ?1 = '' OR owner = ?1 ORDER BY owner, key", owner)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,8 @@ type Store interface {
 	Presences(ctx context.Context) ([]Presence, error)
 	// Markers returns an account's read markers.
 	Markers(ctx context.Context, account string) ([]Marker, error)
-	// Metadata returns what is known of an owner, in the order of the keys.
+	// Metadata returns what is known of an owner, in the order of the keys; of all for
+	// "", in the order of the owners.
 	Metadata(ctx context.Context, owner string) ([]Datum, error)
 	// Upload returns a file's description, or ErrNotFound.
 	Upload(ctx context.Context, id string) (Upload, error)
