@@ -180,7 +180,7 @@ func newCompletion(cfg Config) (*completion, error) {
 	if err != nil {
 		return nil, errors.Join(err, r.Close())
 	}
-	d := newCompletionOn(cfg, r, b, w)
+	d := newCompletionOn(cfg, linux{}, r, b, w)
 	if features.RecvLimit {
 		d.limit = min(cfg.ReadBudget, math.MaxInt32) // the entry has 32 bits for it
 	}
@@ -202,8 +202,8 @@ func powerOfTwo(n, most int) int {
 	return p
 }
 
-func newCompletionOn(cfg Config, r ring, b buffers, w waker) *completion {
-	return &completion{descriptors: descriptors{sockets: sockets{cfg: cfg}}, ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
+func newCompletionOn(cfg Config, c calls, r ring, b buffers, w waker) *completion {
+	return &completion{descriptors: newDescriptors(cfg, c), ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
 }
 
 func (d *completion) Wait(timeout time.Duration) (int, error) {
@@ -591,7 +591,7 @@ func (d *completion) connected(s *Socket, c uring.CQE) {
 	}
 	err := c.Err()
 	if err == nil {
-		err = sock.ConnectError(int(s.Handle))
+		err = d.calls.ConnectError(int(s.Handle))
 	}
 	if err != nil {
 		d.end(s, true)
@@ -613,7 +613,7 @@ func (d *completion) Close(s *Socket, reset bool) {
 	d.drop(s)
 	if reset {
 		s.flags |= ended // there is nothing to discard
-		sock.ResetOnClose(int(s.Handle))
+		d.calls.ResetOnClose(int(s.Handle))
 	}
 	d.stopReceiving(s)
 	if s.flags&sending != 0 {
@@ -743,7 +743,7 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 	l, ok := d.listeners.Get(token)
 	if !ok {
 		d.counters.Stale.Add(1)
-		closeAccepted(k, c)
+		d.closeAccepted(k, c)
 		return
 	}
 	if !c.More() {
@@ -773,9 +773,9 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 	}
 }
 
-func closeAccepted(k kind, c uring.CQE) {
+func (d *completion) closeAccepted(k kind, c uring.CQE) {
 	if k == kindAccept && c.Res >= 0 {
-		sock.Close(int(c.Res), true)
+		d.calls.Close(int(c.Res), true)
 	}
 }
 
@@ -786,7 +786,7 @@ func (d *completion) handOver() {
 	for _, l := range crowded {
 		n := min(len(l.waiting), d.cfg.AcceptBudget)
 		for _, fd := range l.waiting[:n] {
-			l.Acceptor.Accepted(Handle(fd), sock.Peer(int(fd)), nil)
+			l.Acceptor.Accepted(Handle(fd), d.calls.Peer(int(fd)), nil)
 		}
 		l.waiting = l.waiting[:copy(l.waiting, l.waiting[n:])]
 		if len(l.waiting) > 0 {
@@ -812,7 +812,7 @@ func (d *completion) Unlisten(l *Listening) {
 		d.ring.Advance(d.ring.Ready())
 	}
 	for _, fd := range l.waiting {
-		sock.Close(int(fd), true) // as if it had not been accepted
+		d.calls.Close(int(fd), true) // as if it had not been accepted
 	}
 	l.waiting = nil
 	d.listeners.Remove(l.token)

@@ -44,7 +44,7 @@ type testStream struct {
 func newSession(t *testing.T, choose func(int) int) *session {
 	k := newFakeKernel(t, choose)
 	cfg := Config{MaxEvents: 4, AcceptBudget: 2, ReadBudget: 24, Shared: NewShared()}
-	return &session{t: t, k: k, d: newCompletionOn(cfg, k, k, fakeWaker{k})}
+	return &session{t: t, k: k, d: newCompletionOn(cfg, linux{}, k, k, fakeWaker{k})}
 }
 
 func (s *session) open(fd int) {

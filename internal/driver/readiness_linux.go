@@ -69,14 +69,18 @@ func newReadiness(cfg Config) (*readiness, error) {
 	if err != nil {
 		return nil, err
 	}
+	return newReadinessOn(cfg, linux{}, poller, mode, readSize), nil
+}
+
+func newReadinessOn(cfg Config, c calls, poller poll.Poller, mode poll.Mode, size int) *readiness {
 	return &readiness{
-		descriptors: descriptors{sockets: sockets{cfg: cfg}},
+		descriptors: newDescriptors(cfg, c),
 		poller:      poller,
 		mode:        mode,
 		edge:        mode == poll.Edge,
 		events:      make([]poll.Event, cfg.MaxEvents),
-		buf:         make([]byte, readSize),
-	}, nil
+		buf:         make([]byte, size),
+	}
 }
 
 func openPoller(b poll.Backend) (poll.Poller, error) {
@@ -303,7 +307,7 @@ func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left i
 	}
 	room = room[:min(len(room), directRead, budget)]
 	d.counters.Reads.Add(1)
-	n, err = sock.Read(int(s.Handle), room)
+	n, err = d.calls.Read(int(s.Handle), room)
 	if err == nil && n < len(room) && s.flags&drain == 0 {
 		s.flags &^= mayRead
 	}
@@ -399,7 +403,7 @@ func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.S
 		interest = edgeInterest
 	}
 	if err := d.adopt(s, interest); err != nil {
-		sock.Close(int(s.Handle), false)
+		d.calls.Close(int(s.Handle), false)
 		s.Handle = NoHandle
 		return err
 	}
@@ -409,7 +413,7 @@ func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.S
 // connected learns how Connect ended.
 func (d *readiness) connected(s *Socket, ready poll.Mask) {
 	s.connecting = false
-	if err := sock.ConnectError(int(s.Handle)); err != nil {
+	if err := d.calls.ConnectError(int(s.Handle)); err != nil {
 		d.forget(s, true)
 		s.Stream.Connected(os.NewSyscallError("connect", err))
 		return
@@ -472,7 +476,7 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 		total += len(b)
 	}
 	d.counters.Writes.Add(1)
-	n, err = sock.Write(int(s.Handle), bufs)
+	n, err = d.calls.Write(int(s.Handle), bufs)
 	if err == unix.EAGAIN {
 		sock.DropNotices(int(s.Handle))
 		n, err = 0, nil
@@ -555,7 +559,7 @@ func (d *readiness) accept(l *Listening) {
 		if !l.accepting {
 			return
 		}
-		fd, peer, err := l.acceptOne()
+		fd, peer, err := d.acceptOne(l)
 		switch {
 		case err == nil:
 			l.Acceptor.Accepted(Handle(fd), peer, nil)
@@ -569,11 +573,11 @@ func (d *readiness) accept(l *Listening) {
 	}
 }
 
-func (l *Listening) acceptOne() (int, netip.AddrPort, error) {
+func (d *readiness) acceptOne(l *Listening) (int, netip.AddrPort, error) {
 	if l.Shared.Load() {
-		return sock.AcceptShared(int(l.Handle))
+		return d.calls.AcceptShared(int(l.Handle))
 	}
-	return sock.Accept(int(l.Handle))
+	return d.calls.Accept(int(l.Handle))
 }
 
 func (d *readiness) Unlisten(l *Listening) {

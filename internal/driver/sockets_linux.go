@@ -16,12 +16,69 @@ import (
 // all that is done to a socket by one system call at once.
 type descriptors struct {
 	sockets
-	room packetRoom
+	calls calls
+	now   [1][]byte // of SendNow
+	room  packetRoom
+}
+
+func newDescriptors(cfg Config, c calls) descriptors {
+	return descriptors{sockets: sockets{cfg: cfg}, calls: c}
+}
+
+// calls are the system calls on listening sockets and stream sockets whose answer
+// decides what a driver does next. They are those of package sock; a test has a
+// kernel of its own.
+type calls interface {
+	Accept(fd int) (int, netip.AddrPort, error)
+	AcceptShared(fd int) (int, netip.AddrPort, error)
+	AcceptAndClose(fd int) error
+	Peer(fd int) netip.AddrPort
+	Connect(local netip.Addr, addr net.Addr, o sock.StreamOptions) (int, error)
+	ConnectError(fd int) error
+	Read(fd int, p []byte) (int, error)
+	Write(fd int, bufs [][]byte) (int, error)
+	NewPipe(size int) (read, write int, err error)
+	FillPipe(write, socket, most int) (int, error)
+	EmptyPipe(socket, read, held int) (int, error)
+	CloseWrite(fd int) error
+	Delivered(fd int) bool
+	Unacked(fd int) int
+	NetConn(fd int) (net.Conn, error)
+	ResetOnClose(fd int)
+	Close(fd int, reset bool)
+}
+
+// linux are the calls of the kernel that the program runs on.
+type linux struct{}
+
+func (linux) Accept(fd int) (int, netip.AddrPort, error)       { return sock.Accept(fd) }
+func (linux) AcceptShared(fd int) (int, netip.AddrPort, error) { return sock.AcceptShared(fd) }
+func (linux) AcceptAndClose(fd int) error                      { return sock.AcceptAndClose(fd) }
+func (linux) Peer(fd int) netip.AddrPort                       { return sock.Peer(fd) }
+func (linux) ConnectError(fd int) error                        { return sock.ConnectError(fd) }
+func (linux) Read(fd int, p []byte) (int, error)               { return sock.Read(fd, p) }
+func (linux) Write(fd int, bufs [][]byte) (int, error)         { return sock.Write(fd, bufs) }
+func (linux) NewPipe(size int) (read, write int, err error)    { return sock.NewPipe(size) }
+func (linux) FillPipe(write, socket, most int) (int, error) {
+	return sock.FillPipe(write, socket, most)
+}
+func (linux) EmptyPipe(socket, read, held int) (int, error) {
+	return sock.EmptyPipe(socket, read, held)
+}
+func (linux) CloseWrite(fd int) error          { return sock.CloseWrite(fd) }
+func (linux) Delivered(fd int) bool            { return sock.Delivered(fd) }
+func (linux) Unacked(fd int) int               { return sock.Unacked(fd) }
+func (linux) NetConn(fd int) (net.Conn, error) { return sock.NetConn(fd) }
+func (linux) ResetOnClose(fd int)              { sock.ResetOnClose(fd) }
+func (linux) Close(fd int, reset bool)         { sock.Close(fd, reset) }
+
+func (linux) Connect(local netip.Addr, addr net.Addr, o sock.StreamOptions) (int, error) {
+	return sock.Connect(local, addr, o)
 }
 
 // detach forgets the socket without closing its connection.
 func (d *descriptors) detach(s *Socket, rest []byte) {
-	conn, err := sock.NetConn(int(s.Handle))
+	conn, err := d.calls.NetConn(int(s.Handle))
 	d.forgetSocket(s)
 	d.detached = append(d.detached, detachment{s, conn, rest, err})
 }
@@ -29,7 +86,7 @@ func (d *descriptors) detach(s *Socket, rest []byte) {
 // connect makes a socket that is being connected. It becomes writable when that
 // has ended.
 func (d *descriptors) connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
-	fd, err := sock.Connect(local, addr, o)
+	fd, err := d.calls.Connect(local, addr, o)
 	if errors.Is(err, unix.EAGAIN) {
 		return ErrBusy
 	}
@@ -44,7 +101,7 @@ func (d *descriptors) connect(s *Socket, local netip.Addr, addr net.Addr, o sock
 func (d *descriptors) discardInput(s *Socket, buf []byte) {
 	for i := 0; s.flags&ended == 0 && i < discardReads; i++ {
 		d.counters.Reads.Add(1)
-		if _, err := sock.Read(int(s.Handle), buf); err != nil {
+		if _, err := d.calls.Read(int(s.Handle), buf); err != nil {
 			return
 		}
 	}
@@ -52,29 +109,31 @@ func (d *descriptors) discardInput(s *Socket, buf []byte) {
 
 // end closes the descriptor and forgets the socket.
 func (d *descriptors) end(s *Socket, reset bool) {
-	sock.Close(int(s.Handle), reset)
+	d.calls.Close(int(s.Handle), reset)
 	d.forgetSocket(s)
 }
 
 func (d *descriptors) SendNow(s *Socket, p []byte) int {
 	d.counters.Writes.Add(1)
-	n, _ := sock.Write(int(s.Handle), [][]byte{p})
+	d.now[0] = p
+	n, _ := d.calls.Write(int(s.Handle), d.now[:])
+	d.now[0] = nil
 	return n
 }
 
 func (d *descriptors) Thread() int64 { return int64(unix.Gettid()) }
 
 func (d *descriptors) CloseWrite(s *Socket) error {
-	err := sock.CloseWrite(int(s.Handle))
+	err := d.calls.CloseWrite(int(s.Handle))
 	if err == unix.ENOTCONN {
 		// The peer has reset the connection, which only the pending error says.
-		err = cmp.Or(sock.ConnectError(int(s.Handle)), err)
+		err = cmp.Or(d.calls.ConnectError(int(s.Handle)), err)
 	}
 	return os.NewSyscallError("shutdown", err)
 }
 
-func (d *descriptors) Delivered(s *Socket) bool       { return sock.Delivered(int(s.Handle)) }
-func (d *descriptors) Unacked(s *Socket) int          { return sock.Unacked(int(s.Handle)) }
+func (d *descriptors) Delivered(s *Socket) bool       { return d.calls.Delivered(int(s.Handle)) }
+func (d *descriptors) Unacked(s *Socket) int          { return d.calls.Unacked(int(s.Handle)) }
 func (d *descriptors) Acked(s *Socket) (uint64, bool) { return sock.Acked(int(s.Handle)) }
 func (d *descriptors) LocalAddr(s *Socket) net.Addr   { return sock.LocalAddr(int(s.Handle)) }
 
@@ -84,7 +143,7 @@ func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err 
 	return sock.PeerCredentials(int(s.Handle))
 }
 
-func (d *descriptors) Discard(h Handle) { sock.Close(int(h), false) }
+func (d *descriptors) Discard(h Handle) { d.calls.Close(int(h), false) }
 
 func (d *descriptors) Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
 	fd, err := sock.Adopt(ln, o)
@@ -107,9 +166,9 @@ func (d *descriptors) Bind(network string, addr net.Addr, o sock.StreamOptions) 
 }
 
 func (d *descriptors) Shed(l *Listening) error {
-	return d.cfg.Shared.Reserve.Shed(func() error { return sock.AcceptAndClose(int(l.Handle)) })
+	return d.cfg.Shared.Reserve.Shed(func() error { return d.calls.AcceptAndClose(int(l.Handle)) })
 }
 
 func (d *descriptors) Reclaim(h Handle) bool {
-	return d.cfg.Shared.Reserve.Reclaim(func() { sock.Close(int(h), false) })
+	return d.cfg.Shared.Reserve.Reclaim(func() { d.calls.Close(int(h), false) })
 }

@@ -12,7 +12,7 @@ import (
 
 // NewPipe is that of Splicer, and so are ClosePipe and ReadPipe.
 func (d *descriptors) NewPipe() *Pipe {
-	read, write, err := sock.NewPipe(PipeSize)
+	read, write, err := d.calls.NewPipe(PipeSize)
 	if err != nil {
 		return nil
 	}
@@ -20,14 +20,14 @@ func (d *descriptors) NewPipe() *Pipe {
 }
 
 func (d *descriptors) ClosePipe(p *Pipe) {
-	sock.Close(p.read, false)
-	sock.Close(p.write, false)
+	d.calls.Close(p.read, false)
+	d.calls.Close(p.write, false)
 }
 
 func (d *descriptors) ReadPipe(p *Pipe) ([]byte, error) {
 	buf := make([]byte, p.held)
 	for rest := buf; len(rest) > 0; {
-		n, err := sock.Read(p.read, rest)
+		n, err := d.calls.Read(p.read, rest)
 		if err != nil {
 			return nil, os.NewSyscallError("read", err)
 		}
@@ -47,7 +47,7 @@ const copiedPerMoved = 4
 func (d *descriptors) fill(s *Socket, p *Pipe, budget int) (n, left int, err error) {
 	d.counters.Reads.Add(1)
 	most := min(budget, PipeSize/copiedPerMoved) * copiedPerMoved
-	n, err = sock.FillPipe(p.write, int(s.Handle), most)
+	n, err = d.calls.FillPipe(p.write, int(s.Handle), most)
 	p.held += n
 	p.unfit = sock.CannotSplice(err)
 	return n, budget - (n+copiedPerMoved-1)/copiedPerMoved, err
@@ -59,7 +59,7 @@ func (d *descriptors) fill(s *Socket, p *Pipe, budget int) (n, left int, err err
 func (d *descriptors) empty(s *Socket, p *Pipe) (moved int, err error) {
 	for p.held > 0 {
 		d.counters.Writes.Add(1)
-		n, err := sock.EmptyPipe(int(s.Handle), p.read, p.held)
+		n, err := d.calls.EmptyPipe(int(s.Handle), p.read, p.held)
 		p.held -= n
 		moved += n
 		switch {
