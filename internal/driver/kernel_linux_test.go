@@ -2,13 +2,7 @@ package driver
 
 import (
 	"bytes"
-	"fmt"
-	"math/rand/v2"
-	"net"
-	"os"
 	"slices"
-	"sync/atomic"
-	"testing"
 	"time"
 	"unsafe"
 
@@ -17,152 +11,81 @@ import (
 	"github.com/epinet/epi/uring"
 )
 
-// A fakeKernel is an io_uring in memory. What it does next, and how each
-// operation ends, is chosen by a source of choices: any order in which a kernel
-// may complete what was submitted can come of it. The descriptors are real
-// socket pairs, so that closing them can be seen, but no byte goes through them.
+// A fakeKernel is the io_uring of a world. What it does next, and how each
+// operation ends, is chosen: any order in which a kernel may complete what was
+// submitted can come of it.
 //
-// It fails the test where the driver breaks a rule of the kernel's interface:
-// an operation's user data used again before its last completion, a buffer
-// given back twice, bytes that change while they are being sent.
+// It ends the run where the driver breaks a rule of the kernel's interface: an
+// operation's user data used again before its last completion, a buffer given back
+// twice, bytes that change while they are being sent, a descriptor closed while an
+// operation uses it.
 type fakeKernel struct {
-	t       *testing.T
-	choose  func(n int) int // of 0 to n-1
-	enabled bool
-	entries []uring.SQE // the submission queue
-	queued  int         // entries[:queued] are prepared
-	cqes    []uring.CQE
-	taken   int // cqes[:taken] were advanced over
+	*world
+	enabled  bool
+	entries  []uring.SQE // the submission queue
+	queued   int         // entries[:queued] are prepared
+	cqes     []uring.CQE
+	most     int         // of cqes
+	overflow []uring.CQE // completions that found no room
 
-	ops     []*fakeOp
-	conns   map[int]*fakeConn // by descriptor
-	backlog int               // clients that wait to be accepted
-	noFiles bool              // accepting fails
-	peers   []int             // the other ends of all descriptors
-	woken   bool
-	quiet   bool // nothing happens on the connections
-
-	listener net.Listener // that Connect is pointed at; nil until needed
+	ops   []*fakeOp
+	woken bool
+	slept bool // the last Wait would have slept for ever
 
 	free   []int  // buffers that the kernel has
+	all    int    // how many there are
+	size   int    // of one
 	memory []byte // of the buffers
 }
-
-const (
-	fakeEntries    = 4 // few, so that the driver has a backlog
-	fakeBuffers    = 4
-	fakeBufferSize = 16
-)
 
 // A fakeOp is an operation under way.
 type fakeOp struct {
 	sqe       uring.SQE
+	file      *file // what it is on; nil: nothing of this world
 	cancelled bool
 	early     bool   // a receive that began before the end, which it can miss
 	deaf      bool   // and has
 	bytes     []byte // to be sent, as they were when submitted
 }
 
-// A fakeConn is the peer of a connection.
-type fakeConn struct {
-	arrived  []byte // sent by the peer, not received yet
-	sent     byte   // the next byte that the peer sends
-	err      unix.Errno
-	ended    bool
-	accepted []byte // what the driver has sent
-}
-
-// over reports whether the peer sends nothing more.
-func (c *fakeConn) over() bool { return c.ended || c.err != 0 }
-
-func newFakeKernel(t *testing.T, choose func(int) int) *fakeKernel {
+func newFakeKernel(w *world) *fakeKernel {
 	k := &fakeKernel{
-		t: t, choose: choose,
-		entries: make([]uring.SQE, fakeEntries),
-		conns:   map[int]*fakeConn{},
-		memory:  make([]byte, fakeBuffers*fakeBufferSize),
+		world:   w,
+		entries: make([]uring.SQE, 2+w.Choose(6)), // few, so that the driver has a backlog
+		most:    2 + w.Choose(16),
+		all:     1 + w.Choose(4),
+		size:    1 + w.Choose(24),
 	}
-	for id := range fakeBuffers {
+	k.memory = make([]byte, k.all*k.size)
+	for id := range k.all {
 		k.free = append(k.free, id)
 	}
+	w.closing = k.checkUnused
 	return k
 }
 
-// socket returns a new descriptor with a peer.
-func (k *fakeKernel) socket() int {
-	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	k.conns[pair[0]] = &fakeConn{}
-	k.peers = append(k.peers, pair[1])
-	return pair[0]
-}
-
-// clients counts the connections, by their descriptors, and those that wait to
-// be accepted.
-func (k *fakeKernel) clients() int { return len(k.conns) + k.backlog }
-
-// listeners counts those of this process: each has a name of its own.
-var listeners atomic.Int64
-
-// target returns the address of a listening socket.
-func (k *fakeKernel) target() net.Addr {
-	if k.listener == nil {
-		l, err := net.Listen("unix", fmt.Sprintf("@epi-fake-kernel-%d-%d", os.Getpid(), listeners.Add(1)))
-		if err != nil {
-			k.t.Fatal(err)
+// checkUnused holds closing a descriptor back until the kernel has returned all
+// that uses it: it would keep the connection open.
+func (k *fakeKernel) checkUnused(f *file) {
+	for _, op := range k.ops {
+		if op.file == f {
+			k.Failf("%v is closed, and an operation of kind %d is under way", f, kindOf(op))
 		}
-		k.listener = l
 	}
-	return k.listener.Addr()
 }
 
-// adopt makes fd, which is connected to target, a descriptor like those of socket.
-func (k *fakeKernel) adopt(fd int) *fakeConn {
-	peer, err := k.listener.Accept()
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	file, err := peer.(*net.UnixConn).File()
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	own, err := unix.Dup(int(file.Fd()))
-	if err != nil {
-		k.t.Fatal(err)
-	}
-	_ = file.Close()
-	_ = peer.Close()
-	if err := unix.SetNonblock(own, true); err != nil {
-		k.t.Fatal(err)
-	}
-	k.peers = append(k.peers, own)
-	k.conns[fd] = &fakeConn{}
-	return k.conns[fd]
-}
-
-// checkClosed fails unless all descriptors were closed.
-func (k *fakeKernel) checkClosed() {
-	if k.listener != nil {
-		_ = k.listener.Close()
-	}
-	for _, fd := range k.peers {
-		var b [1]byte
-		if n, err := unix.Read(fd, b[:]); n != 0 && err != unix.ECONNRESET {
-			k.t.Errorf("a descriptor is still open: its peer reads %d, %v", n, err)
-		}
-		_ = unix.Close(fd)
-	}
+func kindOf(op *fakeOp) kind {
+	k, _ := split(op.sqe.UserData)
+	return k
 }
 
 func (k *fakeKernel) Enable() error { k.enabled = true; return nil }
 func (k *fakeKernel) Prepared() int { return k.queued }
-func (k *fakeKernel) Ready() int    { return len(k.cqes) - k.taken }
-func (k *fakeKernel) Close() error  { return nil }
+func (k *fakeKernel) Ready() int    { return len(k.cqes) }
 
 func (k *fakeKernel) SQE() *uring.SQE {
 	if k.queued == len(k.entries) {
+		k.Count("ring full")
 		return nil
 	}
 	k.queued++
@@ -170,61 +93,115 @@ func (k *fakeKernel) SQE() *uring.SQE {
 	return &k.entries[k.queued-1]
 }
 
-func (k *fakeKernel) Completion(i int) uring.CQE { return k.cqes[k.taken+i] }
-func (k *fakeKernel) Advance(n int)              { k.taken += n }
-func (k *fakeKernel) WorkWaits() bool            { return k.choose(2) == 0 }
+func (k *fakeKernel) Completion(i int) uring.CQE { return k.cqes[i] }
+func (k *fakeKernel) Advance(n int)              { k.cqes = slices.Delete(k.cqes, 0, n) }
+func (k *fakeKernel) WorkWaits() bool            { return len(k.overflow) > 0 || !k.quiet && k.Chance(2) }
 func (k *fakeKernel) SubmitLong() error          { return k.Submit() }
 
 // Submit takes the entries, now and then not all of them, and completes some
 // operations.
 func (k *fakeKernel) Submit() error {
-	if !k.enabled {
-		k.t.Fatal("submitted before Enable")
+	k.called()
+	if err := k.submit(); err != nil {
+		return err
 	}
+	for range k.Choose(4) {
+		k.step()
+	}
+	return nil
+}
+
+// called bounds the system calls of a run.
+func (k *fakeKernel) called() {
+	if !k.enabled {
+		k.Failf("submitted before Enable")
+	}
+	k.file(listeningFD, "enter")
+	k.flush()
+}
+
+// flush posts what found no room.
+func (k *fakeKernel) flush() {
+	n := min(len(k.overflow), k.most-len(k.cqes))
+	k.cqes = append(k.cqes, k.overflow[:n]...)
+	k.overflow = k.overflow[n:]
+}
+
+func (k *fakeKernel) submit() error {
 	n := k.queued
-	if n > 0 && k.choose(8) == 0 {
-		n = k.choose(n + 1)
-		if n == 0 {
-			return unix.EAGAIN
+	var err error
+	switch {
+	case n == 0 || k.quiet:
+	case len(k.overflow) > 0:
+		k.Count("EBUSY")
+		n, err = 0, unix.EBUSY
+	case k.Chance(8):
+		k.Count("not all are submitted")
+		if n = k.Choose(n + 1); n == 0 {
+			err = unix.EAGAIN
 		}
 	}
 	for _, sqe := range k.entries[:n] {
 		k.begin(sqe)
 	}
 	k.queued = copy(k.entries, k.entries[n:k.queued])
-	for range k.choose(4) {
+	return err
+}
+
+// Wait goes on until something has completed, unless nothing can.
+func (k *fakeKernel) Wait(_ int, timeout time.Duration) error {
+	k.Note("Wait(%v)", timeout)
+	k.slept = false
+	k.called()
+	if err := k.submit(); err != nil {
+		return err
+	}
+	for range 2 * len(k.ops) {
+		if len(k.cqes) > 0 {
+			return nil
+		}
 		k.step()
+	}
+	if len(k.cqes) == 0 && timeout < 0 {
+		k.slept = !k.stepAny()
 	}
 	return nil
 }
 
-// Wait goes on until something has completed.
-func (k *fakeKernel) Wait(_ int, timeout time.Duration) error {
-	for {
-		if err := k.Submit(); err != nil || k.Ready() > 0 || timeout >= 0 {
-			return err
+// stepAny lets operations go on in their order until something has completed, and
+// reports whether it has.
+func (k *fakeKernel) stepAny() bool {
+	for _, op := range slices.Clone(k.ops) {
+		for range 3 { // a choice may be that nothing happens yet
+			if len(k.cqes) == 0 {
+				k.move(op)
+			}
 		}
-		if len(k.ops) == 0 {
-			k.t.Fatal("waiting for ever: nothing is under way")
-		}
-		k.wake()
 	}
+	return len(k.cqes) > 0
 }
+
+func (k *fakeKernel) stuck() bool { return k.slept }
+func (k *fakeKernel) progress()   { k.step() }
 
 func (k *fakeKernel) begin(sqe uring.SQE) {
 	op := &fakeOp{sqe: sqe}
-	kind, _ := split(sqe.UserData)
+	k.Note("operation of kind %d", kindOf(op))
 	for _, other := range k.ops {
-		if other.sqe.UserData == sqe.UserData && kind != kindNone {
-			k.t.Fatalf("user data %#x is under way already", sqe.UserData)
+		if other.sqe.UserData == sqe.UserData && kindOf(op) != kindNone {
+			k.Failf("user data %#x is under way already", sqe.UserData)
 		}
 	}
-	switch sqe.Op {
-	case uring.OpCancel:
+	if sqe.Op == uring.OpCancel {
 		k.beginCancel(sqe)
 		return
+	}
+	if kindOf(op) != kindWake {
+		op.file = k.file(int(sqe.FD), "an operation")
+	}
+	switch sqe.Op {
 	case uring.OpRecv:
-		op.early = !k.conns[int(sqe.FD)].over()
+		op.early = !op.file.over()
 	case uring.OpSend:
 		op.bytes = bytes.Clone(bytesAt(sqe.Addr, int(sqe.Len)))
 	case uring.OpSendMsg:
@@ -255,18 +232,30 @@ func (k *fakeKernel) beginCancel(sqe uring.SQE) {
 	result := -int32(unix.ENOENT)
 	for _, op := range k.ops {
 		if op.sqe.UserData == sqe.Addr {
+			k.Count("cancelled")
 			op.cancelled = true
 			result = 0
-			if k.choose(3) == 0 {
+			if k.Chance(3) {
 				result = -int32(unix.EALREADY)
 			}
 		}
+	}
+	if result == -int32(unix.ENOENT) {
+		k.Count("cancelled too late")
 	}
 	k.post(sqe, result, 0)
 }
 
 func (k *fakeKernel) post(sqe uring.SQE, res int32, flags uring.CQEFlags) {
-	k.cqes = append(k.cqes, uring.CQE{UserData: sqe.UserData, Res: res, Flags: flags})
+	kind, _ := split(sqe.UserData)
+	k.Note("completion of kind %d: %d, flags %#x", kind, res, flags)
+	cqe := uring.CQE{UserData: sqe.UserData, Res: res, Flags: flags}
+	if len(k.cqes) >= k.most || len(k.overflow) > 0 {
+		k.Count("completion queue full")
+		k.overflow = append(k.overflow, cqe)
+		return
+	}
+	k.cqes = append(k.cqes, cqe)
 }
 
 // end posts the last completion of an operation.
@@ -275,56 +264,53 @@ func (k *fakeKernel) end(op *fakeOp, res int32) {
 }
 
 func (k *fakeKernel) endWith(op *fakeOp, res int32, flags uring.CQEFlags) {
-	k.post(op.sqe, res, flags)
 	k.ops = slices.DeleteFunc(k.ops, func(other *fakeOp) bool { return other == op })
+	k.post(op.sqe, res, flags)
 }
 
 // step moves one operation on.
 func (k *fakeKernel) step() {
-	if len(k.ops) == 0 {
-		return
+	if len(k.ops) > 0 {
+		k.move(k.ops[k.Choose(len(k.ops))])
 	}
-	op := k.ops[k.choose(len(k.ops))]
-	if op.cancelled && k.choose(2) == 0 {
+}
+
+func (k *fakeKernel) move(op *fakeOp) {
+	switch {
+	case !slices.Contains(k.ops, op):
+		return
+	case op.cancelled && (k.quiet || k.Chance(2)):
 		k.end(op, -int32(unix.ECANCELED))
 		return
-	}
-	kind, _ := split(op.sqe.UserData)
-	if k.quiet && kind >= kindConnect {
+	case !k.quiet && kindOf(op) >= kindConnect && k.Chance(100):
+		k.Count("ENOMEM")
+		k.end(op, -int32(unix.ENOMEM))
 		return
 	}
-	switch kind {
+	switch kindOf(op) {
 	case kindWake:
 		k.stepWake(op)
 	case kindAccept:
 		k.stepAccept(op)
 	case kindWatch:
-		if k.backlog > 0 {
+		if len(k.clients) > 0 {
 			k.end(op, unix.POLLIN)
 		}
 	case kindConnect:
-		k.end(op, unix.POLLOUT)
+		if op.file.connect != underWay {
+			k.end(op, unix.POLLOUT)
+		}
 	case kindReceive:
 		k.stepReceive(op)
 	case kindSend:
 		k.stepSend(op)
 	case kindHangUp:
-		if k.conns[int(op.sqe.FD)].over() {
+		if op.file.over() {
 			k.end(op, unix.POLLRDHUP)
 		}
 	default:
-		k.t.Fatalf("operation %d of kind %d", op.sqe.Op, kind)
+		k.Failf("operation %d of kind %d", op.sqe.Op, kindOf(op))
 	}
-}
-
-func (k *fakeKernel) wake() { k.woken = true; k.step() }
-
-// underWay reports whether an operation of the kind is.
-func (k *fakeKernel) underWay(want kind) bool {
-	return slices.ContainsFunc(k.ops, func(op *fakeOp) bool {
-		kind, _ := split(op.sqe.UserData)
-		return kind == want
-	})
 }
 
 func (k *fakeKernel) stepWake(op *fakeOp) {
@@ -332,7 +318,7 @@ func (k *fakeKernel) stepWake(op *fakeOp) {
 		return
 	}
 	k.woken = false
-	if k.choose(4) == 0 {
+	if k.Chance(4) {
 		k.end(op, unix.POLLIN)
 		return
 	}
@@ -342,14 +328,15 @@ func (k *fakeKernel) stepWake(op *fakeOp) {
 func (k *fakeKernel) stepAccept(op *fakeOp) {
 	switch {
 	case k.noFiles:
+		k.Count("no descriptors")
 		k.end(op, -int32(unix.EMFILE))
-	case k.backlog == 0:
-	case k.choose(8) == 0:
+	case len(k.clients) == 0:
+	case !k.quiet && k.Chance(8):
+		k.Count("accept fails")
 		k.end(op, -int32(unix.ECONNABORTED))
 	default:
-		k.backlog--
-		fd := int32(k.socket())
-		if k.choose(4) == 0 {
+		fd := int32(k.takeClient().fd)
+		if k.Chance(4) {
 			k.end(op, fd)
 			return
 		}
@@ -357,52 +344,77 @@ func (k *fakeKernel) stepAccept(op *fakeOp) {
 	}
 }
 
-// stepReceive takes what has arrived into a buffer.
+// stepReceive takes what has arrived into a buffer, or ends a poll.
 func (k *fakeKernel) stepReceive(op *fakeOp) {
-	c := k.conns[int(op.sqe.FD)]
+	f := op.file
 	switch {
+	case op.sqe.Op == uring.OpPollAdd:
+		if len(f.arrived) > 0 || f.over() {
+			k.end(op, unix.POLLIN)
+		}
 	case op.deaf:
-	case len(c.arrived) > 0:
-		k.fill(op, c)
-	case c.err != 0:
-		k.end(op, -int32(c.err))
-	case c.ended:
+	case len(f.arrived) > 0:
+		k.fill(op)
+	case f.err != 0:
+		k.end(op, -int32(f.err))
+	case f.ended:
 		k.end(op, 0)
-	case k.choose(16) == 0:
+	case !k.quiet && k.Chance(16):
 		k.end(op, -int32(unix.EINTR))
 	}
 }
 
-func (k *fakeKernel) fill(op *fakeOp, c *fakeConn) {
+func (k *fakeKernel) fill(op *fakeOp) {
 	if len(k.free) == 0 {
+		k.Count("ENOBUFS")
 		k.end(op, -int32(unix.ENOBUFS))
 		return
 	}
+	f := op.file
+	most := k.size
+	if !k.quiet {
+		most = 1 + k.Choose(k.size)
+	}
 	id := k.free[0]
 	k.free = k.free[1:]
-	n := copy(k.memory[id*fakeBufferSize:][:1+k.choose(fakeBufferSize)], c.arrived)
-	c.arrived = c.arrived[n:]
+	n := copy(k.memory[id*k.size:][:most], f.arrived)
+	f.arrived = f.arrived[n:]
 	flags := uring.HasBuffer | uring.CQEFlags(id)<<16
-	if k.choose(4) == 0 {
+	if k.Chance(4) {
+		k.Count("receive ends")
 		k.endWith(op, int32(n), flags)
 		return
 	}
-	op.deaf = op.early && len(c.arrived) == 0 && c.over() && k.choose(2) == 0
+	if op.deaf = op.early && len(f.arrived) == 0 && f.over() && k.Chance(2); op.deaf {
+		k.Count("receive misses the end")
+	}
 	k.post(op.sqe, int32(n), flags|uring.HasMore)
 }
 
-// stepSend takes some of the bytes, at least one.
+// stepSend takes some of the bytes, at least one, or ends a poll for room.
 func (k *fakeKernel) stepSend(op *fakeOp) {
-	c := k.conns[int(op.sqe.FD)]
-	if op.sqe.Op == uring.OpSend && !bytes.Equal(op.bytes, bytesAt(op.sqe.Addr, int(op.sqe.Len))) {
-		k.t.Fatal("bytes have changed while they were being sent")
-	}
-	if c.err != 0 {
-		k.end(op, -int32(unix.EPIPE))
+	f := op.file
+	if op.sqe.Op == uring.OpPollAdd {
+		if f.room > 0 || f.err != 0 {
+			k.end(op, unix.POLLOUT)
+		}
 		return
 	}
-	n := 1 + k.choose(len(op.bytes))
-	c.accepted = append(c.accepted, op.bytes[:n]...)
+	if op.sqe.Op == uring.OpSend && !bytes.Equal(op.bytes, bytesAt(op.sqe.Addr, int(op.sqe.Len))) {
+		k.Failf("%v: bytes have changed while they were being sent", f)
+	}
+	if f.err == 0 && f.room == 0 {
+		return
+	}
+	n, err := k.writable(f, len(op.bytes))
+	if err != nil {
+		k.end(op, -int32(err.(unix.Errno)))
+		return
+	}
+	if !k.quiet {
+		n = 1 + k.Choose(n)
+	}
+	f.take([][]byte{op.bytes}, n)
 	k.end(op, int32(n))
 }
 
@@ -413,7 +425,7 @@ func (k *fakeKernel) Bytes(c uring.CQE) []byte {
 	if c.Flags&uring.HasBuffer == 0 {
 		return nil
 	}
-	return k.memory[c.BufferID()*fakeBufferSize:][:c.Res]
+	return k.memory[c.BufferID()*k.size:][:c.Res]
 }
 
 func (k *fakeKernel) Recycle(c uring.CQE) {
@@ -421,11 +433,37 @@ func (k *fakeKernel) Recycle(c uring.CQE) {
 		return
 	}
 	if slices.Contains(k.free, c.BufferID()) {
-		k.t.Fatalf("buffer %d is given back twice", c.BufferID())
+		k.Failf("buffer %d is given back twice", c.BufferID())
 	}
-	clear(k.memory[c.BufferID()*fakeBufferSize:][:fakeBufferSize]) // whoever still reads it will notice
+	clear(k.memory[c.BufferID()*k.size:][:k.size]) // whoever still reads it will notice
 	k.free = append(k.free, c.BufferID())
 }
+
+// check is that of kernel.
+func (k *fakeKernel) check(s *session) {
+	d := s.d.(*completion)
+	if n := d.listeners.Len() + len(d.held) + len(d.crowded); n > 0 {
+		k.Failf("left: %d listening, %d held, %d crowded", d.listeners.Len(), len(d.held), len(d.crowded))
+	}
+	if len(k.free) != k.all {
+		k.Failf("%d of %d buffers came back", len(k.free), k.all)
+	}
+	if n := d.counters.Stale.Load(); n != 0 {
+		k.Failf("%d completions came after their socket was gone: its token could have been used again", n)
+	}
+	for _, op := range k.ops {
+		if kindOf(op) != kindWake {
+			k.Failf("an operation of kind %d is still under way", kindOf(op))
+		}
+	}
+	s.settle("the loop can be woken", func() bool { return len(k.ops) == 1 })
+}
+
+// A fakeRing is what a completion driver has of a fakeKernel; its own Close closes
+// no descriptor.
+type fakeRing struct{ *fakeKernel }
+
+func (fakeRing) Close() error { return nil }
 
 // A fakeWaker is Wake for a fakeKernel.
 type fakeWaker struct{ k *fakeKernel }
@@ -433,23 +471,3 @@ type fakeWaker struct{ k *fakeKernel }
 func (w fakeWaker) Arm(sqe *uring.SQE) { sqe.PollAdd(0, unix.POLLIN) }
 func (w fakeWaker) Wake() error        { w.k.woken = true; return nil }
 func (w fakeWaker) Close() error       { return nil }
-
-// choices returns a source that uses up a script and then chooses by itself.
-func choices(script []byte, seed uint64) func(int) int {
-	rng := rand.New(rand.NewPCG(seed, uint64(len(script))))
-	return func(n int) int {
-		if n <= 1 {
-			return 0
-		}
-		if len(script) == 0 {
-			return rng.IntN(n)
-		}
-		c := int(script[0])
-		script = script[1:]
-		return c % n
-	}
-}
-
-func (k *fakeKernel) String() string {
-	return fmt.Sprintf("%d operations, %d completions, %d free buffers", len(k.ops), k.Ready(), len(k.free))
-}

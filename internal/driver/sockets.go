@@ -111,6 +111,7 @@ func (d *sockets) forgetSocket(s *Socket) {
 func (d *sockets) surrender(s *Socket) Handle {
 	h := s.Handle
 	d.forgetSocket(s)
+	s.flags = 0 // as if never opened: Closed must not follow
 	return h
 }
 

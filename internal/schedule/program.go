@@ -240,3 +240,14 @@ func listed(counts map[string]int) string {
 	}
 	return strings.Join(all, ", ")
 }
+
+// TestScript plays one run whose first choices are those of the script. It is for
+// the fuzzer.
+func TestScript(t *testing.T, script []byte, seed uint64, play func(*Run)) {
+	t.Helper()
+	r := New(seed, nil)
+	r.script = script
+	if failed := r.play(play); failed != "" {
+		t.Fatal(failed)
+	}
+}

@@ -40,14 +40,6 @@ func New(seed uint64, keep func(step int) bool) *Run {
 	return r
 }
 
-// NewScripted returns a run whose first choices are those of the script, for the
-// fuzzer.
-func NewScripted(script []byte, seed uint64) *Run {
-	r := New(seed, nil)
-	r.script = script
-	return r
-}
-
 // Choose returns a number from 0 to n-1.
 func (r *Run) Choose(n int) int {
 	if n <= 1 {

@@ -100,11 +100,12 @@ func TestSearch_NoticesWhatIsNotDeterministic(t *testing.T) {
 	}
 }
 
-func TestScripted_TakesTheScriptFirst(t *testing.T) {
-	r := NewScripted([]byte{3, 1, 4}, 0)
-	for _, want := range []int{3, 1, 4} {
-		if c := r.Choose(9); c != want {
-			t.Errorf("chose %d, want %d", c, want)
+func TestTestScript_TakesTheScriptFirst(t *testing.T) {
+	TestScript(t, []byte{3, 1, 4}, 0, func(r *Run) {
+		for _, want := range []int{3, 1, 4} {
+			if c := r.Choose(9); c != want {
+				t.Errorf("chose %d, want %d", c, want)
+			}
 		}
-	}
+	})
 }
