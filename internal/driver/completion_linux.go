@@ -359,15 +359,18 @@ func (d *completion) watchEnd(s *Socket) {
 }
 
 // endSeen begins receiving anew, unless it has ended. What waits in the queue of
-// errors completes the poll, too, and is no end.
+// errors completes the poll, too, and is no end. A watch that has failed has seen
+// nothing, and begins anew with the receive.
 func (d *completion) endSeen(s *Socket, c uring.CQE) {
 	s.armed &^= awaited
 	over := c.Res < 0 || c.Res&(unix.POLLRDHUP|unix.POLLHUP) != 0 || s.flags&closed != 0 || s.want == leaving
-	if !over && sock.DropNotices(int(s.Handle)) {
+	if !over && d.calls.DropNotices(int(s.Handle)) {
 		d.watchEnd(s)
 		return
 	}
-	s.armed |= hungUp
+	if c.Res >= 0 {
+		s.armed |= hungUp
+	}
 	d.cancelReceive(s)
 }
 

@@ -439,6 +439,24 @@ func (k *fakeKernel) Recycle(c uring.CQE) {
 	k.free = append(k.free, c.BufferID())
 }
 
+// rest is that of kernel: operations that wait for something do so, and no others
+// are begun for ever.
+func (k *fakeKernel) rest(s *session) {
+	const still = 4 // turns
+	begun, since := s.d.Counters().Submits.Load(), 0
+	for range 400 {
+		s.turn(0)
+		since++
+		if n := s.d.Counters().Submits.Load(); n != begun {
+			begun, since = n, 0
+		}
+		if since > still {
+			return
+		}
+	}
+	k.Failf("nothing happens any more, and the loop goes on beginning operations")
+}
+
 // check is that of kernel.
 func (k *fakeKernel) check(s *session) {
 	d := s.d.(*completion)

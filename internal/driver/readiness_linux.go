@@ -171,14 +171,26 @@ func (d *readiness) readOn() {
 	}
 }
 
+// reportBroken ends what waits for an event that will not come.
 func (d *readiness) reportBroken() {
 	for _, b := range d.broken {
 		if s, ok := d.open.Get(b.token); ok {
-			d.Receive(s, false)
-			s.Stream.ReceiveEnded(b.err)
+			d.breakOff(s, b.err)
 		}
 	}
 	d.broken = d.broken[:0]
+}
+
+func (d *readiness) breakOff(s *Socket, err error) {
+	if s.flags&sending != 0 {
+		s.flags &^= sending
+		d.change(s, s.want&^poll.Writable)
+		s.Stream.Sent(0, err)
+	}
+	if s.flags&(receiving|closed) == receiving {
+		d.Receive(s, false)
+		s.Stream.ReceiveEnded(err)
+	}
 }
 
 func (d *readiness) dispatch(ev poll.Event) {
@@ -320,7 +332,7 @@ func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left i
 func (d *readiness) readFailed(s *Socket, err error) {
 	s.flags &^= mayRead | drain
 	if err == unix.EAGAIN {
-		sock.DropNotices(int(s.Handle))
+		d.calls.DropNotices(int(s.Handle))
 		return
 	}
 	s.flags |= ended
@@ -348,6 +360,7 @@ func (d *readiness) arm(s *Socket) {
 		return // it fires once more at most
 	}
 	if err := d.watch(s, s.want); err != nil {
+		d.remove(s) // it would go on reporting what it was to report no more
 		d.broken = append(d.broken, broken{s.token, err})
 	}
 }
@@ -355,12 +368,16 @@ func (d *readiness) arm(s *Socket) {
 // watch registers s for interest, or changes its registration.
 func (d *readiness) watch(s *Socket, interest poll.Mask) error {
 	d.counters.Controls.Add(1)
-	s.armed = interest
 	if s.flags&registered != 0 {
+		s.armed = interest
 		return d.poller.Modify(int(s.Handle), uint64(s.token), interest, d.mode)
 	}
+	if err := d.poller.Add(int(s.Handle), uint64(s.token), interest, d.mode); err != nil {
+		return err
+	}
 	s.flags |= registered
-	return d.poller.Add(int(s.Handle), uint64(s.token), interest, d.mode)
+	s.armed = interest
+	return nil
 }
 
 func (d *readiness) remove(s *Socket) {
@@ -478,7 +495,7 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	d.counters.Writes.Add(1)
 	n, err = d.calls.Write(int(s.Handle), bufs)
 	if err == unix.EAGAIN {
-		sock.DropNotices(int(s.Handle))
+		d.calls.DropNotices(int(s.Handle))
 		n, err = 0, nil
 	}
 	if err != nil {

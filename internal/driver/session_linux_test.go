@@ -40,6 +40,8 @@ type kernel interface {
 	progress()
 	// stuck reports whether the last Wait would have slept for ever.
 	stuck() bool
+	// rest looks at a loop that has done everything.
+	rest(s *session)
 	// check looks at what is left when everything is closed.
 	check(s *session)
 }
@@ -654,7 +656,7 @@ func (s *session) finish() {
 	s.settle("all are connected", func() bool { return s.all((*testStream).connected) })
 	s.each(func(st *testStream) { s.read(st.file, sendRoom) })
 	s.settle("all have sent", func() bool {
-		s.each(func(st *testStream) { st.file.room = sendRoom })
+		s.each(func(st *testStream) { s.read(st.file, sendRoom) })
 		return s.all(func(st *testStream) bool { return st.pending == nil && st.piped == nil })
 	})
 	if s.Chance(2) {
@@ -663,6 +665,7 @@ func (s *session) finish() {
 	}
 	s.each(func(st *testStream) { st.receive(true) })
 	s.settle("everything is received", func() bool { return s.all((*testStream).hasAll) })
+	s.kernel.rest(s)
 	s.each(func(st *testStream) { st.send() })
 	for _, st := range s.streams {
 		st.close(s.Chance(2))

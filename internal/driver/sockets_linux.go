@@ -43,6 +43,7 @@ type calls interface {
 	CloseWrite(fd int) error
 	Delivered(fd int) bool
 	Unacked(fd int) int
+	DropNotices(fd int) (some bool)
 	NetConn(fd int) (net.Conn, error)
 	ResetOnClose(fd int)
 	Close(fd int, reset bool)
@@ -68,6 +69,7 @@ func (linux) EmptyPipe(socket, read, held int) (int, error) {
 func (linux) CloseWrite(fd int) error          { return sock.CloseWrite(fd) }
 func (linux) Delivered(fd int) bool            { return sock.Delivered(fd) }
 func (linux) Unacked(fd int) int               { return sock.Unacked(fd) }
+func (linux) DropNotices(fd int) bool          { return sock.DropNotices(fd) }
 func (linux) NetConn(fd int) (net.Conn, error) { return sock.NetConn(fd) }
 func (linux) ResetOnClose(fd int)              { sock.ResetOnClose(fd) }
 func (linux) Close(fd int, reset bool)         { sock.Close(fd, reset) }

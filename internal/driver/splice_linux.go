@@ -64,7 +64,7 @@ func (d *descriptors) empty(s *Socket, p *Pipe) (moved int, err error) {
 		moved += n
 		switch {
 		case err == unix.EAGAIN:
-			sock.DropNotices(int(s.Handle))
+			d.calls.DropNotices(int(s.Handle))
 			return moved, nil
 		case sock.CannotSplice(err):
 			p.unfit = true
@@ -121,7 +121,7 @@ func (d *completion) relay(s *Socket) {
 		case err == nil:
 			s.Stream.Filled(n)
 		case err == unix.EAGAIN:
-			sock.DropNotices(int(s.Handle))
+			d.calls.DropNotices(int(s.Handle))
 			return
 		case p.unfit:
 			d.Relay(s, false)

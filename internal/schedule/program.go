@@ -228,7 +228,7 @@ func (p Program) describe(test string, f finding) string {
 	if list == "" {
 		list = "-1" // none of them
 	}
-	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run '^%s$' -seed %d -steps %s\n\n%s",
+	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run %s -seed %d -steps %s\n\n%s",
 		f.seed, failed, len(kept), len(f.made), test, f.seed, list, strings.Join(r.notes, "\n"))
 }
 
