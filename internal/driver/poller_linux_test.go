@@ -19,7 +19,7 @@ type fakePoller struct {
 	*world
 	registered []*registration // in the order of Add
 	woken      bool
-	slept      bool // the last Wait would have slept for ever
+	slept      bool // a Wait would have slept for ever
 	events     int  // that were reported
 }
 
@@ -111,6 +111,7 @@ func (p *fakePoller) Add(fd int, token uint64, interest poll.Mask, mode poll.Mod
 	}
 	if !p.quiet && p.Chance(60) {
 		p.Count("Add fails")
+		p.Note("%v: Add fails", f)
 		return unix.ENOMEM
 	}
 	p.Note("%v: Add, interest %b", f, interest)
@@ -125,6 +126,7 @@ func (p *fakePoller) Modify(fd int, token uint64, interest poll.Mask, mode poll.
 	}
 	if !p.quiet && p.Chance(120) {
 		p.Count("Modify fails")
+		p.Note("%v: Modify fails", r.file)
 		return unix.ENOMEM
 	}
 	p.Note("%v: Modify, interest %b", r.file, interest)
@@ -145,7 +147,6 @@ func (p *fakePoller) Remove(fd int) error {
 
 func (p *fakePoller) Wait(events []poll.Event, timeout time.Duration) (int, error) {
 	p.file(listeningFD, "Wait")
-	p.slept = false
 	n := 0
 	for _, r := range p.shuffled() {
 		ready := p.ready(r)
@@ -189,13 +190,19 @@ func (p *fakePoller) shuffled() []*registration {
 
 func (p *fakePoller) Wake() error  { p.woken = true; return nil }
 func (p *fakePoller) Close() error { return nil }
-func (p *fakePoller) stuck() bool  { return p.slept }
 func (p *fakePoller) progress()    {}
+
+func (p *fakePoller) stuck() bool {
+	slept := p.slept
+	p.slept = false
+	return slept
+}
 
 // rest fails unless the loop can sleep: nothing is reported for ever.
 func (p *fakePoller) rest(s *session) {
 	for range 100 {
 		before := p.events
+		s.work()
 		s.turn(0)
 		if p.events == before {
 			return

@@ -514,7 +514,7 @@ func (d *readiness) Take(s *Socket, r Readiness) {
 		s.armed = 0
 	}
 	d.note(s, r)
-	if r&WriteReady != 0 {
+	if r&WriteReady != 0 && s.flags&sending != 0 {
 		s.flags &^= sending
 		s.want &^= poll.Writable
 		s.Stream.Sent(0, nil)

@@ -20,10 +20,10 @@ type session struct {
 	kernel    kernel
 	streams   []*testStream // all that were ever opened
 	listening *Listening
-	dispatch  bool // Dispatch is under way
-	begun     bool // the loop has waited once
-	calm      bool // no more callbacks that end their goroutine, or pause
-	lend      bool
+	dispatch  bool   // Dispatch is under way
+	begun     bool   // the loop has waited once
+	calm      bool   // no more callbacks that end their goroutine, or pause
+	lender    Lender // the driver, when workers take sockets in hand; else nil
 }
 
 // A simulated driver is one with everything that an engine may ask for.
@@ -38,7 +38,7 @@ type simulated interface {
 type kernel interface {
 	// progress does something that takes the kernel no event from outside.
 	progress()
-	// stuck reports whether the last Wait would have slept for ever.
+	// stuck reports whether a Wait would have slept for ever since it was asked last.
 	stuck() bool
 	// rest looks at a loop that has done everything.
 	rest(s *session)
@@ -66,6 +66,7 @@ type testStream struct {
 	pipe      *Pipe
 	room      []byte    // that was offered
 	ready     Readiness // lending: not followed up yet
+	due       bool      // lending: a worker is to have it, though it is not ready
 	held      bool      // lending: a worker has it
 }
 
@@ -209,7 +210,7 @@ func (st *testStream) shown(p []byte) {
 type goexit struct{}
 
 func (st *testStream) mayNotReturn() {
-	if !st.calm && st.dispatch && st.Chance(40) {
+	if !st.calm && st.dispatch && !st.held && st.Chance(40) {
 		st.Count("callback does not return")
 		st.Note("%v: it does not return", st.file)
 		panic(goexit{})
@@ -217,7 +218,7 @@ func (st *testStream) mayNotReturn() {
 }
 
 func (st *testStream) receive(on bool) {
-	if st.ended || st.closing || !st.connected() {
+	if st.ended || st.closing || !st.connected() || !st.mine() {
 		return
 	}
 	st.Note("%v: Receive(%v)", st.file, on)
@@ -296,7 +297,7 @@ func (st *testStream) Connected(err error) {
 		st.surrender()
 		return
 	}
-	st.wants = true
+	st.wants, st.due = true, true
 	st.mayNotReturn()
 }
 
@@ -310,14 +311,59 @@ func (st *testStream) surrender() {
 
 // Ready is of drivers that lend.
 func (st *testStream) Ready(r Readiness) {
-	if !st.lend {
-		st.Failf("Ready without lending")
-	}
-	if st.closed {
-		st.Failf("Ready after Closed")
+	if st.lender == nil || st.closing {
+		st.Failf("%v: Ready without lending, or after Close", st.file)
 	}
 	st.Note("%v: Ready(%b)", st.file, r)
 	st.ready |= r
+}
+
+// mine reports whether the caller may use the socket now.
+func (st *testStream) mine() bool { return st.lender == nil || st.held }
+
+// take begins a worker's turn.
+func (st *testStream) take() {
+	if st.lender == nil || st.held || st.closing || !st.connected() {
+		return
+	}
+	st.held, st.due = true, false
+	r := st.ready
+	st.ready = 0
+	if r == 0 {
+		return
+	}
+	st.Note("%v: Take(%b)", st.file, r)
+	st.lender.Take(&st.sock, r)
+	if r&ReadReady != 0 && st.wants {
+		st.lender.Pull(&st.sock, make([]byte, 1+st.Choose(30)))
+	}
+}
+
+// give ends it.
+func (st *testStream) give() {
+	if st.held {
+		st.Note("%v: Give", st.file)
+		st.lender.Give(&st.sock)
+		st.held = false
+	}
+}
+
+// inHand runs f while the socket may be used.
+func (st *testStream) inHand(f func()) {
+	st.take()
+	f()
+	st.give()
+}
+
+// work gives all that are ready to workers, and reports whether some are again.
+func (s *session) work() (more bool) {
+	for _, st := range s.streams {
+		if st.ready != 0 || st.due || st.held {
+			st.inHand(func() {})
+		}
+		more = more || st.ready != 0 && !st.closing
+	}
+	return more
 }
 
 func (st *testStream) Closed() {
@@ -380,7 +426,7 @@ func (st *testStream) Detached(conn net.Conn, rest []byte, err error) {
 
 // send begins a Send.
 func (st *testStream) send() {
-	if st.pending != nil || st.piped != nil || st.broken || st.closing || st.shut || !st.connected() {
+	if st.pending != nil || st.piped != nil || st.broken || st.closing || st.shut || !st.connected() || !st.mine() {
 		return
 	}
 	bufs := make([][]byte, 1+st.Choose(3))
@@ -392,7 +438,7 @@ func (st *testStream) send() {
 			at++
 		}
 	}
-	if st.Chance(8) {
+	if st.lender == nil && st.Chance(8) {
 		n := st.d.SendNow(&st.sock, bufs[0])
 		st.Note("%v: SendNow of %d bytes: %d", st.file, len(bufs[0]), n)
 		st.taken(bufs[0][:n], nil)
@@ -415,7 +461,7 @@ func (st *testStream) send() {
 }
 
 func (st *testStream) closeWrite() {
-	if st.pending != nil || st.piped != nil || st.closing || st.shut || !st.connected() || st.pipe != nil && st.pipe.Held() > 0 {
+	if st.pending != nil || st.piped != nil || st.closing || st.shut || !st.connected() || !st.mine() || st.pipe != nil && st.pipe.Held() > 0 {
 		return
 	}
 	st.shut = true
@@ -495,6 +541,14 @@ const (
 	maxClients = 6
 )
 
+// kinds is how many kinds of things can happen.
+func (s *session) kinds() int {
+	if s.lender == nil {
+		return 20
+	}
+	return 25
+}
+
 // act is one thing that happens: a call of the engine, or an event of the peers.
 func (s *session) act() {
 	if len(s.streams) == 0 || s.Chance(12) && len(s.streams) < maxStreams {
@@ -506,9 +560,10 @@ func (s *session) act() {
 		return
 	}
 	st := s.streams[s.Choose(len(s.streams))]
-	switch s.Choose(20) {
+	switch s.Choose(s.kinds()) {
 	case 0, 1, 2, 3, 4:
-		s.turn(0)
+		s.turn(time.Duration(-s.Choose(2)))
+		s.kernel.stuck() // somebody will wake it
 	case 5, 6:
 		s.arrive(st.file, 1+s.Choose(40))
 	case 7, 8:
@@ -539,6 +594,10 @@ func (s *session) act() {
 		s.settleConnect(st.file, connecting(2*s.Choose(2)))
 	case 19:
 		s.relay(st)
+	case 20, 21, 22:
+		st.take()
+	case 23, 24:
+		st.give()
 	}
 }
 
@@ -570,7 +629,7 @@ func (s *session) trouble(f *file) {
 
 // relay has the stream offer pipes from now on, or none.
 func (s *session) relay(st *testStream) {
-	if st.closing || !st.connected() || st.held || s.lend {
+	if st.closing || !st.connected() || s.lender != nil {
 		return
 	}
 	on := s.Chance(2)
@@ -626,11 +685,16 @@ func (s *session) all(holds func(*testStream) bool) bool {
 func (s *session) settle(what string, done func() bool) {
 	s.Note("until %s", what)
 	for range 5_000 {
+		more := s.work()
 		if done() {
 			return
 		}
+		if more {
+			s.turn(0)
+			continue
+		}
 		s.turn(-1)
-		if s.kernel.stuck() && !done() {
+		if s.kernel.stuck() { // what Dispatch has done then, it would not have
 			break
 		}
 	}
@@ -641,6 +705,8 @@ func (s *session) settle(what string, done func() bool) {
 // nothing is left.
 func (s *session) finish() {
 	s.quiet, s.calm, s.noFiles = true, true, false
+	s.kernel.stuck()
+	s.each((*testStream).give)
 	for _, st := range s.streams {
 		s.settleConnect(st.file, connected)
 	}
@@ -660,13 +726,13 @@ func (s *session) finish() {
 		return s.all(func(st *testStream) bool { return st.pending == nil && st.piped == nil })
 	})
 	if s.Chance(2) {
-		s.each(func(st *testStream) { st.receive(false) })
+		s.each(func(st *testStream) { st.inHand(func() { st.receive(false) }) })
 		s.turn(0)
 	}
-	s.each(func(st *testStream) { st.receive(true) })
+	s.each(func(st *testStream) { st.inHand(func() { st.receive(true) }) })
 	s.settle("everything is received", func() bool { return s.all((*testStream).hasAll) })
 	s.kernel.rest(s)
-	s.each(func(st *testStream) { st.send() })
+	s.each(func(st *testStream) { st.inHand(st.send) })
 	for _, st := range s.streams {
 		st.close(s.Chance(2))
 	}

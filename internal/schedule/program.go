@@ -26,13 +26,6 @@ var (
 type Program struct {
 	Play  func(*Run)
 	Seeds uint64  // how many are played unless -seeds says otherwise
-	Known []Known // runs that have failed once
-}
-
-// A Known is a run that has found a fault, which was mended.
-type Known struct {
-	Seed uint64
-	Was  string // the fault
 }
 
 // again is how many seeds share one that is played twice.
@@ -45,11 +38,6 @@ func (p Program) Test(t *testing.T) {
 	if *one >= 0 {
 		p.replay(t)
 		return
-	}
-	for _, k := range p.Known {
-		if _, failed := p.run(k.Seed, nil); failed != "" {
-			t.Errorf("seed %d, which once found that %s, fails again: %s", k.Seed, k.Was, failed)
-		}
 	}
 	count := p.Seeds
 	if *seeds > 0 {
