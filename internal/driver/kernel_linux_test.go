@@ -308,12 +308,23 @@ func (k *fakeKernel) move(op *fakeOp) {
 	case kindSend:
 		k.stepSend(op)
 	case kindHangUp:
-		if op.file.over() {
-			k.end(op, unix.POLLRDHUP)
+		if m := hangUp(op.file); m != 0 {
+			k.end(op, m)
 		}
 	default:
 		k.Failf("operation %d of kind %d", op.sqe.Op, kindOf(op))
 	}
+}
+
+// hangUp returns what a poll for the end of a connection completes with; 0: it waits.
+func hangUp(f *file) (m int32) {
+	if f.over() {
+		m |= unix.POLLRDHUP
+	}
+	if f.err != 0 || f.notices {
+		m |= unix.POLLERR
+	}
+	return m
 }
 
 func (k *fakeKernel) stepWake(op *fakeOp) {
@@ -352,7 +363,7 @@ func (k *fakeKernel) stepReceive(op *fakeOp) {
 	f := op.file
 	switch {
 	case op.sqe.Op == uring.OpPollAdd:
-		if len(f.arrived) > 0 || f.over() {
+		if len(f.arrived) > 0 || f.over() || f.notices {
 			k.end(op, unix.POLLIN)
 		}
 	case op.deaf:
@@ -398,7 +409,7 @@ func (k *fakeKernel) fill(op *fakeOp) {
 func (k *fakeKernel) stepSend(op *fakeOp) {
 	f := op.file
 	if op.sqe.Op == uring.OpPollAdd {
-		if f.room > 0 || f.err != 0 {
+		if f.room > 0 || f.err != 0 || f.notices {
 			k.end(op, unix.POLLOUT)
 		}
 		return

@@ -87,7 +87,7 @@ func (p *fakePoller) state(f *file) poll.Mask {
 	if f.mark >= 0 {
 		m |= poll.Priority
 	}
-	if f.err != 0 {
+	if f.err != 0 || f.notices {
 		m |= poll.Error
 	}
 	if f.err != 0 || f.ended && f.shut {

@@ -624,6 +624,8 @@ func (s *session) trouble(f *file) {
 		s.fail(f)
 	case 3, 4:
 		s.urge(f)
+	case 5:
+		s.notify(f)
 	}
 }
 

@@ -58,6 +58,7 @@ type file struct {
 	reset     bool // and has
 	given     bool // to package net
 	connect   connecting
+	notices   bool // something waits in the queue of errors that is no error of the connection
 	mark      int  // urgent data lies behind this byte, until that is read; -1: there is none
 	signalled bool // a read at the mark has found nothing but the signal
 
@@ -153,6 +154,23 @@ func (w *world) urge(f *file) {
 	w.Note("%v sends urgent data behind byte %d", f, f.sent)
 	f.mark, f.signalled = f.sent, false
 	w.changed(f)
+}
+
+// notify puts something into the queue of errors, as time stamps are.
+func (w *world) notify(f *file) {
+	if f.err != 0 || f.connect != connected {
+		return
+	}
+	w.Count("notices")
+	w.Note("%v: a notice", f)
+	f.notices = true
+	w.changed(f)
+}
+
+func (w *world) DropNotices(fd int) (some bool) {
+	f := w.file(fd, "DropNotices")
+	some, f.notices = f.notices, false
+	return some
 }
 
 func (w *world) end(f *file) {

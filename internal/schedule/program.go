@@ -25,7 +25,7 @@ var (
 // A Program is a test made of random steps.
 type Program struct {
 	Play  func(*Run)
-	Seeds uint64  // how many are played unless -seeds says otherwise
+	Seeds uint64 // how many are played unless -seeds says otherwise
 }
 
 // again is how many seeds share one that is played twice.
@@ -216,9 +216,12 @@ func (p Program) describe(test string, f finding) string {
 	if list == "" {
 		list = "-1" // none of them
 	}
-	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run %s -seed %d -steps %s\n\n%s",
-		f.seed, failed, len(kept), len(f.made), test, f.seed, list, strings.Join(r.notes, "\n"))
+	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run '%s' -seed %d -steps %s\n\n%s",
+		f.seed, failed, len(kept), len(f.made), exactly(test), f.seed, list, strings.Join(r.notes, "\n"))
 }
+
+// exactly returns the pattern of -run for one test, or subtest.
+func exactly(test string) string { return "^" + strings.ReplaceAll(test, "/", "$/^") + "$" }
 
 // listed returns counts in the order of their names.
 func listed(counts map[string]int) string {
