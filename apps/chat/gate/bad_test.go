@@ -28,9 +28,9 @@ func TestBadInputCostsItsOwnSession(t *testing.T) {
 		{"NUL in a text", "PRIVMSG #c :a\x00b\r\nPING a", ":a", ""},
 		{"CR in a text", "PRIVMSG #c :a\rPING b", "PONG irc.test :b", ""},
 		{"a byte order mark", "\ufeffPING a\r\nPING b", " 421 bad \ufeffPING ", ""},
-		{"not UTF-8", "PRIVMSG #c :\xff\xfe", "FAIL * INVALID_UTF8", ""},
-		{"half of a character", "PRIVMSG #c :\xc3", "FAIL * INVALID_UTF8", ""},
-		{"a surrogate", "PRIVMSG #c :\xed\xa0\x80", "FAIL * INVALID_UTF8", ""},
+		{"not UTF-8", "PRIVMSG #c :\xff\xfe", "FAIL PRIVMSG INVALID_UTF8", ""},
+		{"half of a character", "PRIVMSG #c :\xc3", "FAIL PRIVMSG INVALID_UTF8", ""},
+		{"a surrogate", "PRIVMSG #c :\xed\xa0\x80", "FAIL PRIVMSG INVALID_UTF8", ""},
 		{"510 bytes", "PING :" + long[:504], long[:400], ""},
 		{"511 bytes", "PING :" + long[:505], " 417 bad ", ""},
 		{"a line of spaces", "    \r\nPING a", "PONG irc.test :a", ""},
@@ -120,7 +120,7 @@ func TestBadWebSocketMessages(t *testing.T) {
 		want     string
 		code     ws.Code
 	}{
-		{"not UTF-8 in a binary message", "binary.ircv3.net", ws.Binary, []byte("PING \xff"), "FAIL * INVALID_UTF8", 0},
+		{"not UTF-8 in a binary message", "binary.ircv3.net", ws.Binary, []byte("PING \xff"), "FAIL PING INVALID_UTF8", 0},
 		{"two lines in one message", "text.ircv3.net", ws.Text, []byte("PING a\nPING b"), "PONG irc.test :b", 0},
 		{"a message that is too big", "text.ircv3.net", ws.Text, bytes.Repeat([]byte("x"), 64<<10), "", ws.MessageTooBig},
 		{"the longest message that there is", "text.ircv3.net", ws.Text, []byte("@" + strings.Repeat("a", 4094) + " PING :" + strings.Repeat("x", 504)), "PONG", 0},

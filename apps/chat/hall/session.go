@@ -118,10 +118,19 @@ func (h *Hall) refuse(s *session, problem Problem, m *ircmsg.Message) {
 	h.beginTurn(s, s.labelOf(m))
 	defer h.endTurn()
 	if problem == NotUTF8 {
-		h.fail(s, "*", "INVALID_UTF8", "Message rejected: it must be UTF-8")
+		h.fail(s, commandOf(m), "INVALID_UTF8", "Message rejected: it must be UTF-8")
 		return
 	}
 	h.reply(s, nInputTooLong, "Input line was too long")
+}
+
+// commandOf returns the command of a message in capital letters, or "*" if it is none that
+// there is.
+func commandOf(m *ircmsg.Message) string {
+	if name := strings.ToUpper(m.Command); commands[name].name != "" {
+		return name
+	}
+	return "*"
 }
 
 // labelOf returns the label that the answer to m is to have.
