@@ -28,6 +28,8 @@ var layers = [][]string{
 		"internal/proxyheader",
 		"internal/tlsrecord",
 		"frame",
+		"docs/course",
+		"docs/course/draw",
 		"apps/lab/proc",
 		"apps/internal/webguard",
 		"apps/internal/plaintext",

@@ -1,5 +1,4 @@
-// Boss and workers: the boss waits, a worker has a session alone until it arms it
-// again. The line "hold" keeps its worker until another session says "free".
+// Boss and workers. The line "hold" keeps its worker until another session says "free".
 package main
 
 import (
@@ -17,6 +16,7 @@ var (
 	sessions  sync.Map                         // *tcp.Session by descriptor
 	queue     = make(chan *tcp.Session, 1<<16) // each is in it once at most
 	gate      = make(chan bool, 1)
+	enter     = func(s *tcp.Session) { sessions.Store(s.FD, s) }
 )
 
 func main() {
@@ -30,18 +30,16 @@ func main() {
 		for _, e := range events[:n] {
 			if s, ok := sessions.Load(int(e.Token)); ok {
 				queue <- s.(*tcp.Session)
-			} else {
-				tcp.Enter(poller, listener, enter)
+				continue
 			}
+			tcp.Enter(poller, listener, enter)
 		}
 	}
 }
 
-func enter(s *tcp.Session) { sessions.Store(s.FD, s) }
-
 func work() {
 	for s := range queue {
-		going := s.Read()
+		going := s.Read() // it is this worker's alone until it is armed again
 		for line, ok := s.Line(); ok; line, ok = s.Line() {
 			if line == "hold" {
 				<-gate
