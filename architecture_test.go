@@ -41,6 +41,7 @@ var layers = [][]string{
 	},
 	{
 		"internal/ringpoll",
+		"examples/course/tcp",
 		"apps/world/proto/gen",
 		"apps/world/sim",
 		"apps/world/replica",
@@ -207,12 +208,14 @@ func local(importPath string) (string, bool) {
 	return strings.CutPrefix(importPath, module+"/")
 }
 
-// layerOf finds a package's layer; each example is a package as examples is.
+// layerOf finds a package's layer; each example that has none of its own is a
+// package as examples is.
 func layerOf(name string) int {
-	if strings.HasPrefix(name, "examples/") {
-		name = "examples"
+	layer := slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, name) })
+	if layer < 0 && strings.HasPrefix(name, "examples/") {
+		return layerOf("examples")
 	}
-	return slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, name) })
+	return layer
 }
 
 // mostModules is how many modules a program has that imports epi and ws: itself,
