@@ -88,6 +88,12 @@ func parseUnix(text, network, path string) (Address, error) {
 	if path == "" {
 		return Address{}, fmt.Errorf("address %q has no path: write %s:///path", text, network)
 	}
+	if path == "@" {
+		return Address{}, fmt.Errorf("address %q has no name behind the @: write %s://@name", text, network)
+	}
+	if strings.Contains(path, "\x00") {
+		return Address{}, fmt.Errorf("address %q: the path has a NUL byte, at which the system would cut it", text)
+	}
 	if len(path) > maxUnixPath {
 		return Address{}, fmt.Errorf("address %q: the path has %d bytes, a Unix socket's has at most %d", text, len(path), maxUnixPath)
 	}
