@@ -36,7 +36,8 @@ type PacketOptions struct {
 	// Control is called with each new socket before it is bound or connects, as of
 	// net.ListenConfig and net.Dialer: network is udp4, udp6 or unixgram. Its error
 	// ends ListenPacketWith or DialPacketWith. ListenPacketOn does not call it: such a
-	// socket is bound already.
+	// socket is bound already. What it has Linux say about each datagram (SO_TIMESTAMPING,
+	// IP_RECVTOS and so on) may take 400 bytes; a datagram with more is dropped.
 	Control func(network, address string, c syscall.RawConn) error
 }
 

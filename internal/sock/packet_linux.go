@@ -367,12 +367,17 @@ func (r *PacketReader) Full() bool { return r.used == len(r.headers) }
 // Message returns message i of the last Read. When it holds several datagrams,
 // segment is the size of each but the last, else 0. local is the address that it
 // was sent to, where the socket was bound to none. The end of one that was too
-// long for the room is cut off.
+// long for the room is cut off; so may be, which is as bad, what says where one
+// datagram ends and the next begins.
 func (r *PacketReader) Message(i int) (p []byte, segment int, local netip.Addr, cut bool) {
 	h := &r.headers[i]
 	p = r.data[i*(r.room+stagger):][:h.Len]
 	segment, local = parseControl(r.control[i].bytes()[:h.Hdr.Controllen])
-	return p, segment, local, h.Hdr.Flags&unix.MSG_TRUNC != 0
+	bad := int32(unix.MSG_TRUNC)
+	if r.internet { // one of the Unix kind has no room for it at all
+		bad |= unix.MSG_CTRUNC
+	}
+	return p, segment, local, h.Hdr.Flags&bad != 0
 }
 
 // Sender returns who sent message i: an internet address or a path, neither for

@@ -8,8 +8,10 @@ import (
 )
 
 // A receiveControl is room for the control messages of one message that is
-// received: UDP_GRO, IP_PKTINFO and IPV6_PKTINFO.
-type receiveControl [12]uint64
+// received: 96 bytes for UDP_GRO, IP_PKTINFO and IPV6_PKTINFO, and the rest for what
+// the program has asked for by options of its own, which the kernel puts in front of
+// them: all timestamps, counters and fields of the header are some 350 bytes.
+type receiveControl [64]uint64
 
 // A sendControl is room for those of one that is sent: UDP_SEGMENT, and one of
 // IP_PKTINFO and IPV6_PKTINFO.
