@@ -131,6 +131,7 @@ type Users struct {
 	ChannelModes   string `toml:"channel-modes"`
 	UnicodeNicks   bool   `toml:"unicode-nicks"`
 	ReserveNicks   bool   `toml:"reserve-nicks"`
+	AlwaysOn       string `toml:"always-on"`
 	RequireAccount bool   `toml:"require-account"`
 }
 
@@ -294,6 +295,7 @@ func (c *Config) check() error {
 		{"throttle.burst", c.Throttle.Burst >= 1, "it must be at least 1"},
 		{"throttle.bytes-rate", c.Throttle.BytesRate >= 0, "it cannot be negative; 0 is no limit"},
 		{"throttle.bytes-burst", c.Throttle.BytesBurst >= 8192, "it must be at least 8192, which one line with tags can have"},
+		{"users.always-on", slices.Contains([]string{"opt-in", "opt-out", "mandatory"}, c.Users.AlwaysOn), "it must be opt-in, opt-out or mandatory"},
 		{"users.host", slices.Contains([]string{"full", "cloak", "none"}, c.Users.Host), "it must be full, cloak or none"},
 		{"users.modes", strings.Trim(c.Users.Modes, "BgiRTw") == "", "it must be letters of BgiRTw"},
 		{"passwords.cost", c.Passwords.Cost == 0 || within(c.Passwords.Cost, 4, 15), "it must be 0 or from 4 to 15"},

@@ -68,6 +68,8 @@ type Config struct {
 	// ReserveNicks: who has the nick of an account, or one that looks like it, is
 	// logged in to that account.
 	ReserveNicks bool
+	// AlwaysOn says whose users outlive their sessions.
+	AlwaysOn AlwaysOn
 	// Registration says how accounts can be made by their owners.
 	Registration Registration
 	// Operators are the names that OPER knows, with what they may do.

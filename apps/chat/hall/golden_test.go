@@ -258,6 +258,8 @@ func configure(t *testing.T, c *Config, text string) {
 			c.UserModes = value
 		case "channel-modes":
 			c.ChannelModes = value
+		case "always-on":
+			c.AlwaysOn = AlwaysOn(value)
 		case "reserve-nicks":
 			c.ReserveNicks = true
 		case "registered":

@@ -35,6 +35,7 @@ type Hall struct {
 	free     []ChannelID
 	watchers map[string][]*session // of MONITOR, by nickKey
 	staying  map[string]*user      // those that outlive their sessions, by account, folded
+	leaving  map[string]bool       // accounts that chose not to stay, where others do; small letters
 	owned    map[string]bool       // nicks of accounts, by nickKey
 	changed  changed
 
@@ -61,6 +62,7 @@ func New(config Config, gate Gate) *Hall {
 		asked:    map[uint64]asked{},
 		markers:  map[string]markers{},
 		metadata: map[string]metadata{},
+		leaving:  map[string]bool{},
 		staying:  map[string]*user{},
 		owned:    map[string]bool{},
 	}

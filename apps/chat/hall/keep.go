@@ -103,6 +103,8 @@ type KeptUser struct {
 	Modes    string
 	Away     string
 	Channels []KeptMembership
+	// Leaves: the account wants none to stay, and has nothing else here.
+	Leaves bool
 }
 
 // A KeptMembership is a channel in which a user is.
@@ -223,6 +225,10 @@ func (u *user) kept() KeptUser {
 }
 
 func (h *Hall) restoreUser(k *KeptUser) {
+	if k.Leaves {
+		h.leaving[fold(k.Account)] = true
+		return
+	}
 	if !h.wellFormed(k.Nick) || h.find(k.Nick) != nil || h.staying[fold(k.Account)] != nil {
 		return
 	}

@@ -210,4 +210,5 @@ func (h *Hall) setAccount(u *user, account string) {
 	item.Need = CapAccountNotify
 	h.deliver(true, item)
 	h.grantAll(u)
+	h.stayIfWanted(u)
 }

@@ -297,6 +297,7 @@ func nsUnregister(h *Hall, s *session, params []string, answer func(string)) {
 func (h *Hall) forgetAccount(account string) {
 	delete(h.owned, h.nickKey(account))
 	delete(h.metadata, fold(account)) // the store does so by itself
+	delete(h.leaving, fold(account))
 	for _, c := range slices.Clone(h.slots) {
 		if c == nil || c.registered == nil {
 			continue

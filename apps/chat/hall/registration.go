@@ -178,6 +178,7 @@ func (h *Hall) admit(s *session, r *registration) {
 		u.extra().away = r.away
 	}
 	h.gate.Registered(s.id)
+	h.stayIfWanted(u)
 	h.welcome(s)
 	h.ownMetadata(s, r.metadata)
 	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)

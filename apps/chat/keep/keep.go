@@ -181,7 +181,7 @@ func toChannel(c *store.Channel) hall.KeptChannel {
 
 func fromUser(u *hall.KeptUser) store.Presence {
 	to := store.Presence{
-		Account: u.Account, Nick: u.Nick, User: u.Name, Host: u.Host, RealName: u.Realname, Modes: u.Modes, Away: u.Away,
+		Account: u.Account, Nick: u.Nick, User: u.Name, Host: u.Host, RealName: u.Realname, Modes: u.Modes, Away: u.Away, Leaves: u.Leaves,
 		Channels: map[string]string{},
 	}
 	for _, m := range u.Channels {
@@ -191,7 +191,7 @@ func fromUser(u *hall.KeptUser) store.Presence {
 }
 
 func toUser(p *store.Presence) hall.KeptUser {
-	to := hall.KeptUser{Account: p.Account, Nick: p.Nick, Name: p.User, Host: p.Host, Realname: p.RealName, Modes: p.Modes, Away: p.Away}
+	to := hall.KeptUser{Account: p.Account, Nick: p.Nick, Name: p.User, Host: p.Host, Realname: p.RealName, Modes: p.Modes, Away: p.Away, Leaves: p.Leaves}
 	for _, name := range slices.Sorted(maps.Keys(p.Channels)) {
 		to.Channels = append(to.Channels, hall.KeptMembership{Channel: name, Rank: hall.ParseRank(p.Channels[name])})
 	}

@@ -249,6 +249,8 @@ type Presence struct {
 	Modes    string
 	Away     string
 	Channels map[string]string // ranks by name
+	// Leaves: the account wants no user that stays, and the rest is empty.
+	Leaves bool `json:",omitempty"`
 }
 
 // A Marker is up to where an account has read a target.

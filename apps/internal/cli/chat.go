@@ -412,7 +412,7 @@ func (c *chat) hallSettings(k *config.Config) (*hall.Config, error) {
 		ChannelModes: cmp.Or(k.Users.ChannelModes, "-"),
 		UserModes:    k.Users.Modes,
 		UnicodeNicks: k.Users.UnicodeNicks,
-		ReserveNicks: k.Users.ReserveNicks, RequireAccount: k.Users.RequireAccount,
+		ReserveNicks: k.Users.ReserveNicks, AlwaysOn: hall.AlwaysOn(k.Users.AlwaysOn), RequireAccount: k.Users.RequireAccount,
 		FileHost: c.fileHost(k),
 		RelayMsg: true,
 		Roleplay: true,
