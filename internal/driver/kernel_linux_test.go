@@ -370,6 +370,7 @@ func (k *fakeKernel) stepReceive(op *fakeOp) {
 	case len(f.arrived) > 0:
 		k.fill(op)
 	case f.err != 0:
+		f.told = true
 		k.end(op, -int32(f.err))
 	case f.ended:
 		k.end(op, 0)

@@ -410,6 +410,9 @@ func (st *testStream) Detached(conn net.Conn, rest []byte, err error) {
 		}
 		return
 	}
+	if st.file.told && !st.ended && !st.broken {
+		st.Failf("%v: Detached, and its error is told to nobody", st.file)
+	}
 	if conn.(fakeNetConn).file != st.file {
 		st.Failf("%v: Detached with the connection of another", st.file)
 	}
@@ -465,9 +468,11 @@ func (st *testStream) closeWrite() {
 		return
 	}
 	st.shut = true
-	if err := st.d.CloseWrite(&st.sock); err != nil && st.file.err == 0 {
+	err := st.d.CloseWrite(&st.sock)
+	if err != nil && errorOf(err) != st.file.err {
 		st.Failf("%v: CloseWrite: %v", st.file, err)
 	}
+	st.broken = st.broken || err != nil
 }
 
 func (st *testStream) close(reset bool) {

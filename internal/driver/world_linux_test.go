@@ -192,12 +192,14 @@ func (w *world) fail(f *file) {
 	w.changed(f)
 }
 
-// read lets the peer read n bytes of what was sent.
+// read lets the peer read n bytes of what was sent. There is an event of it only for
+// those who have found too little room.
 func (w *world) read(f *file, n int) {
-	if f.room += n; f.room > sendRoom {
-		f.room = sendRoom
+	f.room = min(f.room+n, sendRoom)
+	if f.full {
+		f.full = false
+		w.changed(f)
 	}
-	w.changed(f)
 }
 
 // settleConnect ends a connect that is under way.
@@ -364,7 +366,6 @@ func (w *world) writable(f *file, size int) (int, error) {
 	case f.shut:
 		w.Failf("%v: a write behind the end", f)
 	case f.err != 0:
-		f.told = true
 		return 0, unix.EPIPE
 	case f.connect != connected:
 		w.Failf("%v: a write before it is connected", f)
