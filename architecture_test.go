@@ -21,6 +21,7 @@ var layers = [][]string{
 		"uring",
 		"internal/slab",
 		"internal/schedule",
+		"internal/plant",
 		"internal/wheel",
 		"internal/buffer",
 		"internal/sock",
