@@ -50,6 +50,7 @@ const (
 	CapWebPush
 	CapSojuWebPush // the older name of the same
 	CapMetadata    // METADATA
+	CapPlayback    // no history without being asked: a bouncer's client asks *playback
 	CapMetadata3   // the same, which announces by numerics
 )
 
@@ -104,6 +105,7 @@ var capabilities = []capability{
 	{name: "draft/webpush", bit: CapWebPush, offered: canPush},
 	{name: "draft/whoami", bit: CapWhoAmI},
 	{name: "soju.im/webpush", bit: CapSojuWebPush, offered: canPush},
+	{name: "znc.in/playback", bit: CapPlayback, offered: remembers},
 }
 
 func mechanisms(h *Hall, s *session) string { return strings.Join(h.mechanismsFor(s), ",") }

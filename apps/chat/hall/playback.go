@@ -144,7 +144,7 @@ func dropTag(tags, start string) string {
 // come after the replay.
 func (h *Hall) replayOnJoin(s *session, m *member, before int64) {
 	n := h.config.History.Replay
-	if !h.config.History.Enabled || n == 0 || s.has(CapChatHistory) {
+	if !h.config.History.Enabled || n == 0 || s.caps&(CapChatHistory|CapPlayback) != 0 {
 		return
 	}
 	scope, c := h.scopeOf(m), m.channel

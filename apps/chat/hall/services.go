@@ -18,7 +18,7 @@ type service struct {
 var services []*service
 
 func init() {
-	services = []*service{nickServ(), chanServ()}
+	services = []*service{nickServ(), chanServ(), playback()}
 }
 
 func serviceNamed(nick string) *service {
