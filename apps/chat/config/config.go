@@ -8,6 +8,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -27,6 +28,7 @@ var Default string
 type Config struct {
 	Server    Server    `toml:"server"`
 	Listen    Listen    `toml:"listen"`
+	ACME      ACME      `toml:"acme"`
 	STS       STS       `toml:"sts"`
 	Limits    Limits    `toml:"limits"`
 	Timeouts  Timeouts  `toml:"timeouts"`
@@ -68,6 +70,15 @@ type Listen struct {
 	ProxyFrom []netip.Prefix `toml:"proxy-from"`
 	ProxyLine []netip.Prefix `toml:"proxy-line-from"`
 	Origins   []string       `toml:"origins"`
+	Redirect  string         `toml:"redirect"`
+}
+
+// ACME is which certificates the server gets by itself.
+type ACME struct {
+	Hosts     []string `toml:"hosts"`
+	Email     string   `toml:"email"`
+	Directory string   `toml:"directory"`
+	CAFile    string   `toml:"ca-file"`
 }
 
 // STS is the policy of Strict Transport Security.
@@ -266,6 +277,9 @@ func (c *Config) check() error {
 		{"server.network", isWord(c.Server.Network), "it must be one word, without spaces, = or \\"},
 		{"server.description", isLine(c.Server.Description), "it must be one line"},
 		{"listen.addresses", len(c.Listen.Addresses) > 0, "name at least one address"},
+		{"listen.redirect", c.Listen.Redirect == "" || isAddress(c.Listen.Redirect), "it must be host:port, such as :80"},
+		{"acme.hosts", !slices.ContainsFunc(c.ACME.Hosts, isNoHost), "each must be a name in small letters with a dot, such as chat.example.org"},
+		{"acme.directory", c.ACME.Directory == "" || isURL(c.ACME.Directory), "it must begin with https:// or http://"},
 		{"sts.port", c.STS.Port >= 0 && c.STS.Port < 1<<16, "it must be a port, or 0 for none"},
 		{"limits.nick", within(c.Limits.Nick, 1, 64), "it must be from 1 to 64"},
 		{"limits.user", within(c.Limits.User, 1, 64), "it must be from 1 to 64"},
@@ -360,6 +374,17 @@ func isWord(s string) bool { return s != "" && isLine(s) && !strings.ContainsAny
 func isURL(s string) bool {
 	u, err := url.Parse(s)
 	return err == nil && (u.Scheme == "https" || u.Scheme == "http") && u.Host != "" && isLine(s) && !strings.ContainsAny(s, " =\\")
+}
+
+// isAddress reports whether s is a place to listen on.
+func isAddress(s string) bool {
+	_, port, err := net.SplitHostPort(s)
+	return err == nil && port != ""
+}
+
+// isNoHost reports whether no authority would make a certificate for a name.
+func isNoHost(s string) bool {
+	return !isServerName(s) || strings.ToLower(s) != s || net.ParseIP(s) != nil
 }
 
 func isServerName(s string) bool {

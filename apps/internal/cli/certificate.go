@@ -29,6 +29,8 @@ type security struct {
 	cert, key, clientCA string
 	files               *epi.Certificate // nil: no --cert
 	trial               bool             // the certificate was made here
+	acme                acmeSettings     // from the configuration of a command that has them
+	automatic           *automatic       // nil: no ACME
 	issuers             *issuers         // nil: no --client-ca
 }
 
@@ -39,18 +41,22 @@ func (s *security) addFlags(flags *pflag.FlagSet) {
 }
 
 // open returns the configuration for the addresses, nil when none has TLS.
-func (s *security) open(addresses []string) (*tls.Config, error) {
+func (s *security) open(addresses []string, log *slog.Logger) (*tls.Config, error) {
 	hosts, needed := secureHosts(addresses)
 	switch {
 	case (s.cert == "") != (s.key == ""):
 		return nil, errors.New("--cert and --key belong together: give both")
 	case !needed && (s.cert != "" || s.clientCA != ""):
 		return nil, errors.New("--cert, --key and --client-ca need a tls:// or wss:// address: add one by --listen")
+	case s.cert != "" && len(s.acme.hosts) > 0:
+		return nil, errors.New("--cert and acme.hosts are two ways to one thing: give one")
+	case !needed && len(s.acme.hosts) > 0:
+		return nil, errors.New("acme.hosts needs an address with TLS: add one by --listen")
 	case !needed:
 		return nil, nil
 	}
 	config := &tls.Config{}
-	if err := s.addCertificate(config, hosts); err != nil {
+	if err := s.addCertificate(config, hosts, log); err != nil {
 		return nil, failure{err}
 	}
 	if s.clientCA == "" {
@@ -67,11 +73,20 @@ func (s *security) open(addresses []string) (*tls.Config, error) {
 // rereads reports whether there are files that SIGHUP reads again.
 func (s *security) rereads() bool { return s.files != nil || s.issuers != nil }
 
-func (s *security) addCertificate(config *tls.Config, hosts []string) (err error) {
+func (s *security) addCertificate(config *tls.Config, hosts []string, log *slog.Logger) (err error) {
 	if s.cert == "" {
-		made, err := makeCertificate(hosts, time.Now())
+		made, err := makeCertificate(append(hosts, s.acme.hosts...), time.Now())
+		if err != nil {
+			return err
+		}
+		if len(s.acme.hosts) > 0 {
+			if s.automatic, err = newAutomatic(&s.acme, &made, log); err == nil {
+				s.automatic.configure(config)
+			}
+			return err
+		}
 		config.Certificates, s.trial = []tls.Certificate{made}, true
-		return err
+		return nil
 	}
 	if s.files, err = epi.LoadCertificate(s.cert, s.key); err != nil {
 		return err
@@ -193,6 +208,9 @@ func (s *security) describe(config *tls.Config) certificateEvent {
 	if s.trial {
 		e.Certificate = "self-signed, for a trial"
 	}
+	if s.automatic != nil {
+		e.Certificate = "by ACME; at first one for a trial"
+	}
 	served := s.served(config)
 	e.Fingerprint = fingerprint(served.Certificate[0])
 	e.Expires = served.Leaf.NotAfter.UTC().Format(time.RFC3339)
@@ -201,8 +219,11 @@ func (s *security) describe(config *tls.Config) certificateEvent {
 
 // served returns the certificate that clients get now.
 func (s *security) served(config *tls.Config) *tls.Certificate {
-	if s.trial {
+	switch {
+	case s.trial:
 		return &config.Certificates[0]
+	case s.automatic != nil:
+		return s.automatic.certificate("")
 	}
 	served, _ := s.files.GetCertificate(nil) // which has no error
 	return served

@@ -115,9 +115,10 @@ func chatCommand() *cobra.Command {
 			return c.gate.Accept(gate.Listener{Secure: at.secure})
 		},
 		webSocket: func(at place, path string) *ws.Server {
-			return c.gate.WebSocket(path, gate.Listener{Secure: at.secure}, c.pages(path))
+			return c.gate.WebSocket(path, gate.Listener{Secure: at.secure}, strict(c.config.STS, at.secure, c.pages(path)))
 		},
 		guarded: true,
+		opened:  c.opened,
 		links:   c.links,
 		methods: []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		schemes: chatSchemes,
@@ -130,7 +131,7 @@ func chatCommand() *cobra.Command {
 	c.from.addFlags(flags, "server.name=irc.example.org", "; SIGHUP reads it again")
 	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none; without --listen, --config and --set, epi-chat where the system keeps a user's data)")
 	c.addFlags(flags, "")
-	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand())
+	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand(), chatInstallCommand())
 	cmd.AddCommand(chatDataCommands()...)
 	return cmd
 }
@@ -150,6 +151,9 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	}
 	if c.options.ProxyFrom == nil && len(c.config.Listen.ProxyFrom) > 0 { // an empty list would have each connection looked at
 		c.options.ProxyFrom = c.config.Listen.ProxyFrom
+	}
+	if err := c.useACME(); err != nil {
+		return failure{err}
 	}
 	if err := c.openData(); err != nil {
 		return failure{err}
@@ -242,7 +246,7 @@ func (c *chat) prepare(s *server) error {
 	}
 	s.clients.prefer(e, c.config.Limits.PerAddress)
 	s.thrift.percent = chatThrift
-	s.hosts = append(s.hosts, c.config.Server.Name)
+	s.hosts = append(append(s.hosts, c.config.Server.Name), c.config.ACME.Hosts...)
 	if e.Loops == 0 {
 		e.Loops = min(gate.MaxLoops, runtime.GOMAXPROCS(0))
 	}

@@ -75,6 +75,9 @@ type service struct {
 	schemes map[string]string
 	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
 	reload func() event
+	// opened is called when the server listens everywhere, with the addresses as they
+	// are. What it returns ends what it has begun; nil: nothing is to begin.
+	opened func(addresses []string) (end func(), err error)
 	// links returns what a person may open in a browser, of the addresses; nil: nothing.
 	links func(addresses []string) []string
 	// goodbye is called when draining begins.
@@ -152,6 +155,12 @@ func (s *server) serve(stdout, stderr io.Writer) error {
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 
 	begun, err := s.open()
+	if err == nil && s.opened != nil {
+		var end func()
+		if end, err = s.opened(begun.Listen); err == nil {
+			defer end()
+		}
+	}
 	if err != nil {
 		s.discard()
 		s.closeAdmin()
@@ -221,7 +230,7 @@ func (s *server) openListeners() (addresses []string, err error) {
 		return nil, failure{err}
 	}
 	listen := s.engineSchemes(s.listen)
-	if s.engine.TLS, err = s.security.open(listen); err != nil {
+	if s.engine.TLS, err = s.security.open(listen, s.engine.Logger); err != nil {
 		return nil, err
 	}
 	if s.security.rereads() || s.reload != nil {
