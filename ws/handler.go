@@ -4,7 +4,8 @@ package ws
 // its methods are never called at the same time, and must not block unless the
 // engine has workers.
 //
-// A handler may also be an [OpenHandler], a [PartHandler] or a [DrainHandler].
+// A handler may also be an [OpenHandler], a [PartHandler], a [FrameHandler] or a
+// [DrainHandler].
 type Handler interface {
 	// OnMessage is called with each whole message, of opcode Text, which is
 	// valid UTF-8 then, or Binary. p is valid until OnMessage returns and may be
@@ -33,6 +34,14 @@ type OpenHandler interface {
 // to what an upload may have, math.MaxInt for no bound.
 type PartHandler interface {
 	OnPart(c *Conn, op Opcode, p []byte, last bool) error
+}
+
+// A FrameHandler also wants to know of frames that are no message and end none: pings
+// and pongs, and all frames of a message but its last. OnFrame is called once for each,
+// whatever is in it, so that who limits what a peer may send can count these, too; Pause
+// holds for the next frame.
+type FrameHandler interface {
+	OnFrame(c *Conn)
 }
 
 // A DrainHandler also wants to know when the write queue, having been above

@@ -167,9 +167,17 @@ func (c *Conn) step(p []byte) (more bool, err error) {
 		unmask(&h, body)
 		err := c.control(h.OpCode, body)
 		c.conn.Discard(size + len(body))
+		c.framed()
 		return true, err
 	}
 	return c.data(&h, size, body)
+}
+
+// framed tells the handler of a frame that is no message and ends none.
+func (c *Conn) framed() {
+	if h, ok := c.handler.(FrameHandler); ok && c.state.Load()&closeSent == 0 {
+		h.OnFrame(c)
+	}
 }
 
 // checkStart checks what the first two bytes of a frame tell.
@@ -225,6 +233,9 @@ func (c *Conn) data(h *ws.Header, size int, body []byte) (more bool, err error) 
 		m.kept = true
 	}
 	c.conn.Discard(size)
+	if !h.Fin {
+		c.framed()
+	}
 	return c.take(c.conn.Unread())
 }
 

@@ -165,3 +165,33 @@ func TestFloodIsHeldUp(t *testing.T) {
 		t.Errorf("%d lines of a thousand were read", n)
 	}
 }
+
+// Frames that are no messages are paid for, too: pings, and a message of which there is
+// always more to come.
+func TestFloodOfFramesIsHeldUp(t *testing.T) {
+	const frames = 10_000
+	for what, frame := range map[string]string{
+		"pings":         "\x89\x80mask",
+		"pongs":         "\x8a\x80mask",
+		"continuations": "\x00\x80mask",
+	} {
+		t.Run(what, func(t *testing.T) {
+			t.Parallel()
+			config := settings()
+			config.Throttle = gate.Throttle{Rate: 0.001, Burst: 12, BytesRate: 1e6, BytesBurst: 1e6}
+			server := start(t, engine(1), config)
+			other := server.register("other")
+			c := epitest.DialPlain(t, server.web)
+			epitest.Say(t, c, "GET / HTTP/1.1\r\nHost: irc.test\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"+
+				"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n")
+			before := server.Stats().Lines
+			epitest.Say(t, c, "\x01\x80mask"+strings.Repeat(frame, frames)) // the first begins a message
+			epitest.WaitUntil(t, "the first frames", func() bool { return server.Stats().Lines >= before+12 })
+			other.say("PING a")
+			other.await(":a")
+			if n := server.Stats().Lines - before; n > 20 {
+				t.Errorf("%d frames of %d were read", n, frames)
+			}
+		})
+	}
+}

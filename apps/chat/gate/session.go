@@ -229,6 +229,17 @@ func (m *messages) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
 	return nil
 }
 
+// OnFrame is a method of ws.FrameHandler. A frame that is no message is a line without
+// anything in it, too.
+func (m *messages) OnFrame(*ws.Conn) {
+	se := (*session)(m)
+	if se.told {
+		return
+	}
+	se.readOne(nil)
+	se.mayRead() // pauses what must wait
+}
+
 // OnClose is a method of ws.Handler.
 func (m *messages) OnClose(_ *ws.Conn, err error) { (*session)(m).closed(err) }
 
