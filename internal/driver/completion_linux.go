@@ -808,7 +808,7 @@ func (d *completion) Unlisten(l *Listening) {
 		d.putAside(c) // another Unlisten may have come upon the last completion
 	}
 	d.cancelAccept(l)
-	for l.accept != idle && d.call(func() error { return d.ring.Wait(1, -1) }) == nil {
+	for l.accept != idle && d.call(d.waitForOne) == nil {
 		for i := range d.ring.Ready() {
 			d.putAside(d.ring.Completion(i))
 		}
@@ -819,6 +819,15 @@ func (d *completion) Unlisten(l *Listening) {
 	}
 	l.waiting = nil
 	d.listeners.Remove(l.token)
+}
+
+// waitForOne waits for a completion, unless there are entries that the kernel has not
+// seen: the one that would bring it may be among them.
+func (d *completion) waitForOne() error {
+	if len(d.backlog) > 0 {
+		return d.ring.Submit()
+	}
+	return d.ring.Wait(1, -1)
 }
 
 // putAside follows up completions of listening sockets that are being given up

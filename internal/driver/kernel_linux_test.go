@@ -28,9 +28,10 @@ type fakeKernel struct {
 	most     int         // of cqes
 	overflow []uring.CQE // completions that found no room
 
-	ops   []*fakeOp
-	woken bool
-	slept bool // a Wait would have slept for ever
+	ops     []*fakeOp
+	woken   bool
+	patient bool // whatever can complete does
+	slept   bool // a Wait would have slept for ever
 
 	free   []int  // buffers that the kernel has
 	all    int    // how many there are
@@ -169,13 +170,13 @@ func (k *fakeKernel) Wait(_ int, timeout time.Duration) error {
 // stepAny lets operations go on in their order until something has completed, and
 // reports whether it has.
 func (k *fakeKernel) stepAny() bool {
+	k.patient = true
 	for _, op := range slices.Clone(k.ops) {
-		for range 3 { // a choice may be that nothing happens yet
-			if len(k.cqes) == 0 {
-				k.move(op)
-			}
+		if len(k.cqes) == 0 {
+			k.move(op)
 		}
 	}
+	k.patient = false
 	return len(k.cqes) > 0
 }
 
@@ -282,7 +283,7 @@ func (k *fakeKernel) move(op *fakeOp) {
 	switch {
 	case !slices.Contains(k.ops, op):
 		return
-	case op.cancelled && (k.quiet || k.Chance(2)):
+	case op.cancelled && (k.quiet || k.patient || k.Chance(2)):
 		k.end(op, -int32(unix.ECANCELED))
 		return
 	case !k.quiet && kindOf(op) >= kindConnect && k.Chance(100):

@@ -658,14 +658,23 @@ func (s *session) relisten() {
 		}
 		s.listening = l
 	case s.Chance(4) && s.begun:
-		s.Note("Unlisten")
-		s.d.Unlisten(s.listening)
-		s.listening = nil
+		s.unlisten()
 	default:
 		on := s.Chance(3)
 		s.Note("Accept(%v)", on)
 		s.accept(on)
 	}
+}
+
+// unlisten ends accepting, for which nothing from outside is needed.
+func (s *session) unlisten() {
+	s.Note("Unlisten")
+	s.kernel.stuck()
+	s.d.Unlisten(s.listening)
+	if s.kernel.stuck() {
+		s.Failf("Unlisten has gone to sleep")
+	}
+	s.listening = nil
 }
 
 // each visits the streams that the engine has not closed.
@@ -723,8 +732,7 @@ func (s *session) finish() {
 			s.accept(true)
 		}
 		s.settle("those who wait are accepted", func() bool { return len(s.clients) == 0 && len(l.waiting) == 0 })
-		s.d.Unlisten(l)
-		s.listening = nil
+		s.unlisten()
 	}
 	s.settle("all are connected", func() bool { return s.all((*testStream).connected) })
 	s.each(func(st *testStream) { s.read(st.file, sendRoom) })

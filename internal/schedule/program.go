@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"strings"
@@ -216,12 +217,20 @@ func (p Program) describe(test string, f finding) string {
 	if list == "" {
 		list = "-1" // none of them
 	}
-	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run '%s' -seed %d -steps %s\n\n%s",
-		f.seed, failed, len(kept), len(f.made), exactly(test), f.seed, list, strings.Join(r.notes, "\n"))
+	return fmt.Sprintf("seed %d fails: %s\n%d of %d steps are needed. To play them again:\n\n\tgo test -run '%s' %s -seed %d -steps %s\n\n%s",
+		f.seed, failed, len(kept), len(f.made), exactly(test), underTest(), f.seed, list, strings.Join(r.notes, "\n"))
 }
 
 // exactly returns the pattern of -run for one test, or subtest.
 func exactly(test string) string { return "^" + strings.ReplaceAll(test, "/", "$/^") + "$" }
+
+// underTest returns the path of the package that is tested.
+func underTest() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Path != "" {
+		return strings.TrimSuffix(info.Path, ".test")
+	}
+	return "."
+}
 
 // listed returns counts in the order of their names.
 func listed(counts map[string]int) string {

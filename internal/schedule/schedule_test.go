@@ -70,7 +70,7 @@ func TestSearch_FindsTheLowestSeedAndShrinks(t *testing.T) {
 		t.Errorf("%d steps are left: %v", len(kept), kept)
 	}
 	said := p.describe("TestX", *found)
-	for _, part := range []string{"fails: lost after 3 were put", "go test -run '^TestX$' -seed ", "take"} {
+	for _, part := range []string{"fails: lost after 3 were put", "go test -run '^TestX$' github.com/epinet/epi/internal/schedule -seed ", "take"} {
 		if !strings.Contains(said, part) {
 			t.Errorf("%q is missing in:\n%s", part, said)
 		}
