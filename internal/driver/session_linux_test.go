@@ -60,6 +60,7 @@ type testStream struct {
 	broken    bool
 	closing   bool // Close or Detach was called
 	detaching bool
+	orderly   bool // Close must close in order: little has arrived that is unread
 	closed    bool
 	shut      bool // CloseWrite was called
 	relays    bool // it may offer pipes
@@ -374,6 +375,9 @@ func (st *testStream) Closed() {
 	if st.file.open {
 		st.Failf("%v: Closed, and its descriptor is open", st.file)
 	}
+	if st.orderly && !st.ended && st.file.reset {
+		st.Failf("%v: it was closed in order, and is reset", st.file)
+	}
 	st.over()
 }
 
@@ -480,7 +484,7 @@ func (st *testStream) close(reset bool) {
 		return
 	}
 	st.Note("%v: Close, reset: %v", st.file, reset)
-	st.closing = true
+	st.closing, st.orderly = true, st.calm && !reset && st.file.mark < 0 // a signal at the mark hides what lies behind
 	st.d.Close(&st.sock, reset)
 }
 
@@ -749,7 +753,10 @@ func (s *session) finish() {
 	s.kernel.rest(s)
 	s.each(func(st *testStream) { st.inHand(st.send) })
 	for _, st := range s.streams {
-		st.close(s.Chance(2))
+		if !st.closing {
+			s.arrive(st.file, s.Choose(discardReads+1)) // at least a byte is read at once
+			st.close(s.Chance(2))
+		}
 	}
 	s.settle("everything is closed", func() bool {
 		return !slices.ContainsFunc(s.streams, func(st *testStream) bool { return !st.closed })
