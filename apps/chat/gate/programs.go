@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -40,17 +41,27 @@ func (s *Server) Rooms(ctx context.Context) ([]hall.Room, error) {
 	return ask(ctx, s, (*hall.Hall).Rooms)
 }
 
-// Post says something for a program: see hall.Hall.Post.
+// Post says something for a program, and returns when it is durable: see hall.Hall.Post.
+// An error that is no hall.ErrPost says that it could not be kept, and was not shown, or
+// that ctx has ended first.
 func (s *Server) Post(ctx context.Context, channel, name, text string) (id string, err error) {
 	var refused error
+	settled := make(chan error, 1)
 	id, err = ask(ctx, s, func(h *hall.Hall) (id string) {
-		id, refused = h.Post(time.Now().UnixMilli(), channel, name, text)
+		if id, refused = h.Post(time.Now().UnixMilli(), channel, name, text); refused == nil {
+			s.desk.await(settled)
+		}
 		return id
 	})
-	if err != nil {
+	if err := cmp.Or(err, refused); err != nil {
 		return "", err
 	}
-	return id, refused
+	select {
+	case err := <-settled:
+		return id, err
+	case <-ctx.Done():
+		return "", ctx.Err()
+	}
 }
 
 // Claim takes a name for an account that is about to be made: see hall.Hall.Claim.

@@ -45,6 +45,8 @@ type keeping struct {
 	record *hall.Record
 	done   bool // durable, or lost
 	lost   bool
+	// settled is who outside the hall waits for it, or nil; it has room.
+	settled chan<- error
 }
 
 // settlements are messages of which is known what has become.
@@ -105,6 +107,9 @@ func (d *desk) releaseSettled() {
 	s.mu.Unlock()
 	for _, one := range list {
 		one.keeping.done, one.keeping.lost = true, one.err != nil
+		if one.keeping.settled != nil {
+			one.keeping.settled <- one.err
+		}
 		d.note(one)
 	}
 	d.releaseAll()
@@ -142,6 +147,15 @@ func (d *desk) releaseAll() {
 	if cap(w.queue) > maxWithheld {
 		w.queue = nil
 	}
+}
+
+// await has settled told what becomes of the message that the event said last.
+func (d *desk) await(settled chan<- error) {
+	if n := len(d.held.current); n > 0 {
+		d.held.current[n-1].settled = settled
+		return
+	}
+	settled <- nil // nothing is kept, or nobody waits for it
 }
 
 // compact gives back the room of what was released, when it is most of the queue.

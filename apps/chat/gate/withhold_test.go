@@ -186,3 +186,34 @@ func TestWithhold_Bound(t *testing.T) {
 	ann.await(fmt.Sprint("PRIVMSG #c :", lines-1))
 	epitest.Receive(t, sent)
 }
+
+// A program's message is answered when it is durable, or with the reason why it is not.
+func TestWithhold_PostWaits(t *testing.T) {
+	disk := newSlowDisk()
+	c := start(t, &epi.Engine{Loops: 1}, remembering(disk))
+	_, bob := meets(t, c, disk)
+	for _, lost := range []error{nil, errors.New("no space left on device")} {
+		answered := make(chan error, 1)
+		go func() {
+			_, err := c.Post(t.Context(), "#c", "robot", "hello")
+			answered <- err
+		}()
+		done := epitest.Receive(t, disk.queued)
+		c.barrier(1)
+		select {
+		case err := <-answered:
+			t.Errorf("answered before the message was durable: %v", err)
+		default:
+		}
+		done(lost)
+		if err := epitest.Receive(t, answered); !errors.Is(err, lost) {
+			t.Errorf("the answer is %v, want %v", err, lost)
+		}
+	}
+	if line := bob.line(); !strings.HasSuffix(line, "PRIVMSG #c :hello") {
+		t.Errorf("bob got %q", line)
+	}
+	if _, err := c.Post(t.Context(), "#none", "robot", "hello"); !errors.Is(err, hall.ErrPost) {
+		t.Errorf("a channel that is not there: %v", err)
+	}
+}
