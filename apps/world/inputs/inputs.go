@@ -21,7 +21,7 @@ import (
 
 // title is the first line. Its number changes with the form of the records, and with
 // the rules of the world.
-const title = "epi world inputs 1\n"
+const title = "epi world inputs 2\n"
 
 // hashed is the kind of a record that has the state's hash instead of a call.
 const hashed = 0xff
@@ -135,6 +135,10 @@ func appendCall(p []byte, c sim.Call) []byte {
 		p = binary.AppendUvarint(p, uint64(c.Move.Sequence))
 	case sim.CallPlace:
 		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(uint32(c.X))), uint64(uint32(c.Y)))
+	case sim.CallAttack:
+		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(c.Target)), uint64(c.Seen))
+	case sim.CallLearn:
+		p = binary.AppendUvarint(p, uint64(c.Amount))
 	}
 	return p
 }
@@ -265,6 +269,10 @@ func (r *reader) call(kind sim.CallKind) sim.Call {
 		c.Move = proto.Move{Epoch: r.byte(), Direction: r.byte(), Ticks: r.byte(), Sequence: uint32(r.number())}
 	case sim.CallPlace:
 		c.X, c.Y = int32(uint32(r.number())), int32(uint32(r.number()))
+	case sim.CallAttack:
+		c.Target, c.Seen = sim.ID(r.number()), uint32(r.number())
+	case sim.CallLearn:
+		c.Amount = uint32(r.number())
 	}
 	return c
 }

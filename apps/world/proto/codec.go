@@ -8,7 +8,7 @@ import (
 )
 
 // Version is that of the protocol.
-const Version = 1
+const Version = 2
 
 // The types of messages: the first byte of each.
 const (
@@ -16,6 +16,12 @@ const (
 	TypeMove       Type = 2
 	TypeSay        Type = 3
 	TypePing       Type = 4
+	TypeAttack     Type = 6
+	TypeWhisper    Type = 7
+	TypeWho        Type = 8
+	TypeOrder      Type = 9
+	TypeModerate   Type = 10
+	TypeAct        Type = 15
 	TypeBye        Type = 5
 	TypeWelcome    Type = 64
 	TypeRefused    Type = 65
@@ -27,6 +33,11 @@ const (
 	TypeSaid       Type = 71
 	TypePong       Type = 72
 	TypeNotice     Type = 73
+	TypeHit        Type = 74
+	TypeWhispered  Type = 75
+	TypeOnline     Type = 76
+	TypeStanding   Type = 77
+	TypeEvent      Type = 79
 )
 
 // Step: How far an entity of one speed moves in a tick, in units.
@@ -56,7 +67,7 @@ func (m *Step) read(r *reader) {
 // Entity: All that is to be known of an entity.
 type Entity struct {
 	ID        uint32 // 1 to 4294967295; its number; one that has gone is not used again soon
-	Kind      uint8  // at most 255; what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; more may come
+	Kind      uint8  // at most 255; what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; from 16 on what a game adds
 	X         uint16 // at most 1023; units from the left side of the cell
 	Y         uint16 // at most 1023; units from the upper side of the cell
 	Direction uint16 // at most 8; where it goes: 0 it stands, 1 north, 2 north-east, and so on clockwise to 8, north-west
@@ -226,9 +237,43 @@ func (m *Moved) read(r *reader) {
 	r.number("Moved.Place", place>>28, 0, 0)
 }
 
+// Person: A player who is in the world.
+type Person struct {
+	Name  string // 1 to 32 bytes
+	Level uint8  // 1 to 100
+}
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Person) Check() error {
+	if !within(len(m.Name), 1, 32) {
+		return outside("Person.Name", uint32(len(m.Name)))
+	}
+	if !utf8.ValidString(m.Name) {
+		return ErrText
+	}
+	if m.Level < 1 || m.Level > 100 {
+		return outside("Person.Level", uint32(m.Level))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Person) Append(p []byte) []byte {
+	p = binary.AppendUvarint(p, uint64(len(m.Name)))
+	p = append(p, m.Name...)
+	p = append(p, m.Level)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Person) read(r *reader) {
+	m.Name = r.text("Person.Name", 1, 32)
+	m.Level = uint8(r.number("Person.Level", r.u8(), 1, 100))
+}
+
 // Hello: The first message of a client: who it is.
 type Hello struct {
-	Version uint8  // at most 255; of the protocol: 1
+	Version uint8  // at most 255; of the protocol: 2
 	Name    string // 1 to 32 bytes; of the player, 1 to 16 characters
 	Token   []byte // at most 16 bytes; what Welcome gave before, to go on as the same player; empty for a new one
 }
@@ -365,6 +410,206 @@ func (m *Ping) read(r *reader) {
 	m.Time = r.number("Ping.Time", r.u32(), 0, 4294967295)
 }
 
+// Attack: The player strikes another entity.
+type Attack struct {
+	Target uint32 // 1 to 4294967295; whom
+	Seen   uint32 // at most 4294967295; the tick that the player saw when it struck: that of the last frame, less how far in the past others are drawn
+}
+
+// Type is a method of Message.
+func (m *Attack) Type() Type { return TypeAttack }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Attack) Check() error {
+	if m.Target < 1 {
+		return outside("Attack.Target", uint32(m.Target))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Attack) Append(p []byte) []byte {
+	p = append(p, byte(TypeAttack))
+	p = binary.AppendUvarint(p, uint64(m.Target))
+	p = binary.LittleEndian.AppendUint32(p, m.Seen)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Attack) read(r *reader) {
+	m.Target = r.number("Attack.Target", r.uvarint(), 1, 4294967295)
+	m.Seen = r.number("Attack.Seen", r.u32(), 0, 4294967295)
+}
+
+// Whisper: Something for one player to read, wherever it is.
+type Whisper struct {
+	To   string // 1 to 32 bytes; the name, or one that looks like it
+	Text string // 1 to 200 bytes
+}
+
+// Type is a method of Message.
+func (m *Whisper) Type() Type { return TypeWhisper }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Whisper) Check() error {
+	if !within(len(m.To), 1, 32) {
+		return outside("Whisper.To", uint32(len(m.To)))
+	}
+	if !utf8.ValidString(m.To) {
+		return ErrText
+	}
+	if !within(len(m.Text), 1, 200) {
+		return outside("Whisper.Text", uint32(len(m.Text)))
+	}
+	if !utf8.ValidString(m.Text) {
+		return ErrText
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Whisper) Append(p []byte) []byte {
+	p = append(p, byte(TypeWhisper))
+	p = binary.AppendUvarint(p, uint64(len(m.To)))
+	p = append(p, m.To...)
+	p = binary.AppendUvarint(p, uint64(len(m.Text)))
+	p = append(p, m.Text...)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Whisper) read(r *reader) {
+	m.To = r.text("Whisper.To", 1, 32)
+	m.Text = r.text("Whisper.Text", 1, 200)
+}
+
+// Who: Answered by Online.
+type Who struct {
+}
+
+// Type is a method of Message.
+func (m *Who) Type() Type { return TypeWho }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Who) Check() error {
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Who) Append(p []byte) []byte {
+	p = append(p, byte(TypeWho))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Who) read(r *reader) {
+}
+
+// Order: What a moderator wants done; who is none gets Notice with code 5.
+type Order struct {
+	Kind uint8  // 1 to 5; 1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place
+	Name string // 1 to 32 bytes; of the player whom it is about
+	X    uint16 // at most 65535; with kind 5, where; otherwise 0
+	Y    uint16 // at most 65535
+}
+
+// Type is a method of Message.
+func (m *Order) Type() Type { return TypeOrder }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Order) Check() error {
+	if m.Kind < 1 || m.Kind > 5 {
+		return outside("Order.Kind", uint32(m.Kind))
+	}
+	if !within(len(m.Name), 1, 32) {
+		return outside("Order.Name", uint32(len(m.Name)))
+	}
+	if !utf8.ValidString(m.Name) {
+		return ErrText
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Order) Append(p []byte) []byte {
+	p = append(p, byte(TypeOrder))
+	p = append(p, m.Kind)
+	p = binary.AppendUvarint(p, uint64(len(m.Name)))
+	p = append(p, m.Name...)
+	p = binary.LittleEndian.AppendUint16(p, m.X)
+	p = binary.LittleEndian.AppendUint16(p, m.Y)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Order) read(r *reader) {
+	m.Kind = uint8(r.number("Order.Kind", r.u8(), 1, 5))
+	m.Name = r.text("Order.Name", 1, 32)
+	m.X = uint16(r.number("Order.X", r.u16(), 0, 65535))
+	m.Y = uint16(r.number("Order.Y", r.u16(), 0, 65535))
+}
+
+// Moderate: The player is a moderator from now on, if the key is right. After three wrong ones the connection ends.
+type Moderate struct {
+	Key []byte // 1 to 128 bytes
+}
+
+// Type is a method of Message.
+func (m *Moderate) Type() Type { return TypeModerate }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Moderate) Check() error {
+	if !within(len(m.Key), 1, 128) {
+		return outside("Moderate.Key", uint32(len(m.Key)))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Moderate) Append(p []byte) []byte {
+	p = append(p, byte(TypeModerate))
+	p = binary.AppendUvarint(p, uint64(len(m.Key)))
+	p = append(p, m.Key...)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Moderate) read(r *reader) {
+	m.Key = r.bytes("Moderate.Key", 1, 128)
+}
+
+// Act: What a game adds: see the page of that game.
+type Act struct {
+	Kind uint8  // at most 255
+	Data []byte // at most 1024 bytes
+}
+
+// Type is a method of Message.
+func (m *Act) Type() Type { return TypeAct }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Act) Check() error {
+	if !within(len(m.Data), 0, 1024) {
+		return outside("Act.Data", uint32(len(m.Data)))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Act) Append(p []byte) []byte {
+	p = append(p, byte(TypeAct))
+	p = append(p, m.Kind)
+	p = binary.AppendUvarint(p, uint64(len(m.Data)))
+	p = append(p, m.Data...)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Act) read(r *reader) {
+	m.Kind = uint8(r.number("Act.Kind", r.u8(), 0, 255))
+	m.Data = r.bytes("Act.Data", 0, 1024)
+}
+
 // Bye: The player leaves the world at once. Without it, the player stays for a while after the connection has ended.
 type Bye struct {
 }
@@ -389,7 +634,7 @@ func (m *Bye) read(r *reader) {
 
 // Welcome: The answer to Hello: the client is in the world.
 type Welcome struct {
-	Version uint8  // at most 255; of the protocol: 1
+	Version uint8  // at most 255; of the protocol: 2
 	Self    uint32 // 1 to 4294967295; the player's own entity
 	Token   []byte // 16 bytes; for the next Hello
 	Resumed uint8  // at most 1; 1: the player was in the world all the time
@@ -490,7 +735,7 @@ func (m *Welcome) read(r *reader) {
 
 // Refused: The server ends the connection after this.
 type Refused struct {
-	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding
+	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned
 	Text   string // at most 200 bytes; for people, in English
 }
 
@@ -860,7 +1105,7 @@ func (m *Pong) read(r *reader) {
 
 // Notice: A line from the server itself, which nobody can say.
 type Notice struct {
-	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon
+	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now
 	Text string // at most 200 bytes; for people, in English
 }
 
@@ -893,13 +1138,226 @@ func (m *Notice) read(r *reader) {
 	m.Text = r.text("Notice.Text", 0, 200)
 }
 
+// Hit: Somebody near has struck somebody.
+type Hit struct {
+	By     uint32 // 1 to 4294967295; who
+	Target uint32 // 1 to 4294967295; whom
+	Damage uint8  // at most 100; per cent of its whole health
+	Health uint8  // at most 100; what is left; 0: it falls. A player that has fallen lies for 3 seconds, and returns in a town
+}
+
+// Type is a method of Message.
+func (m *Hit) Type() Type { return TypeHit }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Hit) Check() error {
+	if m.By < 1 {
+		return outside("Hit.By", uint32(m.By))
+	}
+	if m.Target < 1 {
+		return outside("Hit.Target", uint32(m.Target))
+	}
+	if m.Damage > 100 {
+		return outside("Hit.Damage", uint32(m.Damage))
+	}
+	if m.Health > 100 {
+		return outside("Hit.Health", uint32(m.Health))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Hit) Append(p []byte) []byte {
+	p = append(p, byte(TypeHit))
+	p = binary.AppendUvarint(p, uint64(m.By))
+	p = binary.AppendUvarint(p, uint64(m.Target))
+	p = append(p, m.Damage)
+	p = append(p, m.Health)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Hit) read(r *reader) {
+	m.By = r.number("Hit.By", r.uvarint(), 1, 4294967295)
+	m.Target = r.number("Hit.Target", r.uvarint(), 1, 4294967295)
+	m.Damage = uint8(r.number("Hit.Damage", r.u8(), 0, 100))
+	m.Health = uint8(r.number("Hit.Health", r.u8(), 0, 100))
+}
+
+// Whispered: Something was whispered: to the player, or by it.
+type Whispered struct {
+	From string // 1 to 32 bytes
+	To   string // 1 to 32 bytes
+	Text string // 1 to 200 bytes
+}
+
+// Type is a method of Message.
+func (m *Whispered) Type() Type { return TypeWhispered }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Whispered) Check() error {
+	if !within(len(m.From), 1, 32) {
+		return outside("Whispered.From", uint32(len(m.From)))
+	}
+	if !utf8.ValidString(m.From) {
+		return ErrText
+	}
+	if !within(len(m.To), 1, 32) {
+		return outside("Whispered.To", uint32(len(m.To)))
+	}
+	if !utf8.ValidString(m.To) {
+		return ErrText
+	}
+	if !within(len(m.Text), 1, 200) {
+		return outside("Whispered.Text", uint32(len(m.Text)))
+	}
+	if !utf8.ValidString(m.Text) {
+		return ErrText
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Whispered) Append(p []byte) []byte {
+	p = append(p, byte(TypeWhispered))
+	p = binary.AppendUvarint(p, uint64(len(m.From)))
+	p = append(p, m.From...)
+	p = binary.AppendUvarint(p, uint64(len(m.To)))
+	p = append(p, m.To...)
+	p = binary.AppendUvarint(p, uint64(len(m.Text)))
+	p = append(p, m.Text...)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Whispered) read(r *reader) {
+	m.From = r.text("Whispered.From", 1, 32)
+	m.To = r.text("Whispered.To", 1, 32)
+	m.Text = r.text("Whispered.Text", 1, 200)
+}
+
+// Online: Who is in the world.
+type Online struct {
+	Count  uint32   // at most 4294967295; of all
+	People []Person // at most 1000 elements; by name; not all, when there are too many
+}
+
+// Type is a method of Message.
+func (m *Online) Type() Type { return TypeOnline }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Online) Check() error {
+	if !within(len(m.People), 0, 1000) {
+		return outside("Online.People", uint32(len(m.People)))
+	}
+	for i := range m.People {
+		if err := m.People[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Online) Append(p []byte) []byte {
+	p = append(p, byte(TypeOnline))
+	p = binary.AppendUvarint(p, uint64(m.Count))
+	p = binary.AppendUvarint(p, uint64(len(m.People)))
+	for i := range m.People {
+		p = m.People[i].Append(p)
+	}
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Online) read(r *reader) {
+	m.Count = r.number("Online.Count", r.uvarint(), 0, 4294967295)
+	m.People = m.People[:0]
+	for range r.count("Online.People", 0, 1000, 3) {
+		m.People = more(m.People)
+		m.People[len(m.People)-1].read(r)
+	}
+}
+
+// Standing: The player's own figures, when they change and after Welcome.
+type Standing struct {
+	Level      uint8  // 1 to 100
+	Experience uint32 // at most 4294967295
+	Next       uint32 // at most 4294967295; what the next level needs; 0: there is none
+}
+
+// Type is a method of Message.
+func (m *Standing) Type() Type { return TypeStanding }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Standing) Check() error {
+	if m.Level < 1 || m.Level > 100 {
+		return outside("Standing.Level", uint32(m.Level))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Standing) Append(p []byte) []byte {
+	p = append(p, byte(TypeStanding))
+	p = append(p, m.Level)
+	p = binary.AppendUvarint(p, uint64(m.Experience))
+	p = binary.AppendUvarint(p, uint64(m.Next))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Standing) read(r *reader) {
+	m.Level = uint8(r.number("Standing.Level", r.u8(), 1, 100))
+	m.Experience = r.number("Standing.Experience", r.uvarint(), 0, 4294967295)
+	m.Next = r.number("Standing.Next", r.uvarint(), 0, 4294967295)
+}
+
+// Event: What a game adds: see the page of that game.
+type Event struct {
+	Kind uint8  // at most 255
+	Data []byte // at most 1024 bytes
+}
+
+// Type is a method of Message.
+func (m *Event) Type() Type { return TypeEvent }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Event) Check() error {
+	if !within(len(m.Data), 0, 1024) {
+		return outside("Event.Data", uint32(len(m.Data)))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Event) Append(p []byte) []byte {
+	p = append(p, byte(TypeEvent))
+	p = append(p, m.Kind)
+	p = binary.AppendUvarint(p, uint64(len(m.Data)))
+	p = append(p, m.Data...)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Event) read(r *reader) {
+	m.Kind = uint8(r.number("Event.Kind", r.u8(), 0, 255))
+	m.Data = r.bytes("Event.Data", 0, 1024)
+}
+
 // ClientMessages reads what clients say. It keeps one message of each type, which it fills again each time.
 type ClientMessages struct {
-	hello Hello
-	move  Move
-	say   Say
-	ping  Ping
-	bye   Bye
+	hello    Hello
+	move     Move
+	say      Say
+	ping     Ping
+	attack   Attack
+	whisper  Whisper
+	who      Who
+	order    Order
+	moderate Moderate
+	act      Act
+	bye      Bye
 }
 
 // Next returns the first message of p, which is valid until the next call, and what
@@ -922,6 +1380,24 @@ func (d *ClientMessages) Next(p []byte) (m Message, rest []byte, err error) {
 	case TypePing:
 		d.ping.read(&r)
 		m = &d.ping
+	case TypeAttack:
+		d.attack.read(&r)
+		m = &d.attack
+	case TypeWhisper:
+		d.whisper.read(&r)
+		m = &d.whisper
+	case TypeWho:
+		d.who.read(&r)
+		m = &d.who
+	case TypeOrder:
+		d.order.read(&r)
+		m = &d.order
+	case TypeModerate:
+		d.moderate.read(&r)
+		m = &d.moderate
+	case TypeAct:
+		d.act.read(&r)
+		m = &d.act
 	case TypeBye:
 		d.bye.read(&r)
 		m = &d.bye
@@ -946,6 +1422,11 @@ type ServerMessages struct {
 	said       Said
 	pong       Pong
 	notice     Notice
+	hit        Hit
+	whispered  Whispered
+	online     Online
+	standing   Standing
+	event      Event
 }
 
 // Next returns the first message of p, which is valid until the next call, and what
@@ -986,6 +1467,21 @@ func (d *ServerMessages) Next(p []byte) (m Message, rest []byte, err error) {
 	case TypeNotice:
 		d.notice.read(&r)
 		m = &d.notice
+	case TypeHit:
+		d.hit.read(&r)
+		m = &d.hit
+	case TypeWhispered:
+		d.whispered.read(&r)
+		m = &d.whispered
+	case TypeOnline:
+		d.online.read(&r)
+		m = &d.online
+	case TypeStanding:
+		d.standing.read(&r)
+		m = &d.standing
+	case TypeEvent:
+		d.event.read(&r)
+		m = &d.event
 	default:
 		return nil, nil, unknown(p[0])
 	}

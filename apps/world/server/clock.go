@@ -110,6 +110,9 @@ func (s *Server) onTick() {
 func (s *Server) tick() {
 	began := time.Now()
 	s.world.Step(sim.Alone)
+	if g := s.config.Game; g != nil {
+		g.Tick()
+	}
 	stepped := time.Now()
 	for se := range s.sessions {
 		se.show()

@@ -3,6 +3,8 @@ package server
 import (
 	"sync/atomic"
 	"time"
+
+	"github.com/epinet/epi/apps/world/sim"
 )
 
 // Bounds are the upper bounds of the buckets of a Histogram, but for the last, which
@@ -52,6 +54,8 @@ type counters struct {
 	said, unsaid            atomic.Uint64
 	bad, refused, slow      atomic.Uint64
 	moves                   [4]atomic.Uint64 // by verdict
+	blows                   [sim.Blows]atomic.Uint64
+	whispers, orders        atomic.Uint64
 	work, lateness          histogram
 }
 
@@ -78,6 +82,10 @@ type Stats struct {
 	Bad       uint64 // sessions ended for what they sent
 	Refused   uint64 // sessions ended with a reason
 	Slow      uint64 // sessions ended because they did not read
+	Struck    uint64 // blows of players that have hit
+	Missed    uint64 // those that have not: too far, too soon, hidden, in peace, or nobody is there
+	Whispers  uint64
+	Orders    uint64 // of moderators
 	Work      Histogram
 	Lateness  Histogram
 }
@@ -85,6 +93,12 @@ type Stats struct {
 // Stats may be called from any goroutine.
 func (s *Server) Stats() Stats {
 	c := &s.counts
+	missed := uint64(0)
+	for blow := range c.blows {
+		if sim.Blow(blow) != sim.Struck {
+			missed += c.blows[blow].Load()
+		}
+	}
 	return Stats{
 		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(), Coarse: c.coarse.Load(),
 		Ticks: c.ticks.Load(), Dropped: c.dropped.Load(), Dilated: time.Duration(c.dilated.Load()),
@@ -93,6 +107,7 @@ func (s *Server) Stats() Stats {
 		Said: c.said.Load(), Unsaid: c.unsaid.Load(),
 		Moves: c.moves[0].Load(), Old: c.moves[1].Load() + c.moves[2].Load(), Corrected: c.moves[3].Load(),
 		Bad: c.bad.Load(), Refused: c.refused.Load(), Slow: c.slow.Load(),
+		Struck: c.blows[sim.Struck].Load(), Missed: missed, Whispers: c.whispers.Load(), Orders: c.orders.Load(),
 		Work: c.work.load(), Lateness: c.lateness.load(),
 	}
 }

@@ -49,8 +49,11 @@ func checkName(name string) (shown, key string, err error) {
 	if len(used) > 1 && !japanese && !kana {
 		return "", "", errName
 	}
-	return name, skeleton(name), nil
+	return name, keyOf(name), nil
 }
+
+// keyOf is what a name, and all that look like it, have in common.
+func keyOf(name string) string { return skeleton(norm.NFKC.String(name)) }
 
 // The block of combining diacritical marks.
 const (

@@ -33,6 +33,13 @@ type Config struct {
 	// once.
 	TalkRate  float64
 	TalkBurst int
+	// Moderators are by the SHA-256 of the key that makes a player one: the name under
+	// which what they do is logged.
+	Moderators map[[32]byte]string
+	// Banned are names of players who may not come in, nor others that look like them.
+	Banned []string
+	// Game makes another game of the world; nil: there is none.
+	Game Game
 	// Origins are the values of Origin from which browsers may connect: see
 	// ws.Server.
 	Origins []string
@@ -67,7 +74,9 @@ type Server struct {
 	tokens   map[token]*player
 	orphans  []orphan // the one that goes first in front
 	messages proto.ClientMessages
-	scratch  []byte // the frame that is made
+	scratch  []byte          // the frame that is made
+	banned   map[string]bool // by the name's skeleton
+	muted    map[string]bool
 	draining bool
 }
 
@@ -107,6 +116,13 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 		engine: engine, loop: loop, config: config, world: world,
 		sessions: map[*session]struct{}{}, players: map[sim.ID]*player{},
 		names: map[string]*player{}, tokens: map[token]*player{},
+		banned: map[string]bool{}, muted: map[string]bool{},
+	}
+	for _, name := range config.Banned {
+		s.banned[keyOf(name)] = true
+	}
+	if config.Game != nil {
+		config.Game.Begin(s)
 	}
 	s.counts.entities.Store(int64(world.Entities()))
 	return s, loop.Do(s.begin)
@@ -163,7 +179,7 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		return
 	}
 	if m.Version != proto.Version {
-		se.refuse(refusedVersion, "this world speaks version 1 of the protocol: get a client of this version")
+		se.refuse(refusedVersion, "this world speaks another version of the protocol: get its own client")
 		return
 	}
 	if p := s.known(m.Token); p != nil {
@@ -173,6 +189,10 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 	name, key, err := checkName(m.Name)
 	if err != nil {
 		se.refuse(refusedName, err.Error())
+		return
+	}
+	if s.banned[key] {
+		se.refuse(refusedBanned, "that name may not come in")
 		return
 	}
 	if s.names[key] != nil {
@@ -188,6 +208,9 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 	s.players[id], s.names[key], s.tokens[p.token] = p, p, p
 	s.counts.players.Store(int64(len(s.players)))
 	s.welcome(se, p, false)
+	if g := s.config.Game; g != nil {
+		g.Joined(id, name)
+	}
 }
 
 func (s *Server) known(t []byte) *player {
@@ -224,7 +247,7 @@ func (s *Server) welcome(se *session, p *player, resumed bool) {
 	for _, step := range s.world.Steps() {
 		w.Steps = append(w.Steps, proto.Step{Straight: uint8(step.Straight), Diagonal: uint8(step.Diagonal)})
 	}
-	se.send(w.Append(nil))
+	se.send(s.world.Standing(w.Append(nil), p.id))
 	s.counts.joins.Add(1)
 }
 
@@ -237,6 +260,9 @@ func (s *Server) lose(p *player) {
 
 // leave takes a player out of the world.
 func (s *Server) leave(p *player) {
+	if g := s.config.Game; g != nil {
+		g.Left(p.id)
+	}
 	_ = s.world.Leave(p.id) // it is there
 	delete(s.players, p.id)
 	delete(s.names, p.key)

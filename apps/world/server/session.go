@@ -25,11 +25,18 @@ const (
 	refusedShutdown  = 9
 	refusedHello     = 10
 	refusedFlood     = 11
+	refusedSentAway  = 12
+	refusedBanned    = 13
 )
 
 // The codes of Notice.
 const (
-	noticeTalk = 2
+	noticeTalk      = 2
+	noticeNobody    = 4
+	noticeNoRight   = 5
+	noticeMuted     = 6
+	noticeDone      = 7
+	noticeModerator = 8
 )
 
 const (
@@ -64,6 +71,8 @@ type session struct {
 	talk     float64 // lines it may say
 	talkAt   uint64  // in which tick that was right
 	inVain   int     // lines refused since one was not
+	wrong    int     // keys
+	rights   string  // the name of the moderator; empty: it is none
 }
 
 type socket session
@@ -159,7 +168,22 @@ func (se *session) take(m proto.Message) {
 	case *proto.Move:
 		se.move(m)
 	case *proto.Say:
-		se.say(m.Text)
+		if se.mayTalk(m.Text) {
+			_ = se.server.world.Say(se.player.id, m.Text) // the player is there
+		}
+	case *proto.Attack:
+		blow, _ := se.server.world.Attack(se.player.id, sim.ID(m.Target), m.Seen) // the player is there
+		se.server.counts.blows[blow].Add(1)
+	case *proto.Whisper:
+		se.whisper(m)
+	case *proto.Who:
+		se.who()
+	case *proto.Moderate:
+		se.moderate(m.Key)
+	case *proto.Order:
+		se.order(m)
+	case *proto.Act:
+		se.act(m)
 	case *proto.Ping:
 		pong := proto.Pong{Time: m.Time, Tick: uint32(se.server.world.Tick()), Late: se.server.clock.lateness()}
 		se.send(pong.Append(nil))
@@ -180,12 +204,17 @@ func (se *session) move(m *proto.Move) {
 	se.server.counts.moves[verdict].Add(1)
 }
 
-// say lets others read a text, as often as the player may say something.
-func (se *session) say(text string) {
+// mayTalk reports whether others are to read a text: as often as the player may say
+// something.
+func (se *session) mayTalk(text string) bool {
 	s := se.server
 	if !sayable(text) {
 		se.bad(errors.New("a text has a character that is not for reading, or only spaces"))
-		return
+		return false
+	}
+	if s.muted[se.player.key] {
+		se.notice(noticeMuted, "you are muted: nobody reads what you say")
+		return false
 	}
 	now := s.world.Tick()
 	earned := float64(now-se.talkAt) / float64(s.config.World.Hz) * s.config.TalkRate
@@ -193,18 +222,23 @@ func (se *session) say(text string) {
 	if se.talk >= 1 {
 		se.talk--
 		se.inVain = 0
-		_ = s.world.Say(se.player.id, text) // the player is there
 		s.counts.said.Add(1)
-		return
+		return true
 	}
 	s.counts.unsaid.Add(1)
 	if se.inVain++; se.inVain == 1 {
-		notice := proto.Notice{Code: noticeTalk, Text: "you say too much at once: wait a moment"}
-		se.send(notice.Append(nil))
+		se.notice(noticeTalk, "you say too much at once: wait a moment")
 	}
 	if se.inVain > maxRefusedTalk {
 		se.refuse(refusedFlood, "you say too much")
 	}
+	return false
+}
+
+// notice sends a line of the server's own.
+func (se *session) notice(code uint8, text string) {
+	m := proto.Notice{Code: code, Text: text}
+	se.send(m.Append(nil))
 }
 
 // sayable refuses what cannot be seen, and what would turn or end lines.

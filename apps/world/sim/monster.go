@@ -21,16 +21,20 @@ func (w *World) addMonster(n uint32) error {
 			continue
 		}
 		at := Spot{int32(tx*Tile + Tile/2), int32(ty*Tile + Tile/2)}
-		kind := Slime + uint8(mix(h+1)%3)
-		w.add(kind, at, body{health: 100, level: kind, home: at})
+		w.addBeast(Slime+uint8(mix(h+1)%3), at)
 		return nil
 	}
 	return ErrNowhere
 }
 
+func (w *World) addBeast(kind uint8, home Spot) {
+	w.add(kind, home, body{health: MaxHealth, level: kind, home: home})
+}
+
 // think lets a monster decide where to go. It reads the places of others as they
-// were at the end of the last tick, and writes its own wish only.
-func (w *World) think(s int) {
+// were at the end of the last tick, and writes its own wish only. That it strikes is
+// noted for later.
+func (w *World) think(s, part int) {
 	if (w.tick+uint64(s))%thinkEvery != 0 {
 		return
 	}
@@ -40,6 +44,9 @@ func (w *World) think(s int) {
 	if prey := w.prey(s); hunts && prey >= 0 {
 		b.target, b.pace = w.idOf(prey), SpeedHunt
 		b.wish = w.towards(s, w.e.x[prey], w.e.y[prey], close)
+		if w.tick >= b.ready && far(w.e.x[prey]-w.e.x[s], w.e.y[prey]-w.e.y[s]) <= biteRange {
+			w.bites[part] = append(w.bites[part], uint32(s))
+		}
 		return
 	}
 	if far(w.e.x[s]-b.home.X, w.e.y[s]-b.home.Y) > leash {
@@ -83,7 +90,7 @@ func (w *World) prey(s int) int {
 				continue
 			}
 			for _, other := range c.list {
-				if w.e.kind[other] != Player {
+				if w.e.kind[other] != Player || w.e.body[other].health == 0 {
 					continue
 				}
 				d := far(w.e.x[other]-w.e.x[s], w.e.y[other]-w.e.y[s])

@@ -30,6 +30,7 @@ type moves struct {
 
 	corrected bool // the client is to be told where it is
 	reason    uint8
+	learned   bool // so, too, of its experience
 }
 
 type run struct {
@@ -50,7 +51,7 @@ type Verdict uint8
 // The verdicts.
 const (
 	Taken    Verdict = iota
-	Old              // of another epoch: ignored
+	Old              // of another epoch, or of one that lies: ignored
 	Repeated         // it came before: ignored
 	Refused          // it asks for more time than has passed: the player is corrected
 )
@@ -67,7 +68,7 @@ func (w *World) Move(id ID, m proto.Move) (Verdict, error) {
 	}
 	q := w.e.body[s].moves
 	switch {
-	case m.Epoch != q.epoch:
+	case m.Epoch != q.epoch || w.e.body[s].health == 0:
 		return Old, nil
 	case int32(m.Sequence-q.received) <= 0:
 		return Repeated, nil

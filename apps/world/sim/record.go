@@ -18,6 +18,8 @@ const (
 	CallSay
 	CallPlace
 	CallRestart
+	CallAttack
+	CallLearn
 )
 
 // A Call is one call that changes a world, with its arguments.
@@ -27,6 +29,10 @@ type Call struct {
 	Text string
 	Move proto.Move
 	X, Y int32
+	// Target and Seen are those of an attack, Amount what is given.
+	Target ID
+	Seen   uint32
+	Amount uint32
 }
 
 // Record lets to have every call that changes the world, before it is done; nil ends
@@ -57,6 +63,10 @@ func (w *World) Replay(c Call, workers Workers) error {
 		_ = w.Place(c.ID, c.X, c.Y)
 	case CallRestart:
 		_ = w.Restart(c.ID)
+	case CallAttack:
+		_, _ = w.Attack(c.ID, c.Target, c.Seen)
+	case CallLearn:
+		_ = w.Learn(c.ID, c.Amount)
 	default:
 		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
 	}

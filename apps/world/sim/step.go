@@ -20,10 +20,16 @@ const partSize = 1024
 func (w *World) Step(workers Workers) {
 	w.note(Call{Kind: CallStep})
 	parts := (len(w.e.cell) + partSize - 1) / partSize
+	for len(w.bites) < parts {
+		w.bites = append(w.bites, nil)
+	}
 	workers(parts, w.thinkAll)
 	workers(parts, w.moveAll)
 	w.change()
+	w.bite()
+	w.raise()
 	w.tick++
+	w.remember()
 	w.blocks.begin()
 	w.heard, w.said = w.said, w.heard[:0]
 	if w.tick%MaxBase == 0 {
@@ -43,8 +49,8 @@ func (w *World) slots(part int) (from, to int) {
 func (w *World) thinkPart(part int) {
 	from, to := w.slots(part)
 	for s := from; s < to; s++ {
-		if w.e.kind[s] != Player && w.e.cell[s] != noCell {
-			w.think(s)
+		if k := w.e.kind[s]; k != Player && k < FirstOwn && w.e.cell[s] != noCell {
+			w.think(s, part)
 		}
 	}
 }
@@ -58,6 +64,7 @@ func (w *World) movePart(part int) {
 		}
 		if w.e.kind[s] == Player {
 			w.advance(s, w.e.body[s].moves.next(w.tick+1), SpeedPlayer)
+			w.heal(s)
 		} else if b := &w.e.body[s]; b.wish != 0 || w.e.direction[s] != 0 {
 			w.advance(s, b.wish, b.pace)
 		}

@@ -96,7 +96,28 @@ func (w *World) appendTick(p []byte, s int) []byte {
 		c := proto.Correction{Epoch: m.epoch, X: uint16(w.e.x[s]), Y: uint16(w.e.y[s]), Reason: m.reason}
 		p = c.Append(p)
 	}
+	if m.learned {
+		m.learned = false
+		p = w.appendStanding(p, s)
+	}
 	return p
+}
+
+// Standing appends the figures of a player to p, for the start of its connection.
+func (w *World) Standing(p []byte, id ID) []byte {
+	if s, ok := w.slotOf(id); ok && w.e.kind[s] == Player {
+		p = w.appendStanding(p, s)
+	}
+	return p
+}
+
+func (w *World) appendStanding(p []byte, s int) []byte {
+	b := &w.e.body[s]
+	m := proto.Standing{Level: b.level, Experience: b.experience}
+	if b.level < MaxLevel {
+		m.Next = nextAfter(b.level)
+	}
+	return m.Append(p)
 }
 
 // follow lets the view move with the player: cells that are far go, those that are

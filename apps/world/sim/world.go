@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"iter"
+	"slices"
 
 	"github.com/epinet/epi/apps/world/proto"
 )
@@ -15,6 +16,11 @@ type Config struct {
 	Hz            int // ticks in a second
 	Monsters      int
 	MaxPlayers    int
+	// Peaceful: nobody can be hurt.
+	Peaceful bool `json:",omitempty"`
+	// Speeds are added to those of players and monsters, for what a game puts into the
+	// world: in quarters of a tile a second, at most MaxSpeeds.
+	Speeds []int `json:",omitempty"`
 	// FirstTick is the number of the tick before the first.
 	FirstTick uint64
 }
@@ -30,21 +36,29 @@ const (
 	Ghost        // hunts at night
 )
 
+// FirstOwn is the first kind of those that a game puts into the world itself.
+const FirstOwn = 16
+
 // The speeds, in pairs: the second of a pair is for one that slides along something,
 // whose step along one axis is that of a diagonal.
 const (
 	SpeedPlayer = 0
 	SpeedWander = 2
 	SpeedHunt   = 4
+	// SpeedOwn is the first of Config.Speeds; the next is two more, and so on.
+	SpeedOwn = 6
+	// MaxSpeeds is how many there may be.
+	MaxSpeeds = 5
 )
 
 // tilesPerSecond are by pair, in quarters of a tile.
 var tilesPerSecond = [...]int{18, 6, 15}
 
-// StepsFor returns the steps by speed, at a rate of ticks.
-func StepsFor(hz int) []Step {
+// StepsFor returns the steps by speed, at a rate of ticks, with the speeds of a game
+// after them.
+func StepsFor(hz int, own ...int) []Step {
 	var steps []Step
-	for _, quarters := range tilesPerSecond {
+	for _, quarters := range append(tilesPerSecond[:len(tilesPerSecond):len(tilesPerSecond)], own...) {
 		straight := int32(max(1, quarters*Tile/4/hz))
 		diagonal := max(1, straight*181>>8) // by the square root of two
 		steps = append(steps, Step{straight, diagonal}, Step{diagonal, diagonal})
@@ -90,17 +104,24 @@ type entities struct {
 
 // A body is what is seldom looked at.
 type body struct {
-	name   string
-	health uint8
-	level  uint8
-	moves  *moves // of a player
-	home   Spot   // of a monster
-	target ID     // of a monster that hunts; 0 none
-	wish   uint8  // the direction that it wants
-	pace   uint8  // the speed that it wants
+	name       string
+	health     uint8 // 0: it lies
+	level      uint8
+	ready      uint64 // the tick from which on it can strike
+	since      uint64 // the tick in which it came to where it is by other means than walking
+	experience uint32
+	moves      *moves // of a player
+	home       Spot   // of a monster
+	target     ID     // of a monster that hunts; 0 none
+	wish       uint8  // the direction that it wants
+	pace       uint8  // the speed that it wants
 }
 
 const noCell = 0xffff
+
+// maxSpeed is the fastest, in quarters of a tile a second, so that a step fits into a
+// byte at the lowest rate.
+const maxSpeed = 60
 
 // A cell is the entities in it, and those that have just left it.
 type cell struct {
@@ -134,15 +155,20 @@ type World struct {
 	players int
 
 	blocks blocks
-	coarse int      // how far the rates of the outer rings are lowered
-	said   []speech // since the last tick
-	heard  []speech // before it: what frames have
+	coarse int        // how far the rates of the outer rings are lowered
+	said   []speech   // since the last tick
+	heard  []speech   // before it: what frames have
+	past   []snapshot // by tick
+	hit    proto.Hit  // the one that is told
+	bites  [][]uint32 // slots of those that strike in this tick, by part
+	graves []grave    // the first to come back in front
+	fallen []fallen   // so, too
 	record func(Call)
 
 	thinkAll, moveAll func(part int) // what the workers do, made once
 }
 
-// A speech is something said, as all near get it.
+// A speech is something said or done, as all near get it.
 type speech struct {
 	cell  uint16
 	bytes []byte
@@ -158,10 +184,14 @@ func New(c Config) (*World, error) {
 	case c.Monsters < 0 || c.MaxPlayers < 0 || c.Monsters+c.MaxPlayers > maxSlots/2:
 		return nil, fmt.Errorf("%d monsters and %d players: there is room for %d in all", c.Monsters, c.MaxPlayers, maxSlots/2)
 	}
+	if len(c.Speeds) > MaxSpeeds || slices.ContainsFunc(c.Speeds, func(v int) bool { return v < 1 || v > maxSpeed }) {
+		return nil, fmt.Errorf("speeds %v: choose at most %d, each from 1 to %d", c.Speeds, MaxSpeeds, maxSpeed)
+	}
 	w := &World{
 		config: c,
 		ground: NewMap(c.Seed, c.Width, c.Height),
-		steps:  StepsFor(c.Hz),
+		steps:  StepsFor(c.Hz, c.Speeds...),
+		past:   make([]snapshot, max(1, c.Hz/memoryPart)+1),
 		tick:   c.FirstTick,
 		day:    uint64(DaySeconds * c.Hz),
 		cells:  make([]cell, c.Width*c.Height),
@@ -242,6 +272,7 @@ func (w *World) add(kind uint8, at Spot, b body) ID {
 	e.kind[s], e.x[s], e.y[s] = kind, at.X, at.Y
 	e.direction[s], e.speed[s] = 0, 0
 	e.changed[s], e.renewed[s] = w.tick+1, 0
+	b.since = w.tick + 1
 	e.body[s] = b
 	w.enter(s, w.cellAt(at.X, at.Y), noCell)
 	return w.idOf(s)
@@ -310,7 +341,7 @@ func (w *World) Join(name string) (ID, error) {
 		return 0, ErrNowhere
 	}
 	w.players++
-	return w.add(Player, at, body{name: name, health: 100, level: 1, moves: new(moves)}), nil
+	return w.add(Player, at, body{name: name, health: MaxHealth, level: 1, moves: new(moves)}), nil
 }
 
 // welcomePlace is a place in a town that depends on the name.
@@ -357,12 +388,18 @@ func (w *World) Place(id ID, x, y int32) error {
 	if x, y, ok = w.ground.nearest(x, y); !ok {
 		return ErrNowhere
 	}
+	w.carry(s, x, y)
+	return nil
+}
+
+// carry puts a player at a place, and forgets what it was going to do.
+func (w *World) carry(s int, x, y int32) {
 	m := w.e.body[s].moves
 	m.drop()
 	m.corrected, m.reason = true, CorrectionByWorld
 	w.put(s, x, y)
+	w.e.body[s].since = w.tick + 1
 	w.publish(s, 0, SpeedPlayer)
-	return nil
 }
 
 // put moves an entity to a place, into another cell if need be.
@@ -396,8 +433,20 @@ func (w *World) Say(id ID, text string) error {
 		return ErrNoPlayer
 	}
 	said := proto.Said{ID: uint32(id), Name: w.e.body[s].name, Text: text}
-	w.said = append(w.said, speech{w.e.cell[s], said.Append(nil)})
+	w.tell(w.e.cell[s], &said)
 	return nil
+}
+
+// tell lets all near a cell have a message with the next tick. The bytes of the ticks
+// before are used again.
+func (w *World) tell(c uint16, m proto.Message) {
+	n := len(w.said)
+	if n < cap(w.said) {
+		w.said = w.said[:n+1]
+	} else {
+		w.said = append(w.said, speech{})
+	}
+	w.said[n] = speech{c, m.Append(w.said[n].bytes[:0])}
 }
 
 // At returns where an entity is.
@@ -425,6 +474,8 @@ func (w *World) Hash() uint64 {
 		add(w.e.changed[s])
 		add(w.e.entered[s])
 		b := &w.e.body[s]
+		add(b.ready<<32 ^ b.since)
+		add(uint64(b.experience)<<8 | uint64(b.level))
 		add(uint64(b.target)<<32 | uint64(b.wish)<<16 | uint64(b.pace)<<8 | uint64(b.health))
 		if b.moves != nil {
 			add(uint64(b.moves.queued)<<32 | uint64(b.moves.received))

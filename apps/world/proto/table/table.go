@@ -54,7 +54,7 @@ type Message struct {
 }
 
 // Version is that of the protocol, in Hello and Welcome.
-const Version = 1
+const Version = 2
 
 // Limits that several fields share.
 const (
@@ -67,7 +67,10 @@ const (
 	MaxID     = 1<<32 - 1
 	Direction = 8 // the highest direction
 	TokenSize = 16
-	MaxTicks  = 10 // that one Move may say
+	MaxTicks  = 10   // that one Move may say
+	MaxOwn    = 1024 // bytes of what a game adds
+	maxKey    = 128
+	maxOnline = 1000 // names in one answer
 )
 
 func id(name, doc string) Field { return Field{Name: name, Kind: Var, Min: 1, Max: MaxID, Doc: doc} }
@@ -87,7 +90,7 @@ var (
 	}}
 	Entity = &Struct{"Entity", "All that is to be known of an entity.", []Field{
 		id("ID", "its number; one that has gone is not used again soon"),
-		{Name: "Kind", Kind: U8, Max: 255, Doc: "what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; more may come"},
+		{Name: "Kind", Kind: U8, Max: 255, Doc: "what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; from 16 on what a game adds"},
 		place,
 		{Name: "Health", Kind: U8, Max: 100, Doc: "per cent"},
 		{Name: "Level", Kind: U8, Max: 100},
@@ -103,18 +106,23 @@ var (
 	}}
 	Moved = &Struct{"Moved", "An entity that moves otherwise than before.", []Field{id("ID", "its number"), place}}
 
+	Person = &Struct{"Person", "A player who is in the world.", []Field{
+		{Name: "Name", Kind: Text, Min: 1, Max: MaxName},
+		{Name: "Level", Kind: U8, Min: 1, Max: 100},
+	}}
+
 	// Structs are in the order of the page.
-	Structs = []*Struct{Step, Entity, Left, Came, Moved}
+	Structs = []*Struct{Step, Entity, Left, Came, Moved, Person}
 )
 
 // The most that one block of a cell can have: more do not fit into a frame.
 const maxBlock = 65535
 
 // Messages are all that there are. Numbers 16 to 63 and 80 to 255 are kept for what
-// a game adds.
+// a game adds to the table itself; Act and Event need no other table.
 var Messages = []Message{
 	{1, false, Struct{"Hello", "The first message of a client: who it is.", []Field{
-		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 1"},
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 2"},
 		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player, 1 to 16 characters"},
 		{Name: "Token", Kind: Bytes, Max: TokenSize, Doc: "what Welcome gave before, to go on as the same player; empty for a new one"},
 	}}},
@@ -130,10 +138,32 @@ var Messages = []Message{
 	{4, false, Struct{"Ping", "Answered by Pong, to measure the way and back.", []Field{
 		{Name: "Time", Kind: U32, Max: MaxID, Doc: "comes back as it is"},
 	}}},
+	{6, false, Struct{"Attack", "The player strikes another entity.", []Field{
+		id("Target", "whom"),
+		{Name: "Seen", Kind: U32, Max: MaxID, Doc: "the tick that the player saw when it struck: that of the last frame, less how far in the past others are drawn"},
+	}}},
+	{7, false, Struct{"Whisper", "Something for one player to read, wherever it is.", []Field{
+		{Name: "To", Kind: Text, Min: 1, Max: MaxName, Doc: "the name, or one that looks like it"},
+		{Name: "Text", Kind: Text, Min: 1, Max: MaxText},
+	}}},
+	{8, false, Struct{"Who", "Answered by Online.", nil}},
+	{9, false, Struct{"Order", "What a moderator wants done; who is none gets Notice with code 5.", []Field{
+		{Name: "Kind", Kind: U8, Min: 1, Max: 5, Doc: "1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place"},
+		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player whom it is about"},
+		{Name: "X", Kind: U16, Max: MaxPlace, Doc: "with kind 5, where; otherwise 0"},
+		{Name: "Y", Kind: U16, Max: MaxPlace},
+	}}},
+	{10, false, Struct{"Moderate", "The player is a moderator from now on, if the key is right. After three wrong ones the connection ends.", []Field{
+		{Name: "Key", Kind: Bytes, Min: 1, Max: maxKey},
+	}}},
+	{15, false, Struct{"Act", "What a game adds: see the page of that game.", []Field{
+		{Name: "Kind", Kind: U8, Max: 255},
+		{Name: "Data", Kind: Bytes, Max: MaxOwn},
+	}}},
 	{5, false, Struct{"Bye", "The player leaves the world at once. Without it, the player stays for a while after the connection has ended.", nil}},
 
 	{64, true, Struct{"Welcome", "The answer to Hello: the client is in the world.", []Field{
-		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 1"},
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 2"},
 		id("Self", "the player's own entity"),
 		{Name: "Token", Kind: Bytes, Min: TokenSize, Max: TokenSize, Doc: "for the next Hello"},
 		{Name: "Resumed", Kind: U8, Max: 1, Doc: "1: the player was in the world all the time"},
@@ -149,7 +179,7 @@ var Messages = []Message{
 		{Name: "Y", Kind: U16, Max: MaxPlace, Doc: "and from its upper side"},
 	}}},
 	{65, true, Struct{"Refused", "The server ends the connection after this.", []Field{
-		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding"},
+		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{66, true, Struct{"Tick", "The first message of every frame of the world: what follows it is of this tick.", []Field{
@@ -192,7 +222,31 @@ var Messages = []Message{
 		{Name: "Late", Kind: U16, Max: 65535, Doc: "how late that tick was, in tenths of a millisecond"},
 	}}},
 	{73, true, Struct{"Notice", "A line from the server itself, which nobody can say.", []Field{
-		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon"},
+		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
+	}}},
+	{74, true, Struct{"Hit", "Somebody near has struck somebody.", []Field{
+		id("By", "who"),
+		id("Target", "whom"),
+		{Name: "Damage", Kind: U8, Max: 100, Doc: "per cent of its whole health"},
+		{Name: "Health", Kind: U8, Max: 100, Doc: "what is left; 0: it falls. A player that has fallen lies for 3 seconds, and returns in a town"},
+	}}},
+	{75, true, Struct{"Whispered", "Something was whispered: to the player, or by it.", []Field{
+		{Name: "From", Kind: Text, Min: 1, Max: MaxName},
+		{Name: "To", Kind: Text, Min: 1, Max: MaxName},
+		{Name: "Text", Kind: Text, Min: 1, Max: MaxText},
+	}}},
+	{76, true, Struct{"Online", "Who is in the world.", []Field{
+		{Name: "Count", Kind: Var, Max: MaxID, Doc: "of all"},
+		{Name: "People", Kind: List, Max: maxOnline, Of: Person, Doc: "by name; not all, when there are too many"},
+	}}},
+	{77, true, Struct{"Standing", "The player's own figures, when they change and after Welcome.", []Field{
+		{Name: "Level", Kind: U8, Min: 1, Max: 100},
+		{Name: "Experience", Kind: Var, Max: MaxID},
+		{Name: "Next", Kind: Var, Max: MaxID, Doc: "what the next level needs; 0: there is none"},
+	}}},
+	{79, true, Struct{"Event", "What a game adds: see the page of that game.", []Field{
+		{Name: "Kind", Kind: U8, Max: 255},
+		{Name: "Data", Kind: Bytes, Max: MaxOwn},
 	}}},
 }
