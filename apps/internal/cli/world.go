@@ -121,6 +121,10 @@ func (w *worldServer) prepare(s *server) (err error) {
 	if e.Loops == 0 {
 		e.Loops = 1
 	}
+	moderators, err := k.Moderators()
+	if err != nil {
+		return failure{err}
+	}
 	e.MaxQueued = k.Sessions.Queue + world.MaxFrame // the world ends a session before
 	w.world, err = world.New(e, world.Config{
 		World: sim.Config{
@@ -130,6 +134,7 @@ func (w *worldServer) prepare(s *server) (err error) {
 		Grace: time.Duration(k.Sessions.Grace), HelloTimeout: time.Duration(k.Sessions.Hello),
 		FrameBudget: k.Sessions.Frame, Conflate: k.Sessions.Conflate, MaxQueue: k.Sessions.Queue,
 		TalkRate: k.Talk.Rate, TalkBurst: k.Talk.Burst,
+		Moderators: moderators, Banned: k.People.Banned,
 		Origins: withOwnOrigin(k.Listen.Origins), Log: e.Logger,
 	})
 	if err != nil {

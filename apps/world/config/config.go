@@ -3,8 +3,11 @@
 package config
 
 import (
+	"crypto/sha256"
 	_ "embed"
+	"encoding/hex"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/epinet/epi/apps/internal/settings"
@@ -41,6 +44,10 @@ type Config struct {
 		Rate  float64 `toml:"rate"`
 		Burst int     `toml:"burst"`
 	} `toml:"talk"`
+	People struct {
+		Moderators []string `toml:"moderators"`
+		Banned     []string `toml:"banned"`
+	} `toml:"people"`
 }
 
 // Read returns the defaults, with the keys of file over them when it is not empty,
@@ -52,6 +59,20 @@ func Read(file string, sets []string) (*Config, error) {
 		return nil, err
 	}
 	return c, c.check()
+}
+
+// Moderators returns the names of people.moderators by the hashes of their keys.
+func (c *Config) Moderators() (map[[sha256.Size]byte]string, error) {
+	all := map[[sha256.Size]byte]string{}
+	for _, entry := range c.People.Moderators {
+		name, sum, _ := strings.Cut(entry, ":")
+		hash, err := hex.DecodeString(sum)
+		if err != nil || name == "" || len(hash) != sha256.Size {
+			return nil, fmt.Errorf("people.moderators has %q: write NAME:HASH, with the SHA-256 of the key in hexadecimal", entry)
+		}
+		all[[sha256.Size]byte(hash)] = name
+	}
+	return all, nil
 }
 
 func (c *Config) check() error {
@@ -80,5 +101,6 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
 		}
 	}
-	return nil
+	_, err := c.Moderators()
+	return err
 }

@@ -43,7 +43,8 @@ type Config struct {
 	// Origins are the values of Origin from which browsers may connect: see
 	// ws.Server.
 	Origins []string
-	Log     *slog.Logger
+	// Log has what moderators do; nil: slog.Default.
+	Log *slog.Logger
 }
 
 // Defaults of a Config's fields.
@@ -103,6 +104,9 @@ type orphan struct {
 func New(engine *epi.Engine, config Config) (*Server, error) {
 	if n := len(engine.Stats().Loops); n != 1 {
 		return nil, errors.New("a world has one loop: set Engine.Loops to 1, and run a second world for a second CPU")
+	}
+	if config.Log == nil {
+		config.Log = slog.Default()
 	}
 	world, err := sim.New(config.World)
 	if err != nil {

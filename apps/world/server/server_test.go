@@ -89,6 +89,7 @@ type client struct {
 	refused *proto.Refused
 	notices []proto.Notice
 	pongs   int
+	watch   func(proto.Message) // what else a test looks for; nil: nothing
 	moves   uint32
 	epoch   uint8
 }
@@ -157,6 +158,9 @@ func (c *client) frame() bool {
 }
 
 func (c *client) other(m proto.Message) {
+	if c.watch != nil {
+		c.watch(m)
+	}
 	switch m := m.(type) {
 	case *proto.Welcome:
 		c.welcome = *m
@@ -518,7 +522,7 @@ func TestWebSocket(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := c.Write(ws.Binary, (&proto.Hello{Version: 1, Name: "web"}).Append(nil)); err != nil {
+	if err := c.Write(ws.Binary, (&proto.Hello{Version: proto.Version, Name: "web"}).Append(nil)); err != nil {
 		t.Fatal(err)
 	}
 	var messages proto.ServerMessages

@@ -19,8 +19,8 @@ type Config struct {
 	// Peaceful: nobody can be hurt.
 	Peaceful bool `json:",omitempty"`
 	// Speeds are added to those of players and monsters, for what a game puts into the
-	// world: in quarters of a tile a second, at most MaxSpeeds.
-	Speeds []int `json:",omitempty"`
+	// world: in quarters of a tile a second, at most MaxSpeed; 0 is none, also after it.
+	Speeds [MaxSpeeds]uint8
 	// FirstTick is the number of the tick before the first.
 	FirstTick uint64
 }
@@ -49,6 +49,8 @@ const (
 	SpeedOwn = 6
 	// MaxSpeeds is how many there may be.
 	MaxSpeeds = 5
+	// MaxSpeed is the fastest: a step fits into a byte at any rate from 10 on.
+	MaxSpeed = 120
 )
 
 // tilesPerSecond are by pair, in quarters of a tile.
@@ -56,12 +58,21 @@ var tilesPerSecond = [...]int{18, 6, 15}
 
 // StepsFor returns the steps by speed, at a rate of ticks, with the speeds of a game
 // after them.
-func StepsFor(hz int, own ...int) []Step {
+func StepsFor(hz int, own ...uint8) []Step {
 	var steps []Step
-	for _, quarters := range append(tilesPerSecond[:len(tilesPerSecond):len(tilesPerSecond)], own...) {
+	add := func(quarters int) {
 		straight := int32(max(1, quarters*Tile/4/hz))
 		diagonal := max(1, straight*181>>8) // by the square root of two
 		steps = append(steps, Step{straight, diagonal}, Step{diagonal, diagonal})
+	}
+	for _, quarters := range tilesPerSecond {
+		add(quarters)
+	}
+	for _, quarters := range own {
+		if quarters == 0 {
+			break
+		}
+		add(int(quarters))
 	}
 	return steps
 }
@@ -118,10 +129,6 @@ type body struct {
 }
 
 const noCell = 0xffff
-
-// maxSpeed is the fastest, in quarters of a tile a second, so that a step fits into a
-// byte at the lowest rate.
-const maxSpeed = 60
 
 // A cell is the entities in it, and those that have just left it.
 type cell struct {
@@ -184,13 +191,13 @@ func New(c Config) (*World, error) {
 	case c.Monsters < 0 || c.MaxPlayers < 0 || c.Monsters+c.MaxPlayers > maxSlots/2:
 		return nil, fmt.Errorf("%d monsters and %d players: there is room for %d in all", c.Monsters, c.MaxPlayers, maxSlots/2)
 	}
-	if len(c.Speeds) > MaxSpeeds || slices.ContainsFunc(c.Speeds, func(v int) bool { return v < 1 || v > maxSpeed }) {
-		return nil, fmt.Errorf("speeds %v: choose at most %d, each from 1 to %d", c.Speeds, MaxSpeeds, maxSpeed)
+	if slices.Max(c.Speeds[:]) > MaxSpeed {
+		return nil, fmt.Errorf("the speeds %v: each can be at most %d", c.Speeds, MaxSpeed)
 	}
 	w := &World{
 		config: c,
 		ground: NewMap(c.Seed, c.Width, c.Height),
-		steps:  StepsFor(c.Hz, c.Speeds...),
+		steps:  StepsFor(c.Hz, c.Speeds[:]...),
 		past:   make([]snapshot, max(1, c.Hz/memoryPart)+1),
 		tick:   c.FirstTick,
 		day:    uint64(DaySeconds * c.Hz),

@@ -19,7 +19,7 @@ function plain(v) {
 function written(v) {
   if (Array.isArray(v)) return v.map(written);
   if (v === null || typeof v !== 'object') return v;
-  return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, k === 'token' ? new TextEncoder().encode(x) : written(x)]));
+  return Object.fromEntries(Object.entries(v).map(([k, x]) => [k, ['token', 'key', 'data'].includes(k) ? new TextEncoder().encode(x) : written(x)]));
 }
 
 for (const v of vectors) {
