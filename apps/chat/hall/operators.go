@@ -162,7 +162,14 @@ type serverBan struct {
 	ends   int64 // seconds, 0 is never
 }
 
+// noReason stands where nobody gave one.
+const noReason = "No reason given"
+
 func (b *serverBan) isAddress() bool { return b.prefix.IsValid() }
+
+func (b *serverBan) coversEverybody() bool {
+	return strings.Trim(b.mask, "*!@.?") == "" || b.isAddress() && b.prefix.Bits() == 0
+}
 
 func (b *serverBan) over(now int64) bool { return b.ends != 0 && b.ends <= now }
 
@@ -216,9 +223,7 @@ func (h *Hall) ban(s *session, command string, params []string) {
 		duration = 0
 	}
 	ban := serverBan{mask: strings.Clone(fullSource(params[0])), reason: strings.Join(params[1:], " "), by: s.user.nick(), set: h.seconds()}
-	if ban.reason == "" {
-		ban.reason = "No reason given"
-	}
+	ban.reason = orWord(ban.reason, noReason)
 	if duration > 0 {
 		ban.ends = h.seconds() + duration
 	}
@@ -234,19 +239,16 @@ func (h *Hall) ban(s *session, command string, params []string) {
 		h.fail(s, command, "INVALID_MASK", printable(params[0]), "That is no mask")
 		return
 	}
-	if strings.Trim(ban.mask, "*!@.?") == "" || ban.isAddress() && ban.prefix.Bits() == 0 {
+	if ban.coversEverybody() {
 		h.fail(s, command, "INVALID_MASK", printable(params[0]), "That would ban everybody")
 		return
 	}
-	h.dropOldBans()
-	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.mask == ban.mask })
-	h.bans = append(h.bans, ban)
-	h.gate.Keep(KeepBan{ban.kept()})
+	h.setBan(ban)
 	h.notice(s, command+" set on "+ban.mask)
 	h.enforce(&ban, s.user)
 }
 
-// enforce ends the users that a ban covers, but not who has set it.
+// enforce ends the users that a ban covers, but not who has set it, if that is a user.
 func (h *Hall) enforce(ban *serverBan, by *user) {
 	for _, u := range slices.Clone(h.everyone) {
 		if u == by || !ban.coversUser(u) {
@@ -298,15 +300,8 @@ func (h *Hall) unban(s *session, params []string, m *ircmsg.Message) {
 	if prefix, ok := addresses(params[0]); ok {
 		mask = prefix.String()
 	}
-	before := len(h.bans)
-	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
-		if sameName(b.mask, mask) {
-			h.gate.Keep(DropBan{b.mask})
-		}
-		return sameName(b.mask, mask)
-	})
 	command := strings.ToUpper(m.Command)
-	if len(h.bans) == before {
+	if !h.dropBan(mask) {
 		h.fail(s, command, "NO_SUCH_BAN", printable(params[0]), "There is no such ban")
 		return
 	}

@@ -20,6 +20,8 @@ type Person struct {
 type Room struct {
 	Name, Topic string
 	Members     int
+	Founder     string // account; "" where the channel is not registered
+	KeepDays    int    // for which messages are kept; 0 as the server does
 }
 
 // People returns all users, in the order of their nicks.
@@ -41,7 +43,11 @@ func (h *Hall) People() []Person {
 func (h *Hall) Rooms() []Room {
 	rooms := make([]Room, 0, len(h.channels))
 	for _, c := range h.channels {
-		rooms = append(rooms, Room{Name: c.name, Topic: c.topic, Members: len(c.members)})
+		r := Room{Name: c.name, Topic: c.topic, Members: len(c.members)}
+		if c.registered != nil {
+			r.Founder, r.KeepDays = c.registered.founder, c.registered.days
+		}
+		rooms = append(rooms, r)
 	}
 	slices.SortFunc(rooms, func(a, b Room) int { return strings.Compare(a.Name, b.Name) })
 	return rooms

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 	"unicode/utf8"
 
@@ -63,13 +64,14 @@ type Desk struct {
 	// Cost is bcrypt's, for passwords that people choose; 0 is about 100 ms.
 	Cost func() int
 
-	hashes chan struct{}
+	hashes   chan struct{}
+	changing sync.Mutex // held while an account is read and written; never by what serves clients
 }
 
 // NewDesk returns a desk that uses all of these.
-func NewDesk(d Desk) *Desk {
+func NewDesk(d *Desk) *Desk {
 	d.hashes = make(chan struct{}, maxHashes)
-	return &d
+	return d
 }
 
 func hashOf(token string) string {

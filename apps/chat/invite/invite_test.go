@@ -50,7 +50,7 @@ func open(t *testing.T) (*invite.Desk, *names) {
 	s, n := store.NewMemory(), &names{}
 	w := store.NewWriter(s)
 	t.Cleanup(func() { _ = w.Close(context.Background()) })
-	return invite.NewDesk(invite.Desk{Store: s, Writer: w, Claim: n.claim, Disclaim: n.disclaim, Cost: func() int { return 4 }}), n
+	return invite.NewDesk(&invite.Desk{Store: s, Writer: w, Claim: n.claim, Disclaim: n.disclaim, Cost: func() int { return 4 }}), n
 }
 
 func invitation(t *testing.T, d *invite.Desk, i store.Invitation) string {

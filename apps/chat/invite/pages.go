@@ -6,10 +6,12 @@ import (
 	"errors"
 	"log/slog"
 	"mime"
+	"net"
 	"net/http"
 	"regexp"
 	"time"
 
+	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
@@ -23,12 +25,22 @@ const (
 	patient = 20 * time.Second // for the store and the hashes
 )
 
+// A Vault changes secrets: Do works on hall.SetPassword. It may be called from any
+// goroutine.
+type Vault interface {
+	Do(ctx context.Context, w *hall.Work) hall.Result
+}
+
 // Pages are what the client in the browser asks about accounts, by POST with JSON.
 type Pages struct {
 	Desk *Desk
 	// Login returns whose credentials a request has; where it returns false it has
 	// answered.
 	Login func(w http.ResponseWriter, r *http.Request) (account string, ok bool)
+	// Vault is what changes passwords. It is called for each change.
+	Vault func() Vault
+	// Realm is the running chat; nil: there is no administration.
+	Realm Realm
 	Log   *slog.Logger
 }
 
@@ -41,6 +53,12 @@ func (p *Pages) Handler() http.Handler {
 	mux.HandleFunc("POST "+Path+"invite", known(p, p.invite))
 	mux.HandleFunc("POST "+Path+"device", known(p, p.device))
 	mux.HandleFunc("POST "+Path+"leave", known(p, p.leave))
+	mux.HandleFunc("POST "+Path+"devices", known(p, p.devices))
+	mux.HandleFunc("POST "+Path+"devices/remove", known(p, p.removeDevice))
+	mux.HandleFunc("POST "+Path+"password", known(p, p.password))
+	if p.Realm != nil {
+		p.govern(mux)
+	}
 	return mux
 }
 
@@ -53,8 +71,8 @@ func with[Q any](p *Pages, serve func(ctx context.Context, q *Q) (any, error)) h
 	}
 }
 
-// A caller is who has sent a request, with the password that was right.
-type caller struct{ account, password string }
+// A caller is who has sent a request, with the password that was right, from where.
+type caller struct{ account, password, address string }
 
 // known is with for requests that have credentials.
 func known[Q any](p *Pages, serve func(ctx context.Context, who caller, q *Q) (any, error)) http.HandlerFunc {
@@ -70,8 +88,16 @@ func known[Q any](p *Pages, serve func(ctx context.Context, who caller, q *Q) (a
 			return
 		}
 		_, password, _ := r.BasicAuth()
-		p.answer(w, r, func(ctx context.Context) (any, error) { return serve(ctx, caller{account, password}, q) })
+		p.answer(w, r, func(ctx context.Context) (any, error) { return serve(ctx, caller{account, password, host(r)}, q) })
 	}
+}
+
+// host is the address that a request comes from.
+func host(r *http.Request) string {
+	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
+		return host
+	}
+	return r.RemoteAddr
 }
 
 // quiet keeps the refusal of a Login from the browser, which would ask for a password
@@ -124,6 +150,10 @@ func (p *Pages) answer(w http.ResponseWriter, r *http.Request, serve func(contex
 		{ErrName, http.StatusBadRequest, "badNick"},
 		{ErrPassword, http.StatusBadRequest, "shortPassword"},
 		{ErrRole, http.StatusForbidden, "notAdmin"},
+		{ErrLastAdmin, http.StatusConflict, "lastAdmin"},
+		{errOldPassword, http.StatusForbidden, "wrongPassword"},
+		{errLater, http.StatusTooManyRequests, "tryLater"},
+		{hall.ErrGovern, http.StatusUnprocessableEntity, "refused"},
 		{errRequest, http.StatusBadRequest, "badRequest"},
 	} {
 		if errors.Is(err, known.err) {
@@ -146,8 +176,12 @@ func tell(w http.ResponseWriter, status int, body any) {
 	_ = json.NewEncoder(w).Encode(body) // a browser that has gone needs no answer
 }
 
-// errRequest is for what the page does not send.
-var errRequest = errors.New("the request is not as the page sends it")
+var (
+	// errRequest is for what the page does not send.
+	errRequest     = errors.New("the request is not as the page sends it")
+	errOldPassword = errors.New("the old password is wrong")
+	errLater       = errors.New("too many wrong passwords")
+)
 
 type tokenOnly struct {
 	Token string `json:"token"`
@@ -190,10 +224,7 @@ func (p *Pages) invite(ctx context.Context, who caller, q *inviting) (any, error
 	if q.Hours < 1 || q.Hours > mostFor || q.Uses < 1 || q.Uses > mostTo || !channelName.MatchString(q.Channel) {
 		return nil, errRequest
 	}
-	a, err := p.Desk.Store.Account(ctx, who.account)
-	if errors.Is(err, store.ErrNotFound) || err == nil && a.Role != Admin {
-		return nil, ErrRole
-	}
+	a, err := p.Desk.administrator(ctx, who.account)
 	if err != nil {
 		return nil, err
 	}

@@ -8,6 +8,7 @@ import (
 	"runtime"
 	"time"
 
+	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/store"
@@ -24,7 +25,7 @@ func (c *chat) openInvitations() error {
 	if c.data == "" {
 		return nil
 	}
-	c.invitations = invite.NewDesk(invite.Desk{
+	c.invitations = invite.NewDesk(&invite.Desk{
 		Store: c.store, Writer: c.writer,
 		Claim:    func(ctx context.Context, account string) (hall.Claim, error) { return c.gate.Claim(ctx, account) },
 		Disclaim: func(account string) { c.gate.Disclaim(account) },
@@ -58,7 +59,28 @@ func (c *chat) hasAdmin() (bool, error) {
 // invitePages are what the client in the browser asks about accounts.
 func (c *chat) invitePages() *invite.Pages {
 	login := weblogin.New(func() weblogin.Vault { return c.gate.Vault() })
-	return &invite.Pages{Desk: c.invitations, Login: login.Account, Log: c.engine.Logger}
+	return &invite.Pages{
+		Desk: c.invitations, Login: login.Account, Log: c.engine.Logger,
+		Vault: func() invite.Vault { return c.gate.Vault() }, Realm: realm{c.gate, c},
+	}
+}
+
+// realm is the chat as administrators see it in the page.
+type realm struct {
+	*gate.Server
+	chat *chat
+}
+
+// State is a method of invite.Realm.
+func (r realm) State() map[string]any {
+	s, e := r.Stats(), r.chat.engine.Stats()
+	var memory runtime.MemStats
+	runtime.ReadMemStats(&memory)
+	return map[string]any{
+		"version": "epi " + version(), "driver": e.Driver, "uptime": int64(time.Since(r.chat.created).Seconds()),
+		"sessions": s.Sessions, "users": s.Users, "channels": s.Channels, "lines": s.Lines, "deliveries": s.Deliveries,
+		"sheds": s.Sheds, "faults": s.Faults, "unkept": s.Unkept, "memory": memory.Sys - memory.HeapReleased,
+	}
 }
 
 // links are what a person opens in a browser: at first, to become the administrator.
