@@ -2,6 +2,7 @@ package driver
 
 import (
 	"errors"
+	"slices"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -34,7 +35,61 @@ func playCompletion(r *schedule.Run) { play(r, 150, completionSession) }
 // completes operations in any order, ends them in any way, and has little room.
 func TestSim_Completion(t *testing.T) {
 	t.Parallel()
-	schedule.Program{Seeds: 3_000, Play: playCompletion}.Test(t)
+	schedule.Program{Seeds: 1_500, Play: playCompletion}.Test(t)
+}
+
+// What is surrendered belongs to another: nothing more is done to it, or reported.
+func TestCompletion_SurrenderedIsNotClosed(t *testing.T) {
+	for seed := range uint64(16) { // some surrender it
+		s := newSession(schedule.New(seed, nil), completionSession)
+		s.quiet, s.calm = true, true
+		s.connect()
+		s.settleConnect(s.streams[0].file, connected)
+		s.finish()
+	}
+}
+
+// Unlisten waits for the kernel with all entries submitted, however many there are.
+func TestCompletion_UnlistenSubmitsBeforeItSleeps(t *testing.T) {
+	s := calmSession(completionSession)
+	k := s.kernel.(*fakeKernel)
+	s.relisten()
+	for range len(k.entries) + 1 {
+		s.open(s.socket().fd)
+	}
+	for range 2 * len(k.entries) {
+		s.turn(0)
+	}
+	for _, st := range s.streams {
+		st.file.room = 0
+		bufs := [][]byte{{1}}
+		if _, _, err := s.d.Send(&st.sock, bufs); err != nil {
+			t.Fatal(err)
+		}
+		st.pending = bufs
+	}
+	s.unlisten()
+}
+
+// A watch for the end that fails is begun anew.
+func TestCompletion_FailedWatchIsRepeated(t *testing.T) {
+	s := calmSession(completionSession)
+	k := s.kernel.(*fakeKernel)
+	s.open(s.socket().fd)
+	watch := func() int {
+		for range 16 {
+			s.turn(0)
+		}
+		return slices.IndexFunc(k.ops, func(op *fakeOp) bool { return kindOf(op) == kindHangUp })
+	}
+	i := watch()
+	if i < 0 {
+		t.Fatal("its end is not watched for")
+	}
+	k.end(k.ops[i], -int32(unix.ENOMEM))
+	if watch() < 0 {
+		t.Error("its end is not watched for again")
+	}
 }
 
 // FuzzCompletion lets the fuzzer choose.

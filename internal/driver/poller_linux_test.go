@@ -19,6 +19,7 @@ type fakePoller struct {
 	*world
 	registered []*registration // in the order of Add
 	woken      bool
+	refuses    bool // to watch anything anew
 	slept      bool // a Wait would have slept for ever
 	events     int  // that were reported
 }
@@ -109,7 +110,7 @@ func (p *fakePoller) Add(fd int, token uint64, interest poll.Mask, mode poll.Mod
 	if p.find(f) != nil {
 		return poll.ErrExist
 	}
-	if !p.quiet && p.Chance(60) {
+	if p.refuses || !p.quiet && p.Chance(60) {
 		p.Count("Add fails")
 		p.Note("%v: Add fails", f)
 		return unix.ENOMEM
@@ -124,7 +125,7 @@ func (p *fakePoller) Modify(fd int, token uint64, interest poll.Mask, mode poll.
 	if r == nil {
 		p.Failf("Modify of descriptor %d, which is not registered", fd)
 	}
-	if !p.quiet && p.Chance(120) {
+	if p.refuses || !p.quiet && p.Chance(120) {
 		p.Count("Modify fails")
 		p.Note("%v: Modify fails", r.file)
 		return unix.ENOMEM

@@ -43,7 +43,30 @@ func TestSim_Readiness(t *testing.T) {
 	for _, a := range arrangements {
 		t.Run(a.name, func(t *testing.T) {
 			t.Parallel()
-			schedule.Program{Seeds: 3_000, Play: func(r *schedule.Run) { play(r, 150, a.session) }}.Test(t)
+			schedule.Program{Seeds: 1_500, Play: func(r *schedule.Run) { play(r, 150, a.session) }}.Test(t)
 		})
 	}
+}
+
+// What waits for an event that cannot come is told so: a send, also of a socket that
+// nothing is wanted from.
+func TestReadiness_WhatCannotBeWatchedIsToldToWhoWaits(t *testing.T) {
+	s := calmSession(arrangements[0].session)
+	s.open(s.socket().fd)
+	st := s.streams[0]
+	st.receive(false)
+	s.turn(0)
+	st.file.room = 0
+	for st.pending == nil { // some are sent by SendNow
+		st.send()
+	}
+	s.kernel.(*fakePoller).refuses = true
+	s.settle("the send has ended", func() bool { return st.pending == nil && st.broken })
+	if st.ended {
+		t.Error("the end was reported to a stream that has paused")
+	}
+	s.kernel.(*fakePoller).refuses = false
+	st.receive(true)
+	s.arrive(st.file, 3)
+	s.settle("everything is received", st.hasAll)
 }

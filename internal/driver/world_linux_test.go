@@ -66,7 +66,10 @@ type file struct {
 }
 
 // A pipe holds bytes between its two ends.
-type pipe struct{ held []byte }
+type pipe struct {
+	held  []byte
+	unfit bool // nothing can be moved out of it, or into it if nothing was
+}
 
 type connecting uint8
 
@@ -256,6 +259,10 @@ func (w *world) Connect(netip.Addr, net.Addr, sock.StreamOptions) (int, error) {
 		w.Count("no room for a connect")
 		return -1, unix.EAGAIN
 	}
+	if !w.quiet && w.Chance(16) {
+		w.Count("no way to a peer")
+		return -1, unix.ENETUNREACH
+	}
 	f := w.client()
 	f.connect = underWay
 	w.install(f)
@@ -382,7 +389,11 @@ func (w *world) writable(f *file, size int) (int, error) {
 }
 
 func (w *world) NewPipe(int) (read, write int, err error) {
-	p := &pipe{}
+	if !w.quiet && w.Chance(8) {
+		w.Count("no pipe")
+		return -1, -1, unix.EMFILE
+	}
+	p := &pipe{unfit: w.Chance(4)}
 	return w.install(&file{pipe: p}).fd, w.install(&file{pipe: p}).fd, nil
 }
 
@@ -390,6 +401,10 @@ func (w *world) FillPipe(write, socket, most int) (int, error) {
 	p, f := w.file(write, "FillPipe").pipe, w.file(socket, "FillPipe")
 	if len(p.held) > 0 {
 		w.Failf("%v: its bytes are moved into a pipe that is not empty", f)
+	}
+	if p.unfit && w.Chance(2) {
+		w.Count("splice refused")
+		return 0, unix.EINVAL
 	}
 	n, err := w.readable(f, most)
 	if err != nil {
@@ -407,6 +422,10 @@ func (w *world) EmptyPipe(socket, read, held int) (int, error) {
 	f, p := w.file(socket, "EmptyPipe"), w.file(read, "EmptyPipe").pipe
 	if held != len(p.held) {
 		w.Failf("%v: %d bytes are to be moved, and the pipe holds %d", f, held, len(p.held))
+	}
+	if p.unfit {
+		w.Count("splice refused")
+		return 0, unix.EINVAL
 	}
 	n, err := w.writable(f, held)
 	if err != nil {

@@ -108,6 +108,8 @@ func (r *Run) Count(kind string) { r.counts[kind]++ }
 // A failure is what Failf ends a run with.
 type failure struct{ what string }
 
+func (f failure) Error() string { return f.what }
+
 // Failf ends the run. It may be called by what the run calls, in its goroutine.
 func (r *Run) Failf(format string, args ...any) { panic(failure{fmt.Sprintf(format, args...)}) }
 
