@@ -9,11 +9,22 @@ import (
 // the same time, so the one added last comes last.
 type deadlines struct {
 	first, last *session
+	kind        deadlineKind
 }
+
+// A deadlineKind says which of a shard's deadlines a session is among.
+type deadlineKind uint8
+
+const (
+	noDeadline  deadlineKind = iota
+	registering              // until it is registered
+	silent                   // until it is asked whether it is there
+	asked                    // until it is given up
+	deadlineKinds
+)
 
 // A deadline is a session's place among deadlines.
 type deadline struct {
-	in         *deadlines // nil: none
 	prev, next *session
 	at         int64 // on the shard's clock
 }
@@ -21,7 +32,8 @@ type deadline struct {
 // add moves a session to the end of the list, d from now.
 func (l *deadlines) add(sh *shard, se *session, d time.Duration) {
 	se.unschedule()
-	se.deadline = deadline{in: l, prev: l.last, at: sh.now() + int64(d)}
+	se.deadline = deadline{prev: l.last, at: sh.now() + int64(d)}
+	se.waits = l.kind
 	if l.last != nil {
 		l.last.deadline.next = se
 	} else {
@@ -33,21 +45,21 @@ func (l *deadlines) add(sh *shard, se *session, d time.Duration) {
 
 // unschedule takes a session off its list.
 func (se *session) unschedule() {
-	d := &se.deadline
-	if d.in == nil {
+	d, l := &se.deadline, &se.shard.deadlines[se.waits]
+	if se.waits == noDeadline {
 		return
 	}
 	if d.prev != nil {
 		d.prev.deadline.next = d.next
 	} else {
-		d.in.first = d.next
+		l.first = d.next
 	}
 	if d.next != nil {
 		d.next.deadline.prev = d.prev
 	} else {
-		d.in.last = d.prev
+		l.last = d.prev
 	}
-	*d = deadline{}
+	*d, se.waits = deadline{}, noDeadline
 }
 
 // wakeAt sees to it that expire runs at a time of the shard's clock, or before.
@@ -73,21 +85,21 @@ func (sh *shard) expire() {
 	if late := now - sh.timerAt; late > int64(stalled) {
 		sh.postpone(late)
 	}
-	for se := sh.registering.due(now); se != nil; se = sh.registering.due(now) {
+	for se := sh.deadlines[registering].due(now); se != nil; se = sh.deadlines[registering].due(now) {
 		se.unschedule()
 		se.end("Registration timeout", "Registration timeout")
 	}
 	config := sh.server.config.Load()
-	for se := sh.silent.due(now); se != nil; se = sh.silent.due(now) {
+	for se := sh.deadlines[silent].due(now); se != nil; se = sh.deadlines[silent].due(now) {
 		se.write([]byte("PING :" + config.Hall.Name + "\r\n"))
-		sh.asked.add(sh, se, config.Dead-config.Ping)
+		sh.deadlines[asked].add(sh, se, config.Dead-config.Ping)
 	}
-	for se := sh.asked.due(now); se != nil; se = sh.asked.due(now) {
+	for se := sh.deadlines[asked].due(now); se != nil; se = sh.deadlines[asked].due(now) {
 		se.unschedule()
 		reason := fmt.Sprintf("Ping timeout: %d seconds", int(config.Dead/time.Second))
 		se.end(reason, reason)
 	}
-	for _, l := range [...]*deadlines{&sh.registering, &sh.silent, &sh.asked} {
+	for _, l := range sh.deadlines {
 		if l.first != nil {
 			sh.wakeAt(l.first.deadline.at)
 		}
@@ -103,7 +115,7 @@ func (l *deadlines) due(now int64) *session {
 }
 
 func (sh *shard) postpone(late int64) {
-	for _, l := range [...]*deadlines{&sh.registering, &sh.silent, &sh.asked} {
+	for _, l := range sh.deadlines {
 		for se := l.first; se != nil; se = se.deadline.next {
 			se.deadline.at += late
 		}
@@ -120,8 +132,8 @@ func (se *session) alive() {
 	}
 	ping := se.shard.server.config.Load().Ping
 	heard := se.deadline.at - int64(ping)
-	if se.deadline.in == &se.shard.silent && se.shard.now()-heard < heardEvery {
+	if se.waits == silent && se.shard.now()-heard < heardEvery {
 		return
 	}
-	se.shard.silent.add(se.shard, se, ping)
+	se.shard.deadlines[silent].add(se.shard, se, ping)
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"syscall"
+	"time"
 	"unicode/utf8"
 
 	"github.com/epinet/epi"
@@ -40,6 +41,8 @@ type session struct {
 
 	discarded  int32 // bytes of a line that is too long; the rest of it is to follow
 	kind       transport
+	waits      deadlineKind
+	limited    bool // it has a bucket
 	greeted    bool // a first line has come
 	registered bool
 	paused     bool // its bucket is empty, or the hall has too much to do
@@ -74,8 +77,8 @@ func (s *Server) open(c *epi.Conn, l Listener, kind transport) *session {
 	se := &session{shard: sh, conn: c, kind: kind}
 	se.id = sh.insert(se)
 	config := s.config.Load()
-	se.bucket = newBucket(&config.Throttle, address(c))
-	sh.registering.add(sh, se, config.Registration)
+	se.bucket, se.limited = newBucket(&config.Throttle, address(c))
+	sh.deadlines[registering].add(sh, se, config.Registration)
 	sh.tell(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l, kind, config.Proxies)})
 	return se
 }
@@ -254,7 +257,7 @@ func (se *session) mayRead() bool {
 		se.shard.waiting = append(se.shard.waiting, se.id)
 		return false
 	}
-	if wait := se.bucket.wait(se.shard.now()); wait > 0 {
+	if wait := se.wait(); wait > 0 {
 		se.pause()
 		id, sh := se.id, se.shard
 		sh.loop.After(wait, func() { sh.resume(id) })
@@ -263,7 +266,22 @@ func (se *session) mayRead() bool {
 	return true
 }
 
-func (se *session) spend(size, cost int) { se.bucket.spend(se.shard.now(), size, cost) }
+// limits are those of all sessions now.
+func (se *session) limits() *Throttle { return &se.shard.server.config.Load().Throttle }
+
+func (se *session) spend(size, cost int) {
+	if se.limited {
+		se.bucket.spend(se.limits(), se.shard.now(), size, cost)
+	}
+}
+
+// wait returns how long it takes until the next line may be read.
+func (se *session) wait() time.Duration {
+	if !se.limited {
+		return 0
+	}
+	return se.bucket.wait(se.limits(), se.shard.now())
+}
 
 func (se *session) pause() {
 	se.paused = true

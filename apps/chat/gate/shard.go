@@ -33,9 +33,9 @@ type shard struct {
 	waiting []hall.SessionID // paused because of that
 	one     ircmsg.Message   // of the desk's own loop
 
-	registering, silent, asked deadlines
-	timer                      *epi.Timer
-	timerAt                    int64
+	deadlines [deadlineKinds]deadlines
+	timer     *epi.Timer
+	timerAt   int64
 }
 
 // A member is a session on the list of a channel.
@@ -45,7 +45,11 @@ type member struct {
 }
 
 func newShard(s *Server, loop *epi.Loop, index int) *shard {
-	return &shard{server: s, loop: loop, index: index, began: time.Now()}
+	sh := &shard{server: s, loop: loop, index: index, began: time.Now()}
+	for kind := range sh.deadlines {
+		sh.deadlines[kind].kind = deadlineKind(kind)
+	}
+	return sh
 }
 
 // now is the shard's clock, in nanoseconds.
@@ -267,7 +271,7 @@ func (sh *shard) flush() {
 
 // pendingLines is how many buffers wait for the end of the turn; what holds them is of
 // the shard, so that idle sessions have none.
-const pendingLines = 64
+const pendingLines = 32
 
 func (sh *shard) takePending() *pending {
 	if n := len(sh.spare); n > 0 {
@@ -286,7 +290,7 @@ func (sh *shard) givePending(p *pending) {
 	}
 }
 
-// maxSpare bounds the memory of what waits to be used again: 1.5 KiB each.
+// maxSpare bounds the memory of what waits to be used again: 0.8 KiB each.
 const maxSpare = 4096
 
 // farewell says goodbye to all sessions.

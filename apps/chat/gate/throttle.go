@@ -7,7 +7,8 @@ import (
 )
 
 // A Throttle says what a session may spend: commands, and bytes. A session begins
-// with a whole burst and earns the rate, per second; what it cannot pay for waits.
+// with a whole burst and earns the rate, per second; what it cannot pay for waits. When
+// the configuration is read again, it earns what that says.
 type Throttle struct {
 	Rate       float64 // commands; 0: no limit
 	Burst      int
@@ -19,47 +20,41 @@ type Throttle struct {
 // A bucket is what a session can still spend. It is some numbers and a time, so it
 // costs nothing while nothing is spent.
 type bucket struct {
-	limits          *Throttle // those of the session's beginning; nil: none
-	commands, bytes float64   // below 0: in debt
-	at              int64     // when they were right, on the shard's clock
+	commands, bytes float64 // below 0: in debt
+	at              int64   // when they were right, on the shard's clock
 }
 
-func newBucket(t *Throttle, from netip.Addr) bucket {
+// newBucket reports false for who has no limits.
+func newBucket(t *Throttle, from netip.Addr) (b bucket, limited bool) {
 	if t.Rate == 0 && t.BytesRate == 0 {
-		return bucket{}
+		return bucket{}, false
 	}
 	for _, p := range t.Exempt {
 		if p.Contains(from) {
-			return bucket{}
+			return bucket{}, false
 		}
 	}
-	return bucket{limits: t, commands: float64(t.Burst), bytes: float64(t.BytesBurst)}
+	return bucket{commands: float64(t.Burst), bytes: float64(t.BytesBurst)}, true
 }
 
 // earn adds what was earned since the last time.
-func (b *bucket) earn(now int64) {
+func (b *bucket) earn(t *Throttle, now int64) {
 	passed := float64(now-b.at) / float64(time.Second)
 	b.at = now
-	b.commands = min(float64(b.limits.Burst), b.commands+b.limits.Rate*passed)
-	b.bytes = min(float64(b.limits.BytesBurst), b.bytes+b.limits.BytesRate*passed)
+	b.commands = min(float64(t.Burst), b.commands+t.Rate*passed)
+	b.bytes = min(float64(t.BytesBurst), b.bytes+t.BytesRate*passed)
 }
 
-func (b *bucket) spend(now int64, size, cost int) {
-	if b.limits == nil {
-		return
-	}
-	b.earn(now)
+func (b *bucket) spend(t *Throttle, now int64, size, cost int) {
+	b.earn(t, now)
 	b.commands -= float64(cost)
 	b.bytes -= float64(size)
 }
 
 // wait returns how long it takes until the next line may be read.
-func (b *bucket) wait(now int64) time.Duration {
-	if b.limits == nil {
-		return 0
-	}
-	b.earn(now)
-	return max(missing(b.commands, 1, b.limits.Rate), missing(b.bytes, 1, b.limits.BytesRate))
+func (b *bucket) wait(t *Throttle, now int64) time.Duration {
+	b.earn(t, now)
+	return max(missing(b.commands, 1, t.Rate), missing(b.bytes, 1, t.BytesRate))
 }
 
 // missing is the time in which something grows to least.

@@ -163,7 +163,8 @@ func (h *Hall) askPassword(s *session, r *registration) {
 // admit makes a new user.
 func (h *Hall) admit(s *session, r *registration) {
 	now := uint32(h.seconds())
-	u := &user{realname: r.realname, account: s.account(), home: s.origin, sessions: []*session{s}, signon: now, active: now}
+	u := &user{realname: r.realname, account: s.account(), home: s.origin, signon: now, active: now}
+	u.sessions = append(u.one[:0], s)
 	for i := range len(h.config.UserModes) {
 		u.modes |= userModeOf(h.config.UserModes[i]) &^ (modeOperator | modeSecure)
 	}

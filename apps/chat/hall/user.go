@@ -20,6 +20,7 @@ type user struct {
 	home             *Origin // of the session that registered
 
 	sessions []*session
+	one      [1]*session // where sessions is while there is one, as most have
 	channels []*member
 	more     *more // what few users have
 }
