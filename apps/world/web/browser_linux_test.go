@@ -2,6 +2,7 @@ package web_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"flag"
 	"fmt"
 	"io"
@@ -31,7 +32,8 @@ func serve(t *testing.T, monsters int) string {
 		World: sim.Config{Seed: 1, Width: 8, Height: 8, Hz: 20, Monsters: monsters, MaxPlayers: 100},
 		Grace: time.Hour, HelloTimeout: time.Minute, FrameBudget: server.DefaultFrameBudget,
 		Conflate: server.DefaultConflate, MaxQueue: server.DefaultMaxQueue, TalkRate: 5, TalkBurst: 20,
-		Origins: []string{"*"}, Log: epitest.NoLog(),
+		Moderators: map[[sha256.Size]byte]string{sha256.Sum256([]byte("secret")): "chief"},
+		Origins:    []string{"*"}, Log: epitest.NoLog(),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -155,6 +157,8 @@ func TestTwoBrowsers(t *testing.T) {
 	keep(t, anna, "walk")
 	keep(t, bert, "walk-narrow")
 
+	fight(t, anna, bert)
+
 	self := anna.Eval("world.replica.self")
 	anna.Eval("world.lost = world.replica")
 	cable.cut()
@@ -170,6 +174,61 @@ func TestTwoBrowsers(t *testing.T) {
 			t.Errorf("the page had an error: %s", e)
 		}
 	}
+}
+
+// fight brings two players to a meadow, and lets one strike until the other falls.
+func fight(t *testing.T, anna, bert *browsertest.Page) {
+	t.Helper()
+	says := func(p *browsertest.Page, line string) {
+		p.Eval("document.getElementById('text').focus()")
+		p.Type(line)
+	}
+	reads := func(p *browsertest.Page, line string) {
+		p.Until(line, "document.getElementById('log').textContent.includes('"+line+"')")
+	}
+	says(anna, "/w Bert psst")
+	reads(bert, "Anna whispers: psst")
+	reads(anna, "to Bert: psst")
+	says(bert, "/who")
+	reads(bert, "2 here: Anna (1), Bert (1)")
+	says(anna, "/key secret")
+	reads(anna, "You are a moderator now.")
+	x, y := meadow(t)
+	for _, name := range []string{"Anna", "Bert"} {
+		anna.Eval(fmt.Sprintf("world.link.send('order', { kind: 5, name: '%s', x: %d, y: %d })", name, x, y))
+	}
+	at := fmt.Sprintf("Math.max(Math.abs(world.replica.me.x - %d), Math.abs(world.replica.me.y - %d)) < 64", x, y)
+	anna.Until("Anna on the meadow", at)
+	bert.Until("Bert on the meadow", at)
+	anna.Until("Bert near", "[...world.replica.entities.values()].some((e) => e.name === 'Bert')")
+	anna.Press("Space", true)
+	bert.Until("a blow", "world.replica.health < 100")
+	keep(t, anna, "fight")
+	keep(t, bert, "fight-narrow")
+	reads(bert, "You have fallen.")
+	anna.Press("Space", false)
+	keep(t, anna, "fallen")
+	anna.Until("what was learned", "document.getElementById('level').textContent.includes(' of ') && !document.getElementById('level').textContent.includes(', 0 of')")
+	bert.Until("Bert on his feet", "world.replica.health === 100")
+}
+
+// meadow is the middle of a square of grass of the world that serve serves.
+func meadow(t *testing.T) (x, y int) {
+	t.Helper()
+	m := sim.NewMap(1, 8, 8)
+	for tx := 1; tx < 8*sim.CellSide; tx++ {
+		for ty := 1; ty < 8*sim.CellSide; ty++ {
+			grass := true
+			for i := range 25 {
+				grass = grass && m.At(tx+i%5-2, ty+i/5-2) == sim.Grass
+			}
+			if grass {
+				return tx*sim.Tile + sim.Tile/2, ty*sim.Tile + sim.Tile/2
+			}
+		}
+	}
+	t.Fatal("there is no meadow")
+	return 0, 0
 }
 
 // walk goes in each direction until the server says that the player is elsewhere.

@@ -4,7 +4,8 @@ import { Link } from './link.js';
 import { directionOf, tile, WorldMap } from './map.js';
 import { renderer } from './render.js';
 import { Replica } from './replica.js';
-import { language, refusal, say } from './words.js';
+import { orders } from './orders.js';
+import { language, notice, refusal, say } from './words.js';
 
 const $ = (id) => document.getElementById(id);
 const scene = $('scene'), labels = $('labels'), minimap = $('minimap');
@@ -15,6 +16,9 @@ const overview = minimap.getContext('2d');
 // Others are drawn so many ticks in the past, between two places that are known.
 const past = 2;
 const bubbleTime = 6000;
+const floatTime = 900; // of the figures of a blow
+// What the server allows (docs/world-protocol.md, Fights).
+const strikeRange = 3 * tile, strikeEvery = 500, firstOwn = 16;
 const maxLog = 200;
 
 document.documentElement.lang = language;
@@ -22,10 +26,14 @@ document.querySelector('label[for=name]').textContent = say('name');
 document.querySelector('#enter button').textContent = say('enter');
 $('help').textContent = say('help');
 $('text').placeholder = say('say');
+$('strike').textContent = say('strike');
+$('health').setAttribute('aria-label', say('health'));
 
 let link = null, map = null, replica = null, welcome = null;
 let tickAt = 0; // when the last tick came, smoothed
 const bubbles = new Map(); // by entity: what it says, and until when
+const floats = []; // figures of blows: what, over whom, until when
+let level = 0, struckAt = 0;
 const figures = { fps: 0, bytes: 0, worst: 0 };
 
 $('enter').addEventListener('submit', (e) => {
@@ -45,6 +53,7 @@ function onWelcome(m) {
   tickAt = performance.now();
   $('status').textContent = '';
   $('text').disabled = false;
+  $('figures').hidden = $('strike').hidden = false;
   write(say(m.resumed === 1 ? 'back' : 'welcome', { name: link.name }), 'system');
 }
 
@@ -67,7 +76,15 @@ function onFrame(messages) {
     if (m.type === 'said') {
       bubbles.set(m.id, { text: m.text, until: performance.now() + bubbleTime });
       write(`${m.name}: ${m.text}`, '');
-    } else if (m.type === 'notice') write(m.code === 2 ? say('tooMuch') : m.text, 'system');
+    } else if (m.type === 'notice') write(notice(m.code, m.text), 'system');
+    else if (m.type === 'hit') onHit(m);
+    else if (m.type === 'standing') onStanding(m);
+    else if (m.type === 'whispered') {
+      const mine = m.from === link.name;
+      write(say(mine ? 'whisperTo' : 'whisperFrom', { name: mine ? m.to : m.from, text: m.text }), 'whisper');
+    } else if (m.type === 'online') {
+      write(say('online', { count: m.count, names: m.people.map((p) => say('person', p)).join(', ') }), 'system');
+    }
   }
   if (replica.tick === before) return;
   // The beat of ticks, without the network's jitter.
@@ -76,6 +93,39 @@ function onFrame(messages) {
   tickAt = Math.abs(now - expected) > 500 ? now : expected + (now - expected) * 0.1;
   moveOn();
 }
+
+function onHit(m) {
+  floats.push({ id: m.target, text: '-' + m.damage, until: performance.now() + floatTime });
+  if (m.target === replica.self && m.health === 0) write(say('fallen'), 'system');
+}
+
+function onStanding(m) {
+  if (level !== 0 && m.level > level) write(say('rose', m), 'system');
+  level = m.level;
+  $('level').textContent = say(m.next === 0 ? 'level' : 'learned', m);
+}
+
+// nearest returns the entity that is nearest to a place within a distance, and that
+// can be struck.
+function nearest(at, within) {
+  let best = null, least = within;
+  for (const e of replica.entities.values()) {
+    if (e.id === replica.self || e.kind >= firstOwn || e.health === 0) continue;
+    const p = replica.at(e, replica.tick - past);
+    const d = Math.hypot(p.x - at.x, p.y - at.y);
+    if (d <= least) [best, least] = [e, d];
+  }
+  return best;
+}
+
+// strike strikes an entity as it is drawn, when there is one and it is time.
+function strike(e) {
+  const now = performance.now();
+  if (e === null || now - struckAt < strikeEvery) return;
+  struckAt = now;
+  link.send('attack', { target: e.id, seen: (replica.tick - past) >>> 0 });
+}
+$('strike').addEventListener('click', () => { if (replica !== null) strike(nearest(replica.me, strikeRange)); });
 
 function write(line, kind) {
   const log = $('log'), p = document.createElement('p');
@@ -103,7 +153,7 @@ addEventListener('keydown', (e) => {
     e.preventDefault();
     $('text').focus();
   }
-  if (keyHeadings[e.code] !== undefined) {
+  if (keyHeadings[e.code] !== undefined || e.code === 'Space') {
     e.preventDefault();
     keys.add(e.code);
   }
@@ -111,14 +161,32 @@ addEventListener('keydown', (e) => {
 addEventListener('keyup', (e) => keys.delete(e.code));
 addEventListener('blur', () => { keys.clear(); pointer = null; });
 document.addEventListener('visibilitychange', () => { if (document.hidden) { keys.clear(); pointer = null; } });
-scene.addEventListener('pointerdown', (e) => { pointer = e; scene.setPointerCapture(e.pointerId); document.activeElement.blur(); });
+scene.addEventListener('pointerdown', (e) => {
+  document.activeElement.blur();
+  const touched = replica === null ? null : nearest(placeOf(e), 0.7 * tile);
+  if (touched !== null) {
+    strike(touched);
+    return;
+  }
+  pointer = e;
+  scene.setPointerCapture(e.pointerId);
+});
+// placeOf is where in the world a pointer is.
+function placeOf(e) {
+  const size = tileSize();
+  return { x: replica.me.x + (e.clientX - innerWidth / 2) / size * tile, y: replica.me.y + (e.clientY - innerHeight / 2) / size * tile };
+}
 scene.addEventListener('pointermove', (e) => { if (pointer !== null) pointer = e; });
 for (const end of ['pointerup', 'pointercancel']) scene.addEventListener(end, () => { pointer = null; });
 
 $('say').addEventListener('submit', (e) => {
   e.preventDefault();
   const line = $('text').value.trim();
-  if (line !== '') link.send('say', { text: line });
+  if (line.startsWith('/')) {
+    const sent = orders(line, replica.me);
+    if (sent === null) write(say('unknownOrder', { order: line.split(' ')[0] }), 'system');
+    else link.send(...sent);
+  } else if (line !== '') link.send('say', { text: line });
   $('text').value = '';
   $('text').blur();
 });
@@ -127,8 +195,9 @@ $('text').addEventListener('keydown', (e) => { if (e.code === 'Escape') $('text'
 function wanted() {
   let x = 0, y = 0;
   for (const code of keys) {
-    x += keyHeadings[code][0];
-    y += keyHeadings[code][1];
+    const [dx, dy] = keyHeadings[code] ?? [0, 0]; // Space strikes
+    x += dx;
+    y += dy;
   }
   if (x === 0 && y === 0 && pointer !== null) {
     const dx = pointer.clientX - innerWidth / 2, dy = pointer.clientY - innerHeight / 2;
@@ -142,7 +211,8 @@ function wanted() {
 
 // moveOn goes on by one tick of input, for each tick that came.
 function moveOn() {
-  const direction = wanted();
+  if (keys.has('Space')) strike(nearest(replica.me, strikeRange));
+  const direction = replica.health === 0 ? 0 : wanted();
   if (direction === 0) {
     replica.stand();
     return;
@@ -150,6 +220,9 @@ function moveOn() {
   const m = replica.move(direction);
   if (m !== null) link.send('move', m);
 }
+
+// tileSize is the side of a tile on the page.
+const tileSize = () => Math.max(24, Math.min(56, Math.min(innerWidth, innerHeight) / 14));
 
 function resize() {
   const scale = devicePixelRatio || 1;
@@ -182,7 +255,7 @@ requestAnimationFrame(frame);
 
 function paint(now) {
   const scale = devicePixelRatio || 1;
-  const size = Math.round(Math.max(24, Math.min(56, Math.min(innerWidth, innerHeight) / 14)) * scale); // of a tile
+  const size = Math.round(tileSize() * scale);
   const period = 1000 / welcome.hz;
   const part = Math.min(1.5, Math.max(0, (now - tickAt) / period));
   const at = {
@@ -202,13 +275,16 @@ function paint(now) {
     const p = replica.at(e, replica.tick + part - past);
     const x = p.x / tile * size - left, y = p.y / tile * size - top;
     if (x < -size || y < -size || x > scene.width + size || y > scene.height + size) continue;
-    shown.push({ e, x, y, index: atlas.spriteOf(e.kind) });
+    shown.push({ e, x, y, index: e.health === 0 ? atlas.fallen : atlas.spriteOf(e.kind) });
   }
-  shown.push({ e: { id: replica.self, name: link.name }, x: at.x / tile * size - left, y: at.y / tile * size - top, index: atlas.me });
+  const self = { id: replica.self, name: link.name, health: replica.health, level };
+  shown.push({ e: self, x: at.x / tile * size - left, y: at.y / tile * size - top, index: replica.health === 0 ? atlas.fallen : atlas.me });
+  $('health').value = replica.health;
   shown.sort((a, b) => a.y - b.y);
   for (const s of shown) draw.sprite(s.x - size / 2, s.y - size * 0.8, size, s.index);
   draw.end();
   paintLabels(shown, size, scale, now);
+  paintFloats(shown, size, scale, now);
   paintMap(at);
   paintFigures(shown.length);
 }
@@ -217,6 +293,7 @@ function paintLabels(shown, size, scale, now) {
   text.clearRect(0, 0, labels.width, labels.height);
   text.textAlign = 'center';
   for (const s of shown) {
+    if (s.e.health > 0 && s.e.health < 100) paintHealth(s, size);
     if (s.e.name) {
       text.font = `${12 * scale}px system-ui, sans-serif`;
       outlined(s.e.name, s.x, s.y + size * 0.42, '#fff');
@@ -229,6 +306,24 @@ function paintLabels(shown, size, scale, now) {
     }
     text.font = `${14 * scale}px system-ui, sans-serif`;
     outlined(bubble.text.length > 60 ? bubble.text.slice(0, 59) + '…' : bubble.text, s.x, s.y - size * 0.95, '#ffe9b0');
+  }
+}
+
+function paintHealth(s, size) {
+  const width = size * 0.8, height = Math.max(3, size / 14), x = s.x - width / 2, y = s.y - size * 0.9;
+  text.fillStyle = '#000a';
+  text.fillRect(x - 1, y - 1, width + 2, height + 2);
+  text.fillStyle = s.e.health > 35 ? '#6fd36f' : '#ff6b5e';
+  text.fillRect(x, y, width * s.e.health / 100, height);
+}
+
+// paintFloats shows the figures of blows, which rise and go.
+function paintFloats(shown, size, scale, now) {
+  while (floats.length > 0 && floats[0].until < now) floats.shift();
+  text.font = `bold ${15 * scale}px system-ui, sans-serif`;
+  for (const f of floats) {
+    const s = shown.find((s) => s.e.id === f.id);
+    if (s !== undefined) outlined(f.text, s.x, s.y - size * (1.7 - 0.7 * (f.until - now) / floatTime), '#ff8a75');
   }
 }
 
