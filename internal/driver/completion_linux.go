@@ -359,17 +359,18 @@ func (d *completion) watchEnd(s *Socket) {
 }
 
 // endSeen begins receiving anew, unless it has ended. What waits in the queue of
-// errors completes the poll, too, and is no end. A watch that has failed has seen
-// nothing, and begins anew with the receive.
+// errors completes the poll, too, and is no end: neither is what another call has
+// taken from there meanwhile, nor a watch that has failed. Then the next one begins
+// with the next receive.
 func (d *completion) endSeen(s *Socket, c uring.CQE) {
 	s.armed &^= awaited
-	over := c.Res < 0 || c.Res&(unix.POLLRDHUP|unix.POLLHUP) != 0 || s.flags&closed != 0 || s.want == leaving
-	if !over && d.calls.DropNotices(int(s.Handle)) {
+	switch {
+	case c.Res < 0 || s.flags&closed != 0 || s.want == leaving:
+	case c.Res&(unix.POLLRDHUP|unix.POLLHUP) != 0:
+		s.armed |= hungUp
+	case d.calls.DropNotices(int(s.Handle)):
 		d.watchEnd(s)
 		return
-	}
-	if c.Res >= 0 {
-		s.armed |= hungUp
 	}
 	d.cancelReceive(s)
 }

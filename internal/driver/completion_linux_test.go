@@ -71,8 +71,16 @@ func TestCompletion_UnlistenSubmitsBeforeItSleeps(t *testing.T) {
 	s.unlisten()
 }
 
-// A watch for the end that fails is begun anew.
-func TestCompletion_FailedWatchIsRepeated(t *testing.T) {
+// A watch for the end that fails is begun anew, and so is one that was completed by a
+// notice that another call has taken.
+func TestCompletion_WatchThatHasSeenNoEndIsRepeated(t *testing.T) {
+	for _, result := range []int32{-int32(unix.ENOMEM), unix.POLLERR} {
+		repeatWatch(t, result)
+	}
+}
+
+func repeatWatch(t *testing.T, result int32) {
+	t.Helper()
 	s := calmSession(completionSession)
 	k := s.kernel.(*fakeKernel)
 	s.open(s.socket().fd)
@@ -86,9 +94,9 @@ func TestCompletion_FailedWatchIsRepeated(t *testing.T) {
 	if i < 0 {
 		t.Fatal("its end is not watched for")
 	}
-	k.end(k.ops[i], -int32(unix.ENOMEM))
+	k.end(k.ops[i], result)
 	if watch() < 0 {
-		t.Error("its end is not watched for again")
+		t.Errorf("its end is not watched for again after %d", result)
 	}
 }
 

@@ -23,6 +23,7 @@ type session struct {
 	dispatch  bool   // Dispatch is under way
 	begun     bool   // the loop has waited once
 	calm      bool   // no more callbacks that end their goroutine, or pause
+	happens   []int  // the kinds of things that do
 	lender    Lender // the driver, when workers take sockets in hand; else nil
 }
 
@@ -567,12 +568,18 @@ const (
 	maxClients = 6
 )
 
-// kinds is how many kinds of things can happen.
-func (s *session) kinds() int {
-	if s.lender == nil {
-		return 20
+// swarm chooses which kinds of things happen in this run at all: what is rare beside
+// all others is not so beside few.
+func (s *session) swarm() {
+	kinds := 20
+	if s.lender != nil {
+		kinds = 25
 	}
-	return 25
+	for kind := range kinds {
+		if kind < 5 || s.Chance(4) || s.Chance(2) {
+			s.happens = append(s.happens, kind)
+		}
+	}
 }
 
 // act is one thing that happens: a call of the engine, or an event of the peers.
@@ -586,7 +593,7 @@ func (s *session) act() {
 		return
 	}
 	st := s.streams[s.Choose(len(s.streams))]
-	switch s.Choose(s.kinds()) {
+	switch s.happens[s.Choose(len(s.happens))] {
 	case 0, 1, 2, 3, 4:
 		s.turn(time.Duration(-s.Choose(2)))
 		s.kernel.stuck() // somebody will wake it
@@ -815,6 +822,7 @@ func newSession(r *schedule.Run, begin func(*world) *session) *session {
 // play runs a session: begin makes its driver.
 func play(r *schedule.Run, length int, begin func(*world) *session) {
 	s := newSession(r, begin)
+	s.swarm()
 	r.Steps(length, s.act)
 	s.finish()
 }
