@@ -22,6 +22,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
@@ -206,7 +207,7 @@ func (h *Host) spend(account string, bytes int64) {
 
 // mayRead reports whether an account may have a file.
 func (h *Host) mayRead(ctx context.Context, u *store.Upload, account string) bool {
-	return u.Target == "" || u.Account == folded(account) || h.Member(ctx, account, u.Target)
+	return u.Target == "" || u.Account == ircmsg.ASCII.Fold(account) || h.Member(ctx, account, u.Target)
 }
 
 // find returns the description of a file that has not expired.

@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
@@ -128,7 +129,7 @@ func (h *Host) offset(w http.ResponseWriter, r *http.Request, id string) {
 	if !ok {
 		return
 	}
-	length, at, err := h.progress(r, id, folded(account))
+	length, at, err := h.progress(r, id, ircmsg.ASCII.Fold(account))
 	if err != nil {
 		fail(w, err)
 		return
@@ -166,12 +167,12 @@ func (h *Host) patch(w http.ResponseWriter, r *http.Request, id string) {
 	if !ok {
 		return
 	}
-	p := h.lockPart(id, folded(account))
+	p := h.lockPart(id, ircmsg.ASCII.Fold(account))
 	if p == nil {
 		h.mu.Lock()
 		other := h.parts[id]
 		h.mu.Unlock()
-		if other != nil && other.Upload.Account == folded(account) {
+		if other != nil && other.Upload.Account == ircmsg.ASCII.Fold(account) {
 			fail(w, &refusal{http.StatusLocked, "another request sends this file"})
 			return
 		}

@@ -21,8 +21,6 @@ import (
 	"github.com/epinet/epi/apps/chat/store"
 )
 
-func folded(name string) string { return ircmsg.ASCII.Fold(name) }
-
 // options says what may be uploaded.
 func (h *Host) options(w http.ResponseWriter) {
 	header := w.Header()
@@ -40,8 +38,8 @@ func (h *Host) post(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	u := &store.Upload{ID: newID(), Account: folded(account), Name: offeredName(r), Created: h.now()}
-	if u.Target = folded(r.URL.Query().Get("target")); u.Target != "" && !h.Member(r.Context(), account, u.Target) {
+	u := &store.Upload{ID: newID(), Account: ircmsg.ASCII.Fold(account), Name: offeredName(r), Created: h.now()}
+	if u.Target = ircmsg.ASCII.Fold(r.URL.Query().Get("target")); u.Target != "" && !h.Member(r.Context(), account, u.Target) {
 		fail(w, &refusal{http.StatusForbidden, "you are not in the channel that the file is for"})
 		return
 	}
@@ -203,13 +201,13 @@ func (h *Host) delete(w http.ResponseWriter, r *http.Request, id string) {
 	if !ok {
 		return
 	}
-	if p := h.lockPart(id, folded(account)); p != nil {
+	if p := h.lockPart(id, ircmsg.ASCII.Fold(account)); p != nil {
 		h.dropPart(p)
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
 	u, err := h.find(r.Context(), id)
-	if err == nil && u.Account != folded(account) {
+	if err == nil && u.Account != ircmsg.ASCII.Fold(account) {
 		err = &refusal{http.StatusForbidden, "the file is somebody else's"}
 	}
 	if err == nil {

@@ -153,7 +153,7 @@ func (sp *speech) blank() bool {
 
 // multilineItems returns a batch for those who know them, and its lines for the others.
 func (h *Hall) multilineItems(u *user, target string, sp *speech, tags []ircmsg.Tag) []*Item {
-	id := msgid(h.nextID())
+	id := MsgID(h.nextID())
 	opening := sp.message(u, target, "")
 	opening.Command, opening.Params, opening.Text = "BATCH", []string{"+" + id, "draft/multiline", target}, false
 	whole := &Item{Need: CapMultiline | CapBatch, Lines: []*ircmsg.Line{h.line(tags, ircmsg.Body{Message: opening})}}

@@ -45,7 +45,7 @@ func (h *Hall) edit(s *session, target, reference string, sp *speech) {
 				return
 			}
 			m := ircmsg.Message{Command: r.Command, Params: []string{h.shownTarget(r), sp.text}, Text: true, Source: s.user.source}
-			tags := h.tags(s.user, msgid(edited.Edited), append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})...)
+			tags := h.tags(s.user, MsgID(edited.Edited), append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})...)
 			h.tell(s, r, target, 0, h.line(tags, ircmsg.Body{Message: m}))
 		})
 	})

@@ -140,9 +140,9 @@ func (h *Hall) nextID() int64 {
 
 const digits = "0123456789abcdefghijklmnopqrstuv"
 
-// msgid writes a message's number as its tag has it: 13 digits to base 32, so that
+// MsgID writes a message's number as the tag msgid has it: 13 digits to base 32, so that
 // their order is that of the messages.
-func msgid(id int64) string {
+func MsgID(id int64) string {
 	var text [13]byte
 	for i := len(text) - 1; i >= 0; i-- {
 		text[i] = digits[id&31]

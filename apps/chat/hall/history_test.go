@@ -231,8 +231,8 @@ func TestHistoryPages(t *testing.T) {
 
 func TestMsgID(t *testing.T) {
 	for _, id := range []int64{1, 31, 32, start << IDBits, 1<<63 - 1} {
-		if got, ok := parseMsgID(msgid(id)); !ok || got != id {
-			t.Errorf("%d became %s and then %d, %v", id, msgid(id), got, ok)
+		if got, ok := parseMsgID(MsgID(id)); !ok || got != id {
+			t.Errorf("%d became %s and then %d, %v", id, MsgID(id), got, ok)
 		}
 	}
 	for _, text := range []string{"", "0", "000000000000z", "8000000000000", "00000000000000", "0000000000000"} {

@@ -138,7 +138,7 @@ func joinMessage(u *user, c *channel, caps Caps) *ircmsg.Message {
 }
 
 func (h *Hall) joinLine(u *user, c *channel) *ircmsg.Line {
-	return h.line(h.tags(u, msgid(h.nextID())),
+	return h.line(h.tags(u, MsgID(h.nextID())),
 		ircmsg.Body{Message: *joinMessage(u, c, CapExtendedJoin), Need: CapExtendedJoin},
 		ircmsg.Body{Message: *joinMessage(u, c, 0)})
 }

@@ -279,7 +279,7 @@ func (h *Hall) screen(s *session, u *user) {
 // The slice is used again for what is said next.
 func (h *Hall) items(u *user, target string, sp *speech) []*Item {
 	sp.id = h.nextID()
-	tags := h.tags(u, msgid(sp.id), sp.tags...)
+	tags := h.tags(u, MsgID(sp.id), sp.tags...)
 	if sp.parts != nil {
 		return h.multilineItems(u, target, sp, tags)
 	}

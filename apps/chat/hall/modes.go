@@ -56,7 +56,7 @@ func (h *Hall) channelMode(s *session, name string, params []string) {
 		x.rank = m.rank | c.registered.grants(s.account())
 	}
 	x.apply(params[0], m != nil || h.knows(s.user, c))
-	x.announce(s.user.source, h.tags(s.user, msgid(h.nextID())))
+	x.announce(s.user.source, h.tags(s.user, MsgID(h.nextID())))
 }
 
 // apply reads the letters and makes each change. Without mayAsk, lists are not shown.

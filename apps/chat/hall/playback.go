@@ -52,7 +52,7 @@ func (h *Hall) replay(s *session, tags string, r *Record) {
 
 // replayBatch sends a multiline message as a batch within the one of the history.
 func (h *Hall) replayBatch(s *session, tags string, r *Record, parts []part) {
-	id := msgid(h.nextID())
+	id := MsgID(h.nextID())
 	m := h.messageOf(s, r, "")
 	h.put(s, tags, &ircmsg.Message{Source: m.Source, Command: "BATCH", Params: []string{"+" + id, "draft/multiline", m.Params[0]}})
 	for _, p := range parts {
@@ -104,7 +104,7 @@ func (h *Hall) tagsOf(s *session, r *Record) string {
 		}
 	}
 	add("time", stampOf(r.ID), CapServerTime)
-	add("msgid", msgid(r.ID), CapMessageTags)
+	add("msgid", MsgID(r.ID), CapMessageTags)
 	if r.Account != "" {
 		add("account", r.Account, CapAccountTag)
 	}

@@ -101,5 +101,5 @@ func (h *Hall) Post(at int64, channel, name, text string) (id string, err error)
 		item.to(Reach{Channel: c.id})
 		h.gate.Deliver(item)
 	}
-	return msgid(sp.id), nil
+	return MsgID(sp.id), nil
 }

@@ -71,6 +71,3 @@ func (h *Hall) notified(from *user, target, shown string, rank Rank, text string
 func isNoNick(r rune) bool {
 	return !unicode.IsLetter(r) && !unicode.IsMark(r) && !unicode.IsDigit(r) && !strings.ContainsRune("[]{}\\|^_-`", r)
 }
-
-// MsgID returns a message's number as the tag msgid has it.
-func MsgID(id int64) string { return msgid(id) }

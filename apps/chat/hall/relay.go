@@ -27,12 +27,12 @@ func (h *Hall) tags(u *user, id string, more ...ircmsg.Tag) []ircmsg.Tag {
 // fromUser returns what a user does as a line for many.
 func (h *Hall) fromUser(u *user, m ircmsg.Message) *ircmsg.Line {
 	m.Source = u.source
-	return h.line(h.tags(u, msgid(h.nextID())), ircmsg.Body{Message: m})
+	return h.line(h.tags(u, MsgID(h.nextID())), ircmsg.Body{Message: m})
 }
 
 // fromServer returns what the server does as a line for many.
 func (h *Hall) fromServer(command string, params ...string) *ircmsg.Line {
-	return h.line(h.tags(nil, msgid(h.nextID())), ircmsg.Body{Message: ircmsg.Message{Source: h.config.Name, Command: command, Params: params}})
+	return h.line(h.tags(nil, MsgID(h.nextID())), ircmsg.Body{Message: ircmsg.Message{Source: h.config.Name, Command: command, Params: params}})
 }
 
 // line returns a line, or nil when it cannot be written.

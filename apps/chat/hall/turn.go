@@ -85,7 +85,7 @@ func (h *Hall) writeLabel() {
 
 // batched returns lines as a batch of the type labeled-response.
 func (h *Hall) batched(lines []byte, label string) []byte {
-	id := msgid(h.nextID())
+	id := MsgID(h.nextID())
 	batch := "batch=" + id
 	head := ":" + h.config.Name + " BATCH "
 	out := withTag(nil, []byte(head+"+"+id+" labeled-response\r\n"), label)
@@ -232,7 +232,7 @@ func (h *Hall) notice(s *session, text string) { h.say(s, "NOTICE", s.name(), te
 // batch sends lines as a batch with a type and its parameters to a session that has
 // CapBatch: lines is called with the tag for those inside.
 func (h *Hall) batch(s *session, kind []string, lines func(tag string)) {
-	id := msgid(h.nextID())
+	id := MsgID(h.nextID())
 	if h.turn.session == s {
 		h.message()
 		h.turn.inBatch = true
