@@ -1,0 +1,135 @@
+package exam
+
+import (
+	"context"
+	"flag"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// child is the first argument of the test's own program as a wrong server.
+const child = "serve-wrongly"
+
+func TestMain(m *testing.M) {
+	if len(os.Args) > 1 && os.Args[1] == child {
+		serveWronglyAsChild()
+		return
+	}
+	flag.Parse()
+	goleak.VerifyTestMain(m)
+}
+
+// TestFaults has one wrong program for each fault that the systems of chapter 11 have,
+// and the check that must find it.
+func TestFaults(t *testing.T) {
+	for _, row := range []struct {
+		fault   string
+		chapter int
+		check   string
+	}{
+		{"one accept per edge", 7, "backlog"},
+		{"a short send loses data", 7, "slow reader"},
+		{"EINTR ends the server", 7, "signals"},
+		{"a reply to a reused descriptor", 7, "reused descriptor"},
+		{"RDHUP closes before the tail", 7, "tail"},
+		{"the worker spins", 7, "idle"},
+		{"an incomplete frame spins", 11, "half a frame"},
+		{"a thread per event", 7, "order"},
+		{"EAGAIN drops the message", 7, "slow reader"},
+		{"reading starves writing", 7, "reads and writes"},
+		{"the wait is clamped", 7, "wakes"},
+		{"the peer's close loops", 7, "closing"},
+		{"a broadcast visits everybody", 8, "rooms"},
+	} {
+		t.Run(row.fault, func(t *testing.T) {
+			t.Parallel()
+			got := one(t, row.chapter, row.check, []string{os.Args[0], child, row.fault, "{port}"})
+			if got.Verdict == Skipped {
+				t.Skip(got.Text)
+			}
+			if got.Verdict != Failed {
+				t.Errorf("%s: %s %s; want it to fail", row.check, got.Verdict, got.Text)
+			}
+			t.Log(got.Text)
+		})
+	}
+}
+
+// one makes one check of an exercise.
+func one(t *testing.T, chapter int, name string, command []string) Result {
+	t.Helper()
+	for _, c := range exercises[chapter].checks {
+		if c.name == name {
+			return c.hold(t.Context(), exercises[chapter].dialect, command)
+		}
+	}
+	t.Fatalf("chapter %d has no check %q", chapter, name)
+	return Result{}
+}
+
+// TestRightPrograms holds the course's own servers against every check.
+func TestRightPrograms(t *testing.T) {
+	dir := t.TempDir()
+	build := exec.Command("go", "build", "-ldflags=-s -w", "-o", dir+"/")
+	servers := map[int]string{7: "echo", 8: "chat", 10: "boss", 11: "frames"}
+	for _, name := range servers {
+		build.Args = append(build.Args, "github.com/epinet/epi/examples/course/"+name)
+	}
+	if out, err := build.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	for chapter, name := range servers {
+		for _, c := range exercises[chapter].checks {
+			t.Run(name+"/"+c.name, func(t *testing.T) {
+				t.Parallel()
+				got := c.hold(t.Context(), exercises[chapter].dialect, []string{filepath.Join(dir, name), "{port}"})
+				if got.Verdict == Failed {
+					t.Error(got.Text)
+				}
+				if got.Verdict == Skipped {
+					t.Skip(got.Text)
+				}
+			})
+		}
+	}
+}
+
+// TestSmallerExercisesArePartOfTheLarge: chapters 3 to 6 ask for nothing that chapter 7
+// does not.
+func TestSmallerExercisesArePartOfTheLarge(t *testing.T) {
+	all := map[string]bool{}
+	for _, c := range exercises[7].checks {
+		all[c.name] = true
+	}
+	for chapter := 3; chapter <= 6; chapter++ {
+		for _, c := range exercises[chapter].checks {
+			if !all[c.name] {
+				t.Errorf("chapter %d has a check %q of its own", chapter, c.name)
+			}
+		}
+	}
+}
+
+// TestWhatIsNoServer: programs that end, or are not there, fail with what they said.
+func TestWhatIsNoServer(t *testing.T) {
+	for _, row := range []struct {
+		command []string
+		want    string
+	}{
+		{[]string{"sh", "-c", "echo no such luck >&2; exit 3"}, "no such luck"},
+		{[]string{"/does/not/exist"}, "no such file"},
+	} {
+		got := one(t, 7, "greets", row.command)
+		if got.Verdict != Failed || !strings.Contains(got.Text, row.want) {
+			t.Errorf("%q: %+v", row.command, got)
+		}
+	}
+	if err := Run(context.Background(), 9, nil, nil); err == nil || !strings.Contains(err.Error(), "3 4 5 6 7 8 10 11") {
+		t.Errorf("chapter 9: %v", err)
+	}
+}
