@@ -94,7 +94,11 @@ func (s *subject) expect(c net.Conn, want []byte) error {
 		return fmt.Errorf("%d of %d bytes came back: %w", n, len(want), err)
 	}
 	if !bytes.Equal(got, want) {
-		return fmt.Errorf("it sends %s instead of %s", clip(got), clip(want))
+		at := 0
+		for got[at] == want[at] {
+			at++
+		}
+		return fmt.Errorf("from byte %d on it sends %s instead of %s", at, clip(got[at:]), clip(want[at:]))
 	}
 	return nil
 }

@@ -141,7 +141,7 @@ func (s *subject) stop() error {
 		if look, err := s.look(); err != nil || look.stopped {
 			return err
 		}
-		time.Sleep(time.Millisecond)
+		time.Sleep(sample / 20)
 	}
 }
 
@@ -155,49 +155,47 @@ type look struct {
 
 func (s *subject) look() (look, error) {
 	l := look{sleeps: true, stopped: true}
-	stats, err := filepath.Glob("/proc/[0-9]*/stat")
-	if err != nil {
-		return l, err
-	}
-	for _, name := range stats {
-		stat, err := os.ReadFile(name)
-		if err != nil || statField(stat, 2) != strconv.Itoa(s.cmd.Process.Pid) {
-			continue // it has ended, or is not of the group
-		}
-		pid, err := strconv.Atoi(filepath.Base(filepath.Dir(name)))
-		if err != nil {
+	for pids := []int{s.cmd.Process.Pid}; len(pids) > 0; {
+		dir := filepath.Join("/proc", strconv.Itoa(pids[0]))
+		usage, err := proc.Of(pids[0])
+		if err != nil && pids[0] == s.cmd.Process.Pid {
 			return l, err
 		}
-		if usage, err := proc.Of(pid); err == nil {
-			l.cpu += usage.CPU
-		}
-		l.add(filepath.Dir(name))
+		l.cpu += usage.CPU
+		pids = append(pids[1:], l.add(dir)...)
 	}
 	return l, nil
 }
 
-// add takes the states of a process' threads.
-func (l *look) add(dir string) {
-	threads, _ := filepath.Glob(filepath.Join(dir, "task", "*", "stat"))
-	for _, name := range threads {
-		stat, err := os.ReadFile(name)
+// add takes the states of a process' threads and returns its children.
+func (l *look) add(dir string) (children []int) {
+	threads, _ := filepath.Glob(filepath.Join(dir, "task", "*"))
+	for _, thread := range threads {
+		stat, err := os.ReadFile(filepath.Join(thread, "stat"))
 		if err != nil {
 			continue // it has ended
 		}
-		state := statField(stat, 0)
+		state := threadState(stat)
 		l.sleeps = l.sleeps && state == "S"
 		l.stopped = l.stopped && state == "T"
+		born, _ := os.ReadFile(filepath.Join(thread, "children"))
+		for _, field := range strings.Fields(string(born)) {
+			if pid, err := strconv.Atoi(field); err == nil {
+				children = append(children, pid)
+			}
+		}
 	}
+	return children
 }
 
-// statField returns a field of /proc/PID/stat, counted from the state, which comes
-// behind the name in parentheses: 0 is the state, 2 the process group.
-func statField(stat []byte, n int) string {
+// threadState returns the state in /proc/PID/stat: it comes behind the name, which is
+// in parentheses.
+func threadState(stat []byte) string {
 	fields := bytes.Fields(stat[bytes.LastIndexByte(stat, ')')+1:])
-	if n >= len(fields) {
+	if len(fields) == 0 {
 		return ""
 	}
-	return string(fields[n])
+	return string(fields[0])
 }
 
 // A patience says when a server hangs, of which something is awaited.
@@ -236,7 +234,7 @@ func (p *patience) again() error {
 // quiet returns an error when the server uses CPU time while nothing happens. It may
 // have something to finish first.
 func (s *subject) quiet(while string) error {
-	const window, most, tries = 4 * sample, 25 * time.Millisecond, 4
+	const window, most, tries = 4 * sample, 10 * time.Millisecond, 4
 	var used time.Duration
 	for range tries {
 		before, err := s.look()

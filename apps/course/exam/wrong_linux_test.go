@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"os"
 	"strconv"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -24,9 +23,7 @@ type wrongServer struct {
 }
 
 type wrongSession struct {
-	mu  sync.Mutex
-	in  []byte
-	out []byte
+	in, out []byte
 }
 
 type wrongReply struct {
@@ -58,7 +55,10 @@ func serveWrongly(args []string) error {
 	case "the peer's close loops", "an incomplete frame spins", "a broadcast visits everybody":
 		w.mode = 0
 	case "reading starves writing":
-		w.mode, w.buf = 0, w.buf[:256]
+		w.mode = 0
+		if err := unix.SetsockoptInt(w.listener, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20); err != nil {
+			return err
+		}
 	case "the wait is clamped":
 		timeout = 10
 	case "the worker spins":
@@ -163,6 +163,7 @@ func (w *wrongServer) take(fd int, s *wrongSession, p []byte) {
 			}
 		}
 	case "reading starves writing":
+		time.Sleep(time.Millisecond / 2) // it has something to do
 		s.out = append(s.out, p...)
 		_ = w.control(unix.EPOLL_CTL_MOD, fd, unix.EPOLLIN|unix.EPOLLOUT)
 	default:
@@ -241,11 +242,7 @@ func (w *wrongServer) work() {
 
 // spin is a worker that looks into an empty ring.
 func (w *wrongServer) spin() {
-	for {
-		select {
-		case <-w.replies:
-		default:
-		}
+	for len(w.replies) == 0 {
 	}
 }
 

@@ -112,7 +112,7 @@ func newRoot() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return flagError(err) })
 	root.SetHelpCommand(helpCommand())
 	root.AddCommand(echoCommand(), chatCommand(), worldCommand(), loadCommand())
-	root.AddCommand(labCommand())
+	root.AddCommand(labCommand(), courseCommand())
 	return root
 }
 
