@@ -274,10 +274,13 @@ func (s *Server) spend(hash string) error {
 
 // isFor reports whether a token is for a channel.
 func (t *Token) isFor(channel string) bool {
-	return slices.ContainsFunc(t.Channels, func(pattern string) bool {
-		ok, err := path.Match(ircmsg.ASCII.Fold(pattern), ircmsg.ASCII.Fold(channel))
-		return ok && err == nil
-	})
+	return slices.ContainsFunc(t.Channels, func(pattern string) bool { return Covers(pattern, channel) })
+}
+
+// Covers reports whether a pattern of channels has a channel.
+func Covers(pattern, channel string) bool {
+	ok, err := path.Match(ircmsg.ASCII.Fold(pattern), ircmsg.ASCII.Fold(channel))
+	return ok && err == nil
 }
 
 // Check says what is wrong with a pattern of channels.

@@ -50,6 +50,7 @@ type Config struct {
 	WebIRC    []WebIRC   `toml:"webirc"`
 	Tokens    []Token    `toml:"token"`
 	Webhooks  []Webhook  `toml:"webhook"`
+	Outgoing  []Outgoing `toml:"outgoing"`
 }
 
 // Server is what the server says of itself.
@@ -251,6 +252,15 @@ type Webhook struct {
 	Channel string `toml:"channel"`
 }
 
+// Outgoing is a program that gets what is said in channels.
+type Outgoing struct {
+	Name     string   `toml:"name"`
+	URL      string   `toml:"url"`
+	Secret   string   `toml:"secret"`
+	Channels []string `toml:"channels"`
+	Private  bool     `toml:"private"`
+}
+
 // A Duration is written as time.ParseDuration reads it.
 type Duration = settings.Duration
 
@@ -348,6 +358,11 @@ func (c *Config) checkBlocks() error {
 	for i, t := range c.Tokens {
 		if !isWord(t.Name) || !isHash(t.Hash) || len(t.Scopes) == 0 || len(t.Channels) == 0 {
 			return fmt.Errorf("token %d (%q): it needs a name without spaces, a hash as \"epi chat token\" prints it, scopes and channels", i, t.Name)
+		}
+	}
+	for i, o := range c.Outgoing {
+		if !isWord(o.Name) || !c.History.Enabled {
+			return fmt.Errorf("outgoing %d (%q): it needs a name without spaces, and history.enabled, which says when a message is durable", i, o.Name)
 		}
 	}
 	for i, w := range c.Webhooks {

@@ -52,6 +52,9 @@ type Config struct {
 	// before it is durable.
 	History History
 	Relaxed bool
+	// Durable is called with each message that has become durable, by the goroutine that
+	// writes: it must not block. nil: nobody wants to know.
+	Durable func(*hall.Record)
 	// Push sends push messages; nil if there are none.
 	Push Push
 	// Reload reads the configuration again, for REHASH; nil if there is none.

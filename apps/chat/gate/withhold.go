@@ -84,8 +84,12 @@ func (d *desk) Record(r *hall.Record) {
 // settle notes what has become of a message. It is called by the goroutine that writes;
 // the desk looks once for all that are known by then.
 func (d *desk) settle(k *keeping, err error) {
-	if push := d.server.config.Load().Push; push != nil && err == nil {
-		push.Notify(k.record)
+	config := d.server.config.Load()
+	if config.Push != nil && err == nil {
+		config.Push.Notify(k.record)
+	}
+	if config.Durable != nil && err == nil {
+		config.Durable(k.record)
 	}
 	s := &d.held.settled
 	s.mu.Lock()

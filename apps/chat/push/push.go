@@ -16,20 +16,19 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"os"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	webpush "github.com/SherClockHolmes/webpush-go"
 
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/apps/internal/publicnet"
 )
 
 const (
@@ -55,7 +54,7 @@ type Config struct {
 	Store   store.Store
 	Writer  *store.Writer
 	Log     *slog.Logger
-	// Public reports whether an address may be connected to; nil: IsPublic.
+	// Public reports whether an address may be connected to; nil: publicnet.IsPublic.
 	Public func(netip.Addr) bool
 	// Client is for tests; nil: one that connects to public addresses only.
 	Client *http.Client
@@ -84,10 +83,10 @@ func New(c Config) (*Pusher, error) {
 		return nil, err
 	}
 	if p.Public == nil {
-		p.Public = IsPublic
+		p.Public = publicnet.IsPublic
 	}
 	if p.Client == nil {
-		p.Client = p.client()
+		p.Client = publicnet.Client(timeout, p.Public)
 	}
 	p.ctx, p.cancel = context.WithCancel(context.Background())
 	return p, nil
@@ -114,47 +113,6 @@ func key(name string) (private, public string, err error) {
 
 // PublicKey is what clients need for a subscription (VAPID in 005).
 func (p *Pusher) PublicKey() string { return p.public }
-
-// client connects to public addresses only.
-func (p *Pusher) client() *http.Client {
-	dialer := &net.Dialer{Timeout: timeout, Control: func(_, address string, _ syscall.RawConn) error {
-		at, err := netip.ParseAddrPort(address)
-		if err != nil || !p.Public(at.Addr()) {
-			return fmt.Errorf("%s is no public address", address)
-		}
-		return nil
-	}}
-	return &http.Client{
-		Timeout:       timeout,
-		Transport:     &http.Transport{DialContext: dialer.DialContext, ForceAttemptHTTP2: true, IdleConnTimeout: time.Minute, TLSHandshakeTimeout: timeout},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-// special are networks that netip does not know as private: see the IANA's registries
-// of special-purpose addresses.
-var special = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"), netip.MustParsePrefix("100.64.0.0/10"), netip.MustParsePrefix("192.0.0.0/24"),
-	netip.MustParsePrefix("192.0.2.0/24"), netip.MustParsePrefix("192.88.99.0/24"), netip.MustParsePrefix("198.18.0.0/15"),
-	netip.MustParsePrefix("198.51.100.0/24"), netip.MustParsePrefix("203.0.113.0/24"), netip.MustParsePrefix("240.0.0.0/4"),
-	netip.MustParsePrefix("64:ff9b::/96"), netip.MustParsePrefix("64:ff9b:1::/48"), netip.MustParsePrefix("100::/64"),
-	netip.MustParsePrefix("2001::/23"), netip.MustParsePrefix("2001:db8::/32"), netip.MustParsePrefix("2002::/16"),
-	netip.MustParsePrefix("fec0::/10"), netip.MustParsePrefix("::/96"),
-}
-
-// IsPublic reports whether an address is one of the public network.
-func IsPublic(a netip.Addr) bool {
-	a = a.Unmap()
-	if a.Zone() != "" || !a.IsGlobalUnicast() || a.IsPrivate() {
-		return false
-	}
-	for _, p := range special {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
-}
 
 // Do does the works of hall.WorkKind that are about push.
 func (p *Pusher) Do(ctx context.Context, w *hall.Work) hall.Result {
@@ -198,7 +156,7 @@ func check(endpoint, keys string) error {
 	case len(endpoint) > maxEndpoint:
 		return errors.New("the endpoint is too long")
 	}
-	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !IsPublic(ip) {
+	if ip, err := netip.ParseAddr(u.Hostname()); err == nil && !publicnet.IsPublic(ip) {
 		return errors.New("the endpoint is no public address")
 	}
 	k := parseKeys(keys)

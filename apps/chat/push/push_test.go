@@ -16,7 +16,6 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
-	"net/netip"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -269,17 +268,6 @@ func TestNothingPrivate(t *testing.T) {
 	p.group.Wait()
 	if len(s.got) > 0 {
 		t.Error("the server has connected to its own machine")
-	}
-	for address, public := range map[string]bool{
-		"93.184.216.34": true, "2606:2800:220:1::1": true, "8.8.8.8": true,
-		"127.0.0.1": false, "10.1.2.3": false, "172.16.0.1": false, "192.168.0.1": false, "169.254.169.254": false, "100.64.0.1": false,
-		"0.0.0.0": false, "255.255.255.255": false, "224.0.0.1": false, "198.18.0.1": false, "240.0.0.1": false, "192.0.0.8": false,
-		"::1": false, "::": false, "fe80::1": false, "fc00::1": false, "fec0::1": false, "ff02::1": false, "::ffff:127.0.0.1": false, "::ffff:10.0.0.1": false,
-		"::7f00:1": false, "64:ff9b::7f00:1": false, "2002:7f00:1::": false, "2001::1": false, "2001:db8::1": false,
-	} {
-		if IsPublic(netip.MustParseAddr(address)) != public {
-			t.Errorf("%s: public is %v", address, !public)
-		}
 	}
 }
 

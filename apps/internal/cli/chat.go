@@ -37,6 +37,7 @@ import (
 	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
+	"github.com/epinet/epi/apps/chat/webhook"
 	"github.com/epinet/epi/ws"
 )
 
@@ -93,6 +94,7 @@ type chat struct {
 	first       string       // the token by which the first administrator makes an account; "" for none
 	api         *api.Server
 	push        *push.Pusher // nil: there are no push messages
+	outgoing    *webhook.Sender
 
 	delivered uint64 // at the last live
 }
@@ -169,16 +171,15 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 		sweeper()
 		return failure{errors.Join(err, c.closeStore())}
 	}
-	if err := c.openPush(); err != nil {
-		sweeper()
-		return failure{errors.Join(err, c.closeStore())}
-	}
 	_, _ = rand.Read(c.seed[:]) // it never fails
 	served := c.serve(stdout, stderr)
 	sweeper()
 	c.endExpiry()
 	if c.push != nil {
 		c.push.Close()
+	}
+	if c.outgoing != nil {
+		c.outgoing.Close()
 	}
 	return errors.Join(served, c.closeStore())
 }
@@ -253,6 +254,10 @@ func (c *chat) prepare(s *server) error {
 	if e.TLS != nil && e.TLS.ClientAuth == tls.NoClientCert {
 		e.TLS.ClientAuth = tls.RequestClientCert // for SASL EXTERNAL
 	}
+	c.outgoing = webhook.New(e.Logger)
+	if err := c.openPush(); err != nil {
+		return failure{err}
+	}
 	settings, err := c.settings(c.config)
 	if err != nil {
 		return failure{err}
@@ -269,6 +274,11 @@ func (c *chat) prepare(s *server) error {
 		return failure{err}
 	}
 	c.api = api.New(programs{c.gate}, c.store, *who)
+	hooks, err := outgoing(c.config)
+	if err != nil {
+		return failure{err}
+	}
+	c.outgoing.Configure(hooks)
 	c.expire()
 	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
 	return nil
@@ -321,7 +331,14 @@ func (c *chat) reread() (*gate.Config, error) {
 	if err != nil {
 		return nil, err
 	}
-	settings.Applied = func() { c.api.Configure(*who) }
+	hooks, err := outgoing(fresh)
+	if err != nil {
+		return nil, err
+	}
+	settings.Applied = func() {
+		c.api.Configure(*who)
+		c.outgoing.Configure(hooks)
+	}
 	return settings, nil
 }
 
@@ -352,6 +369,10 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 	if c.engine.WriteTimeout == 0 {
 		g.Stall = chatWriteTimeout
 	}
+	if len(k.Outgoing) > 0 && c.data == "" {
+		return nil, fmt.Errorf("outgoing %q: it needs --data, since only what is kept is sent", k.Outgoing[0].Name)
+	}
+	g.Durable = c.outgoing.Notify
 	if c.data != "" {
 		g.History = archive.New(c.store, c.writer, c.engine.Logger)
 	}

@@ -6,11 +6,13 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"syscall"
 	"testing"
 
 	"github.com/epinet/epi/apps/chat/api"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 // TestChatAPI: a program and a webhook speak in a channel; what the hall refuses comes
@@ -19,7 +21,15 @@ func TestChatAPI(t *testing.T) {
 	if _, stdout, _ := call("chat", "token"); !strings.HasPrefix(stdout, "token  ") || !strings.Contains(stdout, "\nhash = \"") {
 		t.Errorf("epi chat token prints %q", stdout)
 	}
+	sent := make(chan string, 10)
+	receiver := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		sent <- string(body)
+	}))
+	defer receiver.Close()
 	p := start(t, "chat", "--listen", "irc://127.0.0.1:0", "--listen", "ws://127.0.0.1:0", "--data", t.TempDir(),
+		"--set", "outgoing.0.name=archive", "--set", "outgoing.0.url="+receiver.URL, "--set", "outgoing.0.private=true", "--set", "outgoing.0.channels=#r*",
+		"--set", "outgoing.0.secret=whsec_"+strings.Repeat("A", 40),
 		"--set", "token.0.name=ci", "--set", "token.0.hash="+api.Hash("secret"), "--set", "token.0.scopes=send,history", "--set", "token.0.channels=#*",
 		"--set", "webhook.0.name=alerts", "--set", "webhook.0.hash="+api.Hash("hook"), "--set", "webhook.0.channel=#room")
 	irc := strings.TrimPrefix(p.line("listening on "), "irc://")
@@ -66,6 +76,9 @@ func TestChatAPI(t *testing.T) {
 	}
 	if line := until("hello"); !strings.HasPrefix(line, ":ci/api!ci@") || !strings.HasSuffix(line, " PRIVMSG #room :hello") {
 		t.Errorf("members get %q", line)
+	}
+	if body := epitest.Receive(t, sent); !strings.Contains(body, `"channel":"#room","nick":"ci/api","text":"hello"`) {
+		t.Errorf("the outgoing webhook gets %s", body)
 	}
 	if status, body := do(http.MethodGet, "/api/v1/channels/%23room/messages", "secret", ""); status != http.StatusOK || !strings.Contains(body, `"text":"hello"`) {
 		t.Errorf("what was said is not in the history: %d %s", status, body)

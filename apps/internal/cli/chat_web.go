@@ -25,6 +25,7 @@ import (
 	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/web"
+	"github.com/epinet/epi/apps/chat/webhook"
 	"github.com/epinet/epi/apps/chat/weblogin"
 )
 
@@ -131,6 +132,18 @@ func (c *chat) openPush() (err error) {
 		Store: c.store, Writer: c.writer, Log: c.engine.Logger,
 	})
 	return err
+}
+
+// outgoing are the programs of a configuration that get what is said.
+func outgoing(k *config.Config) ([]webhook.Hook, error) {
+	hooks := make([]webhook.Hook, len(k.Outgoing))
+	for i, o := range k.Outgoing {
+		hooks[i] = webhook.Hook(o)
+		if err := hooks[i].Check(); err != nil {
+			return nil, fmt.Errorf("outgoing %d (%q): %w", i, o.Name, err)
+		}
+	}
+	return hooks, nil
 }
 
 // sweepEvery is how often files that have expired are removed.
