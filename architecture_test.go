@@ -97,6 +97,7 @@ var layers = [][]string{
 	{"apps/internal/cli"},
 	{
 		"apps/epi",
+		"apps/examples/arena",
 		"examples",
 	},
 }

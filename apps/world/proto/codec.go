@@ -1105,7 +1105,7 @@ func (m *Pong) read(r *reader) {
 
 // Notice: A line from the server itself, which nobody can say.
 type Notice struct {
-	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now
+	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says
 	Text string // at most 200 bytes; for people, in English
 }
 

@@ -4,6 +4,7 @@ import (
 	"errors"
 
 	"github.com/epinet/epi/apps/world/proto"
+	"github.com/epinet/epi/apps/world/proto/table"
 	"github.com/epinet/epi/apps/world/sim"
 )
 
@@ -33,6 +34,13 @@ func (s *Server) Tell(id sim.ID, kind uint8, data []byte) {
 	if p := s.players[id]; p != nil && p.session != nil {
 		m := proto.Event{Kind: kind, Data: data}
 		p.session.send(m.Append(nil))
+	}
+}
+
+// Notice sends a player a line of text from the game, as Tell does.
+func (s *Server) Notice(id sim.ID, text string) {
+	if p := s.players[id]; p != nil && p.session != nil {
+		p.session.notice(noticeGame, text[:min(len(text), table.MaxText)])
 	}
 }
 

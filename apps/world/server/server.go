@@ -1,6 +1,7 @@
 package server
 
 import (
+	"cmp"
 	"crypto/rand"
 	"errors"
 	"io"
@@ -15,7 +16,8 @@ import (
 	"github.com/epinet/epi/ws"
 )
 
-// A Config is what a Server needs to know.
+// A Config is what a Server needs to know. Limits that are 0 are their defaults, but for
+// Grace, without which players go with their connections.
 type Config struct {
 	World sim.Config
 	// Grace is how long a player stays after its connection has ended.
@@ -105,9 +107,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	if n := len(engine.Stats().Loops); n != 1 {
 		return nil, errors.New("a world has one loop: set Engine.Loops to 1, and run a second world for a second CPU")
 	}
-	if config.Log == nil {
-		config.Log = slog.Default()
-	}
+	config.fill()
 	world, err := sim.New(config.World)
 	if err != nil {
 		return nil, err
@@ -130,6 +130,20 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	}
 	s.counts.entities.Store(int64(world.Entities()))
 	return s, loop.Do(s.begin)
+}
+
+// fill sets what is left out.
+func (c *Config) fill() {
+	if c.Log == nil {
+		c.Log = slog.Default()
+	}
+	if c.TalkBurst == 0 {
+		c.TalkRate, c.TalkBurst = DefaultTalkRate, DefaultTalkBurst
+	}
+	c.HelloTimeout = cmp.Or(c.HelloTimeout, DefaultHelloTimeout)
+	c.FrameBudget = cmp.Or(c.FrameBudget, DefaultFrameBudget)
+	c.Conflate = cmp.Or(c.Conflate, DefaultConflate)
+	c.MaxQueue = cmp.Or(c.MaxQueue, DefaultMaxQueue)
 }
 
 // LogInputs writes every call that changes the world, and hashes of its state, for

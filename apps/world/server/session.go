@@ -37,6 +37,7 @@ const (
 	noticeMuted     = 6
 	noticeDone      = 7
 	noticeModerator = 8
+	noticeGame      = 9
 )
 
 const (

@@ -20,6 +20,9 @@ const (
 	CallRestart
 	CallAttack
 	CallLearn
+	CallSpawn
+	CallDespawn
+	CallGo
 )
 
 // A Call is one call that changes a world, with its arguments.
@@ -29,7 +32,8 @@ type Call struct {
 	Text string
 	Move proto.Move
 	X, Y int32
-	// Target and Seen are those of an attack, Amount what is given.
+	// Target and Seen are those of an attack. Amount is what is given; of Spawn
+	// the kind, of Go the direction and, 8 bits higher, the speed.
 	Target ID
 	Seen   uint32
 	Amount uint32
@@ -67,6 +71,12 @@ func (w *World) Replay(c Call, workers Workers) error {
 		_, _ = w.Attack(c.ID, c.Target, c.Seen)
 	case CallLearn:
 		_ = w.Learn(c.ID, c.Amount)
+	case CallSpawn:
+		_, _ = w.Spawn(uint8(c.Amount), c.Text, c.X, c.Y)
+	case CallDespawn:
+		_ = w.Despawn(c.ID)
+	case CallGo:
+		_ = w.Go(c.ID, uint8(c.Amount), uint8(c.Amount>>8))
 	default:
 		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
 	}

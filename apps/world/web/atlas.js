@@ -15,6 +15,7 @@ const bodies = [
   (p) => p.disc('#5ec27a', 8, 11, 5).box('#14201a', 6, 9, 1, 2).box('#14201a', 10, 9, 1, 2), // slime
   (p) => p.box('#77736f', 3, 8, 10, 4).box('#77736f', 10, 5, 4, 4).box('#55514e', 4, 12, 2, 3).box('#55514e', 10, 12, 2, 3).box('#e8d46a', 12, 6, 1, 1), // wolf
   (p) => p.disc('#dfe7f5cc', 8, 7, 5).box('#dfe7f5cc', 3, 7, 10, 6).box('#223', 6, 6, 1, 2).box('#223', 10, 6, 1, 2), // ghost
+  (p) => p.disc('#f4f1e4', 8, 9, 5).box('#30343f', 7, 7, 3, 3).box('#30343f', 3, 9, 2, 2).box('#30343f', 11, 10, 2, 2), // what a game adds
   (p) => p.box('#77736f', 5, 5, 6, 10).disc('#77736f', 8, 6, 3).box('#55514e', 7, 6, 2, 6).box('#55514e', 6, 8, 4, 2), // one that lies
   (p) => p.disc('#f0c9a0', 8, 5, 3).box('#2f62c9', 5, 8, 6, 5).box('#2d3550', 5, 13, 2, 3).box('#2d3550', 9, 13, 2, 3), // me
 ];
@@ -22,7 +23,7 @@ const bodies = [
 export const groundSprites = grounds.length;
 export const me = groundSprites + bodies.length - 1;
 export const fallen = me - 1;
-export const spriteOf = (kind) => groundSprites + Math.min(kind, bodies.length - 3);
+export const spriteOf = (kind) => groundSprites + Math.min(kind, bodies.length - 3); // the kinds of a game are all the same
 export const count = groundSprites + bodies.length;
 
 // A Pen draws one sprite.
