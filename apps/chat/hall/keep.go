@@ -32,6 +32,14 @@ type (
 	}
 	// KeepMetadata sets a key; an empty value removes it.
 	KeepMetadata struct{ Datum KeptDatum }
+	// KeepDeed adds to the log of what operators have done.
+	KeepDeed struct {
+		At     int64  // milliseconds since 1970
+		By     string // the operator's name
+		What   string // the command
+		Target string
+		Detail string
+	}
 	// DropHistory removes what was said in a history before a number.
 	DropHistory struct {
 		Target string
@@ -48,6 +56,7 @@ func (DropBan) isChange()      {}
 func (MoveHistory) isChange()  {}
 func (DropHistory) isChange()  {}
 func (KeepMarker) isChange()   {}
+func (KeepDeed) isChange()     {}
 func (KeepMetadata) isChange() {}
 
 // Kept is what a hall begins with.

@@ -17,6 +17,7 @@ func (h *Hall) oper(s *session, params []string, _ *ircmsg.Message) {
 			return
 		}
 		h.makeOperator(s.user, name)
+		h.logDeed(s.user, "OPER", []string{s.user.source})
 		h.reply(s, nYoureOper, "You are now an IRC operator")
 	})
 }
@@ -325,4 +326,17 @@ func (h *Hall) listBans(s *session, addresses bool) {
 		}
 		h.reply(s, nStatsKLine, letter, b.mask, b.by, left, b.reason)
 	}
+}
+
+// logDeed has what an operator did kept.
+func (h *Hall) logDeed(u *user, what string, params []string) {
+	name := ""
+	if u.more != nil {
+		name = u.more.operator
+	}
+	detail := ""
+	if len(params) > 1 {
+		detail = strings.Join(params[1:], " ")
+	}
+	h.gate.Keep(KeepDeed{At: h.now, By: name, What: what, Target: strings.Clone(param(params, 0)), Detail: detail})
 }

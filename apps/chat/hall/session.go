@@ -337,6 +337,9 @@ func (h *Hall) perform(s *session, m *ircmsg.Message) {
 	default:
 		h.used[c.name]++
 		c.run(h, s, m.Params, m)
+		if c.right != "" && !h.turn.refused {
+			h.logDeed(s.user, c.name, m.Params)
+		}
 	}
 }
 

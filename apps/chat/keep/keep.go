@@ -52,6 +52,8 @@ func what(c hall.Change) string {
 		return "history of " + c.From
 	case hall.DropHistory:
 		return "history of " + c.Target
+	case hall.KeepDeed:
+		return c.What + " of operator " + c.By
 	case hall.KeepMetadata:
 		return "metadata of " + c.Datum.Owner
 	case hall.KeepMarker:
@@ -79,6 +81,8 @@ func writeOf(c hall.Change) store.Write {
 		return store.RenameTarget{From: c.From, To: c.To}
 	case hall.DropHistory:
 		return store.RemoveBefore{Target: c.Target, Before: store.ID(c.Before)}
+	case hall.KeepDeed:
+		return store.AddDeed{Deed: store.Deed{At: time.UnixMilli(c.At), By: c.By, What: c.What, Target: c.Target, Detail: c.Detail}}
 	case hall.KeepMetadata:
 		return store.PutDatum{Datum: store.Datum(c.Datum)}
 	case hall.KeepMarker:

@@ -11,17 +11,19 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/apps/internal/plaintext"
 )
 
 // chatDataCommands are those about what is in --data. They may be used while a chat
 // serves it.
 func chatDataCommands() []*cobra.Command {
-	return []*cobra.Command{chatBackupCommand(), chatCheckCommand(), chatExportCommand()}
+	return []*cobra.Command{chatBackupCommand(), chatCheckCommand(), chatExportCommand(), chatAuditCommand()}
 }
 
 // dataCommand is a command about the database in --data.
@@ -85,6 +87,38 @@ func chatCheckCommand() *cobra.Command {
 		fmt.Fprintln(cmd.OutOrStdout(), "the database is whole")
 		return nil
 	})
+}
+
+func chatAuditCommand() *cobra.Command {
+	var limit int
+	cmd := dataCommand(cobra.Command{
+		Use:   "audit",
+		Short: "Print what operators and administrators have done",
+		Long: `Print what operators have done by IRC commands, and administrators in the page, the
+latest first: time, who, what, to whom, and more, with tabs between them.`,
+		Example: `  epi chat audit --data /var/lib/chat --limit 50`,
+		Args:    unexpectedArgument,
+	}, func(cmd *cobra.Command, db *store.SQLite, _ []string) error {
+		if limit < 1 {
+			return fmt.Errorf("--limit %d: it must be at least 1", limit)
+		}
+		deeds, err := db.Audit(cmd.Context(), limit)
+		if err != nil {
+			return err
+		}
+		for _, d := range deeds {
+			for i, field := range []string{d.At.UTC().Format(time.RFC3339), d.By, d.What, d.Target, d.Detail} {
+				if i > 0 {
+					fmt.Fprint(cmd.OutOrStdout(), "\t")
+				}
+				fmt.Fprint(cmd.OutOrStdout(), plaintext.Line(field))
+			}
+			fmt.Fprintln(cmd.OutOrStdout())
+		}
+		return nil
+	})
+	cmd.Flags().IntVar(&limit, "limit", 100, "`number` of lines")
+	return cmd
 }
 
 func chatExportCommand() *cobra.Command {

@@ -269,9 +269,9 @@ func TestChatDataThatCannotBeUsed(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(data, chatDatabase), []byte(strings.Repeat("no database ", 1000)), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	for _, command := range []string{"check", "export", "backup"} {
+	for _, command := range []string{"check", "audit", "export", "backup"} {
 		args := []string{"chat", command, "--data", data, filepath.Join(t.TempDir(), "out")}
-		if command == "check" {
+		if command == "check" || command == "audit" {
 			args = args[:4]
 		}
 		code, _, stderr := call(args...)

@@ -54,6 +54,11 @@ func TestChatKeepsWhatLasts(t *testing.T) {
 	evil.converse("NICK evil\r\nUSER evil 0 * :evil", " 465 ")
 	p.signal(syscall.SIGTERM)
 	p.end(exitDone)
+
+	_, deeds, _ := call("chat", "audit", "--data", data)
+	if lines := strings.Split(deeds, "\n"); len(lines) != 3 || !strings.HasSuffix(lines[0], "\troot\tKLINE\tevil!*@*\t") || !strings.Contains(lines[1], "\troot\tOPER\talice!") {
+		t.Errorf("epi chat audit prints %q", deeds)
+	}
 }
 
 // An ircClient is somebody at a chat.
