@@ -1,0 +1,303 @@
+package store_test
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/epinet/epi/apps/world/store"
+	"github.com/epinet/epi/apps/world/store/storetest"
+)
+
+var kills = flag.Int("kills", 4, "how often TestKilledWorldKeepsWhatItAcknowledged kills a program that writes")
+
+// childVariable makes this test program one that trades until it is killed: it prints
+// what was acknowledged.
+const childVariable = "WORLD_STORE_TEST_CHILD"
+
+func TestMain(m *testing.M) {
+	if address := os.Getenv(childVariable); address != "" {
+		beChild(address)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+// pairs is how many pairs of players trade in the child.
+const pairs = 8
+
+func beChild(address string) {
+	s, err := store.Open(ctx, address)
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	_, last, err := s.Last(ctx)
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+	c := &child{store: s, writer: store.NewWriter(s, nil)}
+	c.last.Store(last)
+	var all sync.WaitGroup
+	for n := range int64(pairs) {
+		all.Go(func() { c.play(2*n+1, 2*n+2) })
+	}
+	all.Wait()
+}
+
+type child struct {
+	store  *store.SQL
+	writer *store.Writer
+	last   atomic.Int64 // item
+	number sync.Mutex   // items are made in the order of their numbers
+}
+
+// A pair is two players, and all that they have or have dropped.
+type pair struct {
+	*child
+	random  *rand.Rand
+	a, b    int64
+	items   []store.Item
+	version int64
+	epoch   int64
+}
+
+func (c *child) play(a, b int64) {
+	p := &pair{child: c, random: rand.New(rand.NewPCG(uint64(a), uint64(time.Now().UnixNano()))), a: a, b: b}
+	for _, id := range []int64{a, b} {
+		_ = c.writer.Do(ctx, storetest.Person(id)) // it may be there
+	}
+	_, known, err := c.store.Account(ctx, fmt.Sprint("player", a))
+	p.must(err)
+	p.epoch = known.Epoch + 1
+	p.must(c.writer.Do(ctx, store.Enter{Character: a, Epoch: p.epoch}))
+	for _, owner := range []store.Owner{store.Of(a), store.Of(b), p.place()} {
+		items, err := c.store.Items(ctx, owner)
+		p.must(err)
+		p.items = append(p.items, items...)
+	}
+	for {
+		p.step()
+	}
+}
+
+func (p *pair) place() store.Owner { return store.On(uint16(p.a), 1) }
+
+func (p *pair) must(err error) {
+	if err != nil {
+		fmt.Println("error:", err)
+		os.Exit(1)
+	}
+}
+
+func (p *pair) step() {
+	p.version++
+	p.writer.Save(store.Save{Character: p.a, Epoch: p.epoch, Soft: store.Soft{Version: p.version, X: p.version}})
+	switch what := p.random.IntN(10); {
+	case len(p.items) < 3 || what == 0 && len(p.items) < 10:
+		p.make()
+	case what == 1:
+		p.destroy(p.random.IntN(len(p.items)))
+	case what < 6:
+		p.move(p.random.IntN(len(p.items)))
+	default:
+		p.trade()
+	}
+}
+
+func (p *pair) make() {
+	p.number.Lock()
+	item := store.Item{ID: p.last.Add(1), Kind: 1 + p.random.Int64N(4), Version: 1, Owner: store.Of(p.a)}
+	done := make(chan error, 1)
+	p.writer.Write(store.Make{Item: item}, func(err error) { done <- err })
+	p.number.Unlock()
+	p.must(<-done)
+	p.items = append(p.items, item)
+	say(item)
+}
+
+func say(i store.Item) {
+	_, _ = os.Stdout.WriteString(fmt.Sprintln("item", i.ID, i.Kind, i.Version, i.Owner.Kind, i.Owner.ID))
+}
+
+func (p *pair) destroy(n int) {
+	item := p.items[n]
+	_, _ = os.Stdout.WriteString(fmt.Sprintln("destroying", item.ID))
+	p.must(p.writer.Do(ctx, store.Destroy{Item: item}))
+	_, _ = os.Stdout.WriteString(fmt.Sprintln("destroyed", item.ID))
+	p.items = append(p.items[:n], p.items[n+1:]...)
+}
+
+func (p *pair) move(n int) {
+	to := []store.Owner{store.Of(p.a), store.Of(p.b), p.place()}[p.random.IntN(3)]
+	p.must(p.writer.Do(ctx, store.Move{Item: p.items[n], To: to}))
+	p.moved(n, to)
+}
+
+func (p *pair) moved(n int, to store.Owner) {
+	p.items[n].Owner = to
+	p.items[n].Version++
+	say(p.items[n])
+}
+
+func (p *pair) trade() {
+	p.must(p.writer.Do(ctx, store.MakeGold{Character: p.a, Amount: 3}))
+	t := store.Trade{ID: fmt.Sprint(p.a, p.epoch, p.version), A: store.Offer{Character: p.a, Gold: 3}, B: store.Offer{Character: p.b}}
+	for _, item := range p.items {
+		switch item.Owner {
+		case store.Of(p.a):
+			t.A.Items = append(t.A.Items, item)
+		case store.Of(p.b):
+			t.B.Items = append(t.B.Items, item)
+		}
+	}
+	p.must(p.writer.Do(ctx, t))
+	for n, item := range p.items {
+		switch item.Owner {
+		case store.Of(p.a):
+			p.moved(n, store.Of(p.b))
+		case store.Of(p.b):
+			p.moved(n, store.Of(p.a))
+		}
+	}
+}
+
+// What a child has acknowledged, by item.
+type acknowledged struct {
+	items      map[int64]store.Item
+	destroying map[int64]bool
+	destroyed  map[int64]bool
+}
+
+func (a *acknowledged) note(t *testing.T, line string) {
+	t.Helper()
+	var i store.Item
+	var id int64
+	switch {
+	case scan(line, "item %d %d %d %d %d", &i.ID, &i.Kind, &i.Version, &i.Owner.Kind, &i.Owner.ID):
+		a.items[i.ID] = i
+	case scan(line, "destroying %d", &id):
+		a.destroying[id] = true
+	case scan(line, "destroyed %d", &id):
+		a.destroyed[id] = true
+	default:
+		t.Fatalf("the child said %q", line)
+	}
+}
+
+func scan(line, format string, into ...any) bool {
+	n, err := fmt.Sscanf(line, format, into...)
+	return err == nil && n == len(into)
+}
+
+// check compares what was acknowledged with what is kept.
+func (a *acknowledged) check(t *testing.T, s store.Store) {
+	t.Helper()
+	storetest.Clean(t, s)
+	kept := map[int64]store.Item{}
+	for id := range int64(2 * pairs) {
+		for _, owner := range []store.Owner{store.Of(id + 1), store.On(uint16(id+1), 1)} {
+			items, err := s.Items(ctx, owner)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, item := range items {
+				if _, twice := kept[item.ID]; twice {
+					t.Errorf("item %d is there twice", item.ID)
+				}
+				kept[item.ID] = item
+			}
+		}
+	}
+	for id, want := range a.items {
+		got, there := kept[id]
+		switch {
+		case a.destroyed[id] && there:
+			t.Errorf("item %d was destroyed, and is there", id)
+		case !there && !a.destroying[id]:
+			t.Errorf("item %d is lost", id)
+		case there && (got.Version < want.Version || got.Version == want.Version && got != want):
+			t.Errorf("item %d is %+v, but %+v was acknowledged", id, got, want)
+		}
+	}
+}
+
+// runUntilKilled runs a child, kills it after a number of lines and reads the rest of
+// what it had said.
+func (a *acknowledged) runUntilKilled(t *testing.T, address string, lines int) {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), childVariable+"="+address)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	timeout := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
+	defer timeout.Stop()
+	said := bufio.NewScanner(out)
+	n := 0
+	for ; said.Scan(); n++ {
+		a.note(t, said.Text())
+		if n == lines {
+			_ = cmd.Process.Kill()
+		}
+	}
+	_ = cmd.Wait() // it was killed
+	if n < lines {
+		t.Fatalf("the child ended after %d lines", n)
+	}
+}
+
+func newAcknowledged() *acknowledged {
+	return &acknowledged{map[int64]store.Item{}, map[int64]bool{}, map[int64]bool{}}
+}
+
+// TestKilledWorldKeepsWhatItAcknowledged kills a program under load again and again,
+// at any moment: no item that it acknowledged is lost, doubled, or elsewhere.
+func TestKilledWorldKeepsWhatItAcknowledged(t *testing.T) {
+	killAgain(t, filepath.Join(t.TempDir(), "world.db"), *kills)
+}
+
+func killAgain(t *testing.T, address string, kills int) {
+	a := newAcknowledged()
+	for range kills {
+		a.runUntilKilled(t, address, 1+rand.IntN(300))
+		s := open(t, address)
+		a.check(t, s)
+		closeStore(t, s)
+	}
+}
+
+func TestAcknowledgedAfterTheCommit(t *testing.T) {
+	s := &gated{Store: store.NewMemory(), enter: make(chan struct{}), leave: make(chan struct{})}
+	w := store.NewWriter(s, nil)
+	done := make(chan error, 1)
+	w.Write(storetest.Person(1), func(err error) { done <- err })
+	<-s.enter // the commit is under way
+	select {
+	case err := <-done:
+		t.Errorf("acknowledged before the commit: %v", err)
+	default:
+	}
+	s.leave <- struct{}{}
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,0 +1,68 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/pgconn"
+	"github.com/jackc/pgx/v5/stdlib"
+)
+
+// The values of SQLSTATE that something depends on (PostgreSQL, appendix A).
+const (
+	integrityViolation = "23" // a class
+	foreignKey         = "23503"
+)
+
+var postgresDialect = &dialect{
+	schema:    strings.NewReplacer(),
+	tables:    "SELECT count(*), count(*) FILTER (WHERE table_name = '" + versionTable + "') FROM information_schema.tables WHERE table_schema = current_schema()",
+	parameter: "$",
+	lock:      " FOR UPDATE",
+	snapshot:  sql.LevelRepeatableRead,
+	broken: func(err error) error {
+		var failed *pgconn.PgError
+		switch {
+		case !errors.As(err, &failed) || !strings.HasPrefix(failed.Code, integrityViolation):
+			return err
+		case failed.Code == foreignKey:
+			return ErrNotFound
+		}
+		return ErrInvalid
+	},
+}
+
+// maxReaders bounds the connections to PostgreSQL for reading.
+const maxReaders = 8
+
+// OpenPostgres opens a database of PostgreSQL, of version 15 or later, whose address
+// is a URL or a list of keywords (libpq, "Connection Strings"). An empty database is
+// made a world's.
+func OpenPostgres(ctx context.Context, address string) (*SQL, error) {
+	config, err := pgx.ParseConfig(address)
+	if err != nil {
+		return nil, fmt.Errorf("open the database: %w", err) // pgx leaves the password out
+	}
+	config.RuntimeParams["synchronous_commit"] = "on"
+	s := &SQL{dialect: postgresDialect, write: stdlib.OpenDB(*config), read: stdlib.OpenDB(*config)}
+	s.write.SetMaxOpenConns(1)
+	s.read.SetMaxOpenConns(maxReaders)
+	if err := s.migrate(ctx); err != nil {
+		_ = s.Close() // the other error says more
+		return nil, fmt.Errorf("open the database %s at %s: %w", config.Database, config.Host, err)
+	}
+	return s, nil
+}
+
+// Open opens the store of an address: a URL that begins with postgres:// or
+// postgresql://, or the name of a file for SQLite.
+func Open(ctx context.Context, address string) (*SQL, error) {
+	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
+		return OpenPostgres(ctx, address)
+	}
+	return OpenSQLite(ctx, address)
+}
