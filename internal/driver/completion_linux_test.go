@@ -26,7 +26,7 @@ func completionSession(w *world) *session {
 	cfg := Config{MaxEvents: 1 + w.Choose(6), AcceptBudget: 1 + w.Choose(3), ReadBudget: 1 + w.Choose(40), Shared: &Shared{}}
 	d := newCompletionOn(cfg, w, fakeRing{k}, k, fakeWaker{k})
 	d.scratch = make([]byte, 64)
-	return &session{world: w, d: d, kernel: k}
+	return &session{world: w, d: d, kernel: k, budgets: budgets{accept: cfg.AcceptBudget}}
 }
 
 func playCompletion(r *schedule.Run) { play(r, 150, completionSession) }

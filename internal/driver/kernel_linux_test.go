@@ -186,7 +186,8 @@ func (k *fakeKernel) stuck() bool {
 	return slept
 }
 
-func (k *fakeKernel) progress() { k.step() }
+func (k *fakeKernel) progress()   { k.step() }
+func (k *fakeKernel) sends() bool { return true }
 
 func (k *fakeKernel) begin(sqe uring.SQE) {
 	op := &fakeOp{sqe: sqe}

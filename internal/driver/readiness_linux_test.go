@@ -30,7 +30,10 @@ func (a arrangement) session(w *world) *session {
 		MaxEvents: 1 + w.Choose(6), AcceptBudget: 1 + w.Choose(3), ReadBudget: 1 + w.Choose(40), Shared: &Shared{},
 	}
 	d := newReadinessOn(cfg, w, p, a.mode, 1+w.Choose(30))
-	s := &session{world: w, d: d, kernel: p}
+	s := &session{world: w, d: d, kernel: p, budgets: budgets{accept: cfg.AcceptBudget, read: cfg.ReadBudget}}
+	if a.mode == poll.Edge && !a.lend {
+		s.budgets.read *= 2 // what an earlier turn has left, and what an event says
+	}
 	if a.lend {
 		s.lender = d
 	}

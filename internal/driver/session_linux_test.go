@@ -20,11 +20,20 @@ type session struct {
 	kernel    kernel
 	streams   []*testStream // all that were ever opened
 	listening *Listening
-	dispatch  bool   // Dispatch is under way
-	begun     bool   // the loop has waited once
-	calm      bool   // no more callbacks that end their goroutine, or pause
-	happens   []int  // the kinds of things that do
-	lender    Lender // the driver, when workers take sockets in hand; else nil
+	budgets   budgets
+	untidy    []*testStream // those whose callback has not returned in this turn
+	accepted  int           // in this turn
+	dispatch  bool          // Dispatch is under way
+	begun     bool          // the loop has waited once
+	calm      bool          // no more callbacks that end their goroutine, or pause
+	happens   []int         // the kinds of things that do
+	lender    Lender        // the driver, when workers take sockets in hand; else nil
+}
+
+// budgets bound what a turn does.
+type budgets struct {
+	accept int // connections
+	read   int // bytes of one stream; 0: not known
 }
 
 // A simulated driver is one with everything that an engine may ask for.
@@ -39,6 +48,8 @@ type simulated interface {
 type kernel interface {
 	// progress does something that takes the kernel no event from outside.
 	progress()
+	// sends reports whether the kernel does the sending, and not the driver.
+	sends() bool
 	// stuck reports whether a Wait would have slept for ever since it was asked last.
 	stuck() bool
 	// rest looks at a loop that has done everything.
@@ -64,9 +75,11 @@ type testStream struct {
 	orderly   bool // Close must close in order: little has arrived that is unread
 	closed    bool
 	shut      bool // CloseWrite was called
+	paused    int  // bytes that must stay in the kernel
 	relays    bool // it may offer pipes
 	pipe      *Pipe
 	room      []byte    // that was offered
+	got       int       // in this turn, or that of a worker, but for what lies in pipes
 	ready     Readiness // lending: not followed up yet
 	due       bool      // lending: a worker is to have it, though it is not ready
 	held      bool      // lending: a worker has it
@@ -147,6 +160,7 @@ func (st *testStream) Filled(n int) {
 	}
 	p := slices.Clone(st.files[st.pipe.read].pipe.held)
 	st.sendPipe()
+	st.got -= len(p)
 	st.shown(p)
 }
 
@@ -202,6 +216,9 @@ func (st *testStream) shown(p []byte) {
 		}
 		st.next++
 	}
+	if st.got += len(p); st.budgets.read > 0 && st.got > st.budgets.read {
+		st.Failf("%v: received %d bytes in a turn, the budget is %d", st.file, st.got, st.budgets.read)
+	}
 	if st.next > st.file.sent {
 		st.Failf("%v: received %d bytes of %d", st.file, st.next, st.file.sent)
 	}
@@ -222,14 +239,24 @@ func (st *testStream) shown(p []byte) {
 
 // A goexit is what a callback panics with that does not return. It stands for
 // runtime.Goexit, which unwinds the driver in the same way.
-type goexit struct{}
+type goexit struct{ of *testStream }
 
 func (st *testStream) mayNotReturn() {
 	if !st.calm && st.dispatch && !st.held && st.Chance(40) {
 		st.Count("callback does not return")
 		st.Note("%v: it does not return", st.file)
-		panic(goexit{})
+		panic(goexit{st})
 	}
+}
+
+// tidy is what an engine does when a callback has not returned: it says again what it
+// wants, or closes.
+func (st *testStream) tidy() {
+	if st.Chance(2) {
+		st.close(st.Chance(2))
+		return
+	}
+	st.receive(st.wants)
 }
 
 func (st *testStream) receive(on bool) {
@@ -275,6 +302,8 @@ func (st *testStream) Sent(n int, err error) {
 		st.Failf("%v: Sent %d of %d bytes", st.file, n, total(st.pending))
 	case n > 0 && err != nil:
 		st.Failf("%v: Sent %d bytes and %v", st.file, n, err)
+	case n == 0 && err == nil && st.kernel.sends():
+		st.Failf("%v: Sent nothing, and no error", st.file)
 	}
 	p := slices.Concat(st.pending...)[:n]
 	st.pending = nil
@@ -349,6 +378,7 @@ func (st *testStream) take() {
 	}
 	st.Note("%v: Take(%b)", st.file, r)
 	st.lender.Take(&st.sock, r)
+	st.got = 0
 	if r&ReadReady != 0 && st.wants {
 		st.lender.Pull(&st.sock, make([]byte, 1+st.Choose(30)))
 	}
@@ -524,6 +554,9 @@ func (s *session) Accepted(h Handle, peer netip.AddrPort, err error) {
 		return
 	}
 	s.Note("Accepted %d", h)
+	if s.accepted++; s.accepted > s.budgets.accept {
+		s.Failf("%d were accepted in a turn, the budget is %d", s.accepted, s.budgets.accept)
+	}
 	if int(peer.Port()) != s.files[int(h)].id {
 		s.Failf("%v: accepted from %v", s.files[int(h)], peer)
 	}
@@ -541,7 +574,7 @@ func (s *session) accept(on bool) {
 
 // turn is one turn of a loop.
 func (s *session) turn(timeout time.Duration) {
-	s.begun = true
+	s.begun, s.accepted = true, 0
 	if _, err := s.d.Wait(timeout); err != nil {
 		s.Failf("Wait: %v", err)
 	}
@@ -549,12 +582,26 @@ func (s *session) turn(timeout time.Duration) {
 	for !s.dispatched() {
 	}
 	s.dispatch = false
+	for _, st := range s.untidy {
+		st.tidy()
+	}
+	s.untidy = nil
 }
 
 // dispatched calls Dispatch, and reports whether it has returned.
 func (s *session) dispatched() (returned bool) {
+	if s.lender == nil {
+		for _, st := range s.streams {
+			st.got = 0
+		}
+	}
 	defer func() {
-		if v := recover(); v != nil && v != any(goexit{}) {
+		v := recover()
+		if g, ok := v.(goexit); ok {
+			s.untidy = append(s.untidy, g.of)
+			return
+		}
+		if v != nil {
 			panic(v)
 		}
 	}()
@@ -770,10 +817,13 @@ func (s *session) finish() {
 		return s.all(func(st *testStream) bool { return st.pending == nil && st.piped == nil })
 	})
 	if s.Chance(2) {
-		s.each(func(st *testStream) { st.inHand(func() { st.receive(false) }) })
-		s.turn(0)
+		s.pause()
 	}
-	s.each(func(st *testStream) { st.inHand(func() { st.receive(true) }) })
+	s.each(func(st *testStream) {
+		if !st.wants { // what receives must go on by itself
+			st.inHand(func() { st.receive(true) })
+		}
+	})
 	s.settle("everything is received", func() bool { return s.all((*testStream).hasAll) })
 	s.kernel.rest(s)
 	s.each(func(st *testStream) { st.inHand(st.send) })
@@ -787,6 +837,27 @@ func (s *session) finish() {
 		return !slices.ContainsFunc(s.streams, func(st *testStream) bool { return !st.closed })
 	})
 	s.checkEnd()
+}
+
+// pause has everybody want nothing for a while. What arrives then stays in the kernel,
+// which stops the peer.
+func (s *session) pause() {
+	s.each(func(st *testStream) { st.inHand(func() { st.receive(false) }) })
+	s.kernel.rest(s)
+	s.each(func(st *testStream) {
+		before := len(st.file.arrived)
+		s.arrive(st.file, 1+s.Choose(8))
+		st.paused = len(st.file.arrived)
+		if st.paused == before || st.wants || st.ended {
+			st.paused = 0
+		}
+	})
+	s.kernel.rest(s)
+	s.each(func(st *testStream) {
+		if n := len(st.file.arrived); n < st.paused {
+			st.Failf("%v: %d bytes were taken though nobody wants any", st.file, st.paused-n)
+		}
+	})
 }
 
 // hasAll reports whether the stream has received everything, the end included.

@@ -285,7 +285,7 @@ func (w *world) ConnectError(fd int) error {
 func (w *world) Read(fd int, p []byte) (int, error) {
 	f := w.file(fd, "Read")
 	if f.pipe != nil {
-		return f.pipe.take(p)
+		return f.pipe.take(p[:1+w.Choose(len(p))])
 	}
 	n, err := w.readable(f, len(p))
 	if err != nil {
