@@ -36,15 +36,16 @@ func (s *subject) dial() (*net.TCPConn, error) {
 
 // send writes all of p, or returns why it does not get rid of it.
 func (s *subject) send(c net.Conn, p []byte) error {
-	p0 := patience{s: s}
+	hope := patience{s: s}
+	defer func() { _ = c.SetWriteDeadline(time.Time{}) }()
 	for sent := 0; sent < len(p); {
 		_ = c.SetWriteDeadline(time.Now().Add(sample))
 		n, err := c.Write(p[sent:])
 		if sent += n; n > 0 {
-			p0 = patience{s: s}
+			hope = patience{s: s}
 		}
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
-			err = p0.again()
+			err = hope.again()
 		}
 		if err != nil && sent < len(p) {
 			return fmt.Errorf("it takes %d of %d bytes: %w", sent, len(p), s.reason(err))
@@ -55,16 +56,17 @@ func (s *subject) send(c net.Conn, p []byte) error {
 
 // receive reads until p is full. It returns how much came, and io.EOF at the end.
 func (s *subject) receive(c net.Conn, p []byte) (got int, err error) {
-	p0 := patience{s: s}
+	hope := patience{s: s}
+	defer func() { _ = c.SetReadDeadline(time.Time{}) }()
 	for got < len(p) {
 		_ = c.SetReadDeadline(time.Now().Add(sample))
 		n, err := c.Read(p[got:])
 		if got += n; n > 0 {
-			p0 = patience{s: s}
+			hope = patience{s: s}
 			continue
 		}
 		if errors.Is(err, os.ErrDeadlineExceeded) {
-			err = p0.again()
+			err = hope.again()
 		}
 		if err != nil {
 			return got, s.reason(err)
