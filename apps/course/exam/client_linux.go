@@ -9,6 +9,8 @@ import (
 	"net"
 	"os"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // A dialect makes a message out of a text. Every server of the course sends it back.
@@ -44,7 +46,7 @@ func (s *subject) send(c net.Conn, p []byte) error {
 		if sent += n; n > 0 {
 			hope = patience{s: s}
 		}
-		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
 			err = hope.again()
 		}
 		if err != nil && sent < len(p) {
@@ -75,12 +77,14 @@ func (s *subject) receive(c net.Conn, p []byte) (got int, err error) {
 	return got, nil
 }
 
-// reason prefers the death of the server to what the client sees of it.
+// reason prefers the death of the server to what the client sees of it: a process
+// that ends closes its sockets first.
 func (s *subject) reason(err error) error {
-	select {
-	case <-s.ended:
-		return s.dead()
-	case <-time.After(sample / 10): // a process that ends closes its sockets first
+	if errors.Is(err, unix.ECONNRESET) || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNREFUSED) {
+		select {
+		case <-s.ended:
+		case <-time.After(5 * sample):
+		}
 	}
 	if dead := s.alive(); dead != nil {
 		return dead

@@ -20,6 +20,7 @@ type wrongServer struct {
 	sessions        map[int]*wrongSession
 	replies         chan wrongReply // to the worker
 	buf             []byte
+	threads         int
 }
 
 type wrongSession struct {
@@ -58,6 +59,8 @@ func serveWrongly(args []string) error {
 		timeout = 10
 	case "the worker spins":
 		go w.spin()
+	case "a thread per event":
+		w.buf = w.buf[:64]
 	}
 	go w.work()
 	if err := w.control(unix.EPOLL_CTL_ADD, w.listener, unix.EPOLLIN); err != nil {
@@ -111,11 +114,6 @@ func (w *wrongServer) ready(fd int, events uint32) {
 	case w.fault == "RDHUP closes before the tail" && events&unix.EPOLLRDHUP != 0:
 		w.close(fd)
 		return
-	case w.fault == "a thread per event":
-		if events&unix.EPOLLIN != 0 {
-			go w.turnApart(fd)
-		}
-		return
 	case w.mode == 0 && events&unix.EPOLLIN == 0: // level: either, or
 		w.flush(fd, s)
 		return
@@ -143,6 +141,14 @@ func (w *wrongServer) take(fd int, s *wrongSession, p []byte) {
 	switch w.fault {
 	case "a reply to a reused descriptor", "an incomplete frame spins":
 		w.replies <- wrongReply{fd, bytes.Clone(p)}
+	case "a thread per event":
+		w.threads++
+		go func(piece []byte, first bool) {
+			if first {
+				time.Sleep(20 * time.Millisecond) // it has something to do
+			}
+			_, _ = unix.Write(fd, piece)
+		}(bytes.Clone(p), w.threads%3 == 1)
 	case "a broadcast visits everybody":
 		s.in = append(s.in, p...)
 		for line, rest, ok := bytes.Cut(s.in, []byte("\n")); ok; line, rest, ok = bytes.Cut(s.in, []byte("\n")) {
@@ -199,21 +205,6 @@ func moreComes(fd int) bool {
 func (w *wrongServer) close(fd int) {
 	delete(w.sessions, fd)
 	_ = unix.Close(fd)
-}
-
-// turnApart is a turn in a thread of its own, that others may overtake.
-func (w *wrongServer) turnApart(fd int) {
-	buf := make([]byte, 64)
-	for {
-		n, err := unix.Read(fd, buf)
-		if n <= 0 || err != nil {
-			return
-		}
-		if n%3 == 0 {
-			time.Sleep(5 * time.Millisecond) // it has something to do
-		}
-		_, _ = unix.Write(fd, buf[:n])
-	}
 }
 
 // work is the worker, that knows a descriptor and not whose it is.
