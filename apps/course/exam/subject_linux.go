@@ -27,7 +27,7 @@ const (
 	busy       = 2 * time.Second        // CPU time without a byte, after which it hangs, too
 	startTime  = 2 * time.Minute        // until it listens: it may have to be compiled
 	lowestPort = 20000                  // below those that clients get
-	ports      = 12000
+	portCount  = 12000
 	keptLog    = 4 << 10
 )
 
@@ -74,14 +74,35 @@ func start(ctx context.Context, d dialect, command []string) (*subject, error) {
 	return s, nil
 }
 
+// ports are those that were given to subjects of this process. None gets one a second
+// time: while one is tried out, or its server is not yet up, another might find it free.
+var ports struct {
+	sync.Mutex
+	given map[int]bool // guarded by Mutex
+}
+
 // freePort finds a port that nobody listens on, among those that the kernel gives to
 // no client by default.
 func freePort() (string, error) {
+	ports.Lock()
+	defer ports.Unlock()
+	if len(ports.given) > portCount/2 {
+		ports.given = nil
+	}
 	for range 100 {
-		port := strconv.Itoa(lowestPort + rand.IntN(ports))
-		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			return port, ln.Close()
+		port := lowestPort + rand.IntN(portCount)
+		if ports.given[port] {
+			continue
 		}
+		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+		if err != nil {
+			continue
+		}
+		if ports.given == nil {
+			ports.given = map[int]bool{}
+		}
+		ports.given[port] = true
+		return strconv.Itoa(port), ln.Close()
 	}
 	return "", errors.New("no free port was found")
 }
