@@ -462,6 +462,9 @@ func (k *fakeKernel) rest(s *session) {
 	const still = 4 // turns
 	begun, since := s.d.Counters().Submits.Load(), 0
 	for range 400 {
+		for range k.ops {
+			k.step()
+		}
 		s.turn(0)
 		since++
 		if n := s.d.Counters().Submits.Load(); n != begun {
