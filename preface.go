@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"sync"
 
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/proxyheader"
@@ -38,9 +39,18 @@ type extra struct {
 // extras returns c.extra, which it makes when it is not there yet. Of the holder.
 func (c *Conn) extras() *extra {
 	if c.extra == nil {
-		c.extra = &extra{}
+		c.extra = spareExtras.Get().(*extra)
 	}
 	return c.extra
+}
+
+var spareExtras = sync.Pool{New: func() any { return new(extra) }}
+
+// unused reports whether nothing is kept in x but what was last known of the peer's
+// acknowledgements.
+func (x *extra) unused() bool {
+	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.closing.begun == 0 &&
+		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
 }
 
 // beginPreface begins what comes before the handler hears of a connection: a

@@ -90,9 +90,11 @@ func (c *Conn) beginTimeouts() {
 		return
 	}
 	c.active = now
-	if t.read > 0 || t.write > 0 {
-		x := c.extras()
-		x.heard, x.stalled = now, 0
+	if t.read > 0 {
+		c.extras().heard = now
+	}
+	if c.extra != nil {
+		c.extra.stalled = 0
 	}
 	if t.idle|t.read != 0 {
 		c.wakeAt(min(timeoutAt(now, t.idle), timeoutAt(now, t.read)))
@@ -169,9 +171,7 @@ func (c *Conn) noteStall(n int) {
 	switch {
 	case t.idle|t.write == 0:
 	case !c.pending:
-		if c.extra != nil {
-			c.extra.stalled = 0
-		}
+		c.endStall()
 	case n > 0 || c.extras().stalled == 0:
 		now := c.loop.now()
 		c.askPeer(now)
@@ -179,6 +179,21 @@ func (c *Conn) noteStall(n int) {
 		if t.write > 0 {
 			c.wakeAt(deadline(now, t.write))
 		}
+	}
+}
+
+// endStall forgets what was noted of a send that has ended. With io_uring each send
+// takes a moment, and most connections have no other use for their extra.
+func (c *Conn) endStall() {
+	x := c.extra
+	if x == nil {
+		return
+	}
+	x.stalled = 0
+	if x.unused() && c.state.Load()&(starting|ending) == 0 {
+		c.extra = nil
+		*x = extra{}
+		spareExtras.Put(x)
 	}
 }
 
@@ -232,7 +247,23 @@ func (c *Conn) checkTime() {
 	if c.overdue(now) && c.state.Load()&opening == 0 {
 		c.askPeer(now)
 	}
-	c.wakeAt(min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkRead(now), c.checkStall(now), c.checkParts(now)))
+	next := min(c.checkPreface(now), c.checkClosing(now), c.checkIdle(now), c.checkRead(now), c.checkStall(now), c.checkParts(now))
+	if next >= maxTime {
+		c.dropTimer()
+		return
+	}
+	c.wakeAt(next)
+}
+
+// dropTimer gives up the timer of a connection that has no deadline.
+func (c *Conn) dropTimer() {
+	c.mu.Lock()
+	timer := c.timer
+	c.timer = nil
+	c.mu.Unlock()
+	if timer != nil {
+		c.loop.unschedule(timer)
+	}
 }
 
 // overdue reports whether something has lasted for too long, unless the peer has

@@ -333,3 +333,32 @@ func TestCost_IdleConnection(t *testing.T) {
 		clients.close()
 	})
 }
+
+// TestCost_WriteTimeout has connections with a WriteTimeout hold no more than others
+// once all they were sent has left: neither a timer nor when a send began.
+func TestCost_WriteTimeout(t *testing.T) {
+	const number, most = 2_000, 320 // bytes
+	clients := startCrowd(t)
+	epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
+		if m.Driver != epi.DriverUring {
+			return // elsewhere no send waits here
+		}
+		shared := &epitest.Funcs{Data: epitest.Echo}
+		e := m.Engine()
+		e.WriteTimeout = 200 * time.Millisecond
+		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return shared })
+		clients.connect(s.Addr(), 100, 1, 1)
+		clients.close()
+		epitest.WaitUntil(t, "all have left", func() bool { return e.Stats().Conns == 0 })
+		heap := epitest.HeapInUse()
+
+		clients.connect(s.Addr(), number, 2, 1)
+		epitest.WaitUntil(t, "no timer is left", func() bool { return e.Stats().TimersWaiting == 0 })
+		perConn := float64(epitest.HeapInUse()-heap) / number
+		t.Logf("%.0f bytes per idle connection", perConn)
+		if perConn > most {
+			t.Errorf("%.0f bytes per idle connection, want at most %d", perConn, most)
+		}
+		clients.close()
+	})
+}
