@@ -137,7 +137,7 @@ func appendCall(p []byte, c sim.Call) []byte {
 		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(uint32(c.X))), uint64(uint32(c.Y)))
 	case sim.CallAttack:
 		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(c.Target)), uint64(c.Seen))
-	case sim.CallLearn, sim.CallGo:
+	case sim.CallLearn, sim.CallGo, sim.CallHealth:
 		p = binary.AppendUvarint(p, uint64(c.Amount))
 	case sim.CallSpawn:
 		p = binary.AppendUvarint(p, uint64(c.Amount))
@@ -275,7 +275,7 @@ func (r *reader) call(kind sim.CallKind) sim.Call {
 		c.X, c.Y = int32(uint32(r.number())), int32(uint32(r.number()))
 	case sim.CallAttack:
 		c.Target, c.Seen = sim.ID(r.number()), uint32(r.number())
-	case sim.CallLearn, sim.CallGo:
+	case sim.CallLearn, sim.CallGo, sim.CallHealth:
 		c.Amount = uint32(r.number())
 	case sim.CallSpawn:
 		c.Amount, c.Text = uint32(r.number()), r.text()

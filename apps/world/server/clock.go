@@ -113,6 +113,9 @@ func (s *Server) tick() {
 	if g := s.config.Game; g != nil {
 		g.Tick()
 	}
+	if s.keeper != nil {
+		s.keeper.tick()
+	}
 	stepped := time.Now()
 	for se := range s.sessions {
 		se.show()

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/store"
 )
 
 // Bounds are the upper bounds of the buckets of a Histogram, but for the last, which
@@ -88,6 +89,7 @@ type Stats struct {
 	Orders    uint64 // of moderators
 	Work      Histogram
 	Lateness  Histogram
+	Store     store.WriterStats // zero without a store
 }
 
 // Stats may be called from any goroutine.
@@ -99,7 +101,7 @@ func (s *Server) Stats() Stats {
 			missed += c.blows[blow].Load()
 		}
 	}
-	return Stats{
+	stats := Stats{
 		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(), Coarse: c.coarse.Load(),
 		Ticks: c.ticks.Load(), Dropped: c.dropped.Load(), Dilated: time.Duration(c.dilated.Load()),
 		Simulated: time.Duration(c.simulated.Load()), Shown: time.Duration(c.shown.Load()),
@@ -110,4 +112,8 @@ func (s *Server) Stats() Stats {
 		Struck: c.blows[sim.Struck].Load(), Missed: missed, Whispers: c.whispers.Load(), Orders: c.orders.Load(),
 		Work: c.work.load(), Lateness: c.lateness.load(),
 	}
+	if s.keeper != nil {
+		stats.Store = s.keeper.writer.Stats()
+	}
+	return stats
 }

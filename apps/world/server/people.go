@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"slices"
+	"time"
 
 	"github.com/epinet/epi/apps/world/proto"
+	"github.com/epinet/epi/apps/world/store"
 )
 
 // The kinds of Order (docs/world-protocol.md).
@@ -100,10 +102,13 @@ func (se *session) order(m *proto.Order) {
 	switch m.Kind {
 	case orderMute:
 		s.muted[key] = true
+		se.judge("mute", key, func(a *store.Account) { a.Muted = forever })
 	case orderUnmute:
 		delete(s.muted, key)
+		se.judge("unmute", key, func(a *store.Account) { a.Muted = time.Time{} })
 	case orderBan:
 		s.banned[key] = true
+		se.judge("ban", key, func(a *store.Account) { a.Banned = forever })
 		s.sendAway(p, refusedBanned, "a moderator has banned you")
 	case orderSendAway:
 		s.sendAway(p, refusedSentAway, "a moderator has sent you away")
@@ -111,6 +116,13 @@ func (se *session) order(m *proto.Order) {
 		_ = s.world.Place(p.id, int32(m.X), int32(m.Y)) // it is there
 	}
 	se.notice(noticeDone, "done")
+}
+
+// judge lets an order last, where something does.
+func (se *session) judge(action, key string, change func(*store.Account)) {
+	if k := se.server.keeper; k != nil {
+		k.judge(se.rights, action, key, change)
+	}
 }
 
 // sendAway takes a player out of the world, and ends its session.

@@ -13,6 +13,7 @@ import (
 	"github.com/epinet/epi/apps/world/inputs"
 	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/ws"
 )
 
@@ -40,6 +41,9 @@ type Config struct {
 	Moderators map[[32]byte]string
 	// Banned are names of players who may not come in, nor others that look like them.
 	Banned []string
+	// Store has what lasts of players: who they are, and where; nil: nothing lasts.
+	// After the engine has ended, Server.Keep waits for it. Then close it.
+	Store store.Store
 	// Game makes another game of the world; nil: there is none.
 	Game Game
 	// Origins are the values of Origin from which browsers may connect: see
@@ -80,6 +84,7 @@ type Server struct {
 	scratch  []byte          // the frame that is made
 	banned   map[string]bool // by the name's skeleton
 	muted    map[string]bool
+	keeper   *keeper // nil: nothing lasts
 	draining bool
 }
 
@@ -93,6 +98,11 @@ type player struct {
 	token   token
 	session *session
 	leaves  uint64 // without a session: the tick in which it goes; else 0
+
+	character int64      // in the store; 0: it does not last
+	epoch     int64      // of character
+	version   int64      // of the last snapshot
+	kept      store.Soft // what that had, without its version
 }
 
 // An orphan is a player without a session, until the tick in which it goes.
@@ -124,6 +134,11 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	}
 	for _, name := range config.Banned {
 		s.banned[keyOf(name)] = true
+	}
+	if config.Store != nil {
+		if s.keeper, err = newKeeper(s, config.Store); err != nil {
+			return nil, err
+		}
 	}
 	if config.Game != nil {
 		config.Game.Begin(s)
@@ -182,6 +197,9 @@ func (s *Server) Drain() {
 		for se := range s.sessions {
 			se.refuse(refusedShutdown, "the world ends here for now")
 		}
+		if s.keeper != nil {
+			s.keeper.drain()
+		}
 	})
 }
 
@@ -217,14 +235,27 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		se.refuse(refusedTaken, "somebody has that name, or one that looks like it: choose another")
 		return
 	}
+	if s.keeper != nil {
+		s.keeper.look(visitor{se, name, key, m.Token})
+		return
+	}
+	s.admit(se, name, key, newToken(), store.Character{})
+}
+
+// admit brings somebody into the world, with the character that is kept, if there is
+// one.
+func (s *Server) admit(se *session, name, key string, t token, c store.Character) {
 	id, err := s.world.Join(name)
 	if err != nil {
 		se.refuse(refusedFull, "no more players fit into this world: try later")
 		return
 	}
-	p := &player{id: id, name: name, key: key, token: newToken()}
+	p := &player{id: id, name: name, key: key, token: t}
 	s.players[id], s.names[key], s.tokens[p.token] = p, p, p
 	s.counts.players.Store(int64(len(s.players)))
+	if c.ID != 0 {
+		s.restore(p, c)
+	}
 	s.welcome(se, p, false)
 	if g := s.config.Game; g != nil {
 		g.Joined(id, name)
@@ -280,6 +311,9 @@ func (s *Server) lose(p *player) {
 func (s *Server) leave(p *player) {
 	if g := s.config.Game; g != nil {
 		g.Left(p.id)
+	}
+	if s.keeper != nil {
+		s.keeper.leave(p)
 	}
 	_ = s.world.Leave(p.id) // it is there
 	delete(s.players, p.id)

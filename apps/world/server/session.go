@@ -73,6 +73,7 @@ type session struct {
 	talkAt   uint64  // in which tick that was right
 	inVain   int     // lines refused since one was not
 	wrong    int     // keys
+	visiting bool    // its account is looked up
 	rights   string  // the name of the moderator; empty: it is none
 }
 
@@ -157,7 +158,7 @@ func (se *session) frame(p []byte) {
 func (se *session) take(m proto.Message) {
 	hello, isHello := m.(*proto.Hello)
 	switch {
-	case isHello && se.player == nil:
+	case isHello && se.player == nil && !se.visiting:
 		se.hello.Stop()
 		se.server.enter(se, hello)
 		return

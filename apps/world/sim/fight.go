@@ -268,6 +268,27 @@ func (w *World) bite() {
 // nextAfter is the experience that the level after one needs.
 func nextAfter(level uint8) uint32 { return experiencePer * uint32(level) * uint32(level) }
 
+// SetHealth is for a player that comes back: it has as much as it had, at least 1 and at
+// most MaxHealth.
+func (w *World) SetHealth(id ID, health uint8) error {
+	w.note(Call{Kind: CallHealth, ID: id, Amount: uint32(health)})
+	s, ok := w.slotOf(id)
+	if !ok || w.e.kind[s] != Player {
+		return ErrNoPlayer
+	}
+	w.e.body[s].health = min(max(health, 1), MaxHealth)
+	w.e.renewed[s] = w.tick + 1
+	return nil
+}
+
+// Life returns the health and the experience of a player, 0 of one that is not there.
+func (w *World) Life(id ID) (health uint8, experience uint32) {
+	if s, ok := w.slotOf(id); ok {
+		return w.e.body[s].health, w.e.body[s].experience
+	}
+	return 0, 0
+}
+
 // Level returns that of a player, 0 for one that is not there.
 func (w *World) Level(id ID) uint8 {
 	if s, ok := w.slotOf(id); ok {

@@ -23,6 +23,7 @@ const (
 	CallSpawn
 	CallDespawn
 	CallGo
+	CallHealth
 )
 
 // A Call is one call that changes a world, with its arguments.
@@ -77,6 +78,8 @@ func (w *World) Replay(c Call, workers Workers) error {
 		_ = w.Despawn(c.ID)
 	case CallGo:
 		_ = w.Go(c.ID, uint8(c.Amount), uint8(c.Amount>>8))
+	case CallHealth:
+		_ = w.SetHealth(c.ID, uint8(c.Amount))
 	default:
 		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
 	}

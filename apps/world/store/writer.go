@@ -101,6 +101,33 @@ func (w *Writer) Save(s Save) {
 	w.start()
 }
 
+// SaveLast queues the last snapshot of a session: unlike Save in the order of Write, so
+// that who comes back after Flush finds it. It is never busy.
+func (w *Writer) SaveLast(s Save) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.closed {
+		return
+	}
+	delete(w.saves, s.Character)
+	w.queue = append(w.queue, pending{s, w.saved})
+	w.start()
+}
+
+// Flush waits until everything is written that was queued before by Write and SaveLast.
+func (w *Writer) Flush(ctx context.Context) error {
+	if w.atRest() {
+		return nil
+	}
+	return w.Do(ctx, nothing{})
+}
+
+func (w *Writer) atRest() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return !w.running
+}
+
 // start has mu held.
 func (w *Writer) start() {
 	if !w.running {
@@ -206,7 +233,11 @@ func (w *Writer) take() []pending {
 	for room := max(maxGroup-n, maxGroup/4); room > 0 && len(w.turn) > 0; room-- {
 		id := w.turn[0]
 		w.turn = w.turn[1:]
-		group = append(group, pending{w.saves[id], w.saved})
+		save, waits := w.saves[id]
+		if !waits {
+			continue
+		}
+		group = append(group, pending{save, w.saved})
 		delete(w.saves, id)
 	}
 	if len(group) == 0 {

@@ -1,0 +1,273 @@
+package server
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"math"
+	"sync/atomic"
+	"time"
+
+	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/store"
+)
+
+const (
+	// lookTimeout bounds how long somebody at the door waits for the store.
+	lookTimeout = 10 * time.Second
+	// maxVisitors bounds those who wait at once.
+	maxVisitors = 1000
+	// savePart is the part of a second after which those who have changed are saved,
+	// so that what a crash forgets, with the commit, is below a second.
+	savePart = 2
+)
+
+// A keeper lets players last. But where it says otherwise it belongs to the loop.
+type keeper struct {
+	server   *Server
+	store    store.Store
+	writer   *store.Writer // for anybody
+	last     int64         // character
+	visitors map[string]bool
+	unsaved  atomic.Int64 // snapshots that failed since the drain began
+	draining atomic.Bool
+}
+
+// A visitor is somebody whose account is looked up.
+type visitor struct {
+	se    *session
+	name  string
+	key   string
+	token []byte
+}
+
+func newKeeper(s *Server, kept store.Store) (*keeper, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+	defer cancel()
+	last, _, err := kept.Last(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the store: %w", err)
+	}
+	k := &keeper{server: s, store: kept, last: last, visitors: map[string]bool{}}
+	k.writer = store.NewWriter(kept, k.failed)
+	return k, nil
+}
+
+// look asks the store for somebody's account. Nothing of the world waits for it.
+func (k *keeper) look(v visitor) {
+	s := k.server
+	if k.visitors[v.key] {
+		v.se.refuse(refusedTaken, "somebody comes in with that name just now: choose another")
+		return
+	}
+	if len(k.visitors) >= maxVisitors {
+		v.se.refuse(refusedFull, "too many come in at once: try again in a moment")
+		return
+	}
+	k.visitors[v.key], v.se.visiting = true, true
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+		defer cancel()
+		var a store.Account
+		var c store.Character
+		err := k.writer.Flush(ctx) // it may have been here a moment ago
+		if err == nil {
+			a, c, err = k.store.Account(ctx, v.key)
+		}
+		_ = s.loop.Do(func() { k.found(v, a, c, err) }) // an ended loop has no visitors
+	}()
+}
+
+// found goes on with an account, or makes one. Who comes in gets a new epoch, so that
+// what an older session still wants to save is refused.
+func (k *keeper) found(v visitor, a store.Account, c store.Character, err error) {
+	switch {
+	case errors.Is(err, store.ErrNotFound):
+		t := newToken()
+		v.token = t[:]
+		k.last++
+		c.ID = k.last
+		hash := sha256.Sum256(v.token)
+		a = store.Account{Key: v.key, Name: v.name, Secret: hash[:], Created: time.Now()}
+		k.writer.Write(store.AddAccount{Account: a, Character: c}, nil) // when it fails, so does Enter
+	case err != nil:
+		k.refuse(v, err)
+		return
+	case !owns(v.token, a):
+		k.end(v, refusedTaken, "that name belongs to somebody, or one that looks like it: choose another")
+		return
+	case a.Banned.After(time.Now()):
+		k.end(v, refusedBanned, "that name may not come in")
+		return
+	}
+	v.name = a.Name
+	c.Epoch++
+	k.writer.Write(store.Enter{Character: c.ID, Epoch: c.Epoch}, func(err error) {
+		_ = k.server.loop.Do(func() { k.entered(v, c, a.Muted, err) })
+	})
+}
+
+// owns says whether a token is the account's. Tokens are compared by their hashes, so
+// that the time it takes says nothing of them.
+func owns(t []byte, a store.Account) bool {
+	hash := sha256.Sum256(t)
+	return len(t) == len(token{}) && bytes.Equal(hash[:], a.Secret)
+}
+
+// entered lets somebody in whose epoch lasts.
+func (k *keeper) entered(v visitor, c store.Character, muted time.Time, err error) {
+	s := k.server
+	switch {
+	case err != nil:
+		k.refuse(v, err)
+		return
+	case v.se.ended:
+		delete(k.visitors, v.key)
+		return
+	case s.draining:
+		k.end(v, refusedShutdown, "the world ends here for now")
+		return
+	}
+	delete(k.visitors, v.key)
+	v.se.visiting = false
+	if muted.After(time.Now()) {
+		s.muted[v.key] = true
+	}
+	s.admit(v.se, v.name, v.key, token(v.token), c)
+}
+
+func (k *keeper) refuse(v visitor, err error) {
+	if !errors.Is(err, store.ErrBusy) {
+		k.server.config.Log.Error("the store", "player", v.name, "error", err)
+	}
+	k.end(v, refusedFull, "the world cannot look you up just now: try again in a moment")
+}
+
+func (k *keeper) end(v visitor, reason uint8, text string) {
+	delete(k.visitors, v.key)
+	v.se.visiting = false
+	v.se.refuse(reason, text)
+}
+
+// restore gives a player back what it had. What makes no sense is made to: a place
+// outside or in a wall becomes the nearest free one. Who never was here, or has fallen,
+// begins in a town.
+func (s *Server) restore(p *player, c store.Character) {
+	p.character, p.epoch = c.ID, c.Epoch
+	_ = s.world.Learn(p.id, uint32(min(max(c.Experience, 0), math.MaxUint32))) // it is there
+	if c.Health <= 0 {
+		return
+	}
+	x, y := clamp(c.X), clamp(c.Y)
+	if err := s.world.Place(p.id, x, y); err != nil {
+		s.config.Log.Warn("a player begins in a town", "player", p.name, "x", c.X, "y", c.Y, "error", err)
+	}
+	if x, y, _ := s.world.At(p.id); int64(x) != c.X || int64(y) != c.Y {
+		s.config.Log.Warn("a stored place is none where one can be", "player", p.name, "x", c.X, "y", c.Y, "now x", x, "now y", y)
+	}
+	_ = s.world.SetHealth(p.id, uint8(min(c.Health, sim.MaxHealth))) // it is there
+}
+
+func clamp(v int64) int32 { return int32(min(max(v, math.MinInt32), math.MaxInt32)) }
+
+// snapshot returns how a player is, and whether that is other than what was saved.
+func (k *keeper) snapshot(p *player) (save store.Save, changed bool) {
+	w := k.server.world
+	x, y, _ := w.At(p.id)
+	health, experience := w.Life(p.id)
+	soft := store.Soft{X: int64(x), Y: int64(y), Health: int64(health), Experience: int64(experience)}
+	changed = soft != p.kept
+	p.kept = soft
+	p.version++ // also when nothing has changed: it only has to rise
+	soft.Version = p.version
+	return store.Save{Character: p.character, Epoch: p.epoch, Soft: soft}, changed
+}
+
+// leave saves a player that goes.
+func (k *keeper) leave(p *player) {
+	save, _ := k.snapshot(p)
+	k.writer.SaveLast(save)
+}
+
+// tick saves those who have changed, when it is time.
+func (k *keeper) tick() {
+	s := k.server
+	if s.world.Tick()%uint64(max(1, s.config.World.Hz/savePart)) == 0 {
+		k.saveAll()
+	}
+}
+
+func (k *keeper) saveAll() {
+	for _, p := range k.server.players {
+		if save, changed := k.snapshot(p); changed {
+			k.writer.Save(save)
+		}
+	}
+}
+
+// drain saves all. What fails from now on is not made up for.
+func (k *keeper) drain() {
+	k.draining.Store(true)
+	k.saveAll()
+}
+
+// failed is called by the writer's goroutine.
+func (k *keeper) failed(err error) {
+	k.server.config.Log.Error("a player could not be saved", "error", err)
+	if k.draining.Load() {
+		k.unsaved.Add(1)
+		return
+	}
+	_ = k.server.loop.Do(func() { // they are saved again, also those who stand still
+		for _, p := range k.server.players {
+			p.kept = store.Soft{}
+		}
+	})
+}
+
+// forever is until when moderators mute and ban.
+var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
+
+// judge lets last what a moderator has decided about an account, if there is such a
+// one, and who it was.
+func (k *keeper) judge(moderator, action, key string, change func(*store.Account)) {
+	k.writer.Write(store.Note{Deed: store.Deed{At: time.Now(), Actor: moderator, Action: action, Subject: key}}, k.judged)
+	go func() {
+		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
+		defer cancel()
+		a, _, err := k.store.Account(ctx, key)
+		if errors.Is(err, store.ErrNotFound) {
+			return
+		}
+		if err != nil {
+			k.judged(err)
+			return
+		}
+		change(&a)
+		k.writer.Write(store.SetAccount{Account: a}, k.judged)
+	}()
+}
+
+func (k *keeper) judged(err error) {
+	if err != nil {
+		k.server.config.Log.Error("what a moderator has decided does not last", "error", err)
+	}
+}
+
+// Keep waits, after Drain and the end of the engine, until all that was to be saved is,
+// and fails when something could not be. It does not close the store.
+func (s *Server) Keep(ctx context.Context) error {
+	if s.keeper == nil {
+		return nil
+	}
+	if err := s.keeper.writer.Close(ctx); err != nil {
+		return fmt.Errorf("save the world: %d writes and %d players are not saved: %w",
+			s.keeper.writer.Stats().Waiting, s.keeper.writer.Stats().Saves, err)
+	}
+	if n := s.keeper.unsaved.Load(); n > 0 {
+		return fmt.Errorf("save the world: %d players could not be saved: see the log", n)
+	}
+	return nil
+}

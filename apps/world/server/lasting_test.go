@@ -1,0 +1,162 @@
+package server_test
+
+import (
+	"context"
+	"path/filepath"
+	"testing"
+
+	"github.com/epinet/epi/apps/world/server"
+	"github.com/epinet/epi/apps/world/store"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+// keeping are settings of a world whose players last.
+func keeping(s store.Store) server.Config {
+	config := settings()
+	config.World.Monsters = 0
+	config.Store = s
+	return config
+}
+
+func openStore(t *testing.T, file string) *store.SQL {
+	t.Helper()
+	s, err := store.Open(context.Background(), file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// keep ends a world and its store.
+func (w *world) keep(s store.Store) {
+	w.t.Helper()
+	w.keepOpen()
+	if err := s.Close(); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// A player is after the drain and another start where it was, with the same token; and
+// with no other.
+func TestPlayersLast(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "world.db")
+	s := openStore(t, file)
+	w := start(t, keeping(s))
+	a := w.join("anna")
+	a.walks()
+	x, y := a.replica.Own.X, a.replica.Own.Y
+	w.keep(s)
+
+	s = openStore(t, file)
+	w = start(t, keeping(s))
+	thief := w.join("Anna")
+	if thief.refused == nil || thief.refused.Reason != 3 {
+		t.Errorf("who has no token: %+v", thief.refused)
+	}
+	again := w.connect()
+	again.hello("anna", a.welcome.Token)
+	if again.refused != nil || again.welcome.X != x || again.welcome.Y != y {
+		t.Errorf("it was at %d, %d, and is at %d, %d (%+v)", x, y, again.welcome.X, again.welcome.Y, again.refused)
+	}
+	w.keep(s)
+}
+
+// Who goes and comes at once is where it was: the last snapshot is written before the
+// account is read.
+func TestWhoComesBackAtOnceIsWhereItWas(t *testing.T) {
+	s := openStore(t, filepath.Join(t.TempDir(), "world.db"))
+	config := keeping(s)
+	config.Grace = 0
+	w := start(t, config)
+	a := w.join("anna")
+	token := a.welcome.Token
+	for range 5 {
+		a.walks()
+		x, y := a.replica.Own.X, a.replica.Own.Y
+		epitest.Reset(t, a.conn)
+		epitest.WaitUntil(t, "the end of the player", func() bool { return w.Stats().Players == 0 })
+		a = w.connect()
+		a.hello("anna", token)
+		if a.refused != nil || a.welcome.Resumed != 0 || a.welcome.X != x || a.welcome.Y != y {
+			t.Fatalf("it was at %d, %d, and is at %d, %d (%+v)", x, y, a.welcome.X, a.welcome.Y, a.refused)
+		}
+	}
+	w.keep(s)
+}
+
+// TestCase07_PlacesThatMakeNoSense: somebody whose stored place is outside, or whose
+// health is absurd, comes in, at a place where one can be.
+func TestCase07_PlacesThatMakeNoSense(t *testing.T) {
+	s := store.NewMemory()
+	w := start(t, keeping(s))
+	a := w.join("anna")
+	token := a.welcome.Token
+	w.keepOpen()
+	for _, soft := range []store.Soft{
+		{X: -1 << 62, Y: 1 << 62, Health: 1 << 40, Experience: -5},
+		{X: 1 << 40, Y: -1, Health: -3, Experience: 1 << 62},
+		{Health: 1},
+	} {
+		_, c, err := s.Account(context.Background(), "anna")
+		if err != nil {
+			t.Fatal(err)
+		}
+		soft.Version = c.Version + 1
+		if results, err := s.Apply(context.Background(), []store.Write{store.Save{Character: c.ID, Epoch: c.Epoch, Soft: soft}}); err != nil || results[0] != nil {
+			t.Fatal(results, err)
+		}
+		w := start(t, keeping(s))
+		again := w.connect()
+		again.hello("anna", token)
+		if again.refused != nil {
+			t.Fatalf("%+v: %+v", soft, again.refused)
+		}
+		again.walks()
+		w.keepOpen()
+	}
+}
+
+// keepOpen ends a world, and lets its store be.
+func (w *world) keepOpen() {
+	w.t.Helper()
+	w.end()
+	epitest.WaitUntil(w.t, "the end of the sessions", func() bool { return w.Stats().Sessions == 0 })
+	ctx, cancel := context.WithTimeout(context.Background(), epitest.Patience)
+	defer cancel()
+	if err := w.Keep(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+// A stopped store commits and answers nothing until it is let.
+type stopped struct {
+	store.Store
+	goOn chan struct{} // closed: all goes on
+}
+
+func (s *stopped) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	<-s.goOn
+	return s.Store.Apply(ctx, writes)
+}
+
+// While the store is stopped the world goes on, for those who are in it; who comes in
+// meanwhile comes in afterwards.
+func TestTheWorldGoesOnWithoutItsStore(t *testing.T) {
+	s := &stopped{Store: store.NewMemory(), goOn: make(chan struct{})}
+	w := start(t, keeping(s))
+	a := w.connect()
+	hello := make(chan struct{})
+	go func() {
+		defer close(hello)
+		a.hello("anna", nil)
+	}()
+	before := w.Stats().Ticks
+	epitest.WaitUntil(t, "ticks", func() bool { st := w.Stats(); return st.Ticks > before+10 && st.Sessions == 1 })
+	if n := w.Stats().Players; n != 0 {
+		t.Errorf("%d players are in the world, and in no store", n)
+	}
+	close(s.goOn)
+	<-hello
+	a.walks()
+	w.keep(s)
+}
