@@ -23,7 +23,8 @@ func chromium(t *testing.T) string {
 
 // TestChatInBrowsers plays two people in browsers: they sign up by an invitation, talk,
 // reply, react, lose the connection and come back, read on another device. Where
-// CHAT_PICTURES names a directory, it gets a picture of each view.
+// CHAT_PICTURES names a directory, it gets a picture of each view; some are compared with
+// those of the documentation.
 func TestChatInBrowsers(t *testing.T) {
 	browser := chromium(t)
 	dir := node(t)
@@ -45,6 +46,9 @@ func TestChatInBrowsers(t *testing.T) {
 	script := exec.CommandContext(t.Context(), "node", "browser.mjs", started.Links[0], strings.TrimPrefix(started.Listen[0], "irc://"), browser, pictures)
 	script.Dir = dir
 	if out, err := script.CombinedOutput(); err != nil {
-		t.Errorf("%v\n%s", err, out)
+		t.Fatalf("%v\n%s", err, out)
+	} else {
+		t.Logf("%s", out)
 	}
+	comparePictures(t, pictures)
 }

@@ -8,7 +8,7 @@ const wanted = new Set([
   'account-notify', 'account-tag', 'away-notify', 'batch', 'cap-notify', 'chghost', 'draft/channel-rename', 'draft/chathistory',
   'draft/event-playback', 'draft/message-editing', 'draft/message-redaction', 'draft/metadata-2', 'draft/multiline', 'draft/read-marker', 'echo-message',
   'extended-join', 'invite-notify', 'labeled-response', 'message-tags', 'multi-prefix', 'sasl', 'server-time', 'setname',
-  'soju.im/search', 'standard-replies', 'userhost-in-names',
+  'draft/webpush', 'soju.im/search', 'standard-replies', 'userhost-in-names',
 ]);
 
 // editing is the capability for changing messages.
@@ -25,7 +25,7 @@ const subprotocol = 'text.ircv3.net';
 const welcome = '001', isupport = '005', endOfMOTD = '376', noMOTD = '422';
 // refusals are numerics about a message or a channel that could not be served.
 const refusals = new Set(['401', '403', '404', '405', '407', '412', '415', '417', '471', '473', '474', '475', '476', '477', '482', '489', '531', '716', '717']);
-const quietNumerics = new Set(['002', '003', '004', '250', '251', '252', '253', '254', '255', '265', '266', '375', '372', '376', '422', '333', '366', '315', '329', '221', '900', '903', '305', '306', '331', '766', '762']);
+const quietNumerics = new Set(['002', '003', '004', '250', '251', '252', '253', '254', '255', '265', '266', '375', '372', '376', '422', '333', '366', '315', '329', '221', '900', '903', '305', '306', '331', '766', '762', '770', '771', '772']);
 
 // least are the parameters that a command has at least; with fewer it is ignored.
 const least = {
@@ -454,6 +454,7 @@ export class Client {
     }
     b.messages = [];
     b.byId.clear();
+    b.replies.clear();
     b.isWhole = false;
     this.historyOf(b, 'latest', '*');
   }

@@ -6,7 +6,7 @@ import { plain } from './text.js';
 import { languages, say, spoken } from './words.js';
 
 // open shows a dialog; it is removed when it closes, and the focus goes back.
-function open(title, content, className = '') {
+export function open(title, content, className = '') {
   const heading = h('h2', { id: 'dialogtitle' }, title);
   const dialog = h('dialog', { class: className, 'aria-labelledby': 'dialogtitle' },
     h('header', {}, heading, button('close', say('close'), () => dialog.close())), content);
@@ -183,30 +183,36 @@ export function ask(question, yes) {
   });
 }
 
-function field(label, control) {
+export function field(label, control) {
   const id = `field-${label.replace(/\W/g, '')}-${Math.random().toString(36).slice(2, 7)}`;
   control.id = id;
   return h('div', { class: 'setting' }, h('label', { for: id }, label), control);
 }
 
-const select = (value, options, onchange) => {
+export const select = (value, options, onchange) => {
   const s = h('select', { onchange: () => onchange(s.value) }, Object.entries(options).map(([v, text]) => h('option', { value: v, selected: v === value }, text)));
   return s;
 };
 
-export function settings(app) {
+export async function settings(app) {
+  const pictureOf = app.client.has('draft/metadata-2') && app.fileHost() !== '' && (await import('./admin.js')).picture(app);
   const s = app.settings, set = (key) => (value) => app.set(key, value);
   const notify = h('input', { type: 'checkbox', checked: s.notify, onchange: () => app.allowNotifications(notify.checked).then((on) => { notify.checked = on; if (!on && Notification.permission === 'denied') app.toast(say('notifyDenied')); }) });
   const events = h('input', { type: 'checkbox', checked: s.events, onchange: () => app.set('events', events.checked) });
   const name = h('input', { type: 'text', maxlength: '64', value: app.model.people.get(app.model.fold(app.model.nick))?.['display-name'] ?? '' });
   const profile = app.client.has('draft/metadata-2') && h('form', { onsubmit: (e) => { e.preventDefault(); app.client.setMetadata('display-name', name.value.trim()); dialog.close(); } }, field(say('displayName'), name), h('button', {}, say('save')));
+  const account = Boolean(app.kept.login?.password && app.site.invitations);
+  const opens = (label, name) => h('button', { type: 'button', onclick: async () => { const admin = await import('./admin.js'); dialog.close(); admin[name](app); } }, label);
+  const all = h('input', { type: 'checkbox', checked: s.notifyAll, onchange: () => app.set('notifyAll', all.checked) });
   const dialog = open(say('settings'), [
     h('h3', {}, say('profile')), h('p', {}, say('signedInAs', { name: app.model.account || app.model.nick })), profile,
+    pictureOf,
+    account && h('div', { class: 'answers wide' }, opens(say('devices'), 'devices'), opens(say('changePassword'), 'password'), app.mayInvite() && opens(say('administration'), 'administer')),
     h('h3', {}, say('appearance')),
     field(say('theme'), select(s.theme, { auto: say('auto'), light: say('light'), dark: say('dark') }, set('theme'))),
     field(say('language'), select(spoken(), languages, (v) => { dialog.close(); app.set('language', v); })),
     field(say('showEvents'), events),
-    h('h3', {}, say('notifications')), field(say('notifyOn'), notify),
+    h('h3', {}, say('notifications')), field(say('notifyOn'), notify), field(say('notifyAll'), all),
     h('h3', {}, say('keys')), h('p', { class: 'hint' }, say('keysHelp'), ' ', say('sendWith')),
     h('div', { class: 'answers' }, h('button', { type: 'button', class: 'danger', onclick: () => { dialog.close(); app.signOut(); } }, say('signOut'))),
   ], 'settings');

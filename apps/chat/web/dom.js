@@ -31,6 +31,8 @@ const paths = {
   invite: 'M9 11a3.500 3.500 0 1 0 0-7 3.500 3.500 0 0 0 0 7zM2.500 20c0-3.500 3-6 6.500-6s6.500 2.500 6.500 6M19 8v6M16 11h6',
   down: 'M12 5v14M6 13l6 6 6-6',
   leave: 'M14 4H6v16h8M11 12h10M17 8l4 4-4 4',
+  bell: 'M6 17V11a6 6 0 0 1 12 0v6l1.500 2h-15zM10 21h4',
+  quiet: 'M6 17V11a6 6 0 0 1 9-5.200M18 11v6l1.500 2h-15M10 21h4M4 4l16 16',
   file: 'M20 11l-8.500 8.500a5 5 0 0 1-7-7L13 4a3.300 3.300 0 0 1 4.700 4.700L9.500 17a1.700 1.700 0 0 1-2.400-2.400L14.500 7',
 };
 
@@ -62,6 +64,13 @@ export function picture(rows, label) {
   p.setAttribute('d', d);
   s.append(p);
   return s;
+}
+
+// avatar is somebody's picture, where that is a file of this server, or a letter.
+export function avatar(nick, shown, address, size = '') {
+  const own = address !== undefined && URL.canParse(address) && new URL(address).origin === location.origin;
+  const letter = [...shown][0]?.toUpperCase() ?? '?';
+  return h('div', { class: `avatar ${size} ${hueOf(nick)}`, 'aria-hidden': 'true' }, own ? h('img', { src: address, alt: '', loading: 'lazy' }) : letter);
 }
 
 // hueOf gives a name one of twelve colours, always the same.

@@ -1,7 +1,6 @@
 // The page: it puts the parts together, and keeps what outlasts it.
 import { Client } from './client.js';
 import { Composer } from './composer.js';
-import * as dialogs from './dialogs.js';
 import { h } from './dom.js';
 import * as enter from './enter.js';
 import { Messages } from './messages.js';
@@ -9,6 +8,11 @@ import { Model } from './model.js';
 import { plain } from './text.js';
 import { View } from './view.js';
 import { has, say, speak } from './words.js';
+
+// dialogs are loaded when the page is connected, or when the first opens. From then on
+// they open at once: what is typed next is for them.
+let loaded = null;
+const dialogs = async () => (loaded ??= await import('./dialogs.js'));
 
 const storage = 'epi-chat';
 const toastTime = 6000;
@@ -20,7 +24,7 @@ class App {
   constructor(site) {
     this.site = site;
     this.kept = this.load();
-    this.settings = { theme: 'auto', language: '', notify: false, events: false, ...this.kept.settings };
+    this.settings = { theme: 'auto', language: '', notify: false, notifyAll: false, events: false, muted: [], ...this.kept.settings };
     this.current = null;
     this.dirty = new Set();
     this.dress();
@@ -97,6 +101,7 @@ class App {
   }
 
   async signOut() {
+    await this.unsubscribe().catch(() => {});
     if (this.kept.login?.password) await this.post('account/leave', {});
     this.client.leave();
     this.kept = { settings: this.settings };
@@ -173,6 +178,8 @@ class App {
       return;
     }
     if (model.state !== 'ready') return;
+    dialogs();
+    if (this.settings.notify) this.subscribe().catch(() => {}); // a browser without a push service
     for (const [name, at] of Object.entries(kept.reads ?? {})) {
       const b = model.get(name);
       if (b !== undefined) model.read(b, at);
@@ -256,23 +263,56 @@ class App {
     if (m.own) return;
     if (b === this.current) this.view.announce.textContent = `${m.nick}: ${plain(m.text)}`;
     const away = document.visibilityState !== 'visible' || !document.hasFocus();
-    if (!m.mention || !this.settings.notify || !(away || b !== this.current)) return;
+    if (!(m.mention || this.settings.notifyAll) || !this.settings.notify || this.isMuted(b) || !(away || b !== this.current)) return;
     if (typeof Notification !== 'function' || Notification.permission !== 'granted') return;
     const n = new Notification(b.isChannel ? `${m.nick} · ${b.name}` : m.nick, { body: plain(m.text).slice(0, 200), tag: b.name, icon: 'icon.svg' });
     n.onclick = () => { window.focus(); this.show(b); n.close(); };
+  }
+
+  isMuted(b) { return this.settings.muted.some((name) => this.model.same(name, b.name)); }
+
+  // mute changes whether a conversation makes notifications and a badge.
+  mute(b) {
+    if (b === null) return;
+    const others = this.settings.muted.filter((name) => !this.model.same(name, b.name));
+    this.settings.muted = this.isMuted(b) ? others : [...others, b.name];
+    this.save();
+    this.mark('list', 'head');
+    this.entitle();
   }
 
   async allowNotifications(on) {
     const allowed = on && typeof Notification === 'function' && (await Notification.requestPermission()) === 'granted';
     this.settings.notify = allowed;
     this.save();
+    (allowed ? this.subscribe() : this.unsubscribe()).catch(() => {}); // the page itself notifies either way
     return allowed;
+  }
+
+  // subscribe has the server call this browser while the page is closed. The browser's
+  // own service carries what it says, encrypted (RFC 8291).
+  async subscribe() {
+    const key = this.client.support.get('VAPID');
+    if (!key || !this.client.has('draft/webpush') || !this.model.account) return;
+    const worker = await navigator.serviceWorker?.ready;
+    if (worker?.pushManager === undefined) return;
+    const made = await worker.pushManager.subscribe({ userVisibleOnly: true, applicationServerKey: key });
+    const { endpoint, keys } = made.toJSON();
+    this.client.send('WEBPUSH', 'REGISTER', endpoint, `p256dh=${keys.p256dh};auth=${keys.auth}`);
+  }
+
+  async unsubscribe() {
+    const made = await (await navigator.serviceWorker?.getRegistration())?.pushManager?.getSubscription();
+    if (!made) return;
+    this.client.send('WEBPUSH', 'UNREGISTER', made.endpoint);
+    await made.unsubscribe();
   }
 
   // entitle puts what is unread into the title.
   entitle() {
     let mentions = 0, unread = 0;
     for (const b of this.model.buffers.values()) {
+      if (this.isMuted(b)) continue;
       mentions += b.mentions;
       unread += b.unread;
     }
@@ -293,25 +333,34 @@ class App {
   // server only: the address that 005 has is for other programs.
   fileHost() { return this.kept.login?.password ? this.site.files ?? '' : ''; }
 
-  // upload sends files to where the server says, and then says where they are.
+  // send uploads a file to where the server says, and returns its address, '' when that
+  // did not work.
+  async send(file) {
+    const request = new XMLHttpRequest();
+    request.open('POST', new URL(this.fileHost(), location.href));
+    request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
+    request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
+    request.setRequestHeader('Authorization', basic(this.kept.login));
+    request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
+    const place = await new Promise((resolve) => {
+      request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');
+      request.onerror = () => resolve('');
+      request.send(file);
+    });
+    if (!place) {
+      this.toast(say(request.status === 413 ? 'tooBig' : 'uploadFailed'));
+      return '';
+    }
+    document.querySelector('.toast')?.remove();
+    return new URL(place, request.responseURL).href;
+  }
+
+  // upload sends files, and then says where they are.
   async upload(files) {
     const b = this.current;
-    const login = this.kept.login;
     for (const file of files) {
-      const request = new XMLHttpRequest();
-      request.open('POST', new URL(this.fileHost(), location.href));
-      request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
-      request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
-      if (login.password) request.setRequestHeader('Authorization', basic(login));
-      request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
-      const place = await new Promise((resolve) => {
-        request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');
-        request.onerror = () => resolve('');
-        request.send(file);
-      });
-      if (place) this.client.say(b.name, new URL(place, request.responseURL).href);
-      else this.toast(say(request.status === 413 ? 'tooBig' : 'uploadFailed'));
-      if (place) document.querySelector('.toast')?.remove();
+      const place = await this.send(file);
+      if (place) this.client.say(b.name, place);
     }
   }
 
@@ -326,19 +375,21 @@ class App {
     this.messages.go(found.id);
   }
 
-  pickEmoji(near, take) { dialogs.pickEmoji(near, take); }
+  async pickEmoji(near, take) { (loaded ?? await dialogs()).pickEmoji(near, take); }
 
-  ask(question, yes) { return dialogs.ask(question, yes); }
+  async ask(question, yes) { return (loaded ?? await dialogs()).ask(question, yes); }
 
-  openSearch() { dialogs.search(this); }
+  async openThread(b, m) { (await import('./thread.js')).thread(this, b, m); }
 
-  openSwitcher() { dialogs.switcher(this); }
+  async openSearch() { (loaded ?? await dialogs()).search(this); }
 
-  openSettings() { dialogs.settings(this); }
+  async openSwitcher() { (loaded ?? await dialogs()).switcher(this); }
 
-  openNewChannel() { dialogs.newChannel(this); }
+  async openSettings() { (loaded ?? await dialogs()).settings(this); }
 
-  openInvite() { dialogs.invite(this); }
+  async openNewChannel() { (loaded ?? await dialogs()).newChannel(this); }
+
+  async openInvite() { (loaded ?? await dialogs()).invite(this); }
 
   // step goes to the conversation before or after.
   step(by) {
@@ -383,6 +434,7 @@ async function start() {
   const app = new App(await (await fetch('site.json')).json());
   addEventListener('keydown', (e) => app.keyed(e));
   addEventListener('online', () => app.client?.hurry());
+  navigator.serviceWorker?.addEventListener('message', (e) => { if (e.data?.show && app.model !== undefined) app.showSoon(e.data.show); });
   addEventListener('offline', () => app.client?.probe());
   addEventListener('focus', () => app.messages?.viewed());
   document.addEventListener('visibilitychange', () => app.looked());

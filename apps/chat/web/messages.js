@@ -1,5 +1,5 @@
 // The messages of the conversation that is shown.
-import { button, h, hueOf, icon } from './dom.js';
+import { avatar, button, h, hueOf, icon } from './dom.js';
 import { usual } from './emoji.js';
 import { List } from './list.js';
 import { isEmoji, pieces, plain } from './text.js';
@@ -116,7 +116,7 @@ export class Messages {
     if (m.label !== undefined) return `${m.state} ${m.why}`;
     const before = this.list.items[i - 1];
     const day = before === undefined || before.label !== undefined || dayOf(before.time) !== dayOf(m.time);
-    return `${m.version} ${m.event || this.head(m, i)} ${day} ${this.first === m} ${this.found === m} ${this.app.model.shownName(m.nick)} ${i === 0 && this.buffer.isWhole}`;
+    return `${m.version} ${m.event || this.head(m, i)} ${day} ${this.first === m} ${this.found === m} ${this.app.model.shownName(m.nick)} ${this.app.model.pictureOf(m.nick)} ${i === 0 && this.buffer.isWhole}`;
   }
 
   row(m, i) {
@@ -137,7 +137,7 @@ export class Messages {
   }
 
   message(m, head) {
-    const { model } = this.app;
+    const { model } = this.app, b = this.buffer;
     const body = [];
     if (m.reply !== '') body.push(this.quote(m.reply));
     if (head) {
@@ -147,9 +147,11 @@ export class Messages {
         h('time', { datetime: new Date(m.time).toISOString(), title: new Date(m.time).toLocaleString(spoken()) }, clock(m.time))));
     }
     body.push(m.redacted ? h('div', { class: 'text gone' }, say('removed')) : this.text(m));
+    const replies = b.replies.get(m.id);
+    if (replies !== undefined) body.push(h('button', { type: 'button', class: 'link replies', onclick: () => this.app.openThread(b, m) }, say(replies === 1 ? 'reply1' : 'replies', { n: replies })));
     if (m.reactions.size > 0) body.push(this.reactions(m));
     const side = head
-      ? h('div', { class: `avatar ${hueOf(m.nick)}`, 'aria-hidden': 'true' }, [...model.shownName(m.nick)][0]?.toUpperCase() ?? '?')
+      ? avatar(m.nick, model.shownName(m.nick), model.pictureOf(m.nick))
       : h('time', { class: 'at', datetime: new Date(m.time).toISOString() }, clock(m.time));
     return h('div', { class: `message${head ? ' lead' : ''}${m.mention ? ' mentioned' : ''}${m.kind === 'notice' ? ' notice' : ''}` },
       side, h('div', { class: 'body' }, body), m.redacted ? null : this.tools(m));
@@ -247,6 +249,7 @@ export class Messages {
     const { client } = this.app;
     switch (e.key) {
       case 'r': this.app.composer.replyTo(m); break;
+      case 't': this.app.openThread(this.buffer, m); break;
       case 'e': this.app.pickEmoji(row, (sign) => client.react(this.buffer, m, sign)); break;
       case 'Delete': if (client.has('draft/message-redaction') && m.own) this.remove(m); break;
       default: return;

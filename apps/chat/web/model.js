@@ -16,6 +16,7 @@ class Buffer {
     this.topic = '';
     this.messages = []; // in order
     this.byId = new Map();
+    this.replies = new Map(); // by the id of a message: how many answer it
     this.members = new Map(); // by the folded nick: {nick, prefix, account, away}
     this.typing = new Map(); // by nick: until when
     this.readAt = 0; // up to where it was read, in ms; -1: nobody knows
@@ -43,14 +44,17 @@ export class Model {
     this.buffers = new Map(); // by the folded name
     this.people = new Map(); // by the folded nick: metadata
     this.outbox = []; // what was typed and is not confirmed, in order
-    this.muted = new Set(); // folded names without notifications
     this.listeners = [];
     this.nextKey = 1;
     this.nextLabel = 1;
   }
 
-  // on has fn called with (what, buffer, message) after each change.
-  on(fn) { this.listeners.push(fn); }
+  // on has fn called with (what, buffer, message) after each change, until what it
+  // returns is called.
+  on(fn) {
+    this.listeners.push(fn);
+    return () => { this.listeners = this.listeners.filter((other) => other !== fn); };
+  }
 
   changed(what, buffer = null, message = null) {
     if (buffer !== null) buffer.version++;
@@ -127,6 +131,11 @@ export class Model {
     if (m.id) {
       b.byId.set(m.id, m);
       this.adopt(b, m);
+    }
+    if (m.reply && !m.event) {
+      b.replies.set(m.reply, (b.replies.get(m.reply) ?? 0) + 1);
+      const above = b.byId.get(m.reply);
+      if (above !== undefined) above.version++;
     }
     if (!m.event) {
       b.typing.delete(m.nick);
@@ -248,6 +257,9 @@ export class Model {
     this.people.set(this.fold(nick), person);
     this.changed('people');
   }
+
+  // pictureOf is the address of somebody's picture; undefined without one.
+  pictureOf(nick) { return this.people.get(this.fold(nick))?.avatar; }
 
   // shownName is what somebody wants to be called.
   shownName(nick) { return this.people.get(this.fold(nick))?.['display-name'] ?? nick; }

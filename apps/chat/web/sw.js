@@ -2,9 +2,33 @@
 // in it. It keeps the page's own files and nothing that anybody said.
 const kept = 'page';
 const page = [
-  './', 'site.json', 'client.js', 'composer.js', 'dialogs.js', 'dom.js', 'emoji.js', 'enter.js', 'icon.svg', 'irc.js', 'list.js', 'main.js',
-  'manifest.webmanifest', 'messages.js', 'model.js', 'qr.js', 'style.css', 'text.js', 'view.js', 'words.js',
+  './', 'admin.js', 'site.json', 'client.js', 'composer.js', 'dialogs.js', 'dom.js', 'emoji.js', 'enter.js', 'icon.svg', 'irc.js', 'list.js', 'main.js',
+  'manifest.webmanifest', 'messages.js', 'model.js', 'qr.js', 'style.css', 'text.js', 'thread.js', 'view.js', 'words.js',
 ];
+
+// A push message is a line of IRC (draft/webpush). While somebody looks at the page,
+// that shows it.
+const spoken = /^(?:@\S+ )?:([^!\s]+)\S* (?:PRIVMSG|NOTICE) ([^\s]+) :?([^]*)$/;
+const control = /[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g;
+
+async function notify(line) {
+  const windows = await self.clients.matchAll({ type: 'window' });
+  const found = spoken.exec(line);
+  if (found === null || windows.some((w) => w.visibilityState === 'visible')) return;
+  const [, nick, target, text] = found;
+  const isChannel = /^[#&]/.test(target);
+  await self.registration.showNotification(isChannel ? `${nick} · ${target}` : nick, {
+    body: text.replace(control, ' ').trim().slice(0, 200), tag: isChannel ? target : nick, icon: 'icon.svg', data: isChannel ? target : nick,
+  });
+}
+
+// look goes to the page, and to the conversation that a notification is of.
+async function look(name) {
+  const [page] = await self.clients.matchAll({ type: 'window' });
+  if (page === undefined) return self.clients.openWindow('./');
+  page.postMessage({ show: name });
+  return page.focus();
+}
 
 // The network comes first, so that a new version of the server has its own page.
 async function answer(request) {
@@ -30,3 +54,5 @@ function isPage(request) {
 self.addEventListener('install', (e) => e.waitUntil(caches.open(kept).then((cache) => cache.addAll(page)).then(() => self.skipWaiting())));
 self.addEventListener('activate', (e) => e.waitUntil(self.clients.claim()));
 self.addEventListener('fetch', (e) => { if (isPage(e.request)) e.respondWith(answer(e.request)); });
+self.addEventListener('push', (e) => e.waitUntil(notify((e.data?.text() ?? '').trim())));
+self.addEventListener('notificationclick', (e) => { e.notification.close(); e.waitUntil(look(e.notification.data)); });

@@ -1,6 +1,6 @@
 // The page around the messages: conversations, the head of the one that is shown, and
 // who is in it.
-import { button, h, hueOf, icon } from './dom.js';
+import { avatar, button, h, hueOf, icon } from './dom.js';
 import { plain } from './text.js';
 import { say } from './words.js';
 
@@ -24,10 +24,11 @@ export class View {
     this.topic = h('p', { class: 'topic' });
     this.count = h('button', { type: 'button', class: 'count', onclick: () => this.toggle('members') }, icon('people'), h('span', {}));
     this.inviteButton = button('invite', say('invite'), () => app.openInvite(), { hidden: true });
+    this.mute = h('button', { type: 'button', class: 'tool', 'aria-label': say('mute'), title: say('mute'), onclick: () => app.mute(app.current) });
     this.head = h('header', { class: 'head' },
       button('menu', say('menu'), () => this.toggle('side', true), { class: 'tool narrow' }),
       h('div', { class: 'titles' }, this.title, this.topic),
-      this.inviteButton, this.count,
+      this.inviteButton, this.count, this.mute,
       button('leave', say('leave'), () => app.current && app.client.part(app.current)));
     this.banner = h('div', { class: 'banner', role: 'status' });
     this.typing = h('div', { class: 'typing', 'aria-live': 'off' });
@@ -61,7 +62,7 @@ export class View {
     this.banner.replaceChildren(model.state === 'waiting' ? say(navigator.onLine ? 'waiting' : 'offline') : say('connecting'), ' ',
       model.state === 'waiting' && h('button', { type: 'button', class: 'link', onclick: () => this.app.client.hurry() }, say('tryNow')));
     this.me.replaceChildren(
-      h('div', { class: `avatar ${hueOf(model.nick)}`, 'aria-hidden': 'true' }, [...model.nick][0]?.toUpperCase() ?? '?'),
+      avatar(model.nick, model.nick, model.pictureOf(model.nick)),
       h('div', { class: 'who' }, h('b', {}, model.shownName(model.nick)), h('span', { class: 'hint' }, model.account ? `@${model.account}` : say('guest'))),
       button('settings', say('settings'), () => this.app.openSettings()));
     this.inviteButton.hidden = !this.app.mayInvite();
@@ -84,10 +85,10 @@ export class View {
     if (b.mentions > 0) counts.push(say('mention', { n: b.mentions }));
     if (b.unread > 0) counts.push(say('unread', { n: b.unread }));
     const name = b.isChannel ? b.name.replace(/^[#&]/, '') : model.shownName(b.name);
-    const sign = b.isChannel ? h('span', { class: 'sign', 'aria-hidden': 'true' }, '#') : h('span', { class: `avatar small ${hueOf(b.name)}`, 'aria-hidden': 'true' }, [...name][0]?.toUpperCase() ?? '?');
+    const sign = b.isChannel ? h('span', { class: 'sign', 'aria-hidden': 'true' }, '#') : avatar(b.name, name, model.pictureOf(b.name), 'small');
     const failed = model.outbox.some((e) => e.state === 'failed' && model.same(e.target, b.name));
     return h('li', {}, h('button', {
-      type: 'button', 'data-name': b.name, class: `${b.unread > 0 ? 'unread' : ''} ${b.isChannel && !b.joined ? 'absent' : ''}`,
+      type: 'button', 'data-name': b.name, class: `${b.unread > 0 ? 'unread' : ''} ${b.isChannel && !b.joined ? 'absent' : ''} ${this.app.isMuted(b) ? 'muted' : ''}`,
       'aria-current': b === current ? 'page' : null, 'aria-label': [b.name, ...counts].join(', '), onclick: () => this.app.show(b),
     }, sign, h('span', { class: 'name' }, name), failed && h('span', { class: 'badge failed' }, '!'),
     b.unread > 0 && h('span', { class: `badge ${b.mentions > 0 ? 'mention' : ''}` }, String(b.mentions > 0 ? b.mentions : b.unread))));
@@ -105,6 +106,9 @@ export class View {
     this.title.textContent = b.isChannel ? b.name : this.app.model.shownName(b.name);
     this.topic.textContent = plain(b.topic);
     this.topic.title = plain(b.topic);
+    const muted = this.app.isMuted(b);
+    this.mute.replaceChildren(icon(muted ? 'quiet' : 'bell'));
+    this.mute.setAttribute('aria-pressed', String(muted));
     this.count.hidden = !b.isChannel;
     this.count.lastChild.textContent = String(b.members.size);
     this.count.setAttribute('aria-label', `${say('openMembers')}: ${say('member', { n: b.members.size })}`);
@@ -115,7 +119,7 @@ export class View {
     if (b === null) return;
     const list = [...b.members.values()].sort((x, y) => Number(x.away) - Number(y.away) || rankOf(x) - rankOf(y) || x.nick.localeCompare(y.nick));
     this.memberList.replaceChildren(...list.slice(0, mostMembers).map((m) => h('li', {}, h('button', { type: 'button', class: m.away ? 'away' : '', onclick: () => this.app.person(m.nick) },
-      h('span', { class: `avatar small ${hueOf(m.nick)}`, 'aria-hidden': 'true' }, [...model.shownName(m.nick)][0]?.toUpperCase() ?? '?'),
+      avatar(m.nick, model.shownName(m.nick), model.pictureOf(m.nick), 'small'),
       h('span', { class: 'name' }, model.shownName(m.nick)), m.prefix !== '' && h('span', { class: 'rank' }, m.prefix[0]), m.away && h('span', { class: 'hint' }, say('someone'))))));
     if (list.length > mostMembers) this.memberList.append(h('li', { class: 'hint' }, `+ ${list.length - mostMembers}`));
   }
