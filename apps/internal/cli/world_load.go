@@ -14,7 +14,7 @@ import (
 	"github.com/epinet/epi/apps/world/bots"
 )
 
-const worldLoadHelp = `Let players play in a world that is served at TARGET: they walk, rest and talk,
+const worldLoadHelp = `Let players play in a world that is served at TARGET: they walk, rest, talk,
 and check every frame against the rules of docs/world-protocol.md. A frame that
 breaks them is an error.
 
@@ -70,6 +70,7 @@ func worldLoadCommand() *cobra.Command {
 	flags.SortFlags = false
 	flags.Var(countFrom1(&c.Players), "players", fmt.Sprintf("`number` of players (default %d)", defaultBots))
 	flags.IntVar(&c.Moving, "moving", defaultMoving, "`per cent` of the players that walk at any time")
+	flags.IntVar(&c.Fighting, "fighting", 0, "`per cent` of the players that strike what is near")
 	flags.DurationVar(&c.Talk, "talk", defaultTalk, "`duration` between two lines of one player, on the average; 0: nobody talks")
 	flags.Var(limit(&c.Duration), "duration", fmt.Sprintf("`duration` of measuring (default %v)", defaultBotsTime))
 	flags.DurationVar(&c.Warmup, "warmup", defaultBotsWarmup, "`duration` of play before measuring")

@@ -25,6 +25,7 @@ type Config struct {
 	Players  int           // default 100
 	Moving   int           // per cent of them that walk; default 30
 	Talk     time.Duration // between two lines of one bot on the average; 0: none talk
+	Fighting int           // per cent of them that strike what is near
 	Warmup   time.Duration
 	Duration time.Duration
 	Seed     uint64
@@ -41,6 +42,7 @@ type Result struct {
 	Bytes     uint64          `json:"bytes"`
 	Visible   float64         `json:"visible"`      // entities that a bot sees, on the average
 	Corrected uint64          `json:"corrected"`    // moves that the server refused
+	Blows     uint64          `json:"blows"`        // of bots, that have hit
 	Wrong     uint64          `json:"wrong_frames"` // frames that break the rules
 	Lost      uint64          `json:"lost"`         // sessions that ended before the end
 	Faults    []string        `json:"faults"`       // the first of what was wrong
@@ -94,6 +96,7 @@ type herd struct {
 	bytes     uint64
 	seen      uint64
 	corrected uint64
+	blows     uint64
 	wrong     uint64
 	lost      uint64
 	faults    []string
@@ -158,7 +161,7 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (h *herd) result(seconds float64, used proc.Usage) *Result {
 	h.measuring = false
 	r := &Result{
-		Players: h.entered, Seconds: seconds, Hz: h.hz, Frames: h.frames, Bytes: h.bytes, Corrected: h.corrected,
+		Players: h.entered, Seconds: seconds, Hz: h.hz, Frames: h.frames, Bytes: h.bytes, Corrected: h.corrected, Blows: h.blows,
 		Wrong: h.wrong, Lost: h.lost, Faults: h.faults, Late: h.late,
 		CPUPercent: used.CPU.Seconds() / seconds * 100,
 	}
@@ -196,6 +199,9 @@ type bot struct {
 	epoch    uint8
 	sequence uint32
 	going    uint8
+	fights   bool
+	strikes  uint32        // whom it has struck last; 0: nobody
+	ready    uint32        // the tick in which it strikes again
 	until    uint32        // the tick up to which it goes there
 	first    time.Time     // when the first tick came,
 	tick     uint32        // and its number
@@ -206,7 +212,7 @@ type bot struct {
 const maxFrame = 1 << 20
 
 func (h *herd) enter(ctx context.Context, n int) error {
-	b := &bot{herd: h, name: fmt.Sprintf("Bot%d", n)}
+	b := &bot{herd: h, name: fmt.Sprintf("Bot%d", n), fights: n%100 < h.config.Fighting}
 	b.in = frame.Reader{Framing: frame.LengthPrefix{Size: 3}, Max: maxFrame}
 	h.bots = append(h.bots, b)
 	if strings.HasPrefix(h.config.Target, "ws") {
@@ -317,6 +323,8 @@ func (b *bot) other(m proto.Message) {
 		b.epoch, b.entered = m.Epoch, true
 		b.herd.entered++
 		b.herd.hz = int(m.Hz)
+	case *proto.Hit:
+		b.hit(m)
 	case *proto.Refused:
 		b.herd.fault("%s: refused: %s", b.name, m.Text)
 	}
@@ -334,11 +342,52 @@ func (b *bot) play() {
 		b.sequence++
 		b.send(&proto.Move{Epoch: b.epoch, Sequence: b.sequence, Direction: b.going, Ticks: 1})
 	}
+	if b.fights && int32(b.replica.Tick-b.ready) >= 0 {
+		b.strike()
+	}
 	if int32(b.replica.Tick-b.until) >= 0 {
 		b.decide()
 	}
 	if every := h.config.Talk; every > 0 && h.random.Float64() < 1/every.Seconds()/float64(h.hz) {
 		b.send(&proto.Say{Text: "hello from " + b.name})
+	}
+}
+
+// strikeRange is how far a player reaches, in units.
+const strikeRange = 3 * 64
+
+// strike strikes the nearest that it sees.
+func (b *bot) strike() {
+	own, least := &b.replica.Own, int64(strikeRange*strikeRange)
+	b.ready = b.replica.Tick + uint32(b.herd.hz)/2 + b.herd.random.Uint32N(4)
+	target := uint32(0)
+	for id, e := range b.replica.Entities {
+		x, y := b.replica.At(e)
+		dx, dy := int64(x)-int64(own.X), int64(y)-int64(own.Y)
+		if d := dx*dx + dy*dy; id != b.replica.Self && e.Health > 0 && d <= least {
+			target, least = id, d
+		}
+	}
+	if target != 0 {
+		b.strikes = target
+		b.send(&proto.Attack{Target: target, Seen: b.replica.Tick})
+	}
+}
+
+// hit checks what is said of a blow: the bot's own must be at whom it has struck.
+func (b *bot) hit(m *proto.Hit) {
+	h := b.herd
+	if int(m.Damage)+int(m.Health) > 100 || m.Damage == 0 || m.By == m.Target {
+		h.wrong++
+		h.fault("%s: a blow that cannot be: %+v", b.name, *m)
+	}
+	if m.By != b.replica.Self {
+		return
+	}
+	h.blows++
+	if m.Target != b.strikes {
+		h.wrong++
+		h.fault("%s: a blow of its own at %d, and it has struck %d", b.name, m.Target, b.strikes)
 	}
 }
 

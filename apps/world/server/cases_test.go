@@ -3,6 +3,7 @@ package server_test
 import (
 	"encoding/binary"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 
@@ -117,4 +118,32 @@ func TestCase21_LongTalk(t *testing.T) {
 		t.Errorf("%d lines were said", s.Said)
 	}
 	watcher.ticks(5)
+}
+
+// TestCase12_ResetsAndDrain: half of the players are reset at once while the world ends:
+// the others get a last word, and nobody is left.
+func TestCase12_ResetsAndDrain(t *testing.T) {
+	w := start(t, settings())
+	var players []*client
+	for n := range 100 {
+		players = append(players, w.join(fmt.Sprintf("guest%c%c", 'a'+n/10, 'a'+n%10)))
+	}
+	for n, c := range players {
+		if n%2 == 0 {
+			if err := c.conn.(*net.TCPConn).SetLinger(0); err != nil {
+				t.Fatal(err)
+			}
+			_ = c.conn.Close()
+		}
+	}
+	w.end()
+	for n, c := range players {
+		if n%2 == 0 {
+			continue
+		}
+		if c.ends(); c.refused == nil || c.refused.Reason != 9 {
+			t.Errorf("player %d: %+v", n, c.refused)
+		}
+	}
+	epitest.WaitUntil(t, "the end of all sessions", func() bool { return w.Stats().Sessions == 0 })
 }

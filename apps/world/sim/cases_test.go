@@ -2,6 +2,7 @@ package sim_test
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"testing"
 
@@ -218,5 +219,40 @@ func TestRestartCountsMovesAnew(t *testing.T) {
 	}
 	if v := move(1<<32-1, w.Epoch(p.id)); v != sim.Repeated {
 		t.Errorf("move 2^32 - 1 again: %d", v)
+	}
+}
+
+// TestCase07_PlacesThatAreNone: outside the map, in its walls and its water, at the
+// ends of numbers: the player is at a free place near, and walks on from there.
+func TestCase07_PlacesThatAreNone(t *testing.T) {
+	w := world(t, sim.Config{Seed: 9, Width: 8, Height: 8})
+	p := join(t, w, "lost")
+	spots := []sim.Spot{
+		{X: -1, Y: -1}, {X: math.MinInt32, Y: math.MaxInt32}, {X: math.MaxInt32, Y: math.MinInt32},
+		{X: 8 * sim.Cell, Y: 8 * sim.Cell}, {X: 52 * sim.Tile, Y: 55 * sim.Tile}, {}, // outside, a town's wall, the corner
+	}
+	for ty := range int32(8 * sim.CellSide) { // all that cannot be walked on, in some columns
+		for tx := int32(1); tx < 8*sim.CellSide; tx += 17 {
+			if !w.Ground().At(int(tx), int(ty)).Walkable() {
+				spots = append(spots, sim.Spot{X: tx*sim.Tile + sim.Tile/2, Y: ty*sim.Tile + sim.Tile/2})
+			}
+		}
+	}
+	for _, s := range spots {
+		if err := w.Place(p.id, s.X, s.Y); err != nil {
+			t.Fatalf("%+v: %v", s, err)
+		}
+		w.Step(sim.Alone)
+		p.look(t, w)
+		x, y, _ := w.At(p.id)
+		for _, corner := range [][2]int32{{-1, -1}, {1, -1}, {-1, 1}, {1, 1}} {
+			tx, ty := (x+corner[0]*sim.Reach)/sim.Tile, (y+corner[1]*sim.Reach)/sim.Tile
+			if !w.Ground().At(int(tx), int(ty)).Walkable() {
+				t.Fatalf("%+v leads to %d, %d, which is not free", s, x, y)
+			}
+		}
+		if w.Ground().At(int(s.X/sim.Tile), int(s.Y/sim.Tile)) != sim.Rock && max(x-s.X, s.X-x, y-s.Y, s.Y-y) > 40*sim.Tile {
+			t.Errorf("%+v leads to %d, %d, which is far", s, x, y)
+		}
 	}
 }
