@@ -287,20 +287,21 @@ func TestMonstersDieAndComeAgain(t *testing.T) {
 func TestCase05_ExperienceEnds(t *testing.T) {
 	w := world(t, sim.Config{Seed: 4})
 	p := join(t, w, "old")
-	last := uint8(0)
-	for _, give := range []uint32{0, 49, 1, math.MaxUint32 - 51, 1, 1, math.MaxUint32} {
+	var messages proto.ServerMessages
+	var last proto.Standing
+	for _, give := range []uint32{0, 49, 1, math.MaxUint32 - 51, 1, 1, math.MaxUint32, 1} {
 		if err := w.Learn(p.id, give); err != nil {
 			t.Fatal(err)
 		}
-		if l := w.Level(p.id); l < last {
-			t.Errorf("level %d after %d", l, last)
+		m, _, err := messages.Next(w.Standing(nil, p.id))
+		now, ok := m.(*proto.Standing)
+		if !ok || err != nil || now.Experience < last.Experience || now.Level < last.Level || now.Level != w.Level(p.id) {
+			t.Fatalf("%d more: %+v after %+v, %v", give, m, last, err)
 		}
-		last = w.Level(p.id)
+		last = *now
 	}
-	var messages proto.ServerMessages
-	m, _, err := messages.Next(w.Standing(nil, p.id))
-	if s, ok := m.(*proto.Standing); !ok || err != nil || s.Experience != math.MaxUint32 || s.Level != sim.MaxLevel || s.Next != 0 {
-		t.Errorf("%+v, %v", m, err)
+	if last.Experience != math.MaxUint32 || last.Level != sim.MaxLevel || last.Next != 0 {
+		t.Errorf("%+v", last)
 	}
 }
 

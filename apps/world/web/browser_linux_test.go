@@ -194,12 +194,11 @@ func fight(t *testing.T, anna, bert *browsertest.Page) {
 	says(anna, "/key secret")
 	reads(anna, "You are a moderator now.")
 	x, y := meadow(t)
-	for _, name := range []string{"Anna", "Bert"} {
+	for name, p := range map[string]*browsertest.Page{"Anna": anna, "Bert": bert} {
 		anna.Eval(fmt.Sprintf("world.link.send('order', { kind: 5, name: '%s', x: %d, y: %d })", name, x, y))
+		p.Until(name+" on the meadow", fmt.Sprintf("Math.max(Math.abs(world.replica.me.x - %d), Math.abs(world.replica.me.y - %d)) < 64", x, y))
+		x += 3 * sim.Tile / 2
 	}
-	at := fmt.Sprintf("Math.max(Math.abs(world.replica.me.x - %d), Math.abs(world.replica.me.y - %d)) < 64", x, y)
-	anna.Until("Anna on the meadow", at)
-	bert.Until("Bert on the meadow", at)
 	anna.Until("Bert near", "[...world.replica.entities.values()].some((e) => e.name === 'Bert')")
 	anna.Press("Space", true)
 	bert.Until("a blow", "world.replica.health < 100")
