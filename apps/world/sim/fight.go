@@ -19,6 +19,9 @@ const (
 	memoryPart   = 5 // 200 ms
 	fallenFor    = 3
 	graveFor     = 20
+	// healed is the health that comes back, each healEvery seconds.
+	healed    = 10
+	healEvery = 5
 	// MaxHealth is that of everybody: it is per cent.
 	MaxHealth = 100
 	// MaxLevel is the highest level.
@@ -241,13 +244,14 @@ func (w *World) revive(s int) {
 	}
 }
 
-// heal gives back health, each second some. It writes its own entity only.
+// heal gives back health, some at a time, as each time is told to all who see it. It
+// writes its own entity only.
 func (w *World) heal(s int) {
 	b := &w.e.body[s]
-	if b.health == 0 || b.health >= MaxHealth || (w.tick+uint64(s))%uint64(w.config.Hz) != 0 {
+	if b.health == 0 || b.health >= MaxHealth || (w.tick+uint64(s))%uint64(healEvery*w.config.Hz) != 0 {
 		return
 	}
-	b.health = min(MaxHealth, b.health+2)
+	b.health = min(MaxHealth, b.health+healed)
 	w.e.renewed[s] = w.tick + 1
 }
 

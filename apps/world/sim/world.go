@@ -113,19 +113,19 @@ type entities struct {
 	body       []body
 }
 
-// A body is what is seldom looked at.
+// A body is what is seldom looked at. It is as long as a cache line.
 type body struct {
 	name       string
-	health     uint8 // 0: it lies
-	level      uint8
+	moves      *moves // of a player
 	ready      uint64 // the tick from which on it can strike
 	since      uint64 // the tick in which it came to where it is by other means than walking
-	experience uint32
-	moves      *moves // of a player
 	home       Spot   // of a monster
 	target     ID     // of a monster that hunts; 0 none
-	wish       uint8  // the direction that it wants
-	pace       uint8  // the speed that it wants
+	experience uint32
+	health     uint8 // 0: it lies
+	level      uint8
+	wish       uint8 // the direction that it wants
+	pace       uint8 // the speed that it wants
 }
 
 const noCell = 0xffff
