@@ -504,9 +504,11 @@ func TestSim_Sleep_TasksAreRun(t *testing.T) {
 	for _, givers := range [][]int{{2}, {1, 1}} {
 		explore(t, maxOrders, func(x *explorer) func() {
 			accepted, ran := make([]int, len(givers)), make([]int, len(givers))
+			begun := 0
 			x.start("loop", x.serve)
 			for g, tasks := range givers {
 				x.start("giver", func() {
+					begun++
 					for i := range tasks {
 						if x.loop.Do(func() {
 							if ran[g] != i {
@@ -517,7 +519,7 @@ func TestSim_Sleep_TasksAreRun(t *testing.T) {
 							accepted[g]++
 						}
 					}
-				})
+				}).until = func() bool { return begun >= g } // they are alike: the first begins first
 			}
 			return func() {
 				if !slices.Equal(ran, givers) || !slices.Equal(accepted, givers) || !x.asleep() {
