@@ -16,6 +16,7 @@ import (
 	"github.com/epinet/epi/apps/world/inputs"
 	world "github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/web"
 	"github.com/epinet/epi/ws"
 )
@@ -30,7 +31,7 @@ the configuration with every key, its default and what it means; --set changes
 single keys.
 
 A world has one loop; run several on several CPUs. SIGINT or SIGTERM drains:
-every client gets a last word. A second signal aborts.
+every client gets a last word, and what lasts (store.address) is saved. A second signal aborts.
 
 Exit codes: 0 drained, 1 failed or aborted, 2 called wrongly.`
 
@@ -53,6 +54,7 @@ type worldServer struct {
 	inputs string      // the file for what changes the world; empty: none
 	logTo  *os.File
 	log    *inputs.Log
+	store  *store.SQL // nil: nothing lasts
 }
 
 func worldCommand() *cobra.Command {
@@ -81,7 +83,7 @@ func worldCommand() *cobra.Command {
 	w.from.addFlags(flags, "world.seed=5", "")
 	flags.StringVar(&w.inputs, "log-inputs", "", "`file` for all that changes the world, which \"epi world replay\" checks (default none)")
 	w.addFlags(flags, "")
-	cmd.AddCommand(configCommand(config.Default), worldLoadCommand(), worldReplayCommand())
+	cmd.AddCommand(configCommand(config.Default), worldLoadCommand(), worldReplayCommand(), worldAuditCommand(), worldBackupCommand())
 	return cmd
 }
 
@@ -92,6 +94,10 @@ func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
 	if len(w.listen) == 0 {
 		w.listen = w.config.Listen.Addresses
 	}
+	if err := w.openStore(); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, w.keep()) }()
 	if w.inputs == "" {
 		return w.serve(stdout, stderr)
 	}
@@ -126,7 +132,7 @@ func (w *worldServer) prepare(s *server) (err error) {
 		return failure{err}
 	}
 	e.MaxQueued = k.Sessions.Queue + world.MaxFrame // the world ends a session before
-	w.world, err = world.New(e, world.Config{
+	c := world.Config{
 		World: sim.Config{
 			Seed: uint32(k.World.Seed), Width: k.World.Width, Height: k.World.Height, Hz: k.World.Hz,
 			Monsters: k.World.Monsters, MaxPlayers: k.World.Players,
@@ -136,8 +142,11 @@ func (w *worldServer) prepare(s *server) (err error) {
 		TalkRate: k.Talk.Rate, TalkBurst: k.Talk.Burst,
 		Moderators: moderators, Banned: k.People.Banned,
 		Origins: withOwnOrigin(k.Listen.Origins), Log: e.Logger,
-	})
-	if err != nil {
+	}
+	if w.store != nil {
+		c.Store = w.store
+	}
+	if w.world, err = world.New(e, c); err != nil {
 		return failure{err}
 	}
 	if w.logTo != nil {

@@ -68,6 +68,12 @@ var (
 	worldOrders    = worldDesc("orders_total", "Orders of moderators.")
 	worldEnds      = worldDesc("sessions_ended_total", "Sessions that the world ended, by the reason.", "reason")
 	worldWork      = worldDesc("tick_work_seconds", "Work of ticks.")
+	worldWaiting   = worldDesc("store_waiting", "What waits to be written to the store.", "kind")
+	worldCommits   = worldDesc("store_commits_total", "Commits of the store.", "result")
+	worldCommit    = worldDesc("store_commit_seconds_total", "Time spent in commits of the store.")
+	worldLongest   = worldDesc("store_longest_commit_seconds", "The longest commit of the store since the start.")
+	worldWritten   = worldDesc("store_written_total", "Writes that last.")
+	worldBusy      = worldDesc("store_busy_total", "Writes refused because too many waited.")
 	worldLateness  = worldDesc("tick_lateness_seconds", "How late ticks began.")
 )
 
@@ -77,8 +83,8 @@ func (c worldCollector) Describe(to chan<- *prometheus.Desc) { prometheus.Descri
 // Collect is a method of prometheus.Collector.
 func (c worldCollector) Collect(to chan<- prometheus.Metric) {
 	s := c.world.Stats()
-	gauge := func(d *prometheus.Desc, n int64) {
-		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
+	gauge := func(d *prometheus.Desc, n int64, labels ...string) {
+		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
 	counter := func(d *prometheus.Desc, n float64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, n, labels...)
@@ -115,6 +121,14 @@ func (c worldCollector) Collect(to chan<- prometheus.Metric) {
 	counter(worldEnds, float64(s.Bad), "bad message")
 	counter(worldEnds, float64(s.Slow), "slow")
 	counter(worldEnds, float64(s.Refused-s.Bad), "other")
+	gauge(worldWaiting, int64(s.Store.Waiting), "write")
+	gauge(worldWaiting, int64(s.Store.Saves), "snapshot")
+	counter(worldCommits, float64(s.Store.Commits), "done")
+	counter(worldCommits, float64(s.Store.Failed), "failed")
+	counter(worldCommit, s.Store.Committed.Seconds())
+	to <- prometheus.MustNewConstMetric(worldLongest, prometheus.GaugeValue, s.Store.Longest.Seconds())
+	counter(worldWritten, float64(s.Store.Written))
+	counter(worldBusy, float64(s.Store.Busy))
 	histogram(worldWork, s.Work)
 	histogram(worldLateness, s.Lateness)
 }

@@ -33,6 +33,9 @@ type Config struct {
 		Monsters int `toml:"monsters"`
 		Players  int `toml:"players"`
 	} `toml:"world"`
+	Store struct {
+		Address string `toml:"address"`
+	} `toml:"store"`
 	Sessions struct {
 		Grace    settings.Duration `toml:"grace"`
 		Hello    settings.Duration `toml:"hello"`

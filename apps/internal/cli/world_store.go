@@ -1,0 +1,112 @@
+package cli
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi/apps/world/store"
+)
+
+// keepTimeout bounds how long a world that ends waits for its store.
+const keepTimeout = 30 * time.Second
+
+// openStore opens what lasts of the world, if something does.
+func (w *worldServer) openStore() (err error) {
+	if w.config.Store.Address == "" {
+		return nil
+	}
+	if w.store, err = store.Open(context.Background(), w.config.Store.Address); err != nil {
+		return failure{fmt.Errorf("store.address: %w", err)}
+	}
+	return nil
+}
+
+// keep waits until all is saved, and closes the store.
+func (w *worldServer) keep() error {
+	if w.store == nil {
+		return nil
+	}
+	var err error
+	if w.world != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
+		defer cancel()
+		err = w.world.Keep(ctx)
+	}
+	if err = errors.Join(err, w.store.Close()); err != nil {
+		return failure{err}
+	}
+	return nil
+}
+
+// storeCommand is a command about a store, which may be used while a world has it open.
+func storeCommand(cmd cobra.Command, run func(cmd *cobra.Command, s *store.SQL, args []string) error) *cobra.Command {
+	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
+		if !strings.Contains(args[0], "://") {
+			if info, err := os.Stat(args[0]); err != nil {
+				return failure{err}
+			} else if info.Size() == 0 {
+				return failure{&fs.PathError{Op: "open", Path: args[0], Err: store.ErrForeign}}
+			}
+		}
+		s, err := store.Open(cmd.Context(), args[0])
+		if err != nil {
+			return failure{err}
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
+		if err := run(cmd, s, args); err != nil {
+			return failure{err}
+		}
+		return nil
+	}
+	return &cmd
+}
+
+func worldAuditCommand() *cobra.Command {
+	return storeCommand(cobra.Command{
+		Use:   "audit STORE",
+		Short: "Look for what cannot be in the store of a world",
+		Long: `Look for what cannot be in the store of a world: items and gold that are not as
+many as were made and not destroyed, items with no owner or two, damage. STORE is what
+store.address is. It may be used while the world is served.
+
+Exit codes: 0 nothing was found, 1 something was or the store cannot be read, 2 called
+wrongly.`,
+		Example: "  epi world audit world.db",
+		Args:    cobra.ExactArgs(1),
+	}, func(cmd *cobra.Command, s *store.SQL, _ []string) error {
+		problems, err := s.Audit(cmd.Context())
+		if err != nil {
+			return err
+		}
+		for _, problem := range problems {
+			fmt.Fprintln(cmd.OutOrStdout(), problem)
+		}
+		if len(problems) > 0 {
+			return fmt.Errorf("%d problems: restore a backup", len(problems))
+		}
+		fmt.Fprintln(cmd.OutOrStdout(), "made − destroyed = existing, and every item has one owner")
+		return nil
+	})
+}
+
+func worldBackupCommand() *cobra.Command {
+	return storeCommand(cobra.Command{
+		Use:   "backup STORE FILE",
+		Short: "Copy the store of a world, also while it is served",
+		Long: `Copy the store of a world, a file of SQLite, into a file that does not exist yet. The
+copy has the state of one moment. To restore it, end the world, put the copy in the
+place of the store, and remove the files beside that end in -wal and -shm. A database of
+PostgreSQL is copied by pg_dump.`,
+		Example: "  epi world backup world.db /backup/world-monday.db",
+		Args:    cobra.ExactArgs(2),
+	}, func(cmd *cobra.Command, s *store.SQL, args []string) error {
+		return s.Backup(cmd.Context(), args[1])
+	})
+}
