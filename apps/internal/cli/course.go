@@ -22,8 +22,8 @@ programs that run, in English and in Korean. The pages need nothing from elsewhe
 
 epi course check holds your own server program against an exercise.`
 
-// courseTimeout bounds each part of a request.
-const courseTimeout = 10 * time.Second
+// pageTimeout bounds each part of a request.
+const pageTimeout = 10 * time.Second
 
 func courseCommand() *cobra.Command {
 	var listen string
@@ -42,7 +42,8 @@ func courseCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer end()
-			if err := serveCourse(ctx, cmd, listen); err != nil {
+			guard := &webguard.Guard{Links: true}
+			if err := servePages(ctx, cmd, listen, "the course is at http://%s/", guard.Wrap(site.Handler())); err != nil {
 				return failure{err}
 			}
 			return nil
@@ -53,18 +54,18 @@ func courseCommand() *cobra.Command {
 	return cmd
 }
 
-// serveCourse serves the pages until ctx ends.
-func serveCourse(ctx context.Context, cmd *cobra.Command, listen string) error {
+// servePages serves the handler until ctx ends, and says where; said has a place for
+// the address.
+func servePages(ctx context.Context, cmd *cobra.Command, listen, said string, handler http.Handler) error {
 	ln, err := net.Listen("tcp", listen)
 	if err != nil {
 		return fmt.Errorf("%w: choose another address with --listen", err)
 	}
-	guard := &webguard.Guard{Links: true}
-	server := &http.Server{Handler: guard.Wrap(site.Handler()), ReadTimeout: courseTimeout, WriteTimeout: courseTimeout, IdleTimeout: time.Minute}
+	server := &http.Server{Handler: handler, ReadTimeout: pageTimeout, WriteTimeout: pageTimeout, IdleTimeout: time.Minute}
 	stopped := make(chan error, 1)
 	stop := context.AfterFunc(ctx, func() { stopped <- server.Shutdown(context.WithoutCancel(ctx)) })
 	defer stop()
-	fmt.Fprintf(cmd.OutOrStdout(), "the course is at http://%s/\n", ln.Addr())
+	fmt.Fprintf(cmd.OutOrStdout(), said+"\n", ln.Addr())
 	if err := server.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
 		return err
 	}

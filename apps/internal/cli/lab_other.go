@@ -16,6 +16,7 @@ func labMeasuring() []*cobra.Command {
 		needsLinux("study", "Measure the readiness calls of Linux"),
 		needsLinux("claims", "Judge what is said about them by measurements"),
 		needsLinux("peers", "Measure servers side by side"),
+		needsLinux("show", "Play with the readiness calls in the browser"),
 	}
 }
 
