@@ -64,3 +64,38 @@ func TestCourseCheckSaysWhatFailed(t *testing.T) {
 		expectOneLine(t, stderr, row.want)
 	}
 }
+
+func TestLabShowServesItsPage(t *testing.T) {
+	t.Parallel()
+	p := start(t, "lab", "show", "signal", "--listen", "127.0.0.1:0")
+	url := p.line("the page is at ")
+	if !strings.HasSuffix(url, "/signal") {
+		t.Errorf("the page is at %s", url)
+	}
+	r, err := http.NewRequest(http.MethodPost, strings.TrimSuffix(url, "signal")+"pipe/write", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for site, want := range map[string]int{"": http.StatusOK, "cross-site": http.StatusForbidden} {
+		r.Header.Set("Sec-Fetch-Site", site)
+		if site == "" {
+			r.Header.Del("Sec-Fetch-Site")
+		}
+		answer, err := http.DefaultClient.Do(r)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = answer.Body.Close()
+		if answer.StatusCode != want {
+			t.Errorf("from site %q: %s, want %d", site, answer.Status, want)
+		}
+	}
+	http.DefaultClient.CloseIdleConnections()
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+	code, _, stderr := call("lab", "show", "nothing")
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	expectOneLine(t, stderr, `there is no page "nothing"`)
+}
