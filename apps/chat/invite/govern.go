@@ -211,6 +211,7 @@ func (p *Pages) suspend(ctx context.Context, by string, q *suspending) (any, err
 	if q.Reason == "" {
 		return struct{}{}, p.Desk.note(ctx, by, "unsuspend", a.Name, "")
 	}
+	p.Forget(a.Name)
 	if err := p.Realm.Expel(ctx, a.Name, "Your account is suspended: "+q.Reason); err != nil {
 		return nil, err
 	}
@@ -354,6 +355,7 @@ type nameOnly struct {
 }
 
 func (p *Pages) removeDevice(ctx context.Context, who caller, q *nameOnly) (any, error) {
+	defer p.Forget(who.account)
 	return struct{}{}, p.Desk.removeDevice(ctx, who.account, q.Name)
 }
 
@@ -373,6 +375,7 @@ func (p *Pages) password(ctx context.Context, who caller, q *renewing) (any, err
 	result := p.Vault().Do(ctx, &hall.Work{Kind: hall.SetPassword, Account: who.account, Password: q.Old, New: q.New, Address: who.address})
 	switch {
 	case result.OK:
+		p.Forget(who.account)
 		return struct{}{}, nil
 	case result.Code == "TOO_MANY_ATTEMPTS":
 		return nil, errLater

@@ -181,7 +181,7 @@ func TestPages(t *testing.T) {
 	d, _ := open(t)
 	ctx := t.Context()
 	first := invitation(t, d, store.Invitation{Role: invite.Admin, Expires: time.Now().Add(time.Hour), Left: 1})
-	p := invite.Pages{Desk: d, Log: slog.New(slog.DiscardHandler), Login: func(w http.ResponseWriter, r *http.Request) (string, bool) {
+	p := invite.Pages{Desk: d, Log: slog.New(slog.DiscardHandler), Forget: func(string) {}, Login: func(w http.ResponseWriter, r *http.Request) (string, bool) {
 		if name, password, _ := r.BasicAuth(); password == "right" {
 			return name, true
 		}

@@ -37,6 +37,8 @@ type Pages struct {
 	// Login returns whose credentials a request has; where it returns false it has
 	// answered.
 	Login func(w http.ResponseWriter, r *http.Request) (account string, ok bool)
+	// Forget has credentials of an account that were right checked again.
+	Forget func(account string)
 	// Vault is what changes passwords. It is called for each change.
 	Vault func() Vault
 	// Realm is the running chat; nil: there is no administration.
@@ -250,5 +252,6 @@ func (p *Pages) device(ctx context.Context, who caller, q *deviceOnly) (any, err
 }
 
 func (p *Pages) leave(ctx context.Context, who caller, _ *struct{}) (any, error) {
+	defer p.Forget(who.account)
 	return struct{}{}, p.Desk.RemoveDevice(ctx, who.account, who.password)
 }

@@ -8,6 +8,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
+	"maps"
 	"net"
 	"net/http"
 	"strings"
@@ -132,6 +133,13 @@ func (l *Login) remembered(id [sha256.Size]byte) (account string, ok bool) {
 	defer l.mu.Unlock()
 	k, ok := l.known[id]
 	return k.account, ok && l.now().Before(k.until)
+}
+
+// Forget has the credentials of an account checked again: some of them have ended.
+func (l *Login) Forget(account string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	maps.DeleteFunc(l.known, func(_ [sha256.Size]byte, k known) bool { return strings.EqualFold(k.account, account) })
 }
 
 func (l *Login) note(id [sha256.Size]byte, account string) {

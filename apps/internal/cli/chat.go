@@ -38,6 +38,7 @@ import (
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
 	"github.com/epinet/epi/apps/chat/webhook"
+	"github.com/epinet/epi/apps/chat/weblogin"
 	"github.com/epinet/epi/ws"
 )
 
@@ -91,7 +92,8 @@ type chat struct {
 	endExpiry   func()       // of old messages; waits for it
 	files       *files.Host  // nil: there are none
 	invitations *invite.Desk // nil: there are none
-	first       string       // the token by which the first administrator makes an account; "" for none
+	login       *weblogin.Login
+	first       string // the token by which the first administrator makes an account; "" for none
 	api         *api.Server
 	push        *push.Pusher // nil: there are no push messages
 	outgoing    *webhook.Sender
@@ -111,6 +113,7 @@ func chatCommand() *cobra.Command {
 			return c.run(cmd.OutOrStdout(), cmd.ErrOrStderr())
 		},
 	}
+	c.login = weblogin.New(func() weblogin.Vault { return c.gate.Vault() })
 	c.service = service{
 		prepare: c.prepare,
 		stream: func(at place) func(*epi.Conn) epi.Handler {

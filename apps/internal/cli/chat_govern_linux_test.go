@@ -107,6 +107,9 @@ func TestChatIsGovernedInThePage(t *testing.T) {
 		}
 	}
 	_, second := askPage(t, page+"device", "root", "battery staple", words{"device": "Edge"})
+	if status, answer := demand(t, page+"devices", "root", second["password"], words{}); status != http.StatusOK {
+		t.Errorf("the second device: %d %s", status, answer)
+	}
 	_, answer := demand(t, page+"devices", "root", root["password"], words{})
 	var devices struct {
 		Devices []struct {
@@ -121,6 +124,9 @@ func TestChatIsGovernedInThePage(t *testing.T) {
 		if !d.Here {
 			_, _ = demand(t, page+"devices/remove", "root", root["password"], words{"name": d.Name})
 		}
+	}
+	if status, answer := demand(t, page+"devices", "root", second["password"], words{}); status != http.StatusUnauthorized {
+		t.Errorf("a device that was ended: %d %s", status, answer)
 	}
 	gone := chatClient(t, irc)
 	gone.converse("CAP REQ :sasl\r\nNICK x\r\nUSER x 0 * :x", " ACK ")

@@ -12,7 +12,6 @@ import (
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/store"
-	"github.com/epinet/epi/apps/chat/weblogin"
 )
 
 // firstFor is how long the link is good for by which the first administrator makes an
@@ -58,9 +57,8 @@ func (c *chat) hasAdmin() (bool, error) {
 
 // invitePages are what the client in the browser asks about accounts.
 func (c *chat) invitePages() *invite.Pages {
-	login := weblogin.New(func() weblogin.Vault { return c.gate.Vault() })
 	return &invite.Pages{
-		Desk: c.invitations, Login: login.Account, Log: c.engine.Logger,
+		Desk: c.invitations, Login: c.login.Account, Forget: c.login.Forget, Log: c.engine.Logger,
 		Vault: func() invite.Vault { return c.gate.Vault() }, Realm: realm{c.gate, c},
 	}
 }

@@ -26,7 +26,6 @@ import (
 	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/web"
 	"github.com/epinet/epi/apps/chat/webhook"
-	"github.com/epinet/epi/apps/chat/weblogin"
 )
 
 // pages returns what is served besides the WebSockets at a path.
@@ -154,12 +153,11 @@ func (c *chat) openFiles() (end func(), err error) {
 	if c.data == "" || !c.config.Uploads.Enabled {
 		return func() {}, nil
 	}
-	login := weblogin.New(func() weblogin.Vault { return c.gate.Vault() })
 	u := &c.config.Uploads
 	ctx, cancel := context.WithCancel(context.Background())
 	c.files, err = files.New(ctx, files.Config{
 		Dir: filepath.Join(c.data, "files"), Store: c.store, Writer: c.writer,
-		Login:  login.Account,
+		Login:  c.login.Account,
 		Member: func(ctx context.Context, account, channel string) bool { return c.gate.IsMember(ctx, account, channel) },
 		Limits: files.Limits{File: u.MaxFile, Quota: u.Quota, Keep: time.Duration(u.Keep)},
 	})
