@@ -4,8 +4,11 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -139,5 +142,256 @@ func TestSecurityNamesTests(t *testing.T) {
 		if !strings.Contains(tests.String(), "func "+string(name[1])+"(t *testing.T)") {
 			t.Errorf("there is no %s", name[1])
 		}
+	}
+}
+
+const module = "github.com/epinet/epi"
+
+// layers are the packages from the bottom to the top, as docs/architecture.md
+// draws them. A package may import those of lower layers only.
+var layers = [][]string{
+	{
+		"poll",
+		"uring",
+		"internal/slab",
+		"internal/schedule",
+		"internal/plant",
+		"internal/wheel",
+		"internal/buffer",
+		"internal/sock",
+		"internal/address",
+		"internal/proxyheader",
+		"internal/tlsrecord",
+		"frame",
+		"docs/course",
+		"docs/course/draw",
+		"examples/course",
+		"apps/lab/proc",
+		"apps/internal/publicnet",
+		"apps/internal/webguard",
+		"apps/internal/plaintext",
+		"apps/internal/lookalike",
+		"apps/chat/ircmsg",
+		"apps/internal/settings",
+		"apps/world/proto/table",
+		"apps/world/proto",
+	},
+	{
+		"internal/ringpoll",
+		"examples/course/tcp",
+		"apps/world/proto/gen",
+		"apps/world/sim",
+		"apps/world/replica",
+		"apps/world/config",
+		"apps/chat/config",
+		"apps/world/store",
+		"apps/chat/hall",
+		"apps/chat/store",
+	},
+	{
+		"internal/driver",
+		"apps/chat/vault",
+		"apps/chat/keep",
+		"apps/chat/weblogin",
+		"apps/course/exam",
+		"apps/course/site",
+		"apps/chat/files",
+		"apps/chat/api",
+		"apps/chat/push",
+		"apps/chat/archive",
+		"apps/chat/store/storetest",
+		"apps/world/inputs",
+		"apps/world/store/storetest",
+	},
+	{""},
+	{"ws", "apps/chat/webhook"},
+	{
+		"metrics",
+		"internal/epitest",
+		"internal/polltest",
+		"apps/lab",
+		"apps/lab/load",
+		"apps/chat/gate",
+		"apps/chat/web",
+		"apps/chat/invite",
+		"apps/world/server",
+		"apps/world/web",
+		"test",
+		"test/packet",
+		"test/socket",
+		"test/stream",
+		"test/times",
+	},
+	{
+		"apps/internal/browsertest",
+		"apps/lab/compare",
+		"apps/lab/study",
+		"apps/lab/bench",
+		"apps/world/bots",
+	},
+	{"apps/lab/report"},
+	{"apps/internal/cli"},
+	{
+		"apps/epi",
+		"apps/examples/arena",
+		"examples",
+	},
+}
+
+// TestImportsPointOneWay compares the imports of every package, those of its
+// tests left out, with the layers.
+func TestImportsPointOneWay(t *testing.T) {
+	for name, imports := range packages(t) {
+		layer := layerOf(name)
+		if layer < 0 {
+			t.Errorf("package %q is in no layer: add it here and in docs/architecture.md", name)
+			continue
+		}
+		for _, imported := range imports {
+			if layerOf(imported) >= layer {
+				t.Errorf("%q (layer %d) imports %q (layer %d): imports must point down", name, layer, imported, layerOf(imported))
+			}
+		}
+	}
+}
+
+// TestLibraryStandsWithoutApps holds the library apart from the programs made
+// with it: whoever imports epi gets nothing of apps, tests included.
+func TestLibraryStandsWithoutApps(t *testing.T) {
+	out, err := exec.Command("go", "list", "-test", "-deps", "./...").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for imported := range strings.Lines(string(out)) {
+		if name, ok := local(strings.TrimSpace(imported)); ok && strings.HasPrefix(name, "apps/") {
+			t.Errorf("the library depends on %s", name)
+		}
+	}
+}
+
+// TestStateMachinesKnowNoSocket holds them apart from all that has a time or an
+// order of its own. What they import themselves must not have a clock; encoding
+// packages have one by their own imports.
+func TestStateMachinesKnowNoSocket(t *testing.T) {
+	for _, machine := range []string{"apps/chat/hall", "apps/world/sim", "apps/world/proto"} {
+		out, err := exec.Command("go", "list", "-deps", module+"/"+machine).Output()
+		if err != nil {
+			t.Fatalf("go list: %v", err)
+		}
+		for dependency := range strings.Lines(string(out)) {
+			switch dependency = strings.TrimSpace(dependency); dependency {
+			case "net", module:
+				t.Errorf("%s depends on %s", machine, dependency)
+			}
+		}
+	}
+	out, err := exec.Command("go", "list", "-f", `{{join .Imports " "}}`, module+"/apps/world/sim", module+"/apps/world/proto").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	for _, imported := range strings.Fields(string(out)) {
+		if slices.Contains([]string{"time", "sync", "sync/atomic", "os", "math/rand", "math/rand/v2"}, imported) {
+			t.Errorf("a world imports %s", imported)
+		}
+	}
+}
+
+func TestPackagesAreNamedForWhatTheyHold(t *testing.T) {
+	for name := range packages(t) {
+		if slices.Contains([]string{"util", "utils", "common", "base", "helpers", "misc"}, path.Base(name)) {
+			t.Errorf("package %q has a name that says nothing", name)
+		}
+	}
+}
+
+func TestArchitectureNamesEveryPackage(t *testing.T) {
+	page, err := os.ReadFile("docs/architecture.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range packages(t) {
+		if strings.HasPrefix(name, "examples/") {
+			continue // the page names their folder
+		}
+		if !strings.Contains(string(page), "`"+name+"`") && name != "" {
+			t.Errorf("docs/architecture.md does not name `%s`", name)
+		}
+	}
+}
+
+// packages returns the packages of the workspace's modules with those of ours
+// that they import.
+func packages(t *testing.T) map[string][]string {
+	t.Helper()
+	out, err := exec.Command("go", "list", "-f", `{{.ImportPath}} {{join .Imports " "}}`, "work").Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	imports := map[string][]string{}
+	for line := range strings.Lines(string(out)) {
+		fields := strings.Fields(line)
+		var ours []string
+		for _, imported := range fields[1:] {
+			if name, ok := local(imported); ok {
+				ours = append(ours, name)
+			}
+		}
+		name, _ := local(fields[0])
+		imports[name] = ours
+	}
+	return imports
+}
+
+// local returns the path of a package below the library's.
+func local(importPath string) (string, bool) {
+	if importPath == module {
+		return "", true
+	}
+	return strings.CutPrefix(importPath, module+"/")
+}
+
+// layerOf finds a package's layer; each example that has none of its own is a
+// package as examples is.
+func layerOf(name string) int {
+	layer := slices.IndexFunc(layers, func(layer []string) bool { return slices.Contains(layer, name) })
+	if layer < 0 && strings.HasPrefix(name, "examples/") {
+		return layerOf("examples")
+	}
+	return layer
+}
+
+// mostModules is how many modules a program has that imports epi and ws: itself,
+// this one, and what those need, tests included.
+const mostModules = 8
+
+// TestProgramsGetFewModules counts what a program requires that imports the library.
+func TestProgramsGetFewModules(t *testing.T) {
+	library, err := os.Getwd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	sums, err := os.ReadFile("go.sum")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"go.mod":  "module program\n\ngo 1.26.0\n\nrequire " + module + " v0.0.0\n\nreplace " + module + " => " + strconv.Quote(library) + "\n",
+		"go.sum":  string(sums),
+		"main.go": "package main\n\nimport (\n\t_ \"" + module + "\"\n\t_ \"" + module + "/ws\"\n)\n\nfunc main() {}\n",
+	} {
+		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	list := exec.Command("go", "list", "-mod=mod", "-m", "all")
+	list.Dir = dir
+	list.Env = append(os.Environ(), "GOWORK=off")
+	out, err := list.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	if modules := strings.Split(strings.TrimSpace(string(out)), "\n"); len(modules) > mostModules {
+		t.Errorf("a program has %d modules, more than %d:\n%s", len(modules), mostModules, out)
 	}
 }

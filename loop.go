@@ -138,10 +138,30 @@ const maxVector = 64
 var epoch = time.Now()
 
 // clock returns the monotonic time in nanoseconds since epoch.
-func clock() int64 { return int64(time.Since(epoch)) }
+func clock() int64 {
+	if simulated.now != nil {
+		return simulated.now()
+	}
+	return int64(time.Since(epoch))
+}
+
+// simulated stands in for the clock and the drivers. A simulation sets it before it
+// makes an engine, and there is no other engine until its end.
+var simulated struct {
+	now    func() int64
+	driver func(driver.Config) driver.Driver
+}
+
+// newDriver makes the driver of one loop.
+func newDriver(cfg driver.Config) (driver.Driver, error) {
+	if simulated.driver != nil {
+		return simulated.driver(cfg), nil
+	}
+	return driver.New(cfg)
+}
 
 func newLoop(e *Engine, id int) (*Loop, error) {
-	drv, err := driver.New(driver.Config{
+	drv, err := newDriver(driver.Config{
 		Backend:      e.cfg.backend,
 		Trigger:      e.cfg.trigger,
 		Lend:         e.cfg.workers > 0,

@@ -1,0 +1,508 @@
+package driver
+
+import (
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"syscall"
+	"time"
+
+	"github.com/epinet/epi/internal/sock"
+)
+
+// Chance makes the choices of a simulation, all of them from one seed.
+type Chance interface {
+	// Choose returns a number from 0 to n-1.
+	Choose(n int) int
+	// Count notes that something of a kind has happened.
+	Count(kind string)
+	// Failf ends the run: something that must not be is so. It does not return.
+	Failf(format string, args ...any)
+}
+
+// A World is the kernel, the network and the clock of a simulated engine, for
+// tests. All of it belongs to one goroutine: the loops run in turns.
+type World struct {
+	Chance
+	Now     int64 // nanoseconds
+	Drivers []*Simulated
+	Backlog []*Link // clients that wait to be accepted
+	NoFiles bool    // accepting fails: EMFILE
+	Calm    bool    // nothing goes wrong any more, and nothing is split or late
+	// Point is called where others may go on: in each call of a driver.
+	Point func()
+	// Sleep lets the others go on until there may be something for the driver.
+	Sleep func(d *Simulated)
+
+	links []*Link // by handle
+	free  []Handle
+}
+
+// A Link is one connection as the server's kernel and the peer see it.
+type Link struct {
+	Number int
+
+	// The server's kernel.
+	In      []byte // arrived, and not received
+	InEnd   bool   // FIN has arrived
+	Broken  bool   // RST has arrived
+	Out     []byte // taken from the server, not acknowledged
+	OutEnd  bool   // the server sends no more
+	Acked   bool   // the peer has acknowledged that
+	Closed  bool   // the server has closed it
+	Refused bool   // it has answered with RST
+
+	// The peer.
+	Arrived []byte // at the peer, and not read
+	Stalled bool   // it reads nothing
+
+	handle  Handle
+	socket  *Socket
+	pending []byte // of the Send under way, when the kernel works on the buffers
+	sum     uint32 // of pending
+}
+
+// What one direction of a simulated socket holds, in bytes.
+const (
+	SimulatedSend    = 4096
+	SimulatedReceive = 2048
+)
+
+// NewLink returns a client that has not connected yet.
+func (w *World) NewLink(number int) *Link { return &Link{Number: number, handle: NoHandle} }
+
+// Accepted reports whether the server has the connection.
+func (w *World) Accepted(l *Link) bool { return l.handle != NoHandle && w.links[l.handle] == l }
+
+// Open returns how many handles are open.
+func (w *World) Open() (n int) {
+	for _, l := range w.links {
+		if l != nil {
+			n++
+		}
+	}
+	return n
+}
+
+// number gives a link a handle: one that is free, chosen by chance.
+func (w *World) number(l *Link) Handle {
+	if n := len(w.free); n > 0 {
+		i := w.Choose(n)
+		l.handle, w.free[i] = w.free[i], w.free[n-1]
+		w.free = w.free[:n-1]
+		w.links[l.handle] = l
+		return l.handle
+	}
+	w.links = append(w.links, l)
+	l.handle = Handle(len(w.links) - 1)
+	return l.handle
+}
+
+func (w *World) release(h Handle) {
+	if h < 0 || int(h) >= len(w.links) || w.links[h] == nil {
+		w.Failf("handle %d is closed, which is not open", h)
+	}
+	w.links[h].handle = NoHandle
+	w.links[h] = nil
+	w.free = append(w.free, h)
+}
+
+// Simulated is the driver of one loop in a World. It splits, delays and refuses as
+// kernels may, and fails the run when the engine breaks a rule of Driver.
+type Simulated struct {
+	sockets
+	Packets // none: a call of these panics
+	Asleep  bool
+	Woken   bool
+	Until   int64 // while asleep: when to wake up, or -1
+
+	world     *World
+	accepting []*Listening
+	events    int // found by Wait
+	released  bool
+}
+
+// NewSimulated makes the driver of one loop.
+func NewSimulated(w *World, cfg Config) *Simulated {
+	d := &Simulated{sockets: sockets{cfg: cfg}, world: w}
+	w.Drivers = append(w.Drivers, d)
+	return d
+}
+
+// link returns what belongs to a socket that the engine uses.
+func (d *Simulated) link(s *Socket) *Link {
+	w := d.world
+	if s.Handle < 0 || int(s.Handle) >= len(w.links) || w.links[s.Handle] == nil || w.links[s.Handle].socket != s {
+		w.Failf("an operation on handle %d, which is not this socket's", s.Handle)
+	}
+	return w.links[s.Handle]
+}
+
+// can reports whether something of a socket could complete now.
+func (d *Simulated) can(s *Socket) bool {
+	l := d.world.links[s.Handle]
+	return s.flags&closed != 0 ||
+		s.flags&receiving != 0 && (len(l.In) > 0 || l.InEnd || l.Broken) ||
+		s.flags&sending != 0 && (len(l.Out) < SimulatedSend || l.Broken)
+}
+
+// Possible counts what could complete now.
+func (d *Simulated) Possible() int {
+	n := d.unreported()
+	for _, s := range d.open.All() {
+		if d.can(s) {
+			n++
+		}
+	}
+	for _, l := range d.accepting {
+		if l.accepting && len(d.world.Backlog) > 0 {
+			n++
+		}
+	}
+	return n
+}
+
+// Wait is a method of Driver.
+func (d *Simulated) Wait(timeout time.Duration) (int, error) {
+	w := d.world
+	if timeout != 0 && !d.Woken && d.Possible() == 0 {
+		d.Asleep, d.Until = true, -1
+		if timeout > 0 {
+			d.Until = w.Now + int64(timeout)
+		}
+		w.Sleep(d)
+		d.Asleep = false
+	} else {
+		w.Point()
+	}
+	woken := d.Woken
+	d.Woken = false
+	d.events = d.Possible()
+	if d.events > 0 && !w.Calm {
+		d.events = w.Choose(d.events + 1)
+	}
+	if d.events == 0 && woken {
+		return 1, nil
+	}
+	return d.events, nil
+}
+
+// Dispatch is a method of Driver. It completes as many operations as Wait has found,
+// in an order that is chosen by chance.
+func (d *Simulated) Dispatch() {
+	w := d.world
+	var ready []*Socket
+	for _, s := range d.open.All() {
+		if d.can(s) {
+			ready = append(ready, s)
+		}
+	}
+	for i := len(ready) - 1; i > 0; i-- {
+		j := w.Choose(i + 1)
+		ready[i], ready[j] = ready[j], ready[i]
+	}
+	for _, s := range ready[:min(len(ready), d.events)] {
+		if s.Handle != NoHandle && d.can(s) {
+			d.complete(s)
+		}
+	}
+	for _, l := range d.accepting {
+		d.accept(l)
+	}
+	d.reportGone()
+}
+
+func (d *Simulated) accept(l *Listening) {
+	w := d.world
+	for n := 0; l.accepting && len(w.Backlog) > 0 && n < d.cfg.AcceptBudget; n++ {
+		if w.NoFiles {
+			w.Count("EMFILE")
+			l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", syscall.EMFILE))
+			return
+		}
+		if !w.Calm && w.Choose(16) == 0 {
+			return
+		}
+		c := w.Backlog[0]
+		w.Backlog = w.Backlog[1:]
+		l.Acceptor.Accepted(w.number(c), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(c.Number >> 8), byte(c.Number)}), 1000), nil)
+	}
+}
+
+func (d *Simulated) complete(s *Socket) {
+	l := d.world.links[s.Handle]
+	switch {
+	case s.flags&closed != 0:
+		d.world.release(s.Handle)
+		l.socket = nil
+		d.forgetSocket(s)
+		d.gone = append(d.gone, s)
+	case s.flags&sending != 0 && (len(l.Out) < SimulatedSend || l.Broken) && d.world.Choose(2) == 0:
+		d.sent(s, l)
+	case s.flags&receiving != 0:
+		d.received(s, l)
+	}
+}
+
+// sent ends a Send.
+func (d *Simulated) sent(s *Socket, l *Link) {
+	w := d.world
+	s.flags &^= sending
+	p := l.pending
+	l.pending = nil
+	if p != nil && sum(p) != l.sum {
+		w.Failf("bytes have changed while they were being sent")
+	}
+	if l.Broken {
+		w.Count("EPIPE")
+		s.Stream.Sent(0, os.NewSyscallError("send", syscall.EPIPE))
+		return
+	}
+	n := min(len(p), SimulatedSend-len(l.Out))
+	if !w.Calm && n > 0 {
+		n = w.Choose(n + 1)
+		w.Count("short send")
+	}
+	l.Out = append(l.Out, p[:n]...)
+	s.Stream.Sent(n, nil)
+}
+
+// received hands over some of what has arrived, or the end.
+func (d *Simulated) received(s *Socket, l *Link) {
+	switch {
+	case len(l.In) > 0:
+		n := 1 + d.world.Choose(min(len(l.In), d.cfg.ReadBudget))
+		p := append([]byte(nil), l.In[:n]...)
+		l.In = l.In[n:]
+		s.Stream.Received(p)
+		for i := range p {
+			p[i] = 0xEE // whoever reads it after the call will notice
+		}
+	case l.Broken:
+		d.world.Count("ECONNRESET")
+		s.flags = s.flags&^receiving | ended
+		s.Stream.ReceiveEnded(os.NewSyscallError("recv", syscall.ECONNRESET))
+	case l.InEnd:
+		s.flags = s.flags&^receiving | ended
+		s.Stream.ReceiveEnded(io.EOF)
+	}
+}
+
+func sum(p []byte) uint32 {
+	h := uint32(2166136261)
+	for _, b := range p {
+		h = (h ^ uint32(b)) * 16777619
+	}
+	return h
+}
+
+// Listen, Accept, Unlisten, Shed and Reclaim are methods of Driver.
+func (d *Simulated) Listen(l *Listening) error {
+	l.watched, l.accepting = true, true
+	d.accepting = append(d.accepting, l)
+	return nil
+}
+
+func (d *Simulated) Accept(l *Listening, on bool) error {
+	l.accepting = on
+	return nil
+}
+
+func (d *Simulated) Unlisten(l *Listening) {
+	l.watched, l.accepting = false, false
+	for i, other := range d.accepting {
+		if other == l {
+			d.accepting = append(d.accepting[:i:i], d.accepting[i+1:]...)
+		}
+	}
+}
+
+func (d *Simulated) Shed(*Listening) error {
+	w := d.world
+	if len(w.Backlog) == 0 {
+		return syscall.EAGAIN
+	}
+	w.Count("shed")
+	w.Backlog[0].Refused = true
+	w.Backlog = w.Backlog[1:]
+	return nil
+}
+
+func (d *Simulated) Reclaim(Handle) bool { return false }
+
+func (d *Simulated) PeerName(Handle) string { return "" }
+
+// Open is a method of Driver.
+func (d *Simulated) Open(s *Socket) error {
+	d.world.Point()
+	l := d.world.links[s.Handle]
+	if l == nil || l.socket != nil {
+		d.world.Failf("handle %d cannot be opened", s.Handle)
+	}
+	l.socket = s
+	s.flags = receiving
+	s.token = d.open.Insert(s)
+	return nil
+}
+
+func (d *Simulated) Connect(*Socket, netip.Addr, net.Addr, sock.StreamOptions) error {
+	return syscall.ECONNREFUSED
+}
+
+func (d *Simulated) Surrender(s *Socket) Handle { return d.surrender(s) }
+
+// Close is a method of Driver.
+func (d *Simulated) Close(s *Socket, reset bool) {
+	d.world.Point()
+	l := d.link(s)
+	if s.flags&closed != 0 {
+		d.world.Failf("a socket is closed twice")
+	}
+	s.flags = s.flags&^(sending|receiving) | closed
+	l.pending, l.Closed = nil, true
+	l.OutEnd = true
+	if reset {
+		d.world.Count("reset by the server")
+		l.Refused, l.Out, l.OutEnd = true, nil, false
+	}
+	l.In = nil
+}
+
+func (d *Simulated) Detach(*Socket) { d.world.Failf("Detach is not simulated") }
+
+// Receive is a method of Driver.
+func (d *Simulated) Receive(s *Socket, on bool) {
+	d.world.Point()
+	d.link(s)
+	if s.flags&closed != 0 {
+		d.world.Failf("Receive after Close")
+	}
+	if on && s.flags&ended == 0 {
+		s.flags |= receiving
+		return
+	}
+	s.flags &^= receiving
+}
+
+// Send is a method of Driver. It is now like that of a completion driver, which works
+// on the buffers until Sent, now like that of a readiness driver.
+func (d *Simulated) Send(s *Socket, bufs [][]byte) (n int, pending bool, err error) {
+	w := d.world
+	w.Point()
+	l := d.link(s)
+	switch {
+	case s.flags&closed != 0:
+		w.Failf("Send after Close")
+	case s.flags&sending != 0:
+		w.Failf("Send while another is pending")
+	case l.OutEnd:
+		w.Failf("Send after CloseWrite")
+	}
+	var all []byte
+	for _, b := range bufs {
+		if len(b) == 0 {
+			w.Failf("an empty buffer is sent")
+		}
+		all = append(all, b...)
+	}
+	if l.Broken {
+		w.Count("EPIPE")
+		return 0, false, os.NewSyscallError("send", syscall.EPIPE)
+	}
+	if w.Choose(2) == 0 {
+		s.flags |= sending
+		if l.pending = all; len(bufs) == 1 {
+			l.pending = bufs[0]
+		}
+		l.sum = sum(l.pending)
+		return 0, true, nil
+	}
+	n = min(len(all), SimulatedSend-len(l.Out))
+	if !w.Calm && w.Choose(4) == 0 {
+		n = w.Choose(n + 1)
+		w.Count("short send")
+	}
+	l.Out = append(l.Out, all[:n]...)
+	if n == len(all) {
+		return n, false, nil
+	}
+	w.Count("EAGAIN")
+	s.flags |= sending
+	return n, true, nil
+}
+
+// CloseWrite is a method of Driver.
+func (d *Simulated) CloseWrite(s *Socket) error {
+	d.world.Point()
+	l := d.link(s)
+	if s.flags&sending != 0 {
+		d.world.Failf("CloseWrite while a Send is pending")
+	}
+	if l.Broken {
+		return os.NewSyscallError("shutdown", syscall.ENOTCONN)
+	}
+	l.OutEnd = true
+	return nil
+}
+
+// Delivered, Unacked and Acked are methods of Driver.
+func (d *Simulated) Delivered(s *Socket) bool {
+	l := d.link(s)
+	return l.OutEnd && l.Acked
+}
+
+func (d *Simulated) Unacked(s *Socket) int {
+	l := d.link(s)
+	n := len(l.Out)
+	if l.OutEnd && !l.Acked {
+		n++
+	}
+	return n
+}
+
+func (d *Simulated) Acked(*Socket) (uint64, bool) { return 0, false }
+
+func (d *Simulated) LocalAddr(*Socket) net.Addr {
+	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
+}
+
+func (d *Simulated) PeerCredentials(*Socket) (pid int, uid, gid uint32, err error) {
+	return 0, 0, 0, syscall.ENOTSUP
+}
+
+// Bind is a method of Driver.
+func (d *Simulated) Bind(_ string, addr net.Addr, _ sock.StreamOptions) (Handle, net.Addr, error) {
+	return d.world.number(d.world.NewLink(-1)), addr, nil
+}
+
+func (d *Simulated) Adopt(net.Listener, sock.StreamOptions) (Handle, error) {
+	return NoHandle, syscall.ENOTSUP
+}
+
+func (d *Simulated) File(Handle) (*os.File, error) { return nil, syscall.ENOTSUP }
+
+func (d *Simulated) Stop(Handle) {}
+
+// Discard is a method of Driver.
+func (d *Simulated) Discard(h Handle) {
+	if l := d.world.links[h]; l != nil {
+		l.Refused = true
+	}
+	d.world.release(h)
+}
+
+// Wake is a method of Driver.
+func (d *Simulated) Wake() error {
+	d.Woken = true
+	return nil
+}
+
+// Release is a method of Driver.
+func (d *Simulated) Release() error {
+	if d.released {
+		d.world.Failf("a driver is released twice")
+	}
+	d.released = true
+	return nil
+}
