@@ -29,6 +29,7 @@ type fakeKernel struct {
 	overflow []uring.CQE // completions that found no room
 
 	ops     []*fakeOp
+	pace    int // of cancelling: the lower, the sooner
 	woken   bool
 	patient bool // whatever can complete does
 	slept   bool // a Wait would have slept for ever
@@ -56,6 +57,7 @@ func newFakeKernel(w *world) *fakeKernel {
 		most:    2 + w.Choose(16),
 		all:     1 + w.Choose(4),
 		size:    1 + w.Choose(24),
+		pace:    2 + 14*w.Choose(2),
 	}
 	k.memory = make([]byte, k.all*k.size)
 	for id := range k.all {
@@ -284,7 +286,7 @@ func (k *fakeKernel) move(op *fakeOp) {
 	switch {
 	case !slices.Contains(k.ops, op):
 		return
-	case op.cancelled && (k.quiet || k.patient || k.Chance(2)):
+	case op.cancelled && (k.quiet || k.patient || k.Chance(k.pace)):
 		k.end(op, -int32(unix.ECANCELED))
 		return
 	case !k.quiet && kindOf(op) >= kindConnect && k.Chance(100):
