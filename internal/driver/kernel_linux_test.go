@@ -189,7 +189,7 @@ func (k *fakeKernel) stuck() bool {
 }
 
 func (k *fakeKernel) progress()   { k.step() }
-func (k *fakeKernel) sends() bool { return true }
+func (k *fakeKernel) ahead() bool { return true }
 
 func (k *fakeKernel) begin(sqe uring.SQE) {
 	op := &fakeOp{sqe: sqe}

@@ -192,7 +192,7 @@ func (p *fakePoller) shuffled() []*registration {
 func (p *fakePoller) Wake() error  { p.woken = true; return nil }
 func (p *fakePoller) Close() error { return nil }
 func (p *fakePoller) progress()    {}
-func (p *fakePoller) sends() bool  { return false }
+func (p *fakePoller) ahead() bool  { return false }
 
 func (p *fakePoller) stuck() bool {
 	slept := p.slept

@@ -48,8 +48,9 @@ type simulated interface {
 type kernel interface {
 	// progress does something that takes the kernel no event from outside.
 	progress()
-	// sends reports whether the kernel does the sending, and not the driver.
-	sends() bool
+	// ahead reports whether the kernel sends and accepts by itself, before the driver
+	// looks.
+	ahead() bool
 	// stuck reports whether a Wait would have slept for ever since it was asked last.
 	stuck() bool
 	// rest looks at a loop that has done everything.
@@ -302,7 +303,7 @@ func (st *testStream) Sent(n int, err error) {
 		st.Failf("%v: Sent %d of %d bytes", st.file, n, total(st.pending))
 	case n > 0 && err != nil:
 		st.Failf("%v: Sent %d bytes and %v", st.file, n, err)
-	case n == 0 && err == nil && st.kernel.sends():
+	case n == 0 && err == nil && st.kernel.ahead():
 		st.Failf("%v: Sent nothing, and no error", st.file)
 	}
 	p := slices.Concat(st.pending...)[:n]
@@ -542,6 +543,9 @@ func (s *session) Accepted(h Handle, peer netip.AddrPort, err error) {
 		s.Failf("Accepted outside Dispatch or after Unlisten")
 	}
 	if !s.listening.accepting {
+		if !s.kernel.ahead() {
+			s.Failf("Accepted although it was stopped")
+		}
 		s.Count("accepted while it is stopped")
 	}
 	if err != nil {
@@ -561,6 +565,9 @@ func (s *session) Accepted(h Handle, peer netip.AddrPort, err error) {
 		s.Failf("%v: accepted from %v", s.files[int(h)], peer)
 	}
 	s.open(int(h))
+	if !s.calm && s.Chance(8) {
+		s.accept(false)
+	}
 }
 
 func (s *session) accept(on bool) {
