@@ -164,6 +164,10 @@ type config struct {
 	maxHandshakes            int
 	maxHandshakesPerIP       int
 	log                      *slog.Logger
+
+	// A simulation has its own.
+	clock     func() int64 // the loops' time, in nanoseconds
+	newDriver func(driver.Config) (driver.Driver, error)
 }
 
 // resolve checks the fields and fills in the defaults.
@@ -173,6 +177,8 @@ func (e *Engine) resolve() (*config, error) {
 		reusePort:   e.ReusePort,
 		closeOnFull: e.CloseOnFull,
 		log:         e.Logger,
+		clock:       clock,
+		newDriver:   driver.New,
 	}
 	if c.log == nil {
 		c.log = slog.Default()

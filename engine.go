@@ -252,6 +252,11 @@ func (e *Engine) makeLoops() error {
 	if err != nil {
 		return err
 	}
+	return e.makeLoopsOf(cfg)
+}
+
+// makeLoopsOf makes the loops as cfg says.
+func (e *Engine) makeLoopsOf(cfg *config) error {
 	e.cfg = cfg
 	startRuntimePoller()
 	e.shared = driver.NewShared()

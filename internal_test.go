@@ -288,7 +288,7 @@ func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) 
 func (x *explorer) order(scenario func(*explorer) func()) {
 	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
 	e := &Engine{}
-	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler)}, drv: x, done: make(chan struct{})}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), clock: clock}, drv: x, done: make(chan struct{})}
 	x.loop.nextTimer.Store(math.MaxInt64)
 	x.loop.mu.step = x.step
 	check := scenario(x)

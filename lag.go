@@ -51,19 +51,17 @@ type lagMeter struct {
 	sum   atomic.Int64
 }
 
-// begin says that waiting has ended, and returns how long it was since the turn
+// begin says that waiting has ended, at now, and returns how long it was since the turn
 // before ended.
-func (m *lagMeter) begin() (waited int64) {
-	now := clock()
+func (m *lagMeter) begin(now int64) (waited int64) {
 	waited = now - m.began
 	m.began = now
 	return waited
 }
 
-// end says that the turn is over, and that the next one follows if the loop
+// end says that the turn is over at now, and that the next one follows if the loop
 // does not sleep.
-func (m *lagMeter) end() {
-	now := clock()
+func (m *lagMeter) end(now int64) {
 	took := time.Duration(now - m.began)
 	m.began = now
 	m.turns[lagBucket(took)].Add(1)

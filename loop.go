@@ -138,30 +138,10 @@ const maxVector = 64
 var epoch = time.Now()
 
 // clock returns the monotonic time in nanoseconds since epoch.
-func clock() int64 {
-	if simulated.now != nil {
-		return simulated.now()
-	}
-	return int64(time.Since(epoch))
-}
-
-// simulated stands in for the clock and the drivers. A simulation sets it before it
-// makes an engine, and there is no other engine until its end.
-var simulated struct {
-	now    func() int64
-	driver func(driver.Config) driver.Driver
-}
-
-// newDriver makes the driver of one loop.
-func newDriver(cfg driver.Config) (driver.Driver, error) {
-	if simulated.driver != nil {
-		return simulated.driver(cfg), nil
-	}
-	return driver.New(cfg)
-}
+func clock() int64 { return int64(time.Since(epoch)) }
 
 func newLoop(e *Engine, id int) (*Loop, error) {
-	drv, err := newDriver(driver.Config{
+	drv, err := e.cfg.newDriver(driver.Config{
 		Backend:      e.cfg.backend,
 		Trigger:      e.cfg.trigger,
 		Lend:         e.cfg.workers > 0,
@@ -192,9 +172,10 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	}
 	l.hands.vec = make([][]byte, 0, maxVector)
 	l.nextTimer.Store(math.MaxInt64)
-	l.wheel.Advance(clock())
-	l.watch.looked.Store(clock())
-	l.watch.judged.Store(l.watch.looked.Load())
+	now := l.cfg.clock()
+	l.wheel.Advance(now)
+	l.watch.looked.Store(now)
+	l.watch.judged.Store(now)
 	return l, nil
 }
 
@@ -261,7 +242,7 @@ func outlive(run, again func()) {
 // everything is closed. Each phase finds what it has not done yet, also when the
 // turn was broken off.
 func (l *Loop) serve() error {
-	l.lag.begin()
+	l.lag.begin(l.cfg.clock())
 	for {
 		if !l.turning {
 			if err := l.wait(); err != nil {
@@ -276,7 +257,7 @@ func (l *Loop) serve() error {
 		l.closeFinished()
 		l.turning = false
 		l.count.turns.Add(1)
-		l.lag.end()
+		l.lag.end(l.cfg.clock())
 		if l.ended() {
 			return nil
 		}
@@ -341,7 +322,7 @@ func (l *Loop) keepSpinning() bool {
 	if spin == 0 || spin == spinForever {
 		return spin != 0
 	}
-	now := clock()
+	now := l.cfg.clock()
 	if l.quietSince == 0 {
 		l.quietSince = now
 	}
@@ -364,7 +345,7 @@ func (l *Loop) sleep() error {
 	l.watch.look(l.lag.began) // where it did not before
 	l.watch.asleep.Store(true)
 	n, err := l.drv.Wait(timeout)
-	if slept := l.lag.begin(); slept < int64(shortSleep) {
+	if slept := l.lag.begin(l.cfg.clock()); slept < int64(shortSleep) {
 		l.looks.found(true)
 	}
 	l.watch.woke(l.lag.began, timeout)
@@ -386,7 +367,7 @@ func (l *Loop) untilTimer() time.Duration {
 	if next == math.MaxInt64 {
 		return timeout
 	}
-	left := max(0, time.Duration(next-clock()))
+	left := max(0, time.Duration(next-l.cfg.clock()))
 	if l.deadlines > 0 {
 		left = min(left, l.cfg.longestSleep)
 	}
@@ -571,7 +552,7 @@ func (l *Loop) runTimers() {
 	if next == math.MaxInt64 {
 		return
 	}
-	now := clock()
+	now := l.cfg.clock()
 	if next > now {
 		return
 	}

@@ -98,7 +98,7 @@ func (c *PacketConn) setAside(d driver.Datagram) {
 		w.peers[d.Peer] = p
 	}
 	p.now = true
-	c.loop.schedule(&c.timer, clock()+int64(packetAgain))
+	c.loop.schedule(&c.timer, c.loop.cfg.clock()+int64(packetAgain))
 }
 
 // took notes that the peers of a batch had room.

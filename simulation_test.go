@@ -6,7 +6,6 @@ import (
 	"io"
 	"iter"
 	"log/slog"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -20,9 +19,6 @@ import (
 func TestSim_Engine(t *testing.T) {
 	schedule.Program{Play: playEngine, Seeds: 8_000}.Test(t)
 }
-
-// oneSimulation: the clock and the drivers are the package's.
-var oneSimulation sync.Mutex
 
 // A simulation is one engine in a world. Its loops are coroutines: one of them goes on
 // at a time, until it sleeps or comes to a place where another may go on.
@@ -65,13 +61,9 @@ type simulatedLoop struct {
 }
 
 func playEngine(r *schedule.Run) {
-	oneSimulation.Lock()
-	defer oneSimulation.Unlock()
 	s := &simulation{run: r, chaos: true}
 	s.World = &driver.World{Chance: r, Now: int64(time.Second), Point: s.point}
 	s.World.Sleep = func(*driver.Simulated) { s.current.yield(struct{}{}) }
-	simulated.now = func() int64 { return s.Now }
-	simulated.driver = func(cfg driver.Config) driver.Driver { return driver.NewSimulated(s.World, cfg) }
 	defer s.release()
 	s.start()
 	r.Steps(s.options.steps, s.step)
@@ -84,7 +76,6 @@ func playEngine(r *schedule.Run) {
 
 // release ends the coroutines, also those of a run that has failed in the middle.
 func (s *simulation) release() {
-	simulated.now, simulated.driver = nil, nil
 	if s.engine != nil {
 		s.engine.shared.Close()
 		s.engine.cancel()
@@ -118,6 +109,13 @@ func (s *simulation) start() {
 		e.IdleTimeout, e.WriteTimeout = 2*time.Second, time.Second
 	}
 	s.engine = e
+	cfg, err := e.resolve()
+	if err != nil {
+		r.Failf("configure: %v", err)
+	}
+	cfg.clock = func() int64 { return s.Now }
+	cfg.newDriver = func(c driver.Config) (driver.Driver, error) { return driver.NewSimulated(s.World, c), nil }
+	e.once.Do(func() { e.startErr = e.makeLoopsOf(cfg) })
 	if _, err := e.Listen("tcp://10.0.0.1:1", s.handler); err != nil {
 		r.Failf("listen: %v", err)
 	}

@@ -31,6 +31,7 @@ type Run struct {
 	notes  []string       // the timeline; only while noting
 	noting bool
 	counts map[string]int
+	failed string // the first that Failf was told
 }
 
 // New returns a run that keeps those steps for which keep is true; nil keeps all.
@@ -110,17 +111,23 @@ type failure struct{ what string }
 
 func (f failure) Error() string { return f.what }
 
-// Failf ends the run. It may be called by what the run calls, in its goroutine.
-func (r *Run) Failf(format string, args ...any) { panic(failure{fmt.Sprintf(format, args...)}) }
+// Failf ends the run. It may be called by what the run calls, in its goroutine. Where
+// that recovers from panics the run goes on, and has failed all the same.
+func (r *Run) Failf(format string, args ...any) {
+	if r.failed == "" {
+		r.failed = fmt.Sprintf(format, args...)
+	}
+	panic(failure{r.failed})
+}
 
 // play plays to the end, and returns what failed.
 func (r *Run) play(play func(*Run)) (failed string) {
 	defer func() {
-		switch v := recover().(type) {
-		case nil:
-		case failure:
-			failed = v.what
-		default:
+		v := recover()
+		switch {
+		case r.failed != "":
+			failed = r.failed
+		case v != nil:
 			failed = fmt.Sprintf("panic: %v\n%s", v, inside(string(debug.Stack())))
 		}
 	}()

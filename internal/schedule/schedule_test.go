@@ -109,3 +109,28 @@ func TestTestScript_TakesTheScriptFirst(t *testing.T) {
 		}
 	})
 }
+
+// What calls the failing check may have guards of its own, as an engine has for
+// callbacks: the failure stands all the same, and the first one counts.
+func TestSearch_FailureThatIsRecoveredStands(t *testing.T) {
+	guarded := func(fn func()) {
+		defer func() { _ = recover() }()
+		fn()
+	}
+	p := Program{Play: func(r *Run) {
+		r.Steps(5, func() {
+			if r.Seed == 3 && r.Chance(2) {
+				guarded(func() { r.Failf("the first of many") })
+				r.Failf("what follows from it")
+			}
+		})
+	}}
+	_, found := p.search(0, 10)
+	if found == nil || found.seed != 3 || found.failed != "the first of many" {
+		t.Fatalf("found %+v", found)
+	}
+	p.Play = func(r *Run) { guarded(func() { r.Failf("nothing follows") }) }
+	if _, found = p.search(0, 1); found == nil || found.failed != "nothing follows" {
+		t.Fatalf("found %+v", found)
+	}
+}
