@@ -359,6 +359,9 @@ func (d *Simulated) Close(s *Socket, reset bool) {
 	if s.flags&closed != 0 {
 		d.world.Failf("a socket is closed twice")
 	}
+	if early := len(l.Out) > 0 || l.OutEnd && !l.Acked; early && !reset && !l.Broken && s.flags&ended == 0 {
+		d.world.Failf("a socket is closed before its peer has everything")
+	}
 	s.flags = s.flags&^(sending|receiving) | closed
 	l.pending, l.Closed = nil, true
 	l.OutEnd = true
