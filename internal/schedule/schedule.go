@@ -43,6 +43,9 @@ func New(seed uint64, keep func(step int) bool) *Run {
 
 // Choose returns a number from 0 to n-1.
 func (r *Run) Choose(n int) int {
+	if r.failed != "" { // and something has recovered from that
+		panic(failure{r.failed})
+	}
 	if n <= 1 {
 		return 0
 	}
