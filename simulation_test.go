@@ -401,6 +401,7 @@ func (h *simulatedHandler) act(n int) error {
 		_ = h.conn.CloseWrite()
 	case 2:
 		h.conn.Pause()
+		h.paused = h.paused || !h.inside // a callback that is under way may end
 		h.paused = true
 		_ = h.conn.Loop().After(time.Duration(s.Choose(50))*time.Millisecond, func() { h.paused = false; h.conn.Resume() })
 	case 3:
@@ -428,6 +429,9 @@ func (h simulatedHalf) OnEOF(c *Conn) error {
 	defer h.enter("OnEOF")()
 	if h.end {
 		h.s.Failf("OnEOF twice")
+	}
+	if h.paused {
+		h.s.Failf("OnEOF although the connection is paused")
 	}
 	h.end, h.own = true, true
 	h.see(c.Unread())
@@ -672,6 +676,8 @@ func (s *simulation) checkHandler(h *simulatedHandler) {
 	switch {
 	case h.closed != 1:
 		s.Failf("OnClose of client %d was called %d times", c.Number, h.closed)
+	case h.cause == nil && !h.own:
+		s.Failf("client %d ends without a cause, and nobody has closed it", c.Number)
 	case c.got > h.written:
 		s.Failf("client %d has read more than was accepted", c.Number)
 	case orderly && !c.Broken && !c.Refused && c.got != h.written:
