@@ -195,6 +195,7 @@ var layers = [][]string{
 		"apps/chat/weblogin",
 		"apps/course/exam",
 		"apps/course/site",
+		"apps/lab/show",
 		"apps/chat/files",
 		"apps/chat/api",
 		"apps/chat/push",
