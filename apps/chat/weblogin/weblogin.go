@@ -43,6 +43,7 @@ type Login struct {
 
 	mu    sync.Mutex
 	known map[[sha256.Size]byte]known // guarded by mu
+	ended uint64                      // guarded by mu; how often some credentials have ended
 }
 
 // known is whose credentials were right, and until when that holds.
@@ -71,7 +72,8 @@ func (l *Login) Account(w http.ResponseWriter, r *http.Request) (account string,
 	}
 	work.Address = address(r)
 	id := l.sum(work.Address + " " + header)
-	if account, ok := l.remembered(id); ok {
+	account, ended, ok := l.remembered(id)
+	if ok {
 		return account, true
 	}
 	select {
@@ -83,7 +85,7 @@ func (l *Login) Account(w http.ResponseWriter, r *http.Request) (account string,
 	<-l.turns
 	switch {
 	case result.OK:
-		l.note(id, result.Account)
+		l.note(id, result.Account, ended)
 		return result.Account, true
 	case result.Pending:
 		w.Header().Set("Retry-After", "60")
@@ -128,23 +130,49 @@ func (l *Login) sum(credentials string) (id [sha256.Size]byte) {
 	return [sha256.Size]byte(mac.Sum(nil))
 }
 
-func (l *Login) remembered(id [sha256.Size]byte) (account string, ok bool) {
+func (l *Login) remembered(id [sha256.Size]byte) (account string, ended uint64, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	k, ok := l.known[id]
-	return k.account, ok && l.now().Before(k.until)
+	return k.account, l.ended, ok && l.now().Before(k.until)
+}
+
+// Watch returns a vault that has the credentials of an account checked again when it
+// has ended some of them.
+func (l *Login) Watch(v Vault) Vault { return watched{v, l} }
+
+type watched struct {
+	Vault
+	login *Login
+}
+
+func (v watched) Do(ctx context.Context, w *hall.Work) hall.Result {
+	r := v.Vault.Do(ctx, w)
+	switch w.Kind {
+	case hall.SetPassword, hall.RemoveAccount, hall.SuspendAccount, hall.RemoveDevice, hall.RemoveCertificate:
+		if r.OK {
+			v.login.Forget(w.Account)
+		}
+	}
+	return r
 }
 
 // Forget has the credentials of an account checked again: some of them have ended.
 func (l *Login) Forget(account string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.ended++
 	maps.DeleteFunc(l.known, func(_ [sha256.Size]byte, k known) bool { return strings.EqualFold(k.account, account) })
 }
 
-func (l *Login) note(id [sha256.Size]byte, account string) {
+// note remembers credentials that were right, unless some have ended since they were
+// asked about.
+func (l *Login) note(id [sha256.Size]byte, account string, ended uint64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.ended != ended {
+		return
+	}
 	now := l.now()
 	if len(l.known) >= maxRemembered {
 		for id, k := range l.known {

@@ -108,11 +108,54 @@ func TestRemembered(t *testing.T) {
 	}
 }
 
+// TestEndedCredentials: what ends credentials by the vault has them checked again, also
+// while they are being checked.
+func TestEndedCredentials(t *testing.T) {
+	a := &changing{}
+	l := New(func() Vault { return a })
+	watched := l.Watch(a)
+	for _, kind := range []hall.WorkKind{hall.SetPassword, hall.RemoveAccount, hall.SuspendAccount, hall.RemoveDevice, hall.RemoveCertificate} {
+		a.asked = 0
+		ask(l, basic("Ann", "pa:ss"))
+		ask(l, basic("Ann", "pa:ss"))
+		watched.Do(t.Context(), &hall.Work{Kind: kind, Account: "ann"})
+		ask(l, basic("Ann", "pa:ss"))
+		if a.asked != 2 {
+			t.Errorf("work %d: the vault was asked %d times, want twice", kind, a.asked)
+		}
+		l.Forget("Ann")
+	}
+	a.asked = 0
+	a.meanwhile = func() { l.Forget("Ann") }
+	ask(l, basic("Ann", "pa:ss"))
+	a.meanwhile = nil
+	ask(l, basic("Ann", "pa:ss"))
+	if a.asked != 2 {
+		t.Errorf("what has ended while it was checked is remembered: the vault was asked %d times", a.asked)
+	}
+}
+
+// changing is a vault that has nothing against anything.
+type changing struct {
+	asked     int // about passwords
+	meanwhile func()
+}
+
+func (v *changing) Do(_ context.Context, w *hall.Work) hall.Result {
+	if w.Kind == hall.CheckPassword {
+		v.asked++
+		if v.meanwhile != nil {
+			v.meanwhile()
+		}
+	}
+	return hall.Result{OK: true, Account: "Ann"}
+}
+
 // TestRememberedIsBounded: whoever has many tokens does not take the memory.
 func TestRememberedIsBounded(t *testing.T) {
 	l := New(func() Vault { return &accounts{} })
 	for i := range 3 * maxRemembered {
-		l.note(l.sum(strconv.Itoa(i)), "Ann")
+		l.note(l.sum(strconv.Itoa(i)), "Ann", 0)
 	}
 	if len(l.known) > maxRemembered {
 		t.Errorf("%d are remembered, want at most %d", len(l.known), maxRemembered)

@@ -364,7 +364,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Proxies:      k.Listen.ProxyLine,
 		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
 		Relaxed:      k.History.Durability == string(store.Relaxed),
-		Vault:        secrets,
+		Vault:        c.login.Watch(secrets),
 		Reload:       c.reread,
 		Stop:         c.stop,
 		Log:          c.engine.Logger,

@@ -71,6 +71,7 @@ var (
 	chatFaults   = prometheus.NewDesc("epi_chat_faults_total", "Lines that could not be written, and other faults of the state machine; the log has each.", nil, nil)
 	chatCommands = prometheus.NewDesc("epi_chat_commands_total", "Commands of clients by what became of them: done, or refused with an error.", []string{"command", "result"}, nil)
 	chatRefused  = prometheus.NewDesc("epi_chat_work_refused_total", "Password checks and the like that were refused because too many waited.", nil, nil)
+	chatUnkept   = prometheus.NewDesc("epi_chat_unkept_total", "Messages that could not be kept, and were shown to nobody; their senders know.", nil, nil)
 	chatLag      = prometheus.NewDesc("epi_chat_hall_seconds", "How long the state machine was busy with the lines of one turn.", nil, nil)
 )
 
@@ -99,6 +100,7 @@ func (c chatCollector) Collect(to chan<- prometheus.Metric) {
 		counter(chatCommands, command.Refused, command.Name, "refused")
 	}
 	counter(chatRefused, s.WorkRefused)
+	counter(chatUnkept, s.Unkept)
 	buckets, total := map[float64]uint64{}, uint64(0)
 	for i, n := range s.Lag.Turns {
 		total += n
