@@ -8,6 +8,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -162,6 +165,11 @@ func (p *pair) trade() {
 			t.B.Items = append(t.B.Items, item)
 		}
 	}
+	offer := fmt.Sprint("offer ", p.a)
+	for _, item := range slices.Concat(t.A.Items, t.B.Items) {
+		offer += fmt.Sprint(" ", item.ID, " ", item.Version)
+	}
+	_, _ = os.Stdout.WriteString(offer + "\n")
 	p.must(p.writer.Do(ctx, t))
 	for n, item := range p.items {
 		switch item.Owner {
@@ -178,6 +186,7 @@ type acknowledged struct {
 	items      map[int64]store.Item
 	destroying map[int64]bool
 	destroyed  map[int64]bool
+	offers     map[int64][]int64 // by player, the last: item, version, item, ...
 }
 
 func (a *acknowledged) note(t *testing.T, line string) {
@@ -191,9 +200,24 @@ func (a *acknowledged) note(t *testing.T, line string) {
 		a.destroying[id] = true
 	case scan(line, "destroyed %d", &id):
 		a.destroyed[id] = true
+	case strings.HasPrefix(line, "offer "):
+		a.offer(t, strings.Fields(line)[1:])
 	default:
 		t.Fatalf("the child said %q", line)
 	}
+}
+
+func (a *acknowledged) offer(t *testing.T, fields []string) {
+	t.Helper()
+	var numbers []int64
+	for _, field := range fields {
+		n, err := strconv.ParseInt(field, 10, 64)
+		if err != nil {
+			t.Fatal(err)
+		}
+		numbers = append(numbers, n)
+	}
+	a.offers[numbers[0]] = numbers[1:]
 }
 
 func scan(line, format string, into ...any) bool {
@@ -220,6 +244,18 @@ func (a *acknowledged) check(t *testing.T, s store.Store) {
 			}
 		}
 	}
+	for player, offer := range a.offers {
+		moved := 0
+		for n := 0; n < len(offer); n += 2 {
+			if item, there := kept[offer[n]]; !there || item.Version > offer[n+1] {
+				moved++
+			}
+		}
+		if moved != 0 && moved != len(offer)/2 {
+			t.Errorf("of the %d items in the last trade of player %d %d have changed hands", len(offer)/2, player, moved)
+		}
+	}
+	clear(a.offers) // the next child begins with what there is
 	for id, want := range a.items {
 		got, there := kept[id]
 		switch {
@@ -263,7 +299,7 @@ func (a *acknowledged) runUntilKilled(t *testing.T, address string, lines int) {
 }
 
 func newAcknowledged() *acknowledged {
-	return &acknowledged{map[int64]store.Item{}, map[int64]bool{}, map[int64]bool{}}
+	return &acknowledged{map[int64]store.Item{}, map[int64]bool{}, map[int64]bool{}, map[int64][]int64{}}
 }
 
 // TestKilledWorldKeepsWhatItAcknowledged kills a program under load again and again,
@@ -285,19 +321,22 @@ func killAgain(t *testing.T, address string, kills int) {
 func TestAcknowledgedAfterTheCommit(t *testing.T) {
 	s := &gated{Store: store.NewMemory(), enter: make(chan struct{}), leave: make(chan struct{})}
 	w := store.NewWriter(s, nil)
-	done := make(chan error, 1)
-	w.Write(storetest.Person(1), func(err error) { done <- err })
+	var acknowledged atomic.Int32
+	w.Write(storetest.Person(1), func(err error) {
+		acknowledged.Add(1)
+		if err != nil {
+			t.Error(err)
+		}
+	})
 	<-s.enter // the commit is under way
-	select {
-	case err := <-done:
-		t.Errorf("acknowledged before the commit: %v", err)
-	default:
+	if n := acknowledged.Load(); n != 0 {
+		t.Errorf("acknowledged %d times before the commit", n)
 	}
 	s.leave <- struct{}{}
-	if err := <-done; err != nil {
-		t.Error(err)
-	}
 	if err := w.Close(ctx); err != nil {
 		t.Error(err)
+	}
+	if n := acknowledged.Load(); n != 1 {
+		t.Errorf("acknowledged %d times, want once", n)
 	}
 }

@@ -14,10 +14,10 @@ import (
 	"sync"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/store/storetest"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 // A postgres is a server of PostgreSQL of this test's own, on a socket of its own.
@@ -103,13 +103,7 @@ func (p *postgres) start(t *testing.T) {
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	for range 600 {
-		if p.command("pg_isready", "-q", "-h", p.dir).Run() == nil {
-			return
-		}
-		time.Sleep(50 * time.Millisecond) // a bound, not a condition: it is asked again
-	}
-	t.Fatal("PostgreSQL has not started within 30 s")
+	epitest.WaitUntil(t, "PostgreSQL has started", func() bool { return p.command("pg_isready", "-q", "-h", p.dir).Run() == nil })
 }
 
 // stop ends the server at once, and waits for it.
@@ -187,11 +181,15 @@ func stoppedDatabase(t *testing.T, p *postgres) {
 	}
 	w.Save(store.Save{Character: 1, Soft: store.Soft{Version: 1, X: 5}})
 	busy, done := 0, 0
-	for busy == 0 { // the first that is refused comes while the database is stopped
-		if err := <-results; !errors.Is(err, store.ErrBusy) {
+	for busy == 0 { // the database is stopped until one is refused
+		switch err := <-results; {
+		case errors.Is(err, store.ErrBusy):
+			busy++
+		case err == nil: // over a connection that was made since
+			done++
+		default:
 			t.Fatalf("while the database was stopped: %v", err)
 		}
-		busy++
 	}
 	goOn()
 	for busy+done < asked {
