@@ -231,27 +231,15 @@ func (k *keeper) failed(err error) {
 var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // judge lets last what a moderator has decided about an account, if there is such a
-// one, and who it was.
-func (k *keeper) judge(moderator, action, key string, change func(*store.Account)) {
+// one, and who it was. Both are queued at once, in the order of the decisions, so that
+// Keep waits for them.
+func (k *keeper) judge(moderator, action, key string, verdict store.Write) {
 	k.writer.Write(store.Note{Deed: store.Deed{At: time.Now(), Actor: moderator, Action: action, Subject: key}}, k.judged)
-	go func() {
-		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
-		defer cancel()
-		a, _, err := k.store.Account(ctx, key)
-		if errors.Is(err, store.ErrNotFound) {
-			return
-		}
-		if err != nil {
-			k.judged(err)
-			return
-		}
-		change(&a)
-		k.writer.Write(store.SetAccount{Account: a}, k.judged)
-	}()
+	k.writer.Write(verdict, k.judged)
 }
 
 func (k *keeper) judged(err error) {
-	if err != nil {
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		k.server.config.Log.Error("what a moderator has decided does not last", "error", err)
 	}
 }

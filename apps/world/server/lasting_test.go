@@ -2,9 +2,13 @@ package server_test
 
 import (
 	"context"
+	"crypto/sha256"
 	"path/filepath"
+	"sync"
+	"sync/atomic"
 	"testing"
 
+	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/internal/epitest"
@@ -159,4 +163,49 @@ func TestTheWorldGoesOnWithoutItsStore(t *testing.T) {
 	<-hello
 	a.walks()
 	w.keep(s)
+}
+
+// A held store commits while its lock is free.
+type held struct {
+	store.Store
+	commits sync.Mutex
+	waiting atomic.Int32 // commits for the lock
+}
+
+func (s *held) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	s.waiting.Add(1)
+	s.commits.Lock()
+	s.waiting.Add(-1)
+	defer s.commits.Unlock()
+	return s.Store.Apply(ctx, writes)
+}
+
+// Of two decisions about one player, made while the store is slow, neither takes the
+// other back; and both last when the world has ended.
+func TestDecisionsOfModeratorsLast(t *testing.T) {
+	s := &held{Store: store.NewMemory()}
+	config := keeping(s)
+	config.Moderators = map[[sha256.Size]byte]string{sha256.Sum256([]byte("secret")): "chief"}
+	w := start(t, config)
+	a, _ := w.join("anna"), w.join("bert")
+	a.send(&proto.Moderate{Key: []byte("secret")})
+	a.noticed(8)
+	s.commits.Lock()
+	a.send(&proto.Order{Kind: 2, Name: "nobody"})
+	epitest.WaitUntil(t, "a commit that is held", func() bool { return s.waiting.Load() > 0 })
+	a.send(&proto.Order{Kind: 1, Name: "bert"}, &proto.Order{Kind: 4, Name: "bert"})
+	for range 3 {
+		a.noticed(7)
+	}
+	epitest.WaitUntil(t, "two decisions and their notes", func() bool { return w.Stats().Store.Waiting >= 4 })
+	s.commits.Unlock()
+	w.keepOpen()
+
+	b, _, err := s.Account(context.Background(), "bert")
+	if err != nil || b.Muted.IsZero() || b.Banned.IsZero() {
+		t.Errorf("muted until %v, banned until %v, %v", b.Muted, b.Banned, err)
+	}
+	if deeds, err := s.Deeds(context.Background(), 10); err != nil || len(deeds) != 3 {
+		t.Errorf("deeds: %v, %v", deeds, err)
+	}
 }

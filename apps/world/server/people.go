@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"crypto/sha256"
 	"slices"
-	"time"
 
 	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/apps/world/store"
@@ -102,13 +101,13 @@ func (se *session) order(m *proto.Order) {
 	switch m.Kind {
 	case orderMute:
 		s.muted[key] = true
-		se.judge("mute", key, func(a *store.Account) { a.Muted = forever })
+		se.judge("mute", key, store.Mute{Key: key, Until: forever})
 	case orderUnmute:
 		delete(s.muted, key)
-		se.judge("unmute", key, func(a *store.Account) { a.Muted = time.Time{} })
+		se.judge("unmute", key, store.Mute{Key: key})
 	case orderBan:
 		s.banned[key] = true
-		se.judge("ban", key, func(a *store.Account) { a.Banned = forever })
+		se.judge("ban", key, store.Ban{Key: key, Until: forever})
 		s.sendAway(p, refusedBanned, "a moderator has banned you")
 	case orderSendAway:
 		s.sendAway(p, refusedSentAway, "a moderator has sent you away")
@@ -119,9 +118,9 @@ func (se *session) order(m *proto.Order) {
 }
 
 // judge lets an order last, where something does.
-func (se *session) judge(action, key string, change func(*store.Account)) {
+func (se *session) judge(action, key string, verdict store.Write) {
 	if k := se.server.keeper; k != nil {
-		k.judge(se.rights, action, key, change)
+		k.judge(se.rights, action, key, verdict)
 	}
 }
 

@@ -135,13 +135,21 @@ func (w AddAccount) memory(m *Memory) error {
 	return nil
 }
 
-func (w SetAccount) memory(m *Memory) error {
-	a, ok := m.accounts[w.Account.Key]
+func (w Mute) memory(m *Memory) error {
+	return m.judge(w.Key, func(a *memoryAccount) { a.Muted = moment(millis(w.Until)) })
+}
+
+func (w Ban) memory(m *Memory) error {
+	return m.judge(w.Key, func(a *memoryAccount) { a.Banned = moment(millis(w.Until)) })
+}
+
+func (m *Memory) judge(key string, change func(*memoryAccount)) error {
+	a, ok := m.accounts[key]
 	if !ok {
 		return ErrNotFound
 	}
-	a.Role, a.Muted, a.Banned = w.Account.Role, moment(millis(w.Account.Muted)), moment(millis(w.Account.Banned))
-	m.accounts[a.Key] = a
+	change(&a)
+	m.accounts[key] = a
 	return nil
 }
 

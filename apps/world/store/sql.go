@@ -168,9 +168,12 @@ func (w AddAccount) sql(t *transaction) error {
 		c.ID, a.Key, c.Version, c.X, c.Y, c.Health, c.Experience)
 }
 
-func (w SetAccount) sql(t *transaction) error {
-	a := w.Account
-	return t.change(ErrNotFound, "UPDATE accounts SET role = $2, muted = $3, banned = $4 WHERE key = $1", a.Key, a.Role, millis(a.Muted), millis(a.Banned))
+func (w Mute) sql(t *transaction) error {
+	return t.change(ErrNotFound, "UPDATE accounts SET muted = $2 WHERE key = $1", w.Key, millis(w.Until))
+}
+
+func (w Ban) sql(t *transaction) error {
+	return t.change(ErrNotFound, "UPDATE accounts SET banned = $2 WHERE key = $1", w.Key, millis(w.Until))
 }
 
 func (w Enter) sql(t *transaction) error {

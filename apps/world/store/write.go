@@ -1,5 +1,7 @@
 package store
 
+import "time"
+
 // A Write is a change: one of the types of this file.
 type Write interface {
 	// check refuses what makes no sense, without looking at the store.
@@ -15,8 +17,18 @@ type AddAccount struct {
 	Character Character
 }
 
-// SetAccount changes role, mute and ban of the account with that key.
-type SetAccount struct{ Account Account }
+// Mute says until when the account with that key is muted. The zero time ends it. It
+// changes nothing else, so that it takes back no ban that comes at the same time.
+type Mute struct {
+	Key   string
+	Until time.Time
+}
+
+// Ban is for bans what Mute is for mutes.
+type Ban struct {
+	Key   string
+	Until time.Time
+}
 
 // Enter begins a session of a character: its epoch becomes Epoch, which must be one
 // more than it was.
@@ -74,7 +86,8 @@ func (nothing) sql(*transaction) error { return nil }
 func (nothing) memory(*Memory) error   { return nil }
 
 func (w AddAccount) check() error { return sensible(w.Account.Key != "" && w.Character.ID > 0) }
-func (w SetAccount) check() error { return nil }
+func (w Mute) check() error       { return nil }
+func (w Ban) check() error        { return nil }
 func (w Enter) check() error      { return nil }
 func (w Save) check() error       { return nil }
 func (w Destroy) check() error    { return nil }

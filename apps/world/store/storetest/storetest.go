@@ -73,7 +73,7 @@ func Clean(t *testing.T, s store.Store) {
 // Person is the write that makes an account with a character of a number.
 func Person(id int64) store.AddAccount {
 	return store.AddAccount{
-		Account:   store.Account{Key: fmt.Sprint("player", id), Name: fmt.Sprint("Player", id), Secret: []byte{byte(id), 0, 255}, Created: time.UnixMilli(id)},
+		Account:   store.Account{Key: fmt.Sprint("player", id), Name: fmt.Sprint("Player", id), Secret: []byte{byte(id), 0, 255}, Role: "player", Created: time.UnixMilli(id)},
 		Character: store.Character{ID: id, Soft: store.Soft{X: 10 * id, Y: 20, Health: 100}},
 	}
 }
@@ -114,8 +114,8 @@ func accounts(t *testing.T, s store.Store) {
 		t.Errorf("an account whose character was refused: %v", err)
 	}
 	want := Person(1).Account
-	want.Role, want.Muted, want.Banned = "moderator", time.UnixMilli(5), time.UnixMilli(6)
-	Apply(t, s, store.SetAccount{Account: want})
+	want.Muted, want.Banned = time.UnixMilli(5), time.UnixMilli(6)
+	Apply(t, s, store.Mute{Key: want.Key, Until: want.Muted}, store.Ban{Key: want.Key, Until: want.Banned})
 	want.Muted, want.Banned, want.Created = want.Muted.UTC(), want.Banned.UTC(), want.Created.UTC()
 	got, c, err := s.Account(ctx, "player1")
 	if err != nil {
@@ -125,7 +125,8 @@ func accounts(t *testing.T, s store.Store) {
 	same(t, "character", c, Person(1).Character)
 	last, _, err := s.Last(ctx)
 	same(t, "last character", must[int64](t)(last, err), int64(7))
-	Refuse(t, s, store.SetAccount{Account: Person(3).Account}, store.ErrNotFound)
+	Refuse(t, s, store.Mute{Key: "player3"}, store.ErrNotFound)
+	Refuse(t, s, store.Ban{Key: "player3"}, store.ErrNotFound)
 	Refuse(t, s, store.AddAccount{}, store.ErrInvalid)
 	Clean(t, s)
 }
