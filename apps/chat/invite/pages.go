@@ -6,13 +6,13 @@ import (
 	"errors"
 	"log/slog"
 	"mime"
-	"net"
 	"net/http"
 	"regexp"
 	"time"
 
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/apps/chat/weblogin"
 )
 
 // Path is below which Handler serves.
@@ -90,16 +90,10 @@ func known[Q any](p *Pages, serve func(ctx context.Context, who caller, q *Q) (a
 			return
 		}
 		_, password, _ := r.BasicAuth()
-		p.answer(w, r, func(ctx context.Context) (any, error) { return serve(ctx, caller{account, password, host(r)}, q) })
+		p.answer(w, r, func(ctx context.Context) (any, error) {
+			return serve(ctx, caller{account, password, weblogin.Address(r)}, q)
+		})
 	}
-}
-
-// host is the address that a request comes from.
-func host(r *http.Request) string {
-	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
-		return host
-	}
-	return r.RemoteAddr
 }
 
 // quiet keeps the refusal of a Login from the browser, which would ask for a password

@@ -70,7 +70,7 @@ func (l *Login) Account(w http.ResponseWriter, r *http.Request) (account string,
 		refuse(w, "log in with your account's name and password")
 		return "", false
 	}
-	work.Address = address(r)
+	work.Address = Address(r)
 	id := l.sum(work.Address + " " + header)
 	account, ended, ok := l.remembered(id)
 	if ok {
@@ -116,8 +116,8 @@ func workOf(header string) (*hall.Work, bool) {
 	return nil, false
 }
 
-// address is where a request comes from, for limits on guessing.
-func address(r *http.Request) string {
+// Address is where a request comes from, for limits on guessing.
+func Address(r *http.Request) string {
 	if host, _, err := net.SplitHostPort(r.RemoteAddr); err == nil {
 		return host
 	}

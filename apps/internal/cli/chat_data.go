@@ -78,15 +78,20 @@ func chatCheckCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		for _, problem := range problems {
-			fmt.Fprintln(cmd.OutOrStdout(), problem)
-		}
-		if len(problems) > 0 {
-			return fmt.Errorf("%d problems: restore a backup", len(problems))
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), "the database is whole")
-		return nil
+		return tellProblems(cmd.OutOrStdout(), problems, "the database is whole")
 	})
+}
+
+// tellProblems prints what was found in a database, or that it is whole.
+func tellProblems(out io.Writer, problems []string, whole string) error {
+	for _, problem := range problems {
+		fmt.Fprintln(out, problem)
+	}
+	if len(problems) > 0 {
+		return fmt.Errorf("%d problems: restore a backup", len(problems))
+	}
+	fmt.Fprintln(out, whole)
+	return nil
 }
 
 func chatAuditCommand() *cobra.Command {

@@ -85,14 +85,7 @@ wrongly.`,
 		if err != nil {
 			return err
 		}
-		for _, problem := range problems {
-			fmt.Fprintln(cmd.OutOrStdout(), problem)
-		}
-		if len(problems) > 0 {
-			return fmt.Errorf("%d problems: restore a backup", len(problems))
-		}
-		fmt.Fprintln(cmd.OutOrStdout(), "made − destroyed = existing, and every item has one owner")
-		return nil
+		return tellProblems(cmd.OutOrStdout(), problems, "made − destroyed = existing, and every item has one owner")
 	})
 }
 
