@@ -69,7 +69,7 @@ func halves(b []byte) (pieces [][]byte) {
 	return append(pieces, b)
 }
 
-// finalAtStop is a bufio.SplitFunc of lines, of which "stop" is the last.
+// finalAtStop is a bufio.SplitFunc of lines; "stop" is the last.
 func finalAtStop(data []byte, atEOF bool) (int, []byte, error) {
 	n, line, err := bufio.ScanLines(data, atEOF)
 	if string(line) == "stop" {

@@ -95,7 +95,7 @@ func (p LengthPrefix) header(data []byte) (body uint64, header int, err error) {
 	}
 	switch {
 	case p.Adjust < 0 && length < uint64(-p.Adjust):
-		return 0, 0, fmt.Errorf("%w: %d, of which Adjust takes %d away", ErrBadLength, length, -p.Adjust)
+		return 0, 0, fmt.Errorf("%w: %d, and Adjust takes %d away", ErrBadLength, length, -p.Adjust)
 	case p.Adjust > 0 && length > math.MaxUint64-uint64(p.Adjust):
 		return math.MaxUint64, header, nil
 	}

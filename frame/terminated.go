@@ -5,8 +5,8 @@ import (
 	"fmt"
 )
 
-// Lines is a Framing by lines. A line ends with LF or CRLF, neither of which is
-// part of the message. A lone CR is an ordinary byte. At the end of the stream,
+// Lines is a Framing by lines. A line ends with LF or CRLF, which is not part of
+// the message. A lone CR is an ordinary byte. At the end of the stream,
 // what follows the last LF is a line; see Reader.Tail.
 type Lines struct {
 	// CRLF makes Append end lines with CRLF instead of LF.

@@ -9,7 +9,7 @@ import (
 	"github.com/epinet/epi"
 )
 
-// New returns a collector of what e.Stats tells, to be registered with a
+// New returns a collector of what e.Stats reports, to be registered with a
 // prometheus.Registerer. It keeps nothing itself and costs something only when
 // it is asked, which opens the engine's loops if nothing has done so yet.
 //
@@ -18,8 +18,8 @@ import (
 // engines.
 func New(e *epi.Engine) prometheus.Collector { return collector{e} }
 
-// NewNamed is New with one label more, engine, which tells the engines of a program
-// apart: collectors with different names can be registered together.
+// NewNamed is New with one label more, engine, for programs with several engines:
+// collectors with different names can be registered together.
 func NewNamed(e *epi.Engine, name string) prometheus.Collector {
 	return prometheus.WrapCollectorWith(prometheus.Labels{"engine": name}, New(e))
 }

@@ -54,7 +54,7 @@ func (p *epoll) Add(fd int, token uint64, interest Mask, mode Mode) error {
 	return registrationError(BackendEpoll, "add", fd, err)
 }
 
-// refuseExclusive tells beforehand, and in words, what the kernel answers with
+// refuseExclusive says beforehand, and in words, what the kernel answers with
 // a bare EINVAL.
 func refuseExclusive(interest Mask, mode Mode) error {
 	if mode&OneShot != 0 {

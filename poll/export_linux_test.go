@@ -1,4 +1,4 @@
 package poll
 
-// CountsMilliseconds tells whether an epoll poller has given up epoll_pwait2.
+// CountsMilliseconds reports whether an epoll poller has given up epoll_pwait2.
 func CountsMilliseconds(p Poller) bool { return p.(*epoll).msOnly.Load() }

@@ -25,7 +25,7 @@ func (m Mask) Bits() uint32 {
 	return b
 }
 
-// MaskOf returns the readiness that the kernel tells in bits. Linux only.
+// MaskOf returns the readiness that the kernel reports in bits. Linux only.
 func MaskOf(bits uint32) Mask {
 	var m Mask
 	if bits&unix.EPOLLIN != 0 {

@@ -60,7 +60,7 @@ const (
 	Exclusive Mode = 1 << 2
 )
 
-// An Event tells that the descriptor registered with Token is Ready.
+// An Event reports that the descriptor registered with Token is Ready.
 type Event struct {
 	Token uint64 // as given to Add or Modify
 	Ready Mask   // what holds of the interest, and Error and HangUp
@@ -127,7 +127,7 @@ type Poller interface {
 	Close() error
 }
 
-// A Backend names a system call that a Poller stands on.
+// A Backend names the system call that a Poller uses.
 type Backend string
 
 // The backends, in the order in which Unix got them.

@@ -23,7 +23,7 @@ func (set *pollSet) add(fd int, interest Mask) {
 	set.fds = append(set.fds, unix.PollFd{Fd: int32(fd), Events: int16(interest.Bits())})
 }
 
-// do tells Go's scheduler of the call even if it cannot block: the kernel's work
+// do lets Go's scheduler know of the call even if it cannot block: the kernel's work
 // grows with the set and has no bound.
 func (set *pollSet) do(timeout time.Duration) (int, error) {
 	if timeout < 0 {

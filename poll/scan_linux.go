@@ -244,7 +244,7 @@ func (s *scanner) wait(events []Event, timeout time.Duration) (int, error) {
 	}
 }
 
-// takeWake tells whether a Wake is to be answered, and answers it.
+// takeWake reports whether a Wake is to be answered, and answers it.
 func (s *scanner) takeWake() bool {
 	woken := s.woken
 	s.woken = false

@@ -110,7 +110,7 @@ const (
 	maxCQEntries = 1 << 16
 )
 
-// FeatureBits are what the kernel tells of itself (io_uring_setup(2), IORING_FEAT_).
+// FeatureBits are the kernel's features (io_uring_setup(2), IORING_FEAT_).
 type FeatureBits uint32
 
 // Features that this package looks at.

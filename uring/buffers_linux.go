@@ -125,7 +125,7 @@ func (b *Buffers) Bytes(c CQE) []byte {
 }
 
 // Recycle gives the buffer of a completion back to the kernel, if it has no
-// more use for it. The kernel hears of it with the next system call of the ring.
+// more use for it. The kernel learns of it with the next system call of the ring.
 // Completions that failed, ended or used no buffer are welcome too. Buffers of
 // SendBundle are the caller's when they were sent: Put them, not this.
 func (b *Buffers) Recycle(c CQE) {

@@ -18,7 +18,7 @@ import (
 // once that completions were lost.
 //
 // With DeferTaskrun the kernel posts only so many completions in one call (20
-// since Linux 6.12): WorkWaits tells that more are due.
+// since Linux 6.12): WorkWaits reports that more are due.
 //
 // The call does not tell the Go scheduler: it must not take long, so what is
 // submitted should be bounded. SubmitLong is for more.

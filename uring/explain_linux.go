@@ -39,14 +39,14 @@ func explainMemory(what string, size int) string {
 	if err := unix.Getrlimit(unix.RLIMIT_MEMLOCK, &limit); err != nil || limit.Cur == unix.RLIM_INFINITY {
 		return fmt.Sprintf("there is no memory for %s, which needs %d KiB", what, kib(size))
 	}
-	return fmt.Sprintf("%s needs %d KiB of memory that may be locked, of which all programs of this user may have %d KiB together (RLIMIT_MEMLOCK): "+
+	return fmt.Sprintf("%s needs %d KiB of locked memory, and all programs of this user may lock %d KiB together (RLIMIT_MEMLOCK): "+
 		"raise the limit (ulimit -l, LimitMEMLOCK= of systemd), or ask for fewer or smaller rings", what, kib(size), limit.Cur>>10)
 }
 
 // kib rounds up.
 func kib(n int) int { return (n + 1<<10 - 1) >> 10 }
 
-// explainForbidden tells the administrator's switch, whose text it gets
+// explainForbidden distinguishes the administrator's switch, whose text it gets
 // (kernel.io_uring_disabled), from a filter.
 func explainForbidden(disabled string) string {
 	switch strings.TrimSpace(disabled) {

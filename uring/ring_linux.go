@@ -95,7 +95,7 @@ type Ring struct {
 const noDescriptor = -1
 
 // New makes a ring. Where io_uring is missing, forbidden or too old the error
-// says so and what can be done about it; Probe tells more.
+// says so and what can be done about it; Probe says more.
 func New(c Config) (*Ring, error) {
 	if err := c.complete(); err != nil {
 		return nil, err

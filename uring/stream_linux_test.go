@@ -138,7 +138,7 @@ func TestStreamsShareBuffers(t *testing.T) {
 	})
 }
 
-// peek waits for the next completion, leaves it, and tells its operation.
+// peek waits for the next completion, leaves it, and returns its operation.
 func (r ring) peek() uint64 {
 	r.t.Helper()
 	for r.Ready() == 0 {

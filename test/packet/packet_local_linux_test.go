@@ -135,13 +135,13 @@ func TestHunt18_Broadcast(t *testing.T) {
 	everybody := net.IPv4(127, 255, 255, 255)
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		for _, address := range []string{"udp4://:0", "udp://:0"} {
-			hears, err := net.ListenUDP("udp4", nil)
+			listener, err := net.ListenUDP("udp4", nil)
 			if err != nil {
 				t.Fatal(err)
 			}
-			defer hears.Close()
-			_ = hears.SetDeadline(time.Now().Add(epitest.Patience))
-			to := netip.AddrPortFrom(netip.MustParseAddr(everybody.String()), hears.LocalAddr().(*net.UDPAddr).AddrPort().Port())
+			defer listener.Close()
+			_ = listener.SetDeadline(time.Now().Add(epitest.Patience))
+			to := netip.AddrPortFrom(netip.MustParseAddr(everybody.String()), listener.LocalAddr().(*net.UDPAddr).AddrPort().Port())
 			e := m.Engine()
 			failed := make(chan error, 2)
 			ln := listenPacket(t, e, address, func(*epi.PacketConn) epi.PacketHandler {
@@ -169,7 +169,7 @@ func TestHunt18_Broadcast(t *testing.T) {
 				}
 			}
 			expectPacket(t, client, []byte("anybody?"))
-			expectPacket(t, hears, []byte("anybody?"))
+			expectPacket(t, listener, []byte("anybody?"))
 		}
 	})
 }
@@ -199,7 +199,7 @@ func TestHunt18_ReadBuffer(t *testing.T) {
 }
 
 // TestHunt18_Multicast joins one group on the loopback interface; another socket
-// there is in another group, of which nothing arrives here.
+// there is in another group, and nothing of that arrives here.
 func TestHunt18_Multicast(t *testing.T) {
 	lo, err := net.InterfaceByName("lo")
 	if err != nil {

@@ -32,7 +32,7 @@ func TestPacket_BatchKeepsOrder(t *testing.T) {
 			epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 				count := 300
 				if !m.Native() {
-					count = 150 // one message for each, of which the socket holds fewer
+					count = 150 // one message for each; the socket holds fewer
 				}
 				e := m.Engine()
 				ln := listenPacket(t, e, "udp://127.0.0.1:0", epitest.PacketEcho)
@@ -253,8 +253,8 @@ func TestPacket_StuckUnixPeerCostsNothing(t *testing.T) {
 	})
 }
 
-// TestPacket_RefusedByThePeersHost: the socket of DialPacket hears of it, and
-// goes on; one that answers anybody does not hear of it and goes on, too.
+// TestPacket_RefusedByThePeersHost: the socket of DialPacket reports it, and goes
+// on; one that answers anybody does not report it and goes on, too.
 func TestPacket_RefusedByThePeersHost(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})

@@ -68,7 +68,7 @@ func closedAddress(t *testing.T, ln *epi.PacketListener) string {
 }
 
 // TestHunt16_PacketsLeaveBeforeClose closes a listener from outside while answers are
-// queued, some of which the loop is sending perhaps: all of them arrive, in order.
+// queued, and perhaps while the loop sends some: all of them arrive, in order.
 func TestHunt16_PacketsLeaveBeforeClose(t *testing.T) {
 	const rounds, answers = 20, 50
 	eachPacket(t, func(t *testing.T, m epitest.Mode, address string) {

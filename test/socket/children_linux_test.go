@@ -186,7 +186,7 @@ func echoAll(all []epitest.RawClient) error {
 			return err
 		}
 		if want := fmt.Appendf(message[:0], "%08d", i); string(got) != string(want) {
-			return fmt.Errorf("client %d hears %q", i, got)
+			return fmt.Errorf("client %d gets %q", i, got)
 		}
 	}
 	return nil

@@ -128,7 +128,7 @@ func TestHunt03_AutoServesWithoutMoreRings(t *testing.T) {
 				if !strings.Contains(found[3], "make loop 1 of ") || !strings.Contains(found[3], errno.Error()) {
 					t.Errorf("the error of the uring driver is %q", found[3])
 				}
-				const limit = "of which all programs of this user may have 64 KiB together (RLIMIT_MEMLOCK): raise the limit"
+				const limit = "all programs of this user may lock 64 KiB together (RLIMIT_MEMLOCK): raise the limit"
 				if errno == unix.ENOMEM && !strings.Contains(found[3], limit) {
 					t.Errorf("the error of the uring driver is %q, without the limit", found[3])
 				}
@@ -138,7 +138,7 @@ func TestHunt03_AutoServesWithoutMoreRings(t *testing.T) {
 }
 
 // forbiddenRole forbids a system call of io_uring to itself, from the start or
-// after an engine has had its rings, and tells what becomes of an engine.
+// after an engine has had its rings, and reports what becomes of an engine.
 func forbiddenRole(args []string) error {
 	errno, err := strconv.Atoi(args[1])
 	if err != nil {

@@ -17,7 +17,7 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// A caller is a handler for Dial that says what it hears.
+// A caller is a handler for Dial that records its callbacks.
 type caller struct {
 	epitest.Funcs
 	heard  epitest.Words
@@ -105,7 +105,7 @@ func TestL06_EndWhileHandshaking(t *testing.T) {
 }
 
 // testEndOfDial ends, in each way, a connection that has come as far as begun
-// tells.
+// says.
 func testEndOfDial(t *testing.T, m epitest.Mode, address string, begun func(*epi.Engine) bool) {
 	for _, tc := range endsOfDial {
 		e := m.Engine()
@@ -240,7 +240,7 @@ func TestL06_WritesBeforeOpen(t *testing.T) {
 }
 
 // What is written and closed before the handshake leaves after it; when it fails,
-// OnClose tells why nothing was delivered.
+// OnClose says why nothing was delivered.
 func TestL06_HandshakeFailsAfterClose(t *testing.T) {
 	answers := map[string]func(peer net.Conn) error{
 		"the end":     net.Conn.Close,
@@ -504,7 +504,7 @@ func TestL06_ShutdownWithQueuedWrites(t *testing.T) {
 	})
 }
 
-// Dials race the end of the engine: each that returned a connection hears its
+// Dials race the end of the engine: each that returned a connection gets its
 // OnClose before Run returns, the others were refused.
 func TestL06_DialRacesShutdown(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

@@ -309,7 +309,7 @@ func (c *diffClient) do(t *testing.T, a action) {
 }
 
 // closeWrite half-closes the connection, which may be closed already. With TLS
-// that is a write, and of a reset the kernel tells whoever writes or reads first.
+// that is a write, and the kernel reports a reset to whoever writes or reads first.
 func (c *diffClient) closeWrite() {
 	if err := c.conn.(interface{ CloseWrite() error }).CloseWrite(); epitest.IsReset(err) {
 		c.torn = err

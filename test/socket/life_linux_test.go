@@ -39,7 +39,7 @@ func eachEnding(t *testing.T, test func(t *testing.T, m epitest.Mode, end func(*
 //
 //	clients:   a writes   b writes
 //	loop:      (held..............) batch {a, b}: OnData of one ends the other
-//	handlers:                       one hears "data close", the other "close"
+//	handlers:                       one gets "data close", the other "close"
 func TestL01_CloseOtherInSameBatch(t *testing.T) {
 	eachEnding(t, func(t *testing.T, m epitest.Mode, end func(*epi.Conn) error, _ error) {
 		t.Parallel()
@@ -87,7 +87,7 @@ func TestL01_CloseOtherInSameBatch(t *testing.T) {
 //
 //	client:  writes 16 budgets
 //	loop:    (held...........) reads 1 budget: OnData ends the connection
-//	handler:                   hears nothing but OnClose; Abort: no further read at all
+//	handler:                   gets nothing but OnClose; Abort: no further read at all
 func TestL02_CloseItselfWhileDataWaits(t *testing.T) {
 	const budget = 2 << 10
 	eachEnding(t, func(t *testing.T, m epitest.Mode, end func(*epi.Conn) error, cause error) {
@@ -214,7 +214,7 @@ func dialAndSay(t *testing.T, s *epitest.Server, m epitest.Mode, text string) (c
 	return c, all
 }
 
-// A noticed connection tells when it was written to.
+// A noticed connection records when it was written to.
 type noticed struct {
 	net.Conn
 	written func()
@@ -229,7 +229,7 @@ func (n *noticed) Write(p []byte) (int, error) {
 //
 //	client a:  connects (number n), resets            | client b connects: number n again
 //	loop:                          OnClose(a), n free |  OnOpen(b)
-//	goroutine: holds a .....................................Write → ErrClosed; b hears nothing
+//	goroutine: holds a .....................................Write → ErrClosed; b gets nothing
 func TestL03_OldGoroutineWritesToNobody(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		opened := make(chan *epi.Conn, 2)

@@ -25,7 +25,7 @@ func stamped(_, _ string, c syscall.RawConn) error {
 }
 
 // What waits in a socket's queue of errors makes it report an error for as long as it
-// is there, of which reading and writing know nothing. A loop must not spin. (With the
+// is there, while reads and writes succeed. A loop must not spin. (With the
 // portable driver the Go runtime may take such a connection for one that it cannot
 // watch, and end it.)
 func TestHunt29_NoticesOfTheKernel(t *testing.T) {

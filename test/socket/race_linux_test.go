@@ -85,7 +85,7 @@ func addressOf(scheme string, port int) string {
 	return scheme + "://many.example:" + strconv.Itoa(port)
 }
 
-// TestHunt14_OneOfManyAddressesAnswers dials a name of which all addresses but one
+// TestHunt14_OneOfManyAddressesAnswers dials a name whose addresses all but one
 // swallow what is sent to them, whatever their order.
 func TestHunt14_OneOfManyAddressesAnswers(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

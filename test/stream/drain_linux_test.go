@@ -316,7 +316,7 @@ func TestProgram05_TimeoutsOfAConnection(t *testing.T) {
 	})
 }
 
-// TestProgram05_ReadTimeoutWhileSending has a client that hears much and says
+// TestProgram05_ReadTimeoutWhileSending has a client that receives much and sends
 // nothing.
 func TestProgram05_ReadTimeoutWhileSending(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

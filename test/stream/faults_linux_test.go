@@ -19,14 +19,14 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// Faults that were found in the sources of other servers, of which this engine
-// must be free. Those not here have a case of their own:
+// Faults that were found in the sources of other servers, and that this engine must
+// not have. Those not here have a case of their own:
 //
 //	a short send loses data; partial sends are left to the user   W01, W04
 //	EAGAIN drops the message                                      W04, W05, W08
 //	the reply goes to a reused number                             L03, and below
 
-// One wake-up tells of nine connections, and the budget is two.
+// One wake-up reports nine connections, and the budget is two.
 //
 //	clients:  1 2 3 4 5 6 7 8 9 connect
 //	loop:     (held...........) one event: accepts 2; must come back for 7

@@ -102,7 +102,7 @@ func TestHunt09_GoexitInCallback(t *testing.T) {
 }
 
 // TestHunt09_GoexitOfManyInOneTurn lets every second connection end the
-// goroutine, all of which have something to say when the loop looks.
+// goroutine; all have something to say when the loop looks.
 func TestHunt09_GoexitOfManyInOneTurn(t *testing.T) {
 	const conns = 40
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {

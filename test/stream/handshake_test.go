@@ -81,7 +81,7 @@ func TestTLS_HandshakesWaitForOthers(t *testing.T) {
 }
 
 // TestTLS_ClientCertificates: one that is missing, or of an unknown issuer, is
-// refused before the handler hears of the connection.
+// refused before the handler is made.
 func TestTLS_ClientCertificates(t *testing.T) {
 	known, trusting := epitest.Certificates(t)
 	unknown, _ := epitest.Certificates(t)

@@ -43,7 +43,7 @@ func TestF02_PanicInCallback(t *testing.T) {
 		callback string
 		handler  func(f *epitest.FuncsEOF) // makes it panic
 		client   func(t *testing.T, c net.Conn)
-		onClose  bool // OnClose hears of the panic
+		onClose  bool // OnClose gets the panic
 	}{
 		{"handler function", nil, func(*testing.T, net.Conn) {}, false}, // there is no handler to tell
 		{"OnOpen", func(f *epitest.FuncsEOF) {
@@ -128,7 +128,7 @@ func checkPanicError(t *testing.T, where string, err error) {
 	}
 }
 
-// TestF02_PanicInTask lets tasks and timers panic, of which only they end.
+// TestF02_PanicInTask lets tasks and timers panic: only they end.
 func TestF02_PanicInTask(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()

@@ -218,7 +218,7 @@ func (p *pauseTrial) checkResume(t *testing.T) {
 		t.Fatalf("%s: %v", p.name, err)
 	}
 	want := " data:first" + p.pending.told
-	epitest.WaitUntil(t, p.name+": Resume tells"+want, func() bool {
+	epitest.WaitUntil(t, p.name+": Resume reports"+want, func() bool {
 		got := p.diary.String()
 		if len(got) >= len(want) && got != want || strings.Contains(got, "close") && len(got) < len(want) {
 			t.Fatalf("%s: the handler was told%q, want%q", p.name, got, want)

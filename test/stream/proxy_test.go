@@ -69,7 +69,7 @@ func TestProxyHeader_Forms(t *testing.T) {
 }
 
 // TestProxyHeader_Refused closes connections whose header is not to be used,
-// before the handler hears of them, and counts them.
+// before a handler is made, and counts them.
 func TestProxyHeader_Refused(t *testing.T) {
 	header := proxySignature + "\x21\x11\x00\x0c" + proxyIPv4
 	rows := []struct{ name, from, text string }{
@@ -86,7 +86,7 @@ func TestProxyHeader_Refused(t *testing.T) {
 		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
 		for i, row := range rows {
 			client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", row.from, func(*epi.Conn) epi.Handler {
-				t.Errorf("%s: the handler hears of it", row.name)
+				t.Errorf("%s: a handler was made", row.name)
 				return &epitest.Funcs{}
 			})
 			epitest.Say(t, client, row.text)

@@ -144,7 +144,7 @@ func writeCertificate(t *testing.T, c tls.Certificate, certFile, keyFile string)
 
 // TestTLS_StalledHandshakeGivesItsPlaceBack: it holds the only place until its
 // time is over; then others go on. What waited for as long ends with it, so the
-// client tries again. No OnClose tells of those that end, the counters do.
+// client tries again. Those that end have no OnClose; the counters count them.
 //
 //	stalled  ClientHello ── (nothing) ─── its time is over
 //	others      ClientHello ── waits ──── its time is over, too, or it goes on

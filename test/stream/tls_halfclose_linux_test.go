@@ -44,7 +44,7 @@ func TestTLS_DrainSendsWhatIsQueued(t *testing.T) {
 }
 
 // TestTLS_BrokenWhileItDelivers: Close has bytes to deliver, and then the client
-// sends what is no record. OnClose tells that they were thrown away.
+// sends what is no record. OnClose reports that they were thrown away.
 func TestTLS_BrokenWhileItDelivers(t *testing.T) {
 	for _, m := range epitest.SecureModes() {
 		t.Run(m.String(), func(t *testing.T) {
@@ -100,7 +100,7 @@ func TestTLS_CloseWriteByTheServer(t *testing.T) {
 }
 
 // TestTLS_ResetInsideARecord resets when half of a record has arrived: the
-// whole one before it is offered, and then OnClose tells of the reset, once.
+// whole one before it is offered, and then OnClose reports the reset, once.
 func TestTLS_ResetInsideARecord(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		var heard epitest.Words

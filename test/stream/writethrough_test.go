@@ -48,7 +48,7 @@ func TestHunt25_LongWritesKeepTheirPlace(t *testing.T) {
 
 // TestHunt25_WritesOfOthersDoNotCome inside a long one: each is taken as a whole.
 //
-//	the loop         ── 100,000 bytes, of which the kernel takes some ──►
+//	the loop         ── 100,000 bytes; the kernel takes some of them ──►
 //	other goroutines ── 1,000 bytes each, at any moment ──────────────►
 func TestHunt25_WritesOfOthersDoNotComeInside(t *testing.T) {
 	const long, short, each, others = 100_000, 1_000, 60, 3
@@ -146,8 +146,8 @@ func TestHunt25_LongWritesAreSentAtOnce(t *testing.T) {
 	})
 }
 
-// TestHunt25_LongWritesDrain tells the handler that the queue has fallen, however
-// fast it did.
+// TestHunt25_LongWritesDrain calls OnDrain when the queue has fallen, however fast
+// it did.
 func TestHunt25_LongWritesDrain(t *testing.T) {
 	const size, most, times = 40_000, 100_000, 20
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {

@@ -13,7 +13,7 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// A talk is one side saying, over and over, what time it is. The other hears.
+// A talk is one side saying, over and over, what time it is, to the other.
 type talk struct {
 	begin time.Time
 	last  atomic.Int64 // the latest time heard, since begin
@@ -136,7 +136,7 @@ func sayAndHear(t *testing.T, told *talk, toServer net.Conn, pace time.Duration,
 }
 
 // A trickle is a client that reads steadily but slowly, for longer than the
-// timeouts below. Its server's kernel tells of room for more bytes only when a
+// timeouts below. Its server's kernel reports room for more bytes only when a
 // third of its send buffer, which has megabytes, is free.
 const (
 	trickleBytes   = 8 << 20 // more than both kernels take

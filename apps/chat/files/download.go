@@ -68,7 +68,7 @@ func (h *Host) get(w http.ResponseWriter, r *http.Request, id string) {
 	h.serve(w, r, &u, u.Type, "", f)
 }
 
-// serve writes contents of a type; variant tells those of one upload apart.
+// serve writes contents of a type; variant distinguishes those of one upload.
 func (h *Host) serve(w http.ResponseWriter, r *http.Request, u *store.Upload, kind, variant string, content io.ReadSeeker) {
 	disposition := "attachment"
 	if slices.Contains(shown, kind) {

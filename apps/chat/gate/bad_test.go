@@ -166,8 +166,8 @@ func TestFloodIsHeldUp(t *testing.T) {
 	}
 }
 
-// Frames that are no messages are paid for, too: pings, and a message of which there is
-// always more to come.
+// Frames that are no messages are paid for, too: pings, and a message that never
+// ends.
 func TestFloodOfFramesIsHeldUp(t *testing.T) {
 	const frames = 10_000
 	for what, frame := range map[string]string{

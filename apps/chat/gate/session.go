@@ -187,8 +187,8 @@ func (se *session) readOne(line []byte) {
 	}
 }
 
-// refuse tells the hall of a line that is no message, of which m is what could be
-// read. Its tags may have the label that the answer is to have.
+// refuse reports a line that is no message to the hall; m is what could be read of
+// it. Its tags may have the label that the answer is to have.
 func (se *session) refuse(problem hall.Problem, line []byte, m *ircmsg.Message) {
 	se.spend(len(line), 1)
 	if problem == hall.TagsTooLong || !utf8.ValidString(string(m.Tags)) {

@@ -49,7 +49,7 @@ type keeping struct {
 	settled chan<- error
 }
 
-// settlements are messages of which is known what has become.
+// settlements are messages whose fate is known.
 type settlements struct {
 	mu     sync.Mutex
 	list   []settlement // guarded by mu

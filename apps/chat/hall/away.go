@@ -31,7 +31,7 @@ func (h *Hall) confirmAway(s *session, text string) {
 	h.reply(s, nNowAway, "You have been marked as being away")
 }
 
-// setAway changes a user's absence and tells those who want to know.
+// setAway changes a user's absence and notifies those who want to know.
 func (h *Hall) setAway(u *user, text string) {
 	if u.away() == text {
 		return
@@ -70,7 +70,7 @@ func (h *Hall) setname(s *session, params []string, _ *ircmsg.Message) {
 	h.deliver(true, item)
 }
 
-// setHost gives a user another name or host, and tells those who see them.
+// setHost gives a user another name or host, and shows it to those who see them.
 func (h *Hall) setHost(u *user, name, host string) {
 	if u.name() == name && u.host() == host {
 		return

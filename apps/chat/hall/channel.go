@@ -138,7 +138,7 @@ func flagOf(letter byte) channelModes {
 	return 0
 }
 
-// add makes a user a member, and tells the gate.
+// add makes a user a member, for the gate, too.
 func (h *Hall) add(c *channel, u *user, rank Rank) *member {
 	m := &member{user: u, channel: c, rank: rank, place: len(c.members)}
 	c.members = append(c.members, m)
@@ -170,7 +170,7 @@ func (h *Hall) leave(m *member) {
 	}
 }
 
-// setRank changes a rank, and tells the gate.
+// setRank changes a rank, for the gate, too.
 func (h *Hall) setRank(m *member, rank Rank) {
 	m.rank = rank
 	h.touchUser(m.user)

@@ -53,7 +53,7 @@ func parseStamp(text string) (int64, bool) {
 	return min(max(0, at.UnixMilli()), maxMoment), err == nil
 }
 
-// maxMoment is the last of which messages can have numbers, in the year 2248.
+// maxMoment is the last moment that the numbers of messages can hold, in the year 2248.
 const maxMoment = 1<<(63-IDBits) - 1
 
 // A request is one CHATHISTORY.

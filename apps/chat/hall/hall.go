@@ -49,7 +49,7 @@ type Hall struct {
 	most    int // users at once
 }
 
-// New returns an empty hall that tells gate what to do.
+// New returns an empty hall that calls gate to carry out what it decides.
 func New(config Config, gate Gate) *Hall {
 	h := &Hall{
 		gate:     gate,

@@ -98,7 +98,7 @@ func (u *user) invitedTo(c *channel) bool {
 	return false
 }
 
-// admitTo makes a user a member and tells the channel.
+// admitTo makes a user a member and shows that to the channel.
 func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 	h.uninvite(u, c)
 	granted := c.registered.grants(u.account)

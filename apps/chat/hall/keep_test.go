@@ -20,7 +20,7 @@ func TestRestoreTakesWhatCanBe(t *testing.T) {
 		},
 		Bans: []KeptBan{{Mask: "evil!*@*", Until: start/1000 + 10}, {Mask: "old!*@*", Until: start/1000 - 10}, {Mask: "192.0.2.0/24"}},
 	})
-	for _, u := range w.hall.everyone { // the gate's lists have sessions, of which there are none
+	for _, u := range w.hall.everyone { // the gate's lists have sessions, and there are none
 		if len(u.sessions) != 0 {
 			t.Errorf("%s has a session", u.nick())
 		}

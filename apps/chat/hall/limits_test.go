@@ -26,7 +26,7 @@ func TestLimits(t *testing.T) {
 	for _, test := range []struct {
 		what   string
 		limit  int
-		say    func(n int) []string // of which the answers to the last line are looked at
+		say    func(n int) []string // the answers to the last line are looked at
 		within func(n int) string   // in an answer while n is within the limit
 		beyond string               // in one when it is not, and in none before; with %s for what was cut
 	}{

@@ -194,7 +194,7 @@ func (h *Hall) logOut(s *session) {
 	h.setAccount(s.user, "")
 }
 
-// setAccount changes the account of a user and tells those who want to know.
+// setAccount changes the account of a user and notifies those who want to know.
 func (h *Hall) setAccount(u *user, account string) {
 	if u.account == account {
 		return

@@ -86,7 +86,7 @@ func (h *Hall) markRead(s *session, params []string, _ *ircmsg.Message) {
 	h.withMarkers(s, func() { h.setMarker(s, target, min(at, h.now)) })
 }
 
-// setMarker moves a marker forward, and tells all sessions of the user.
+// setMarker moves a marker forward, and sends it to all sessions of the user.
 func (h *Hall) setMarker(s *session, target string, at int64) {
 	own, key := h.markersOf(s.user), fold(target)
 	old, known := own[key]

@@ -261,7 +261,7 @@ func (h *Hall) accepts(s *session, u *user, sp *speech) bool {
 // tellEvery is how often a user is told of messages that the mode g keeps from them.
 const tellEvery = 60
 
-// screen tells both sides of a message that the mode g keeps from a user.
+// screen notifies both sides of a message that the mode g keeps from a user.
 func (h *Hall) screen(s *session, u *user) {
 	h.reply(s, nTargUModeG, u.nick(), "has set +g (accept list)")
 	if h.seconds() < u.extra().told {

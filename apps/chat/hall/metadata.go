@@ -470,7 +470,7 @@ func (h *Hall) tellMembers(joined *member) {
 	}
 }
 
-// tellDatum tells those who subscribe to a key that it has changed: who share a channel
+// tellDatum notifies those who subscribe to a key that it has changed: who share a channel
 // with the subject, or are in it, or watch it, but not the session that changed it.
 func (h *Hall) tellDatum(by *session, t subject, key, value string) {
 	if t.early != nil {

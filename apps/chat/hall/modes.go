@@ -344,7 +344,7 @@ func (x *changing) showList(letter byte) {
 // modeLine is how much of the changes goes into one MODE.
 const modeLine = 300
 
-// announce tells the channel what has changed, in as many lines as it takes.
+// announce shows the channel what has changed, in as many lines as it takes.
 func (x *changing) announce(source string, tags []ircmsg.Tag) {
 	h := x.hall
 	for len(x.made) > 0 {

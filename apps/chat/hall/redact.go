@@ -14,8 +14,8 @@ type Lookup struct {
 	Rank    Rank
 }
 
-// redact takes a message out of the history (draft/message-redaction), and tells those
-// who have seen it.
+// redact takes a message out of the history (draft/message-redaction), and notifies
+// those who have seen it.
 func (h *Hall) redact(s *session, params []string, _ *ircmsg.Message) {
 	target, reference := strings.Clone(params[0]), strings.Clone(params[1])
 	reason := ircmsg.Truncate(param(params, 2), h.config.Kick)

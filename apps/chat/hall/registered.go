@@ -79,8 +79,8 @@ func (h *Hall) renamed(c *channel, old string) {
 	}
 }
 
-// grant gives a member what its account has in a registered channel, and tells the
-// channel.
+// grant gives a member what its account has in a registered channel, and shows that to
+// the channel.
 func (h *Hall) grant(m *member) {
 	if missing := m.channel.registered.grants(m.user.account) &^ m.rank; missing != 0 {
 		h.setRank(m, m.rank|missing)
@@ -95,7 +95,7 @@ func (h *Hall) grantAll(u *user) {
 	}
 }
 
-// announceRank tells a channel of some ranks of a member.
+// announceRank shows a channel some ranks of a member.
 func (h *Hall) announceRank(m *member, rank Rank) {
 	line := h.fromServer("MODE", rankParams(m.channel, m.user, rank)...)
 	h.deliver(h.turnIn(Reach{Channel: m.channel.id}, m.channel), toChannel(m.channel, line))

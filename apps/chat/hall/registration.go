@@ -69,7 +69,7 @@ func (h *Hall) nick(s *session, params []string, _ *ircmsg.Message) {
 	h.changeNick(s, s.user, nick)
 }
 
-// changeNick gives a user another nick, if it is free, and tells those who see them.
+// changeNick gives a user another nick, if it is free, and shows it to those who see them.
 func (h *Hall) changeNick(s *session, u *user, nick string) {
 	if nick == u.nick() {
 		return

@@ -9,7 +9,7 @@ import (
 
 // A user is what others see.
 type user struct {
-	source           string // nick!name@host, of which the ends of two parts are known
+	source           string // nick!name@host; the ends of the first two parts are below
 	nickEnd, nameEnd uint16
 	modes            userModes
 	place            uint32 // in Hall.everyone
@@ -162,8 +162,8 @@ func (h *Hall) enter(u *user) {
 	}
 }
 
-// quit takes a user that has no session any more off everything, and tells those who
-// could see them.
+// quit takes a user that has no session any more off everything, and shows that to
+// those who could see them.
 func (h *Hall) quit(u *user, reason string) {
 	item := h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true}))
 	h.recordEverywhere(u, "QUIT", reason)

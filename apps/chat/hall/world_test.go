@@ -34,7 +34,7 @@ type world struct {
 	lost       map[int64]bool
 	unreadable bool                // reading fails
 	markers    map[string][]Marker // by account
-	unkept     []*Record           // of which the hall is still to know
+	unkept     []*Record           // the hall is still to be given these
 }
 
 // A client is a session as the gate knows it.

@@ -20,7 +20,7 @@ type Limits struct {
 }
 
 // The limits of the standards: RFC 1459 for the line, message-tags for the
-// tags, of which a client may send 4,094 bytes and a server may add as many.
+// tags: a client may send 4,094 bytes and a server may add as many.
 var (
 	FromClient = Limits{Line: 512, Tags: 4094}
 	FromServer = Limits{Line: 512, Tags: 8189}

@@ -146,7 +146,7 @@ func (d *ldapDirectory) search(c *ldap.Conn, name string) (dn string, who Identi
 	}, nil
 }
 
-// wrongOr tells a wrong name or password from what is nobody's fault.
+// wrongOr separates a wrong name or password from what is nobody's fault.
 func wrongOr(err error, doing string) error {
 	for _, code := range []uint16{ldap.LDAPResultInvalidCredentials, ldap.LDAPResultNoSuchObject, ldap.LDAPResultInvalidDNSyntax, ldap.LDAPResultInappropriateAuthentication} {
 		if ldap.IsErrorWithCode(err, code) {

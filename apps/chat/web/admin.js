@@ -165,7 +165,7 @@ export function administer(app) {
   tabs[0].focus();
 }
 
-// devices shows where one is signed in, each of which can be ended.
+// devices shows where one is signed in; each can be ended.
 export async function devices(app) {
   const problem = h('p', { role: 'alert', class: 'problem' });
   const list = h('ul', { class: 'rows', 'aria-label': say('devices') });

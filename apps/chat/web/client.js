@@ -96,7 +96,7 @@ export class Client {
   }
 
   // lost notes that the connection has ended. What was on its way may have arrived
-  // or not; the history tells.
+  // or not; the history shows which.
   lost(socket) {
     if (socket !== this.socket) return;
     this.socket = null;
@@ -940,7 +940,7 @@ export class Client {
   // isOperator reports whether one may delete what others say.
   isOperator(b) { return /[~&@%]/.test(b.members.get(this.model.fold(this.model.nick))?.prefix ?? ''); }
 
-  // typing tells others, at most every few seconds.
+  // typing notifies others, at most every few seconds.
   typing(b, text) {
     if (!this.live || !this.has('message-tags') || text.startsWith('/')) return;
     if (text === '') {
@@ -953,7 +953,7 @@ export class Client {
     this.sendTagged(new Map([['+typing', 'active']]), 'TAGMSG', b.name);
   }
 
-  // typingDone forgets that one was typing; the message itself tells others.
+  // typingDone forgets that one was typing; the message itself shows that to others.
   typingDone(target, tell = false) {
     const was = this.typingSent.delete(this.model.fold(target));
     if (was && tell && this.live) this.sendTagged(new Map([['+typing', 'done']]), 'TAGMSG', target);

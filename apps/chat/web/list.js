@@ -1,5 +1,5 @@
-// A list of which only what is seen is in the page. Rows have any height: it is
-// estimated until a row was drawn, and what is in view does not move when the truth
+// A list whose rows are in the page only while they are seen. Rows have any height:
+// it is estimated until a row was drawn, and what is in view does not move when the truth
 // comes out.
 
 const around = 400; // what is drawn above and below the view, in pixels

@@ -258,7 +258,7 @@ class App {
     if (b === this.current && document.visibilityState === 'visible' && document.hasFocus()) this.client.markRead(b);
   }
 
-  // heard tells of a message that has just been said.
+  // heard notifies of a message that has just been said.
   heard(b, m) {
     if (m.own) return;
     if (b === this.current) this.view.announce.textContent = `${m.nick}: ${plain(m.text)}`;

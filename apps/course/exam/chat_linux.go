@@ -103,12 +103,12 @@ func agreesOnOrder(s *subject) error {
 	for i, hearer := range all {
 		heard := make([]byte, 2*said*len(lines("0 says 000")))
 		if n, err := s.receive(hearer, heard); err != nil {
-			return fmt.Errorf("client %d hears %d of %d bytes: %w", i, n, len(heard), err)
+			return fmt.Errorf("client %d gets %d of %d bytes: %w", i, n, len(heard), err)
 		}
 		if i == 0 {
 			first = heard
 		} else if string(heard) != string(first) {
-			return fmt.Errorf("client %d hears another order than client 0", i)
+			return fmt.Errorf("client %d gets another order than client 0", i)
 		}
 	}
 	return nil

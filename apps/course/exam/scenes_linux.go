@@ -113,7 +113,7 @@ func survivesClosing(s *subject) error {
 		}
 		if i%3 == 1 {
 			message := s.dialect("and goodbye")
-			_, _ = c.Write(message[:len(message)-1]) // not whole: no other hears it
+			_, _ = c.Write(message[:len(message)-1]) // not whole: nobody else gets it
 		}
 		if err := c.Close(); err != nil {
 			return err

@@ -219,7 +219,7 @@ func threadState(stat []byte) string {
 	return string(fields[0])
 }
 
-// A patience says when a server hangs, of which something is awaited.
+// A patience says when a server that owes something hangs.
 type patience struct {
 	s     *subject
 	begin time.Duration // CPU time when it last did what is awaited

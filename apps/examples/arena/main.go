@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-// config is a world with four towns, each of which is a field.
+// config is a world with four towns; each is a field.
 func config() server.Config {
 	return server.Config{
 		World: sim.Config{Seed: 5, Width: 16, Height: 16, Hz: 20, MaxPlayers: 500, Peaceful: true, Speeds: [sim.MaxSpeeds]uint8{30}},

@@ -159,7 +159,7 @@ func (a *admin) close() {
 	<-a.done
 }
 
-// adminValue is host:port, of which the host may be missing.
+// adminValue is host:port; the host may be missing.
 func adminValue(to *string) *value[string] {
 	return &value[string]{to: to, parse: func(text string) (string, error) {
 		host, service, err := net.SplitHostPort(text)

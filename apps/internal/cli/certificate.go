@@ -189,7 +189,7 @@ func makeCertificate(hosts []string, now time.Time) (tls.Certificate, error) {
 	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, err
 }
 
-// A certificateEvent tells which certificate is served: at the start, and after
+// A certificateEvent reports which certificate is served: at the start, and after
 // SIGHUP.
 type certificateEvent struct {
 	Event       string `json:"event"`
@@ -202,7 +202,7 @@ type certificateEvent struct {
 	ClientCAError string `json:"client_ca_error,omitempty"` // why it was not read again
 }
 
-// describe tells about the certificate that is served.
+// describe reports on the certificate that is served.
 func (s *security) describe(config *tls.Config) certificateEvent {
 	e := certificateEvent{Event: "certificate", Certificate: s.cert, ClientCA: s.clientCA}
 	if s.trial {

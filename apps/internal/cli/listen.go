@@ -65,7 +65,7 @@ func (s *server) placeOf(address, spoken string) place {
 }
 
 // listenAt listens on an address of the engine, of package ws or of systemd, and
-// tells how its addresses are written.
+// returns its addresses as users write them.
 func (s *server) listenAt(address string) ([]string, error) {
 	scheme, rest, ok := strings.Cut(address, "://")
 	spoken, activated := passedSchemes[scheme]

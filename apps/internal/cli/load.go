@@ -114,7 +114,7 @@ func (l *loader) addFlags(flags *pflag.FlagSet) {
 	_ = flags.MarkHidden("child") // it fails only for a flag that is not there
 }
 
-// activeValue is a number of connections, of which 0 is none.
+// activeValue is a number of connections; 0 is none.
 func activeValue(to *int) *value[int] {
 	v := count(to)
 	parse := v.parse
@@ -242,7 +242,7 @@ func loadError(r *load.Report) error {
 	return failure{errors.New(text)}
 }
 
-// liveProgress tells people at a terminal how far the run is.
+// liveProgress shows people at a terminal how far the run is.
 func liveProgress(out *report) func(load.Progress) {
 	if !out.terminal {
 		return nil

@@ -72,7 +72,7 @@ func TestMoreClientsThanDescriptors(t *testing.T) {
 	p := startAs(t, "few files", "echo", "--json", "--stats", "50ms", "--loops", "1", "--listen", "tcp://127.0.0.1:0")
 	begun := await[startEvent](p, "start")
 	if begun.Limit != fewFiles || begun.Room >= fewFiles || begun.Room < 1 {
-		t.Errorf("the start tells %+v", begun)
+		t.Errorf("the start reports %+v", begun)
 	}
 	var all, served []net.Conn
 	for range clients {

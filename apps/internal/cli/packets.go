@@ -114,7 +114,7 @@ func (s *echoSocket) OnClose(*epi.PacketConn, error) {
 	s.echo.sockets.Add(-1)
 }
 
-// ownAddresses are the addresses of this machine, as far as it tells.
+// ownAddresses are the addresses of this machine, as far as it lists them.
 func ownAddresses() map[netip.Addr]bool {
 	own := map[netip.Addr]bool{}
 	addrs, _ := net.InterfaceAddrs() // without them, a bound on the rate remains

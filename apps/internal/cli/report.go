@@ -18,14 +18,14 @@ import (
 // An event is something to tell: as text for people, or as a JSON object.
 type event interface{ text() string }
 
-// A report tells events on one output. It may be used from any goroutine.
+// A report writes events to one output. It may be used from any goroutine.
 type report struct {
 	json     bool
 	terminal bool
 
 	mu   sync.Mutex
 	out  io.Writer // guarded by mu
-	live bool      // guarded by mu; a line stands on the terminal that the next one replaces
+	live bool      // guarded by mu; the terminal shows a line that the next one replaces
 }
 
 func newReport(out io.Writer, json bool) *report {
@@ -90,7 +90,7 @@ func (l *logWriter) Write(p []byte) (int, error) {
 	return l.to.Write(p)
 }
 
-// A startEvent tells that the server is ready.
+// A startEvent reports that the server is ready.
 type startEvent struct {
 	Event    string   `json:"event"`
 	Listen   []string `json:"listen"`
@@ -173,7 +173,7 @@ func (e startEvent) text() string {
 	return b.String()
 }
 
-// atMost writes a limit, of which 0 is none.
+// atMost writes a limit; 0 is none.
 func atMost(n int, thing string) string {
 	if n == 0 {
 		return "any number of " + thing + "s"
@@ -268,7 +268,7 @@ func size(n float64) string {
 	return fmt.Sprintf("%.1f %s", n, units[i])
 }
 
-// A drainingEvent tells that the first signal was heard.
+// A drainingEvent reports the first signal.
 type drainingEvent struct {
 	Event       string `json:"event"`
 	Connections int64  `json:"connections"`

@@ -276,15 +276,15 @@ func (s *server) closeAdmin() {
 	}
 }
 
-// drains tells those who ask for the server's health.
+// drains lets health checks see that the server drains.
 func (s *server) drains() {
 	if s.admin != nil {
 		s.admin.draining.Store(true)
 	}
 }
 
-// listenError tells an address that makes no sense, which is a usage error,
-// from one that cannot be had: in that the system or a name server has a part.
+// listenError separates an address that makes no sense, a usage error, from one
+// that the system or a name server refuses.
 func listenError(err error) error {
 	var errno syscall.Errno
 	var dns *net.DNSError

@@ -69,7 +69,7 @@ var sizeUnits = []struct {
 	bytes int
 }{{"KiB", 1 << 10}, {"MiB", 1 << 20}, {"GiB", 1 << 30}, {"B", 1}, {"", 1}}
 
-// sizeValue is a number of bytes above 0, of which text is the default.
+// sizeValue is a number of bytes above 0; text is the default.
 func sizeValue(to *int, text string) *value[int] {
 	return &value[int]{to: to, text: text, parse: func(text string) (int, error) {
 		n, err := parseSize(text, maxCount)
@@ -80,7 +80,7 @@ func sizeValue(to *int, text string) *value[int] {
 	}}
 }
 
-// memoryValue is a number of bytes, of which 0 means any.
+// memoryValue is a number of bytes; 0 means any.
 func memoryValue(to *int) *value[int] {
 	return &value[int]{to: to, parse: func(text string) (int, error) {
 		n, err := parseSize(text, math.MaxInt)
@@ -107,7 +107,7 @@ func parseSize(text string, most int) (int, error) {
 	return 0, strconv.ErrSyntax
 }
 
-// timeout is a duration of which 0 means none.
+// timeout is a duration; 0 means none.
 func timeout(to *time.Duration) *value[time.Duration] {
 	return &value[time.Duration]{to: to, parse: func(text string) (time.Duration, error) {
 		d, err := time.ParseDuration(text)

@@ -1,7 +1,7 @@
 // Package plaintext makes text that others wrote fit to be shown. What a peer
 // sends, the name of its socket or what its certificate says may have escape
-// sequences, which change a terminal, or ends of lines, behind which it tells what
-// it likes in the program's name.
+// sequences, which change a terminal, or ends of lines, after which it can write
+// what it likes in the program's name.
 package plaintext
 
 import (
@@ -40,7 +40,7 @@ func escape(s string, keep func(rune) bool) string {
 	return b.String()
 }
 
-// Clip returns the first n characters of s, and tells when there were more.
+// Clip returns the first n characters of s, and marks that there were more.
 func Clip(s string, n int) string {
 	for i := range s {
 		if n == 0 {

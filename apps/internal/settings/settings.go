@@ -191,7 +191,7 @@ func describe(t reflect.Type) string {
 	case t == reflect.TypeFor[netip.Prefix]():
 		return "a network such as 10.0.0.0/8"
 	case t.Kind() == reflect.Slice:
-		return "a list of which each is " + describe(t.Elem())
+		return "a list; each entry is " + describe(t.Elem())
 	case t.Kind() == reflect.Bool:
 		return "true or false"
 	case t.Kind() == reflect.Int:

@@ -31,8 +31,8 @@ type Guard struct {
 	// Hosts are the names of the server, besides localhost and IP addresses.
 	// The port of a request's Host header does not matter.
 	Hosts []string
-	// Knows reports whether a further name, of which the case does not matter, is
-	// the server's. nil: none is.
+	// Knows reports whether a further name is the server's, whatever its case.
+	// nil: none is.
 	Knows func(name string) bool
 	// Methods are those that are let through. Default: GET and HEAD.
 	Methods []string

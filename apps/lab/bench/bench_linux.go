@@ -31,7 +31,7 @@ type Config struct {
 	Rounds    int           // default 5
 	Duration  time.Duration // measured in each run; default 1 s
 	Conns     int           // of the table of memory; default 10,000
-	Tell      func(string)  // hears what is being done
+	Tell      func(string)  // is called with what is being done
 	workloads []Workload    // for tests
 }
 
@@ -88,7 +88,7 @@ var Workloads = []Workload{
 	{Name: "redis-get-128k", Title: "Redis, GET of 128 KiB, 10 connections", Conns: 10, Depth: 1, Size: 128 << 10, Scheme: schemeRedis, Command: "get"},
 	{Name: "redis-set-128k", Title: "Redis, SET of 128 KiB, 10 connections", Conns: 10, Depth: 1, Size: 128 << 10, Scheme: schemeRedis, Command: "set"},
 	{Name: "mqtt", Title: "MQTT, QoS 0, 100 clients, 1 topic", Conns: 100, Active: 100, Depth: 1, Size: 64, Scheme: schemeMQTT, Channels: 1},
-	{Name: "mqtt-fan", Title: "MQTT, QoS 0, 1,000 clients, 10 of which publish, 1 topic", Conns: 1000, Active: 10, Depth: 1, Size: 64, Scheme: schemeMQTT, Channels: 1},
+	{Name: "mqtt-fan", Title: "MQTT, QoS 0, 1,000 clients, 10 publish, 1 topic", Conns: 1000, Active: 10, Depth: 1, Size: 64, Scheme: schemeMQTT, Channels: 1},
 	{Name: "http", Title: "HTTP, 100 connections", Conns: 100, Depth: 1, Scheme: schemeHTTP},
 	{Name: "http-busy", Title: "HTTP, 1,000 connections", Conns: 1000, Depth: 1, Scheme: schemeHTTP},
 	{Name: "proxy", Title: "Balancers, 1 KiB, 100 connections", Conns: 100, Active: 100, Depth: 1, Size: 1 << 10, Scheme: schemeProxy},

@@ -67,8 +67,8 @@ func (b *bench) askRedis(ctx context.Context, address string, w Workload, first,
 }
 
 // readRedis finds the line of a command in what redis-benchmark --csv prints: its
-// name, requests per second, and latencies in milliseconds, of which the third is the
-// median and the fifth the 99th percentile.
+// name, requests per second, and latencies in milliseconds: the third is the median
+// and the fifth the 99th percentile.
 func readRedis(out, command string, n int) (*load.Report, error) {
 	lines, err := csv.NewReader(strings.NewReader(out)).ReadAll()
 	if err != nil {

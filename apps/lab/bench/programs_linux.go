@@ -64,7 +64,7 @@ listen peer
 `
 
 // startBackend starts what balancers pass connections on to, on the CPU of the load
-// generator, and tells them where it is.
+// generator, and gives them its address.
 func (b *bench) startBackend(ctx context.Context) (end func(), err error) {
 	end = func() {}
 	if !b.measures(schemeProxy) {

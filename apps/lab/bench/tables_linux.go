@@ -149,7 +149,7 @@ func (b *bench) measureMemory(ctx context.Context) {
 		}
 		t := lab.Table{
 			Name: m.name, Title: fmt.Sprintf("Memory at %d idle %s", b.Conns, m.of), Reference: references[m.scheme],
-			About:   "Growth of the server's resident set, divided by the connections, each of which " + m.has + ", after 5 s of rest.",
+			About:   "Growth of the server's resident set, divided by the connections (each " + m.has + "), after 5 s of rest.",
 			Columns: []lab.Column{{Name: "resident", Unit: "bytes/connection", Ratio: true}},
 		}
 		b.measureEach(ctx, t, Workload{Conns: b.Conns, Scheme: m.scheme}, b.memory)

@@ -134,7 +134,7 @@ func sideOf(path string, r *lab.Result) Side {
 	return Side{Path: path, Title: r.Title, Command: r.Command, Started: r.Started, Seconds: r.Seconds, Partial: r.Partial, Machine: r.Machine}
 }
 
-// differences tells what besides the program under test differs between two runs.
+// differences lists what differs between two runs besides the program under test.
 func differences(a, b Side) []string {
 	var found []string
 	differ := func(what string, a, b any) {
@@ -278,7 +278,7 @@ func (c *Comparison) points(e *lab.Experiment, s [2]lab.Series) []Cell {
 }
 
 // isRate reports whether more of a quantity is better: an experiment measures
-// times and costs, of which less is better, or something per second.
+// times and costs, where less is better, or something per second.
 func isRate(a lab.Axis) bool {
 	return strings.HasSuffix(a.Unit, "/s") || a.Unit == "" && strings.HasSuffix(a.Label, "per second")
 }
@@ -382,6 +382,6 @@ func mark(a, b lab.Point, higher bool) Mark {
 	return Worse
 }
 
-// spread reports whether p has a range of which something can be concluded:
+// spread reports whether p has a range that allows a conclusion:
 // more than one sample, even if they are all the same.
 func spread(p lab.Point) bool { return p.Max > p.Min || len(p.Samples) > 1 }

@@ -261,7 +261,7 @@ func (c *chatter) awaits(from *chatter) bool {
 	return from != c || c.kind == mqttStream
 }
 
-// finished tells the sender of a message that it is done.
+// finished lets the sender of a message know that it is done.
 func (c *chatter) finished(from *chatter, sequence uint32) {
 	if from.lane == c.lane {
 		from.done(sequence)

@@ -34,13 +34,13 @@ type childLine struct {
 const childGrace = 5 * time.Second
 
 // RunChild is what a child process does (Config.Child): it makes the share of
-// the load that its parent tells it through in, and answers through out. It
+// the load that its parent sends it through in, and answers through out. It
 // ends when in does.
 func RunChild(in io.Reader, out io.Writer) error {
 	lines := bufio.NewReader(in)
 	text, err := lines.ReadBytes('\n')
 	if err != nil {
-		return fmt.Errorf("load: a child process hears nothing from its parent: %w", err)
+		return fmt.Errorf("load: a child process gets nothing from its parent: %w", err)
 	}
 	var s share
 	if err := json.Unmarshal(text, &s); err != nil {
@@ -158,7 +158,7 @@ func newFamily(s share, grace time.Duration) *family {
 }
 
 // start starts a child. It is in a process group of its own: an interrupt from
-// the terminal is for the parent, which tells its children.
+// the terminal is for the parent, which passes it on.
 func (f *family) start(cmd *exec.Cmd, s share) error {
 	ownGroup(cmd)
 	in, err := cmd.StdinPipe()
@@ -188,7 +188,7 @@ func (f *family) start(cmd *exec.Cmd, s share) error {
 	return json.NewEncoder(in).Encode(s)
 }
 
-// listen hears the children until all have ended.
+// listen reads what the children send until all have ended.
 func (f *family) listen(ctx context.Context, tell func(Progress)) {
 	ticks := time.NewTicker(progressPeriod)
 	defer ticks.Stop()
@@ -261,7 +261,7 @@ func (f *family) begin() {
 	f.say(stopWord)
 }
 
-// say tells all children. One that has ended does not hear it.
+// say sends a word to all children. One that has ended is skipped.
 func (f *family) say(word string) {
 	for _, c := range f.children {
 		_, _ = io.WriteString(c.in, word+"\n")

@@ -1,5 +1,5 @@
 // Package load generates load for echo and IRC servers and measures what comes
-// back: connection set-up, requests per second, latency. It stands on epi's own
+// back: connection set-up, requests per second, latency. It runs on epi's own
 // engine and speaks its streams, TLS, WebSocket (a message of the load in each
 // of its messages) and datagrams.
 //
@@ -243,7 +243,7 @@ func (c *Config) checkChat(endpoints []endpoint) error {
 		return fmt.Errorf("%q cannot be waited for: choose %s or %s", c.Await, AwaitLast, AwaitEcho)
 	}
 	if largest := c.Sizes.Largest(); largest > mostText || c.Sizes.smallest() < leastText {
-		return fmt.Errorf("messages of %s bytes are no texts for a channel: choose %d to %d bytes, of which the first %d are numbers", c.Sizes, leastText, mostText, headerText)
+		return fmt.Errorf("messages of %s bytes are no texts for a channel: choose %d to %d bytes; the first %d are numbers", c.Sizes, leastText, mostText, headerText)
 	}
 	least := c.Channels
 	if c.Await == AwaitLast {
@@ -273,7 +273,7 @@ func (c *Config) checkDatagrams(endpoints []endpoint) error {
 		return nil
 	}
 	if largest := c.Sizes.Largest(); largest > mostDatagram || c.Sizes.smallest() < leastDatagram {
-		return fmt.Errorf("messages of %s do not fit %s: a datagram has %d to %d bytes, of which the first %d tell answers apart when some are lost",
+		return fmt.Errorf("messages of %s do not fit %s: a datagram has %d to %d bytes; the first %d identify answers when some are lost",
 			c.Sizes.Bytes(), c.Targets[i], leastDatagram, mostDatagram, headerSize)
 	}
 	return nil

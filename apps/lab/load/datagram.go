@@ -77,7 +77,7 @@ func (s *session) dropDone() {
 	}
 }
 
-// OnError counts what the system tells of the socket, such as that nobody
+// OnError counts what the system reports about the socket, such as that nobody
 // listens there.
 func (p *packetSession) OnError(_ *epi.PacketConn, err error) {
 	if l := p.lane; l != nil && !l.ended {

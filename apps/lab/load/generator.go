@@ -23,7 +23,7 @@ const (
 	// still sees its backlog overflow, which costs a second (a lost SYN is sent
 	// again after that) and shows in the set-up times.
 	dialWindow = 128
-	// chatWindow is dialWindow for IRC servers, of which some have a backlog of
+	// chatWindow is dialWindow for IRC servers: some have a backlog of
 	// 10. A client leaves it when the server says something, which some do a
 	// second after they have accepted it, for all at once.
 	chatWindow = 8
@@ -238,7 +238,7 @@ func (g *generator) dial(ctx context.Context, i int) error {
 	return err
 }
 
-// dialStream begins to connect s, of which h is what the engine sees.
+// dialStream begins to connect s; h is what the engine sees of it.
 func (g *generator) dialStream(ctx context.Context, to endpoint, s *session, h epi.Handler) error {
 	_, err := g.engine.DialWith(ctx, to.Address, epi.DialOptions{Local: g.source(int(s.id), to), TLS: g.tlsFor(to)}, h)
 	return err
@@ -480,7 +480,7 @@ func (g *generator) close() (*tally, error) {
 	return total, nil
 }
 
-// progress tells how far the generator is.
+// progress reports how far the generator is.
 func (g *generator) progress() Progress {
 	p := Progress{Phase: g.phase.Load().(string), Conns: g.share.Conns, CPU: proc.Own()}
 	for _, l := range g.lanes {

@@ -9,7 +9,7 @@ import (
 )
 
 const (
-	// longest is the longest time that a histogram tells from others.
+	// longest is the longest time that a histogram can hold.
 	longest = int64(time.Hour)
 	// digits is the precision: values that differ by less than 0.1% count as
 	// the same.

@@ -144,7 +144,7 @@ func (l *lane) finish() {
 	l.check()
 }
 
-// check tells when nothing is outstanding any more that can still come. What is
+// check reports when nothing is outstanding any more that can still come. What is
 // owed cannot when nobody is left to send it.
 func (l *lane) check() {
 	if !l.over || l.outstanding > 0 || l.alive > 0 && l.beat.owed(l) > 0 {

@@ -7,7 +7,7 @@ import (
 	"math/rand/v2"
 )
 
-// A message tells where it belongs, so that one that is lost, doubled, moved or
+// A message says where it belongs, so that one that is lost, doubled, moved or
 // given to the wrong connection shows:
 //
 //	0          8            16
@@ -101,7 +101,7 @@ func (m message) at(offset int) byte {
 	return m.part(offset, 1)[0]
 }
 
-// describe tells what is wrong with got, whose byte at wrong is the first that
+// describe says what is wrong with got, whose byte at wrong is the first that
 // differs.
 func (m message) describe(got []byte, offset, wrong int) string {
 	text := fmt.Sprintf("connection %d, message %d, byte %d: got 0x%02x, want 0x%02x",

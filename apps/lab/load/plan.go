@@ -131,14 +131,14 @@ func (p *plan) spreadSources(c *Config, endpoints []endpoint, m machine) error {
 	}
 	n := (each + good - 1) / good
 	if n > maxSources {
-		return fmt.Errorf("%d connections to one target need %d source addresses, of which there are %d: choose fewer", each, n, maxSources)
+		return fmt.Errorf("%d connections to one target need %d source addresses; there are %d: choose fewer", each, n, maxSources)
 	}
 	addr := netip.AddrFrom4([4]byte{127, 0, 0, 1})
 	for range n {
 		p.sources = append(p.sources, addr)
 		addr = addr.Next()
 	}
-	p.notes = append(p.notes, fmt.Sprintf("%d source addresses, %s to %s: each has %d ports, of which half are found quickly",
+	p.notes = append(p.notes, fmt.Sprintf("%d source addresses, %s to %s: each has %d ports; half of them are found quickly",
 		n, p.sources[0], p.sources[n-1], m.ports))
 	return nil
 }

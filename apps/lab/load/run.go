@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// A Progress tells how far a run is. The counts are those since its start,
+// A Progress says how far a run is. The counts are those since its start,
 // warm-up included.
 type Progress struct {
 	Phase    string        `json:"phase"`

@@ -249,7 +249,7 @@ func TestWrongAnswers(t *testing.T) {
 	}
 }
 
-// The server answers nothing before it has 100 messages, of which one is due
+// The server answers nothing before it has 100 messages; one is due
 // each millisecond:
 //
 //	due       0  1  2  3 …  99

@@ -179,8 +179,8 @@ func (s *session) close(loop *epi.Loop, err error) {
 	}
 }
 
-// write sends a message, or puts it into the lane's scratch buffer, of which
-// the caller makes one write.
+// write sends a message, or puts it into the lane's scratch buffer, which the
+// caller sends with one write.
 func (s *session) write(sequence uint64, f flight) {
 	l, size := s.lane, f.size
 	if s.chat != nil {
@@ -218,7 +218,7 @@ func (s *session) write(sequence uint64, f flight) {
 const largestCopy = 8 << 10
 
 // failedWrite notes an error of writing other than that the connection has
-// ended, of which OnClose tells.
+// ended: OnClose reports that.
 func (l *lane) failedWrite(err error) {
 	if err != nil && !errors.Is(err, epi.ErrClosed) {
 		l.fail(fmt.Sprintf("write: %v", err), 1)

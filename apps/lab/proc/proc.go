@@ -1,4 +1,4 @@
-// Package proc tells what this process uses and, from /proc, what others do: CPU
+// Package proc reports what this process uses and, from /proc, what others do: CPU
 // time to the nanosecond, context switches and memory.
 package proc
 

@@ -337,8 +337,8 @@ func (l *legend) draw(canvas draw.Canvas, lines []line, p palette) {
 	}
 }
 
-// shorten cuts the middle out of a text until it has room: what tells long
-// names apart is mostly at their ends.
+// shorten cuts the middle out of a text until it has room: long names differ
+// mostly at their ends.
 func shorten(style text.Style, s string, room vg.Length) string {
 	runes := []rune(s)
 	for keep := len(runes); style.Width(s) > room && keep > 3; {

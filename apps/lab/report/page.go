@@ -156,7 +156,7 @@ func (p *page) contents() {
 	}
 }
 
-// facts tells where, when and under which limits a run was.
+// facts lists where, when and under which limits a run was.
 func facts(r *lab.Result) []fact {
 	return append([]fact{
 		{"Date", date(r.Started)},

@@ -112,7 +112,7 @@ func (p palette) band(series int) color.Color {
 	return c
 }
 
-// A look tells a series from the others: numbers of a colour, a marker and a
+// A look distinguishes a series from the others: numbers of a colour, a marker and a
 // way of dashing.
 type look struct{ color, marker, dash int }
 

@@ -52,7 +52,7 @@ func (q quantity) laddered() bool { return len(q.steps) > 1 }
 // binary reports whether the units of q are powers of two apart.
 func (q quantity) binary() bool { return q.laddered() && q.steps[1].size == 1<<10 }
 
-// stepFor returns the largest unit of which v is at least one.
+// stepFor returns the largest unit that v has at least one of.
 func (q quantity) stepFor(v float64) step {
 	v = math.Abs(v) * q.given
 	if v == 0 {
@@ -97,7 +97,7 @@ func (q quantity) numbers(values []float64) numbers {
 	slices.Sort(sizes)
 	return numbers{
 		quantity: q,
-		common:   q.stepFor(min(sizes[len(sizes)/2], 10*sizes[0])), // of which the smallest is at least 0.1
+		common:   q.stepFor(min(sizes[len(sizes)/2], 10*sizes[0])), // the smallest is at least 0.1 of it
 		own:      q.laddered() && sizes[len(sizes)-1] > tooFar*sizes[0],
 	}
 }

@@ -203,7 +203,7 @@ func (t *terminal) series(e *lab.Experiment) {
 	t.grid(g)
 }
 
-// widest returns the largest relative spread of a series of which it is known.
+// widest returns the largest relative spread that is known in a series.
 func widest(s lab.Series) string {
 	most := -1.0
 	for _, p := range s.Points {
@@ -346,7 +346,7 @@ type textGrid struct {
 	left   []int // columns besides the first that are aligned to the left
 }
 
-// without returns g less some columns, none of which is aligned to the left.
+// without returns g less some columns, none aligned to the left.
 func (g textGrid) without(columns ...int) textGrid {
 	keep := func(cells []string) []string {
 		var kept []string

@@ -13,7 +13,7 @@ import (
 const (
 	mostIdle  = 5000 // that a reader can ask for
 	forSelect = 900  // below FD_SETSIZE, with room for what else is open
-	waits     = 100  // of which the least counts: others use the machine, too
+	waits     = 100  // the least of them counts: others use the machine, too
 )
 
 // A Cost is what one wait takes that finds one descriptor ready.

@@ -47,7 +47,7 @@ func post(t *testing.T, url string, into any) int {
 	return r.StatusCode
 }
 
-// TestHalfRead: two KiB in the pipe, of which one is read.
+// TestHalfRead: two KiB in the pipe, one is read.
 func TestHalfRead(t *testing.T) {
 	t.Parallel()
 	server := serve(t)

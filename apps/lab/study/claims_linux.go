@@ -288,7 +288,7 @@ func holdOneShot(r *lab.Result) finding {
 	case !same(columnHalf):
 		f.verdict, f.reason = lab.Depends, "on draining: after half a read they differ"
 	case !same(columnMore):
-		f.verdict, f.reason = lab.Confirmed, "with MOD once drained; until then one-shot is silent also when more arrives, of which edge tells"
+		f.verdict, f.reason = lab.Confirmed, "with MOD once drained; until then one-shot is silent even when more arrives, which edge reports"
 	default:
 		f.verdict, f.reason = lab.Confirmed, "no difference was seen"
 	}

@@ -68,7 +68,7 @@ func commonX(e lab.Experiment) float64 {
 	return x
 }
 
-// observeLast tells where each series ends.
+// observeLast says where each series ends.
 func observeLast(e lab.Experiment) string {
 	var parts []string
 	for _, s := range e.Series {

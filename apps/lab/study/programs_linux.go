@@ -170,7 +170,7 @@ func (s *service) react(p *process, kind backend, by finder, ready func() error)
 }
 
 // settled takes the events that are there before any request: every connection
-// is writable, and the edge tells so once.
+// is writable, and the edge reports it once.
 func settled(poller poll.Poller, events []poll.Event) error {
 	for {
 		n, err := poller.Wait(events, 0)

@@ -368,7 +368,7 @@ func (p *process) serve(args serveArgs) (any, error) {
 func (s *service) done() { s.cpu = threadCPU() - s.beganCPU }
 
 // turn reads what has arrived and answers it. With drain it goes on until the
-// socket is empty, of which a short read is proof, epoll(7); else it reads once
+// socket is empty, which a short read proves, epoll(7); else it reads once
 // and leaves the rest to the next event.
 func (s *service) turn(r *record, drain bool) error {
 	for {

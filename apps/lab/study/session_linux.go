@@ -61,7 +61,7 @@ func (s *session) grow(conns int) error {
 	return nil
 }
 
-// growBy opens n connections, or tells what does not allow them.
+// growBy opens n connections, or says what does not allow them.
 func (s *session) growBy(n int) (limit string, err error) {
 	if err := s.server.tell("gather", gatherArgs{s.conns + n}); err != nil {
 		return "", err

@@ -34,7 +34,7 @@ type sizes struct {
 	idleLimit  time.Duration // for them
 
 	pairs     []int // socket pairs
-	pairsRuns int   // of which a sample is the median
+	pairsRuns int   // a sample is their median
 
 	workers  func(cores int) []int
 	workTime time.Duration

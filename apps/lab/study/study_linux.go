@@ -9,8 +9,8 @@
 //
 //	the study (this process)
 //	  │ lines of JSON over pipes; a child ends when its input ends
-//	  ├──► child server, CPU 0: opens, serves, tells what it cost
-//	  └──► child client, CPU 1: connects, loads, tells how long it took
+//	  ├──► child server, CPU 0: opens, serves, reports what it cost
+//	  └──► child client, CPU 1: connects, loads, reports how long it took
 //
 // Everything stays on addresses of this machine. Each point is the median of
 // rounds in which all series take turns, with their minimum and maximum.
@@ -84,7 +84,7 @@ func Names() []string {
 // ErrUnknown: Config.Only names no experiment.
 var ErrUnknown = errors.New("there is no such experiment")
 
-// Check tells a Config that asks for what does not exist.
+// Check refuses a Config that asks for what does not exist.
 func (c Config) Check() error {
 	for _, name := range c.Only {
 		if !slices.Contains(Names(), name) {
@@ -185,7 +185,7 @@ func (b *bench) backends() []backend {
 	return slices.DeleteFunc(slices.Clone(backends), func(k backend) bool { return k.call == backendRing })
 }
 
-// probeRing tells why there is no io_uring here, if so.
+// probeRing says why there is no io_uring here, if so.
 var probeRing = func() error {
 	_, err := uring.Probe()
 	return err

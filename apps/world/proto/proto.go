@@ -124,7 +124,7 @@ func (r *reader) text(name string, least, most uint32) string {
 	return string(p)
 }
 
-// count reads how many elements a list has, of which each has at least size bytes.
+// count reads how many elements a list has; each has at least size bytes.
 func (r *reader) count(name string, least, most uint32, size int) int {
 	n := int(r.number(name, r.uvarint(), least, most))
 	if n*size > len(r.p) {

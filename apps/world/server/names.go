@@ -15,7 +15,7 @@ import (
 // maxNameLength is the longest name, in characters.
 const maxNameLength = 16
 
-// scripts are those of which a name may have one, besides digits.
+// scripts are those that a name may be in: one of them, besides digits.
 var scripts = []*unicode.RangeTable{
 	unicode.Latin, unicode.Hangul, unicode.Cyrillic, unicode.Greek, unicode.Han, unicode.Hiragana, unicode.Katakana,
 	unicode.Hebrew, unicode.Arabic, unicode.Thai, unicode.Devanagari,

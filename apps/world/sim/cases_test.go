@@ -72,8 +72,8 @@ func TestCase22_TeleportOfTheHunted(t *testing.T) {
 }
 
 // TestCase23_KnockedWhileMovesAreUnderWay: the player is moved by the world while its
-// moves need 200 ms to come, and what it hears as long. Its own prediction comes to the
-// server's place as soon as it stands.
+// moves need 200 ms to come, and what it receives as long. Its own prediction comes to the
+// server's place as soon as it stops.
 func TestCase23_KnockedWhileMovesAreUnderWay(t *testing.T) {
 	const delay = 4 // ticks, each way
 	type sent struct {

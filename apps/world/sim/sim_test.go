@@ -428,7 +428,7 @@ func TestTalkIsHeardNear(t *testing.T) {
 	for p, want := range map[*player]int{speaker: 1, near: 1, away: 0} {
 		p.look(t, w)
 		if n := len(p.replica.Talk); n != want {
-			t.Errorf("%d hears %d", p.id, n)
+			t.Errorf("%d receives %d", p.id, n)
 		}
 	}
 	w.Step(sim.Alone)

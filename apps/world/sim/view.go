@@ -209,7 +209,7 @@ func (w *World) Talk(p []byte, id ID) []byte {
 	return p
 }
 
-// Knows reports whether a client has been told of a cell, and as of which tick.
+// Knows reports whether a client has been sent a cell, and the tick of what it has.
 func (v *View) Knows(cell uint16) (tick uint64, ok bool) {
 	for _, k := range v.cells {
 		if k.cell == cell && k.tick != 0 {

@@ -147,7 +147,7 @@ func (t *transaction) one(w Write) (refused, err error) {
 	return refused, err
 }
 
-// refusal tells what is wrong with a write from what is wrong with the database.
+// refusal separates what is wrong with a write from what is wrong with the database.
 func refusal(err error) (refused, failed error) {
 	for _, known := range []error{ErrStale, ErrExists, ErrNotFound, ErrGold, ErrAmount, ErrInvalid} {
 		if errors.Is(err, known) {

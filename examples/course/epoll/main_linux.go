@@ -10,7 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-const waits = 1000 // of which the mean is taken
+const waits = 1000 // their mean is taken
 
 func main() {
 	for _, idle := range []int{10, 100, 900} {

@@ -80,8 +80,8 @@ func same(t *testing.T, what string, got, want any) {
 	}
 }
 
-// pages walks through 3,000 messages, of which 1,000 share a millisecond, in pages
-// of every kind.
+// pages walks through 3,000 messages, 1,000 of them in one millisecond, in pages of
+// every kind.
 func pages(t *testing.T, s store.Store) {
 	const n = 3000
 	at := store.IDAt(time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC))

@@ -50,7 +50,7 @@ static inline int listen_at(const struct sockaddr_in *addr, int flags)
 	return fd;
 }
 
-/* say_listening tells the laboratory that clients may come. */
+/* say_listening lets the laboratory know that clients may come. */
 static inline void say_listening(void)
 {
 	puts("listening");
