@@ -701,7 +701,8 @@ func (c *Conn) tellClosed() {
 // retire gives the connection to whom Detach named, and ends its account.
 func (c *Conn) retire() {
 	if c.extra != nil && c.extra.conn != nil {
-		go c.extra.detach(c.extra.conn)
+		x := c.extra
+		c.loop.cfg.spawn(func() { x.detach(x.conn) })
 	}
 	c.loop.retire()
 }

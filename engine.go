@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
 	"runtime"
 	"runtime/pprof"
 	"slices"
@@ -264,7 +263,7 @@ func (e *Engine) makeLoopsOf(cfg *config) error {
 	e.handshakes.init(cfg)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
-		e.workers = newWorkerPool()
+		e.workers = newWorkerPool(cfg)
 	}
 	for asked := cfg.maxEvents; ; {
 		err := e.tryLoops()
@@ -525,8 +524,8 @@ func (e *Engine) lighterLoop() *Loop {
 	if n == 1 {
 		return e.loops[0]
 	}
-	first := rand.IntN(n)
-	a, b := e.loops[first], e.loops[(first+1+rand.IntN(n-1))%n]
+	first := e.cfg.pick(n)
+	a, b := e.loops[first], e.loops[(first+1+e.cfg.pick(n-1))%n]
 	if b.live.Load() < a.live.Load() {
 		return b
 	}

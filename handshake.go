@@ -20,7 +20,7 @@ var errCut = fmt.Errorf("%w: its place is needed", ErrHandshakeTimeout)
 // the tls.Config, and until the peer has sent what it needs.
 type handshake struct {
 	layer *tlsLayer
-	turn  chan struct{} // filled when it may go on: of handshakes.resume
+	turn  condition // on handshakes.mu; signalled when it may go on, of handshakes.resume
 
 	// Guarded by handshakes.mu.
 	in    *list.List    // where it waits or computes; nil: nowhere
@@ -31,7 +31,7 @@ type handshake struct {
 	from  netip.Addr    // as whose it counts for MaxHandshakesPerIP; the zero Addr: nobody's
 
 	mu      sync.Mutex
-	arrived sync.Cond
+	arrived condition
 	input   []byte // guarded by mu; what the goroutine has not taken
 	closed  error  // guarded by mu; why nothing more arrives
 	done    bool   // guarded by mu; the goroutine has ended
@@ -39,8 +39,10 @@ type handshake struct {
 }
 
 func newHandshake(t *tlsLayer, input []byte) *handshake {
-	s := &handshake{layer: t, turn: make(chan struct{}, 1), input: append([]byte(nil), input...)}
-	s.arrived.L = &s.mu
+	s := &handshake{layer: t, input: append([]byte(nil), input...)}
+	l := s.loop()
+	s.arrived = l.cfg.condition(&s.mu)
+	s.turn = l.cfg.condition(&l.engine.handshakes.mu)
 	return s
 }
 

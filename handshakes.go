@@ -34,23 +34,25 @@ const (
 // all places are taken, the one that has been silent for longest gives way.
 // Which way a handshake goes is decided in schedule.
 type handshakes struct {
+	cfg     *config
 	places  int       // MaxHandshakes
 	slots   int       // handshakes that may compute at once
 	silence int64     // how long a peer may be silent while others wait for its place
 	perIP   addresses // handshakes by client, for MaxHandshakesPerIP
 
 	mu        sync.Mutex
-	begun     int         // guarded by mu; have begun and not ended, the cut ones left out
-	fresh     list.List   // guarded by mu; wait to begin. All lists have the oldest first
-	ready     list.List   // guarded by mu; their peers have answered: they wait for a slot
-	computing list.List   // guarded by mu; have a slot
-	silent    list.List   // guarded by mu; accepted ones that wait for their peers
-	timer     *time.Timer // guarded by mu; calls tick; nil before the first wait
-	due       int64       // guarded by mu; when it does, maxTime while it is stopped
+	begun     int       // guarded by mu; have begun and not ended, the cut ones left out
+	fresh     list.List // guarded by mu; wait to begin. All lists have the oldest first
+	ready     list.List // guarded by mu; their peers have answered: they wait for a slot
+	computing list.List // guarded by mu; have a slot
+	silent    list.List // guarded by mu; accepted ones that wait for their peers
+	timer     alarm     // guarded by mu; calls tick; nil before the first wait
+	due       int64     // guarded by mu; when it does, maxTime while it is stopped
 	running   sync.WaitGroup
 }
 
 func (h *handshakes) init(c *config) {
+	h.cfg = c
 	h.places = c.maxHandshakes
 	h.slots = slotsPerCPU * runtime.GOMAXPROCS(0)
 	h.silence = int64(c.timeouts.handshake) / shareOfSilence
@@ -102,14 +104,15 @@ func (h *handshakes) pause(s *handshake) {
 // resume waits for a slot because the peer has answered.
 func (h *handshakes) resume(s *handshake) {
 	h.mu.Lock()
+	defer h.mu.Unlock()
 	if s.cut {
-		h.mu.Unlock()
 		return
 	}
 	h.move(s, &h.ready)
 	h.schedule()
-	h.mu.Unlock()
-	<-s.turn
+	for s.in == &h.ready {
+		s.turn.Wait()
+	}
 }
 
 // end gives back what the handshake has.
@@ -142,7 +145,7 @@ func (h *handshakes) move(s *handshake, to *list.List) {
 	if s.in != nil {
 		s.in.Remove(s.at)
 	}
-	s.in, s.since = to, clock()
+	s.in, s.since = to, h.cfg.clock()
 	if to != nil {
 		s.at = to.PushBack(s)
 	}
@@ -150,7 +153,7 @@ func (h *handshakes) move(s *handshake, to *list.List) {
 
 // schedule lets those go on for whom there is room. The caller holds mu.
 func (h *handshakes) schedule() {
-	now := clock()
+	now := h.cfg.clock()
 	for s := oldest(&h.computing); s != nil && now-s.since >= int64(slotTime); s = oldest(&h.computing) {
 		h.move(s, nil) // it goes on without a slot
 	}
@@ -163,12 +166,21 @@ func (h *handshakes) schedule() {
 		h.move(s, &h.computing)
 		if begins {
 			h.begun++
-			h.running.Go(s.layer.shakeHands)
+			h.start(s)
 		} else {
-			s.turn <- struct{}{}
+			s.turn.Signal()
 		}
 	}
 	h.lookAgain()
+}
+
+// start gives a handshake its goroutine.
+func (h *handshakes) start(s *handshake) {
+	h.running.Add(1)
+	h.cfg.spawn(func() {
+		defer h.running.Done()
+		s.layer.shakeHands()
+	})
 }
 
 // next returns the handshake that is to have a slot now. Those that are under way
@@ -217,15 +229,15 @@ func (h *handshakes) lookAgain() {
 		due = s.since + int64(slotTime)
 	case quiet != nil: // it was no slot that was missing, but a place
 		left := h.silence - (quiet.loop().now() - quiet.quiet)
-		due = clock() + max(left, int64(leastPause)) // its loop is to look first
+		due = h.cfg.clock() + max(left, int64(leastPause)) // its loop is to look first
 	}
 	if due >= h.due {
 		return
 	}
 	h.due = due
-	pause := time.Duration(due - clock())
+	pause := time.Duration(due - h.cfg.clock())
 	if h.timer == nil {
-		h.timer = time.AfterFunc(pause, h.tick)
+		h.timer = h.cfg.after(pause, h.tick)
 		return
 	}
 	h.timer.Reset(pause)

@@ -23,7 +23,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // chance alone the fullest would have about 30 more than its share.
 func TestHunt27_TwoChoicesKeepLoopsEven(t *testing.T) {
 	const loops, share, most = 64, 100, 20
-	e := &Engine{}
+	e := &Engine{cfg: &config{seams: system()}}
 	for range loops {
 		e.loops = append(e.loops, &Loop{engine: e})
 	}
@@ -39,7 +39,7 @@ func TestHunt27_TwoChoicesKeepLoopsEven(t *testing.T) {
 
 // Of two loops the lighter one is always found.
 func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
-	e := &Engine{}
+	e := &Engine{cfg: &config{seams: system()}}
 	for range 2 {
 		e.loops = append(e.loops, &Loop{engine: e})
 	}
@@ -287,8 +287,8 @@ func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) 
 // order runs one.
 func (x *explorer) order(scenario func(*explorer) func()) {
 	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
-	e := &Engine{}
-	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), clock: clock}, drv: x, done: make(chan struct{})}
+	e := &Engine{cfg: &config{seams: system()}}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), seams: system()}, drv: x, done: make(chan struct{})}
 	x.loop.nextTimer.Store(math.MaxInt64)
 	x.loop.mu.step = x.step
 	check := scenario(x)

@@ -17,9 +17,8 @@ const sayAgain = 10 * time.Second
 // A lack is something of which the log tells once in a while.
 type lack struct{ said int64 }
 
-// due reports whether it is to be told now.
-func (s *lack) due() bool {
-	now := clock()
+// due reports whether it is to be told at the time now.
+func (s *lack) due(now int64) bool {
 	if s.said != 0 && now-s.said < int64(sayAgain) {
 		return false
 	}
@@ -87,7 +86,7 @@ func (c *Conn) logRefused(text string, args ...any) {
 	if !c.loop.logs(slog.LevelInfo) {
 		return
 	}
-	say, kept := c.loop.refusals.say(clock())
+	say, kept := c.loop.refusals.say(c.loop.cfg.clock())
 	switch {
 	case !say:
 		if c.loop.logs(slog.LevelDebug) {
@@ -111,7 +110,7 @@ func (c *Conn) log(level slog.Level, text string, more ...any) {
 // logShed says that connections are shed because there are too many, once in a
 // while.
 func (a *acceptor) logShed() {
-	if !a.sheds.due() {
+	if !a.sheds.due(a.loop.cfg.clock()) {
 		return
 	}
 	l := a.loop
@@ -123,7 +122,7 @@ func (a *acceptor) logShed() {
 // address, as it may not when the client has reset the connection already.
 func (a *acceptor) logUnknown() {
 	l := a.loop
-	if say, kept := l.refusals.say(clock()); say {
+	if say, kept := l.refusals.say(l.cfg.clock()); say {
 		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
 	}
 }

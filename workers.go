@@ -12,8 +12,10 @@ import (
 // wait for one. A connection is in the queue at most once, so the queue is
 // bounded by Engine.MaxConns: a burst lengthens it and blocks nobody.
 type workerPool struct {
+	cfg *config
+
 	mu     sync.Mutex
-	wanted sync.Cond // signalled when there is a connection for an idle worker
+	wanted condition // signalled when there is a connection for an idle worker
 	queue  []*Conn   // guarded by mu; a ring of length 2^n
 	head   int       // guarded by mu; the first connection
 	count  int       // guarded by mu; connections in the ring
@@ -27,9 +29,9 @@ type workerPool struct {
 	lost atomic.Int64
 }
 
-func newWorkerPool() *workerPool {
-	p := &workerPool{queue: make([]*Conn, 64)}
-	p.wanted.L = &p.mu
+func newWorkerPool(c *config) *workerPool {
+	p := &workerPool{cfg: c, queue: make([]*Conn, 64)}
+	p.wanted = c.condition(&p.mu)
 	return p
 }
 
@@ -37,17 +39,26 @@ func newWorkerPool() *workerPool {
 func (p *workerPool) start(n int) {
 	for i := range n {
 		h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
-		p.done.Go(func() {
+		p.spawn(func() {
 			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(h) })
 		})
 	}
+}
+
+// spawn runs a function in a goroutine that done counts.
+func (p *workerPool) spawn(run func()) {
+	p.done.Add(1)
+	p.cfg.spawn(func() {
+		defer p.done.Done()
+		run()
+	})
 }
 
 // run works. When a callback ends its goroutine, another goes on.
 func (p *workerPool) run(h *hands) {
 	outlive(func() { p.work(h) }, func() {
 		h.drop()
-		p.done.Go(func() { p.run(h) })
+		p.spawn(func() { p.run(h) })
 	})
 }
 
@@ -76,7 +87,7 @@ func (p *workerPool) push(c *Conn) {
 	p.count++
 	wake := p.idle > 0
 	if !wake && p.since == 0 {
-		p.since = clock()
+		p.since = p.cfg.clock()
 	}
 	p.mu.Unlock()
 	if wake {
@@ -117,7 +128,7 @@ func (p *workerPool) pop() *Conn {
 // noteWait accounts for the time that the first connection has waited. The caller
 // holds mu.
 func (p *workerPool) noteWait() {
-	now := clock()
+	now := p.cfg.clock()
 	if late := now - p.since - blink; late > 0 {
 		p.lost.Add(late)
 	}
