@@ -172,6 +172,7 @@ var layers = [][]string{
 		"apps/internal/plaintext",
 		"apps/internal/lookalike",
 		"apps/chat/ircmsg",
+		"apps/chat/fabric",
 		"apps/internal/settings",
 		"apps/world/proto/table",
 		"apps/world/proto",
