@@ -2,6 +2,7 @@
 // server. The server decides who may; this only shows.
 import { field, open, select } from './dialogs.js';
 import { button, h } from './dom.js';
+import { send } from './upload.js';
 import { has, say, spoken } from './words.js';
 
 const when = (text) => new Date(text).toLocaleString(spoken());
@@ -216,7 +217,7 @@ export function password(app) {
 export function picture(app) {
   const file = h('input', { type: 'file', accept: 'image/png,image/jpeg,image/gif,image/webp', 'aria-label': say('picture'), onchange: async () => {
     if (file.files[0] === undefined) return;
-    const place = await app.send(file.files[0]);
+    const place = await send(app, file.files[0]);
     if (place) app.client.setMetadata('avatar', place);
   } });
   return h('div', { class: 'setting' }, h('span', {}, say('picture')), file, button('bin', say('noPicture'), () => app.client.setMetadata('avatar', '')));

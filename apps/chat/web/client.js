@@ -983,37 +983,4 @@ export class Client {
     else this.send('METADATA', '*', 'SET', key, value);
     this.model.know(this.model.nick, key, value);
   }
-
-  // command does what a line that begins with a slash says. It returns the name of a
-  // conversation to show, or what is wrong as {problem}.
-  command(b, text) {
-    const [word, ...args] = text.slice(1).split(' ');
-    const rest = args.join(' ').trim();
-    switch (word.toLowerCase()) {
-      case 'me': this.say(b.name, rest, { kind: 'action' }); return {};
-      case 'join': case 'j': {
-        const name = rest.split(' ')[0];
-        if (name === '') return { problem: 'needsName' };
-        const channel = this.isChannel(name) ? name : `#${name}`;
-        this.join(channel, args[1]);
-        return { show: channel };
-      }
-      case 'part': case 'leave': this.part(b); return {};
-      case 'msg': case 'query': {
-        if (!args[0]) return { problem: 'needsName' };
-        this.openQuery(args[0]);
-        if (args.length > 1) this.say(args[0], args.slice(1).join(' '));
-        return { show: args[0] };
-      }
-      case 'nick': this.send('NICK', rest); return {};
-      case 'topic': this.send('TOPIC', b.name, rest); return {};
-      case 'invite': this.send('INVITE', args[0] ?? '', args[1] ?? b.name); return {};
-      case 'kick': this.send('KICK', b.name, args[0] ?? '', args.slice(1).join(' ')); return {};
-      case 'away': if (rest === '') this.send('AWAY'); else this.send('AWAY', rest); return {};
-      case 'mode': this.send('MODE', ...(args.length > 0 && args[0] !== '' ? [b.name, ...args] : [b.name])); return {};
-      case 'whois': this.send('WHOIS', args[0] ?? this.model.nick); return {};
-      case 'quote': case 'raw': { const m = parse(rest); if (m !== null) this.send(m.command, ...m.params); return {}; }
-    }
-    return { problem: 'unknownCommand' };
-  }
 }

@@ -1,6 +1,5 @@
 // Where one writes.
 import { button, h } from './dom.js';
-import { find } from './emoji.js';
 import { plain } from './text.js';
 import { say } from './words.js';
 
@@ -24,6 +23,7 @@ export class Composer {
         h('button', { type: 'submit', class: 'tool send', title: say('send'), 'aria-label': say('send') }, button('send', '', null).firstChild)));
     this.choices = [];
     this.chosen = 0;
+    this.findEmoji = () => []; // until they are loaded
   }
 
   show(b) {
@@ -68,18 +68,30 @@ export class Composer {
     const { client } = this.app;
     if (this.target?.edits) client.edit(this.buffer, this.target.message, text);
     else if (text.startsWith('/') && !text.startsWith('//') && !text.includes('\n')) {
-      const result = client.command(this.buffer, text);
-      if (result.problem) {
-        this.app.toast(say(result.problem));
-        return;
-      }
-      if (result.show) this.app.showSoon(result.show);
+      this.obey(this.buffer, text);
+      return;
     } else client.say(this.buffer.name, text.startsWith('//') ? text.slice(1) : text, { reply: this.target?.message.id ?? '' });
+    this.sent();
+  }
+
+  sent() {
     this.field.value = '';
     this.clearTarget();
     this.suggest([]);
     this.grow();
     this.app.messages.list.toEnd();
+  }
+
+  // obey does what a line with a slash says; one that cannot be done stays.
+  async obey(b, text) {
+    const result = (await this.app.part(() => import('./commands.js')))?.command(this.app.client, b, text);
+    if (result === undefined) return;
+    if (result.problem) {
+      this.app.toast(say(result.problem));
+      return;
+    }
+    if (this.field.value.trimEnd() === text) this.sent();
+    if (result.show) this.app.showSoon(result.show);
   }
 
   replyTo(m) { this.setTarget({ message: m, edits: false }, say('replyTo', { name: this.app.model.shownName(m.nick) }), plain(m.text).split('\n')[0]); }
@@ -113,8 +125,17 @@ export class Composer {
   // complete offers what could be meant by @, #, : and /.
   complete() {
     const word = this.word();
+    if (word === ':') this.loadEmoji();
     if (/^[@#].|^:[\w+-]{2}|^\/\w*$/u.test(word)) this.suggest(this.candidates(word), word);
     else this.suggest([]);
+  }
+
+  // loadEmoji has the emoji ready by the time that one has typed what to look for.
+  async loadEmoji() {
+    const emoji = await this.app.part(() => import('./emoji.js'));
+    if (emoji === null) return;
+    this.findEmoji = emoji.find;
+    this.complete();
   }
 
   candidates(word) {
@@ -123,7 +144,7 @@ export class Composer {
     const starts = (name) => model.fold(name).startsWith(rest);
     switch (word[0]) {
       case '#': return model.sorted().filter((b) => b.isChannel && model.fold(b.name).startsWith(model.fold(word))).map((b) => ({ text: b.name, shown: b.name }));
-      case ':': return find(word.slice(1), mostShown).map((e) => ({ text: e.sign, shown: `${e.sign} ${e.words[0]}` }));
+      case ':': return this.findEmoji(word.slice(1), mostShown).map((e) => ({ text: e.sign, shown: `${e.sign} ${e.words[0]}` }));
       case '/': return this.field.value.startsWith(word) && this.field.selectionStart === word.length ? commands.filter((c) => c.startsWith(word)).map((c) => ({ text: c, shown: c })) : [];
       case '@': return this.nicks().filter(starts).map((n) => ({ text: `@${n}`, shown: n }));
     }

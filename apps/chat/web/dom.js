@@ -1,6 +1,6 @@
 // Elements. Texts become text nodes: nothing is read as HTML.
 
-const svg = 'http://www.w3.org/2000/svg';
+export const svg = 'http://www.w3.org/2000/svg';
 
 // h makes an element. Of props, class and functions such as onclick are set as such,
 // true is an attribute without a value, null, undefined and false are left out.
@@ -49,22 +49,6 @@ export function icon(name) {
 
 // button has an icon, and its name for those who do not see that.
 export const button = (name, label, onclick, props = {}) => h('button', { type: 'button', class: 'tool', title: label, 'aria-label': label, onclick, ...props }, icon(name));
-
-// picture draws squares, true for dark ones, as an image with a quiet zone around.
-export function picture(rows, label) {
-  const quiet = 4, side = rows.length + 2 * quiet;
-  const s = document.createElementNS(svg, 'svg');
-  s.setAttribute('viewBox', `0 0 ${side} ${side}`);
-  s.setAttribute('class', 'qr');
-  s.setAttribute('role', 'img');
-  s.setAttribute('aria-label', label);
-  const p = document.createElementNS(svg, 'path');
-  let d = '';
-  rows.forEach((row, y) => row.forEach((dark, x) => { if (dark) d += `M${x + quiet} ${y + quiet}h1v1h-1z`; }));
-  p.setAttribute('d', d);
-  s.append(p);
-  return s;
-}
 
 // avatar is somebody's picture, where that is a file of this server, or a letter.
 export function avatar(nick, shown, address, size = '') {

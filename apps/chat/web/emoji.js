@@ -13,6 +13,3 @@ export function find(word, most = 200) {
   const has = emoji.filter((e) => !begins.includes(e) && e.words.some((x) => x.includes(w)));
   return [...begins, ...has].slice(0, most);
 }
-
-// usual are offered first for reactions.
-export const usual = ['👍', '❤️', '😂', '🎉', '👀', '✅'];

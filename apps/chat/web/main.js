@@ -2,27 +2,37 @@
 import { Client } from './client.js';
 import { Composer } from './composer.js';
 import { h } from './dom.js';
-import * as enter from './enter.js';
 import { Messages } from './messages.js';
 import { Model } from './model.js';
 import { plain } from './text.js';
 import { View } from './view.js';
 import { has, say, speak } from './words.js';
 
-// dialogs are loaded when the page is connected, or when the first opens. From then on
-// they open at once: what is typed next is for them.
-let loaded = null;
-const dialogs = async () => (loaded ??= await import('./dialogs.js'));
+// What the first view does not need is loaded when it is asked for. The dialogs are
+// loaded with their style sheet, and before that, when the page is first used: they
+// open at once then, and what is typed next is for them.
+const form = () => import('./enter.js');
+let loading = null;
+
+function dialogs() {
+  loading ??= Promise.all([import('./dialogs.js'), import('./search.js'), dressed('dialogs.css')]).then(([basic, search]) => ({ ...basic, ...search }));
+  loading.catch(() => { loading = null; });
+  return loading;
+}
+
+// dressed adds a style sheet to the page, and waits for it.
+function dressed(name) {
+  return new Promise((resolve, reject) => {
+    document.head.append(h('link', { rel: 'stylesheet', href: name, onload: resolve, onerror: () => reject(new Error(name)) }));
+  });
+}
 
 const storage = 'epi-chat';
 const toastTime = 6000;
 
-// basic is a login as HTTP has it (RFC 7617).
-const basic = ({ account, password }) => `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${account}:${password}`)))}`;
-
 class App {
-  constructor(site) {
-    this.site = site;
+  constructor() {
+    this.site = null; // what the server says of itself
     this.kept = this.load();
     this.settings = { theme: 'auto', language: '', notify: false, notifyAll: false, events: false, muted: [], ...this.kept.settings };
     this.current = null;
@@ -55,7 +65,6 @@ class App {
   }
 
   dress() {
-    speak(this.settings.language);
     document.documentElement.dataset.theme = this.settings.theme;
   }
 
@@ -76,10 +85,13 @@ class App {
     return `${name} ${system}`.trim();
   }
 
+  // authorization is a login as HTTP has it (RFC 7617).
+  authorization({ account, password } = this.kept.login) { return `Basic ${btoa(String.fromCharCode(...new TextEncoder().encode(`${account}:${password}`)))}`; }
+
   // post asks the server's pages about accounts. What is wrong comes back in words.
   async post(path, body, login = this.kept.login) {
     const headers = { 'Content-Type': 'application/json' };
-    if (login?.password) headers.Authorization = basic(login);
+    if (login?.password) headers.Authorization = this.authorization(login);
     try {
       const answer = await fetch(path, { method: 'POST', headers, body: JSON.stringify(body) });
       const data = await answer.json();
@@ -174,11 +186,10 @@ class App {
       const { problem } = model, name = kept.login?.account ?? kept.login?.nick ?? '';
       this.kept = { settings: this.settings, outbox: model.outbox };
       this.save();
-      enter.signIn(this, name).textContent = has(problem) ? say(problem) : problem;
+      this.refused(name, has(problem) ? say(problem) : problem);
       return;
     }
     if (model.state !== 'ready') return;
-    dialogs();
     if (this.settings.notify) this.subscribe().catch(() => {}); // a browser without a push service
     for (const [name, at] of Object.entries(kept.reads ?? {})) {
       const b = model.get(name);
@@ -186,6 +197,8 @@ class App {
     }
     this.save();
   }
+
+  async refused(name, problem) { (await form()).signIn(this, name).textContent = problem; }
 
   buffersChanged(b) {
     if (b === null && this.current !== null && this.model.get(this.current.name) !== this.current) {
@@ -333,35 +346,10 @@ class App {
   // server only: the address that 005 has is for other programs.
   fileHost() { return this.kept.login?.password ? this.site.files ?? '' : ''; }
 
-  // send uploads a file to where the server says, and returns its address, '' when that
-  // did not work.
-  async send(file) {
-    const request = new XMLHttpRequest();
-    request.open('POST', new URL(this.fileHost(), location.href));
-    request.setRequestHeader('Content-Type', file.type || 'application/octet-stream');
-    request.setRequestHeader('Content-Disposition', `attachment; filename*=UTF-8''${encodeURIComponent(file.name)}`);
-    request.setRequestHeader('Authorization', basic(this.kept.login));
-    request.upload.onprogress = (e) => this.toast(say('uploading', { name: file.name, n: Math.round(100 * e.loaded / e.total) }));
-    const place = await new Promise((resolve) => {
-      request.onload = () => resolve(request.status === 201 ? request.getResponseHeader('Location') : '');
-      request.onerror = () => resolve('');
-      request.send(file);
-    });
-    if (!place) {
-      this.toast(say(request.status === 413 ? 'tooBig' : 'uploadFailed'));
-      return '';
-    }
-    document.querySelector('.toast')?.remove();
-    return new URL(place, request.responseURL).href;
-  }
-
-  // upload sends files, and then says where they are.
-  async upload(files) {
-    const b = this.current;
-    for (const file of files) {
-      const place = await this.send(file);
-      if (place) this.client.say(b.name, place);
-    }
+  // upload sends files. Their list is copied: the browser empties it.
+  async upload(list) {
+    const files = [...list];
+    await (await this.part(() => import('./upload.js')))?.upload(this, files);
   }
 
   async jumpTo(found) {
@@ -375,21 +363,34 @@ class App {
     this.messages.go(found.id);
   }
 
-  async pickEmoji(near, take) { (loaded ?? await dialogs()).pickEmoji(near, take); }
+  // part loads a part of the page. null: it cannot be had, and that is said.
+  async part(load) {
+    try {
+      return await load();
+    } catch {
+      this.toast(say('unreachable'));
+      return null;
+    }
+  }
 
-  async ask(question, yes) { return (loaded ?? await dialogs()).ask(question, yes); }
+  // beside loads a part that opens a dialog.
+  beside(load) { return this.part(async () => (await Promise.all([load(), dialogs()]))[0]); }
 
-  async openThread(b, m) { (await import('./thread.js')).thread(this, b, m); }
+  async pickEmoji(near, take) { (await this.beside(() => import('./picker.js')))?.pickEmoji(near, take); }
 
-  async openSearch() { (loaded ?? await dialogs()).search(this); }
+  async ask(question, yes) { return (await this.part(dialogs))?.ask(question, yes); }
 
-  async openSwitcher() { (loaded ?? await dialogs()).switcher(this); }
+  async openThread(b, m) { (await this.beside(() => import('./thread.js')))?.thread(this, b, m); }
 
-  async openSettings() { (loaded ?? await dialogs()).settings(this); }
+  async openSearch() { (await this.part(dialogs))?.search(this); }
 
-  async openNewChannel() { (loaded ?? await dialogs()).newChannel(this); }
+  async openSwitcher() { (await this.part(dialogs))?.switcher(this); }
 
-  async openInvite() { (loaded ?? await dialogs()).invite(this); }
+  async openSettings() { (await this.beside(() => import('./settings.js')))?.settings(this); }
+
+  async openNewChannel() { (await this.part(dialogs))?.newChannel(this); }
+
+  async openInvite() { (await this.beside(() => import('./invite.js')))?.invite(this); }
 
   // step goes to the conversation before or after.
   step(by) {
@@ -429,9 +430,18 @@ function work() {
   navigator.serviceWorker?.register(address).catch(() => {}); // without one it works, too
 }
 
-async function start() {
+// used is called when somebody first does something with the page.
+function used() {
+  for (const sign of signs) removeEventListener(sign, used, true);
   work();
-  const app = new App(await (await fetch('site.json')).json());
+  dialogs().catch(() => {}); // who opens one is told
+}
+const signs = ['pointermove', 'pointerdown', 'keydown'];
+
+async function start() {
+  for (const sign of signs) addEventListener(sign, used, true);
+  const app = new App();
+  [app.site] = await Promise.all([fetch('site.json').then((answer) => answer.json()), speak(app.settings.language)]);
   addEventListener('keydown', (e) => app.keyed(e));
   addEventListener('online', () => app.client?.hurry());
   navigator.serviceWorker?.addEventListener('message', (e) => { if (e.data?.show && app.model !== undefined) app.showSoon(e.data.show); });
@@ -445,9 +455,9 @@ async function start() {
   });
   const token = /^#join=([\w-]+)$/.exec(location.hash)?.[1];
   addEventListener('hashchange', () => location.reload());
-  if (token !== undefined) enter.join(app, token);
+  if (token !== undefined) (await form()).join(app, token);
   else if (app.kept.login !== undefined) app.begin(app.kept.login);
-  else enter.signIn(app);
+  else (await form()).signIn(app);
 }
 
 start();

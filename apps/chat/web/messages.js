@@ -1,9 +1,11 @@
 // The messages of the conversation that is shown.
 import { avatar, button, h, hueOf, icon } from './dom.js';
-import { usual } from './emoji.js';
 import { List } from './list.js';
 import { isEmoji, pieces, plain } from './text.js';
 import { has, say, spoken } from './words.js';
+
+// usual are the reactions that are offered at once.
+const usual = ['👍', '❤️', '😂'];
 
 // together is how close messages of one person are to be drawn as one, in ms.
 const together = 5 * 60_000;
@@ -208,7 +210,7 @@ export class Messages {
     const b = this.buffer;
     const list = [];
     if (m.id && client.has('message-tags')) {
-      for (const sign of usual.slice(0, 3)) list.push(h('button', { type: 'button', class: 'tool quick', 'aria-label': `${say('react')} ${sign}`, onclick: () => client.react(b, m, sign) }, sign));
+      for (const sign of usual) list.push(h('button', { type: 'button', class: 'tool quick', 'aria-label': `${say('react')} ${sign}`, onclick: () => client.react(b, m, sign) }, sign));
       list.push(button('smile', say('react'), (e) => app.pickEmoji(e.currentTarget, (sign) => client.react(b, m, sign))));
       list.push(button('reply', say('reply'), () => app.composer.replyTo(m)));
     }

@@ -2,8 +2,9 @@
 // in it. It keeps the page's own files and nothing that anybody said.
 const kept = 'page';
 const page = [
-  './', 'admin.js', 'site.json', 'client.js', 'composer.js', 'dialogs.js', 'dom.js', 'emoji.js', 'enter.js', 'icon.svg', 'irc.js', 'list.js', 'main.js',
-  'manifest.webmanifest', 'messages.js', 'model.js', 'qr.js', 'style.css', 'text.js', 'thread.js', 'view.js', 'words.js',
+  './', 'site.json', 'admin.js', 'client.js', 'commands.js', 'composer.js', 'dialogs.css', 'dialogs.js', 'dom.js', 'emoji.js', 'english.js', 'enter.js', 'icon.svg',
+  'invite.js', 'irc.js', 'korean.js', 'list.js', 'main.js', 'manifest.webmanifest', 'messages.js', 'model.js', 'picker.js', 'qr.js', 'search.js',
+  'settings.js', 'style.css', 'text.js', 'thread.js', 'upload.js', 'view.js', 'words.js',
 ];
 
 // A push message is a line of IRC (draft/webpush). While somebody looks at the page,

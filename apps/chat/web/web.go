@@ -1,5 +1,6 @@
 // Package web is the chat's client in the browser: static files, without a build
-// step. It speaks IRC over the WebSocket that is beside it.
+// step. They are sent without comments and what else only people need. The client
+// speaks IRC over the WebSocket that is beside it.
 package web
 
 import (
@@ -9,11 +10,17 @@ import (
 	"embed"
 	"encoding/hex"
 	"encoding/json"
+	"errors"
 	"mime"
 	"net/http"
 	"path"
 	"strconv"
 	"strings"
+	"sync"
+
+	"github.com/tdewolff/minify/v2"
+	"github.com/tdewolff/minify/v2/css"
+	"github.com/tdewolff/minify/v2/js"
 )
 
 //go:embed *.html *.css *.js *.svg *.webmanifest
@@ -61,9 +68,16 @@ func Page(site func() Site) http.Handler {
 	return mux
 }
 
-// An asset is one file as it is sent.
+// An asset is one file.
 type asset struct {
-	kind   string
+	kind string
+	// sent is how it is sent; that is made when it is first asked for, so that the
+	// server starts without it.
+	sent func() sent
+}
+
+// sent is a file as it is sent.
+type sent struct {
 	tag    string
 	plain  []byte
 	packed []byte // gzip's form
@@ -80,10 +94,31 @@ func load() map[string]*asset {
 		if err != nil {
 			panic(err)
 		}
-		sum := sha256.Sum256(data)
-		assets[entry.Name()] = &asset{kind: kindOf(entry.Name()), tag: `"` + hex.EncodeToString(sum[:12]) + `"`, plain: data, packed: pack(data)}
+		kind := kindOf(entry.Name())
+		assets[entry.Name()] = &asset{kind: kind, sent: sync.OnceValue(func() sent { return prepare(kind, data) })}
 	}
 	return assets
+}
+
+func prepare(kind string, data []byte) sent {
+	data = shorten(kind, data)
+	sum := sha256.Sum256(data)
+	return sent{tag: `"` + hex.EncodeToString(sum[:12]) + `"`, plain: data, packed: pack(data)}
+}
+
+// shorten makes less of scripts and style sheets that says the same.
+func shorten(kind string, data []byte) []byte {
+	m := minify.New()
+	m.AddFunc("text/javascript", js.Minify)
+	m.AddFunc("text/css", css.Minify)
+	short, err := m.Bytes(kind, data)
+	switch {
+	case errors.Is(err, minify.ErrNotExist): // pictures and the like
+		return data
+	case err != nil:
+		panic(err) // they are in the program
+	}
+	return short
 }
 
 // kindOf is the type of a file; the system's table may say anything of it.
@@ -115,22 +150,22 @@ func pack(data []byte) []byte {
 }
 
 func (a *asset) serve(w http.ResponseWriter, r *http.Request) {
-	h := w.Header()
+	s, h := a.sent(), w.Header()
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
 	h.Set("Referrer-Policy", "no-referrer")
 	h.Set("Cache-Control", "no-cache")
 	h.Set("Content-Type", a.kind)
-	h.Set("ETag", a.tag)
+	h.Set("ETag", s.tag)
 	h.Set("Vary", "Accept-Encoding")
-	if strings.Contains(r.Header.Get("If-None-Match"), a.tag) {
+	if strings.Contains(r.Header.Get("If-None-Match"), s.tag) {
 		w.WriteHeader(http.StatusNotModified)
 		return
 	}
-	body := a.plain
+	body := s.plain
 	if strings.Contains(r.Header.Get("Accept-Encoding"), "gzip") {
 		h.Set("Content-Encoding", "gzip")
-		body = a.packed
+		body = s.packed
 	}
 	h.Set("Content-Length", strconv.Itoa(len(body)))
 	_, _ = w.Write(body) // a browser that has gone needs no answer

@@ -73,6 +73,48 @@ func TestPageIsSmall(t *testing.T) {
 	t.Logf("%d bytes", total)
 }
 
+// needs are the files that a file of the page has loaded with it.
+var needs = regexp.MustCompile(`(?:\bfrom ?|\bimport ?|src=|href=)["']\.?/?([a-z]+\.[a-z]+)["']`)
+
+// What the first view loads is small also where nothing packs it: the way in, and the
+// chat itself, in every language. The rest is loaded when it is asked for.
+func TestFirstViewIsSmall(t *testing.T) {
+	const most = 100_000
+	get := page()
+	for _, language := range []string{"english.js", "korean.js"} {
+		sizes := map[string]int{}
+		waiting := []string{"index.html", "site.json", "enter.js", language} // the last two are for main.js to choose
+		for len(waiting) > 0 {
+			name := waiting[0]
+			waiting = waiting[1:]
+			if _, seen := sizes[name]; seen {
+				continue
+			}
+			answer := get("/" + name)
+			if answer.Code != 200 {
+				t.Fatalf("%s: %d", name, answer.Code)
+			}
+			sizes[name] = answer.Body.Len()
+			for _, found := range needs.FindAllStringSubmatch(answer.Body.String(), -1) {
+				waiting = append(waiting, found[1])
+			}
+		}
+		total := 0
+		for _, size := range sizes {
+			total += size
+		}
+		for _, name := range []string{"client.js", "icon.svg", "style.css"} {
+			if sizes[name] == 0 {
+				t.Errorf("%s is not among %v", name, sizes)
+			}
+		}
+		if total > most {
+			t.Errorf("the first view has %d bytes, at most %d are allowed: %v", total, most, sizes)
+		}
+		t.Logf("%s: %d bytes in %d files", language, total, len(sizes))
+	}
+}
+
 // The service worker keeps all files of the page, or it would not open without a
 // network.
 func TestServiceWorkerKeepsThePage(t *testing.T) {

@@ -81,6 +81,17 @@ async function check(page, view) {
   for (const v of found.violations) problems.push(`${view}: ${v.id}: ${v.help}: ${v.nodes.map(n => n.target.join(" ")).slice(0, 3).join(", ")}`);
 }
 
+// weigh fails when what a page has loaded up to now is more than a first view may be. The
+// times are for docs/performance.md.
+async function weigh(page, view) {
+  const seen = await page.evaluate(() => {
+    const loaded = [...performance.getEntriesByType("navigation"), ...performance.getEntriesByType("resource")].filter(e => e.initiatorType !== "img");
+    return { bytes: loaded.reduce((n, e) => n + e.decodedBodySize, 0), files: loaded.length, at: Math.max(...performance.getEntriesByType("paint").map(e => e.startTime)), last: Math.max(...loaded.map(e => e.responseEnd)) };
+  });
+  step(`  ${view}: ${seen.bytes} bytes in ${seen.files} files by ${seen.last.toFixed(0)} ms, painted at ${seen.at.toFixed(0)} ms`);
+  if (seen.bytes < 10_000 || seen.bytes > 100_000) problems.push(`${view}: it has loaded ${seen.bytes} bytes`);
+}
+
 const texts = page => page.locator(".row .text").allTextContents();
 const count = async (page, text) => (await texts(page)).filter(t => t.includes(text)).length;
 
@@ -91,6 +102,7 @@ try {
   const ann = await person("ann");
   await ann.goto(link);
   await ann.locator("#channel").waitFor();
+  await weigh(ann, "the way in");
   await check(ann, "first");
   await ann.fill("#channel", "#lobby");
   await ann.fill("#name", "ann");
@@ -260,6 +272,9 @@ try {
   await laptop.keyboard.press("Enter");
   await inChannel(laptop, "#lobby");
   await sees(laptop, "you missed 119.");
+  await laptop.reload();
+  await sees(laptop, "you missed 119.");
+  await weigh(laptop, "the chat");
   await ann.keyboard.press("Escape");
   await say(ann, "for both of you");
   await sees(laptop, "for both of you");
