@@ -68,7 +68,7 @@ func (c *Conn) enterAddress() bool {
 	switch {
 	case a.most == noLimitPerIP:
 		return true
-	case a.enter(c.peer.Addr()):
+	case a.enter(c.host):
 		c.mu.Lock()
 		c.set(counted)
 		c.mu.Unlock()
@@ -88,7 +88,7 @@ type place struct {
 func (c *Conn) place() place {
 	p := place{engine: c.loop.engine}
 	if c.state.Load()&counted != 0 {
-		p.client = c.peer.Addr()
+		p.client = c.host
 	}
 	return p
 }

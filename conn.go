@@ -11,6 +11,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
@@ -42,8 +43,10 @@ type Conn struct {
 	own    atomic.Pointer[timeouts] // set under mu; nil where they are the engine's
 	held   atomic.Int64             // the bytes that Loop.count counts for it
 
-	origin *origin        // where the connection comes from
-	peer   netip.AddrPort // guarded by mu while starting, then fixed; zero for Unix sockets
+	origin *origin    // where the connection comes from
+	host   netip.Addr // the peer's, guarded by mu while starting, then fixed; zero for Unix sockets
+	port   uint16     // likewise
+	born   uint32     // fixed; when it was accepted or dialled, in seconds since epoch
 
 	mu     sync.Mutex
 	queued int           // guarded by mu; bytes in queue and sending
@@ -133,7 +136,7 @@ type origin struct {
 }
 
 func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
-	c := &Conn{loop: l, origin: from, peer: peer}
+	c := &Conn{loop: l, origin: from, host: peer.Addr(), port: peer.Port(), born: uint32(l.cfg.clock() / int64(time.Second))}
 	c.own.Store(from.timeouts)
 	c.sock.Stream = (*stream)(c)
 	c.sock.Handle = h
@@ -149,7 +152,7 @@ func (c *Conn) Loop() *Loop { return c.loop }
 // has the name that it was bound to, which is its own choice, and mostly none.
 func (c *Conn) RemoteAddr() net.Addr {
 	c.mu.Lock()
-	peer := c.peer
+	peer := netip.AddrPortFrom(c.host, c.port)
 	c.mu.Unlock()
 	if !c.origin.unix || peer.IsValid() {
 		return net.TCPAddrFromAddrPort(peer)
@@ -158,6 +161,12 @@ func (c *Conn) RemoteAddr() net.Addr {
 		return c.origin.remote
 	}
 	return &net.UnixAddr{Net: "unix"} // a client's socket has no name
+}
+
+func (c *Conn) setPeer(peer netip.AddrPort) {
+	c.mu.Lock()
+	c.host, c.port = peer.Addr(), peer.Port()
+	c.mu.Unlock()
 }
 
 // LocalAddr returns the address of this end. When the connection is closed or
@@ -424,8 +433,98 @@ func (c *Conn) Delivered() (acknowledged uint64, outstanding int) {
 	if c.state.Load()&(opening|shut) != 0 {
 		return 0, 0
 	}
-	acknowledged, _ = c.loop.drv.Acked(&c.sock)
+	_, acknowledged, _ = c.loop.drv.Traffic(&c.sock)
 	return acknowledged, c.loop.drv.Unacked(&c.sock)
+}
+
+// A ConnState is how far a connection is in its life, for an administrator's list.
+type ConnState uint8
+
+// The states, in their order; a connection need not be in all of them.
+const (
+	ConnOpening     ConnState = iota // it is not connected, or its handler is not made yet
+	ConnHandshaking                  // a PROXY header or a TLS handshake comes first
+	ConnOpen                         // both directions are open
+	ConnReadClosed                   // the peer has ended its direction
+	ConnWriteClosed                  // CloseWrite has ended this one
+	ConnDetaching                    // Detach was called
+	ConnDraining                     // Close was called, and what is queued is on its way
+	ConnAborting                     // it is closed at once
+	ConnClosed                       // the descriptor is gone
+)
+
+var connStateNames = [...]string{
+	ConnOpening:     "opening",
+	ConnHandshaking: "handshaking",
+	ConnOpen:        "open",
+	ConnReadClosed:  "read-closed",
+	ConnWriteClosed: "write-closed",
+	ConnDetaching:   "detaching",
+	ConnDraining:    "draining",
+	ConnAborting:    "aborting",
+	ConnClosed:      "closed",
+}
+
+// String returns the state's name, such as read-closed.
+func (s ConnState) String() string { return connStateNames[s] }
+
+// connStateOf returns the furthest of what st says.
+func connStateOf(st stateBits) ConnState {
+	switch {
+	case st&shut != 0:
+		return ConnClosed
+	case st&aborting != 0:
+		return ConnAborting
+	case st&(draining|finished) != 0:
+		return ConnDraining
+	case st&detaching != 0:
+		return ConnDetaching
+	case st&writeEnded != 0:
+		return ConnWriteClosed
+	case st&readEnded != 0:
+		return ConnReadClosed
+	case st&opening != 0:
+		return ConnOpening
+	case st&handshaking != 0:
+		return ConnHandshaking
+	}
+	return ConnOpen
+}
+
+// A ConnInfo is what is to be seen of a connection from outside at one moment.
+type ConnInfo struct {
+	State     ConnState
+	Paused    bool      // by Pause
+	Congested bool      // the queue rose above HighWater, and is not yet at LowWater
+	Opened    time.Time // when it was accepted or dialled, to the second
+	Queued    int       // bytes written and not yet given to the kernel
+	Held      int64     // bytes that count for Engine.MaxMemory
+	// Received and Acknowledged are bytes, TLS and its handshake included, that have
+	// arrived and that the peer's host has acknowledged (tcpi_bytes_received and
+	// tcpi_bytes_acked, linux/tcp.h). They stay 0 where the system does not count
+	// them, which is anywhere but for TCP on Linux, and when the connection is
+	// closed or not yet open.
+	Received, Acknowledged uint64
+}
+
+// Info returns what is to be seen of the connection now. It costs a system call,
+// and nothing while nobody asks.
+func (c *Conn) Info() ConnInfo {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	st := c.state.Load()
+	info := ConnInfo{
+		State:     connStateOf(st),
+		Paused:    st&paused != 0,
+		Congested: st&congested != 0,
+		Opened:    epoch.Add(time.Duration(c.born) * time.Second),
+		Queued:    c.queued,
+		Held:      c.held.Load(),
+	}
+	if st&(opening|shut) == 0 {
+		info.Received, info.Acknowledged, _ = c.loop.drv.Traffic(&c.sock)
+	}
+	return info
 }
 
 // Pause stops reading: OnData and OnEOF are not called until Resume. Called

@@ -266,9 +266,7 @@ func (d *dialing) note(addr net.Addr, err error) {
 
 func (d *dialing) setPeer(addr net.Addr) {
 	if tcp, ok := addr.(*net.TCPAddr); ok {
-		d.conn.mu.Lock()
-		d.conn.peer = tcp.AddrPort()
-		d.conn.mu.Unlock()
+		d.conn.setPeer(tcp.AddrPort())
 	}
 }
 

@@ -220,6 +220,7 @@ type Engine struct {
 
 	mu        sync.Mutex
 	phase     phase       // guarded by mu
+	tap       *Tap        // guarded by mu; nil while nobody looks
 	listeners []*Listener // guarded by mu
 }
 

@@ -79,6 +79,8 @@ var (
 	ErrGoexit = errors.New("callback ended its goroutine (runtime.Goexit)")
 	// ErrRunning: Run was called twice.
 	ErrRunning = errors.New("engine is running already")
+	// ErrTapped: the engine has a Tap already.
+	ErrTapped = errors.New("engine has a tap already")
 	// ErrDrainTimeout: Run ended before every connection was drained.
 	ErrDrainTimeout = errors.New("drain timed out")
 )

@@ -66,7 +66,7 @@ func (h *handshakes) begin(s *handshake) bool {
 	c := s.layer.owner
 	// Who is dialled is no client, and a Unix socket without a PROXY header has
 	// no strangers.
-	if from := c.peer.Addr(); h.perIP.most != noLimitPerIP && !c.origin.dials && from.IsValid() {
+	if from := c.host; h.perIP.most != noLimitPerIP && !c.origin.dials && from.IsValid() {
 		if !h.perIP.enter(from) {
 			return false
 		}

@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -83,4 +84,186 @@ func (m *lagMeter) lag() Lag {
 		g.Turns[i] = m.turns[i].Load()
 	}
 	return g
+}
+
+// A Phase is a part of a loop's turn. They come in the order of the constants.
+type Phase uint8
+
+// The phases.
+const (
+	PhaseWait     Phase = iota // look for events, and sleep while there are none
+	PhaseDispatch              // accept, read, and call the handlers; with workers only put connections into their queue
+	PhaseTasks                 // run what Loop.Do was given
+	PhaseTimers                // run the timers that are due
+	PhaseFlush                 // send what connections have queued
+	PhaseClose                 // close what is finished
+
+	phaseCount
+)
+
+var phaseNames = [phaseCount]string{"wait", "dispatch", "tasks", "timers", "flush", "close"}
+
+// String returns the phase's name, such as dispatch.
+func (p Phase) String() string { return phaseNames[p] }
+
+// Phases is a time for each phase: index it with a Phase.
+type Phases [phaseCount]time.Duration
+
+// A Turn is one turn of a loop, as a Tap has noted it.
+type Turn struct {
+	Number uint64        // of those that the tap has noted of this loop, from 1
+	Ended  time.Duration // on the clock of LoopNotes.Now
+	Phases Phases        // how long each took
+	Events uint32        // that the wait has brought
+	Tasks  uint32        // that were run
+	Timers uint32        // likewise
+}
+
+// LoopNotes are what a Tap has noted of one loop.
+type LoopNotes struct {
+	Now    time.Duration // since a moment of no meaning, the same for all loops
+	Phase  Phase         // that the loop is in now
+	Since  time.Duration // when that began; a callback that holds up the loop shows here
+	Noted  uint64        // turns
+	Phases Phases        // of all of them
+	Turns  []Turn        // the last ones, the oldest first
+}
+
+// A Tap notes what the loops of its engine do, turn by turn, while it is open.
+// While there is none it costs one comparison a turn. Its methods may be called
+// from any goroutine.
+type Tap struct {
+	engine    *Engine
+	notebooks []*notebook // one for each loop
+}
+
+// mostTurns bounds the turns that a Tap keeps of each loop.
+const mostTurns = 1 << 16
+
+// Tap opens a tap that keeps so many turns of each loop, the last ones; 65,536 are
+// the most. An engine has one at a time: the error is ErrTapped when there is one,
+// which those who look then share.
+func (e *Engine) Tap(turns int) (*Tap, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tap != nil {
+		return nil, ErrTapped
+	}
+	t := &Tap{engine: e}
+	for _, l := range e.loops {
+		n := newNotebook(l, max(1, min(turns, mostTurns)))
+		t.notebooks = append(t.notebooks, n)
+		l.notebook.Store(n)
+	}
+	e.tap = t
+	return t, nil
+}
+
+// Close ends the tap. Closing it again changes nothing.
+func (t *Tap) Close() {
+	e := t.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tap != t {
+		return
+	}
+	e.tap = nil
+	for _, l := range e.loops {
+		l.notebook.Store(nil)
+	}
+}
+
+// Loop returns what was noted of loop i (Loop.Index): with those of its turns that
+// are younger than the one of the number after, so many at most, the youngest.
+func (t *Tap) Loop(i int, after uint64, most int) LoopNotes { return t.notebooks[i].read(after, most) }
+
+// A notebook is the part of a Tap that one loop writes.
+type notebook struct {
+	clock func() int64
+	mark  atomic.Int64 // markOf the phase under way
+
+	// Of the loop goroutine.
+	turn                  Turn   // the one under way
+	events, tasks, timers uint64 // as they were counted when it began
+
+	mu     sync.Mutex
+	noted  uint64 // guarded by mu
+	phases Phases // guarded by mu
+	turns  []Turn // guarded by mu; turn n is at n % len(turns)
+}
+
+func newNotebook(l *Loop, turns int) *notebook {
+	n := &notebook{clock: l.cfg.clock, turns: make([]Turn, turns)}
+	n.mark.Store(markOf(n.clock(), PhaseWait))
+	n.count(l)
+	return n
+}
+
+// markBits are the low bits of a mark, which say the phase; the others are when it
+// began.
+const markBits = 3
+
+func markOf(began int64, p Phase) int64 { return began<<markBits | int64(p) }
+
+func phaseOf(mark int64) (began int64, p Phase) {
+	return mark >> markBits, Phase(mark & (1<<markBits - 1))
+}
+
+// count starts the next turn's counts.
+func (n *notebook) count(l *Loop) {
+	n.events, n.tasks, n.timers = l.drv.Counters().Events.Load(), l.count.tasks.Load(), l.count.timers.Load()
+}
+
+// run is what serve does behind the wait, with looks at the clock in between. When
+// a callback breaks it off, the time until the next run is that of its phase.
+func (n *notebook) run(l *Loop) {
+	for p := PhaseDispatch; p < phaseCount; p++ {
+		n.enter(p)
+		phases[p](l)
+	}
+	n.enter(PhaseWait)
+	n.note(l)
+}
+
+// enter ends the phase under way and begins p.
+func (n *notebook) enter(p Phase) {
+	now := n.clock()
+	began, last := phaseOf(n.mark.Load())
+	n.turn.Phases[last] += time.Duration(now - began)
+	n.mark.Store(markOf(now, p))
+}
+
+// note keeps the turn that has ended.
+func (n *notebook) note(l *Loop) {
+	ended, _ := phaseOf(n.mark.Load())
+	events, tasks, timers := n.events, n.tasks, n.timers
+	n.count(l)
+	n.turn.Ended = time.Duration(ended)
+	n.turn.Events, n.turn.Tasks, n.turn.Timers = uint32(n.events-events), uint32(n.tasks-tasks), uint32(n.timers-timers)
+
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.noted++
+	n.turn.Number = n.noted
+	n.turns[n.noted%uint64(len(n.turns))] = n.turn
+	for p, took := range n.turn.Phases {
+		n.phases[p] += took
+	}
+	n.turn = Turn{}
+}
+
+func (n *notebook) read(after uint64, most int) LoopNotes {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	count := min(n.noted-min(after, n.noted), n.noted, uint64(len(n.turns)), uint64(max(0, most)))
+	notes := LoopNotes{Noted: n.noted, Phases: n.phases, Turns: make([]Turn, 0, count)}
+	for number := n.noted - count + 1; number <= n.noted; number++ {
+		notes.Turns = append(notes.Turns, n.turns[number%uint64(len(n.turns))])
+	}
+	began, phase := phaseOf(n.mark.Load())
+	notes.Now, notes.Phase, notes.Since = time.Duration(n.clock()), phase, time.Duration(began)
+	return notes
 }

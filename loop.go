@@ -31,8 +31,9 @@ type Loop struct {
 	packetQueues packetQueues
 	count        counters
 	lag          lagMeter
-	looks        lookMeter    // of the loop goroutine
-	thread       atomic.Int64 // the thread that runs nothing but the loop; 0 while there is none
+	notebook     atomic.Pointer[notebook] // of the engine's tap; nil while there is none
+	looks        lookMeter                // of the loop goroutine
+	thread       atomic.Int64             // the thread that runs nothing but the loop; 0 while there is none
 	watch        watch
 	refusals     spate
 
@@ -238,6 +239,15 @@ func outlive(run, again func()) {
 	returned = true
 }
 
+// phases are what a turn does behind the wait.
+var phases = [...]func(*Loop){
+	PhaseDispatch: func(l *Loop) { l.drv.Dispatch() },
+	PhaseTasks:    (*Loop).runTasks,
+	PhaseTimers:   (*Loop).runTimers,
+	PhaseFlush:    (*Loop).serveDirty,
+	PhaseClose:    (*Loop).closeFinished,
+}
+
 // serve is the loop: its phases, in order, until the engine has shut down and
 // everything is closed. Each phase finds what it has not done yet, also when the
 // turn was broken off.
@@ -250,11 +260,13 @@ func (l *Loop) serve() error {
 			}
 		}
 		l.turning = true
-		l.drv.Dispatch()
-		l.runTasks()
-		l.runTimers()
-		l.serveDirty()
-		l.closeFinished()
+		if n := l.notebook.Load(); n == nil {
+			for _, phase := range phases[PhaseDispatch:] {
+				phase(l)
+			}
+		} else {
+			n.run(l)
+		}
 		l.turning = false
 		l.count.turns.Add(1)
 		l.lag.end(l.cfg.clock())

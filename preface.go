@@ -228,7 +228,7 @@ func newProxies(o *ListenOptions) (*proxies, error) {
 // the listener has decides what is asked: whoever cannot be told is not trusted.
 func (c *Conn) fromProxy() bool {
 	if !c.origin.unix {
-		return c.origin.proxies.hasNetwork(c.peer.Addr())
+		return c.origin.proxies.hasNetwork(c.host)
 	}
 	user, err := c.credentials()
 	return err == nil && slices.Contains(c.origin.proxies.users, user.UID)
@@ -268,9 +268,7 @@ func (c *Conn) takeProxyHeader() bool {
 		return false
 	}
 	if peer.IsValid() {
-		c.mu.Lock()
-		c.peer = peer
-		c.mu.Unlock()
+		c.setPeer(peer)
 		if !c.enterAddress() {
 			_ = c.end(aborting, fmt.Errorf("%w: MaxConnsPerIP is %d", ErrTooManyPerIP, c.loop.cfg.maxConnsPerIP))
 			return false

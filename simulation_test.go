@@ -298,7 +298,7 @@ type simulatedHandler struct {
 type simulatedHalf struct{ *simulatedHandler }
 
 func (s *simulation) handler(c *Conn) Handler {
-	a := c.peer.Addr().As4()
+	a := c.host.As4()
 	client := s.clients[int(a[2])<<8|int(a[3])]
 	h := &simulatedHandler{s: s, conn: c, client: client, greets: s.Choose(2) == 0}
 	client.handler = h
@@ -658,7 +658,7 @@ func (s *simulation) check() {
 		l.wheel.Advance(s.Now + int64(time.Hour))
 		for t := l.wheel.Expire(); t != nil; t = l.wheel.Expire() {
 			if c, ok := t.Owner.(*Conn); ok {
-				s.Failf("a timer of connection %v is left, in state %b", c.peer, c.state.Load())
+				s.Failf("a timer of connection %v is left, in state %b", c.RemoteAddr(), c.state.Load())
 			}
 		}
 	}

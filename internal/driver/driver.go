@@ -205,9 +205,10 @@ type Driver interface {
 	// acknowledged, or for a Unix socket that the peer has not read.
 	Unacked(s *Socket) int
 
-	// Acked returns how many bytes the peer's host has acknowledged since the
-	// connection was made; false where the system does not count them.
-	Acked(s *Socket) (uint64, bool)
+	// Traffic returns how many bytes have arrived and how many the peer's host has
+	// acknowledged since the connection was made; false where the system does not
+	// count them.
+	Traffic(s *Socket) (received, acked uint64, ok bool)
 	// LocalAddr returns the address of this end.
 	LocalAddr(s *Socket) net.Addr
 	// PeerCredentials returns who is at the other end of a Unix socket.

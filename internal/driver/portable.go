@@ -327,8 +327,8 @@ func (d *portable) Delivered(s *Socket) bool { return s.flags&sending == 0 && d.
 
 func (d *portable) Unacked(s *Socket) int { return d.link(s).unacked() }
 
-func (d *portable) Acked(s *Socket) (uint64, bool) {
-	return sock.Acknowledged(d.link(s).conn.(syscall.Conn))
+func (d *portable) Traffic(s *Socket) (received, acked uint64, ok bool) {
+	return sock.TrafficOf(d.link(s).conn.(syscall.Conn))
 }
 
 func (d *portable) LocalAddr(s *Socket) net.Addr {

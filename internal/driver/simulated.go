@@ -449,7 +449,7 @@ func (d *Simulated) CloseWrite(s *Socket) error {
 	return nil
 }
 
-// Delivered, Unacked and Acked are methods of Driver.
+// Delivered, Unacked and Traffic are methods of Driver.
 func (d *Simulated) Delivered(s *Socket) bool {
 	l := d.link(s)
 	return l.OutEnd && l.Acked
@@ -464,7 +464,7 @@ func (d *Simulated) Unacked(s *Socket) int {
 	return n
 }
 
-func (d *Simulated) Acked(*Socket) (uint64, bool) { return 0, false }
+func (d *Simulated) Traffic(*Socket) (received, acked uint64, ok bool) { return 0, 0, false }
 
 func (d *Simulated) LocalAddr(*Socket) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}

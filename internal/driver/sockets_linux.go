@@ -134,10 +134,12 @@ func (d *descriptors) CloseWrite(s *Socket) error {
 	return os.NewSyscallError("shutdown", err)
 }
 
-func (d *descriptors) Delivered(s *Socket) bool       { return d.calls.Delivered(int(s.Handle)) }
-func (d *descriptors) Unacked(s *Socket) int          { return d.calls.Unacked(int(s.Handle)) }
-func (d *descriptors) Acked(s *Socket) (uint64, bool) { return sock.Acked(int(s.Handle)) }
-func (d *descriptors) LocalAddr(s *Socket) net.Addr   { return sock.LocalAddr(int(s.Handle)) }
+func (d *descriptors) Delivered(s *Socket) bool { return d.calls.Delivered(int(s.Handle)) }
+func (d *descriptors) Unacked(s *Socket) int    { return d.calls.Unacked(int(s.Handle)) }
+func (d *descriptors) Traffic(s *Socket) (received, acked uint64, ok bool) {
+	return sock.Traffic(int(s.Handle))
+}
+func (d *descriptors) LocalAddr(s *Socket) net.Addr { return sock.LocalAddr(int(s.Handle)) }
 
 func (d *descriptors) PeerName(h Handle) string { return sock.PeerName(int(h)) }
 

@@ -15,10 +15,10 @@ var lostClientHere = []syscall.Errno{syscall.ENONET}
 
 func unsent(fd int) int { return Unacked(fd) }
 
-// Acknowledged is Acked for a connection of package net.
-func Acknowledged(c syscall.Conn) (n uint64, ok bool) {
-	control(c, func(fd uintptr) { n, ok = Acked(int(fd)) })
-	return n, ok
+// TrafficOf is Traffic for a connection of package net.
+func TrafficOf(c syscall.Conn) (received, acked uint64, ok bool) {
+	control(c, func(fd uintptr) { received, acked, ok = Traffic(int(fd)) })
+	return received, acked, ok
 }
 
 // SharedRoom is SendRoom of a Unix socket of package net.

@@ -249,14 +249,15 @@ func Unacked(fd int) int {
 	return n
 }
 
-// Acked returns how many bytes of a TCP connection the peer's kernel has
-// acknowledged (tcpi_bytes_acked of TCP_INFO, linux/tcp.h); false for any other.
-func Acked(fd int) (uint64, bool) {
+// Traffic returns how many bytes have arrived on a TCP connection and how many the
+// peer's kernel has acknowledged (tcpi_bytes_received and tcpi_bytes_acked of
+// TCP_INFO, linux/tcp.h); false for any other.
+func Traffic(fd int) (received, acked uint64, ok bool) {
 	info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 	if err != nil {
-		return 0, false
+		return 0, 0, false
 	}
-	return info.Bytes_acked, true
+	return info.Bytes_received, info.Bytes_acked, true
 }
 
 // SendRoom returns the size of the send buffer, in the count of Unacked, 0 for a

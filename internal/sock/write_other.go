@@ -12,8 +12,8 @@ import (
 // their own.
 func SharedRoom(syscall.Conn) int { return 0 }
 
-// Acknowledged returns false: these systems do not count what was acknowledged.
-func Acknowledged(syscall.Conn) (uint64, bool) { return 0, false }
+// TrafficOf returns false: these systems do not count what has moved.
+func TrafficOf(syscall.Conn) (received, acked uint64, ok bool) { return 0, 0, false }
 
 // LocalControlSize is the room that ParseLocal needs: none, package net has no
 // means on these systems to say at which address a datagram has arrived, nor to
