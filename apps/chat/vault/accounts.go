@@ -38,23 +38,20 @@ func (k *accounts) find(ctx context.Context, name string) (store.Account, []stor
 	return a, credentials, err == nil
 }
 
-// check looks a password up: the account's, or one of its devices'.
-func (k *accounts) check(ctx context.Context, w *hall.Work) hall.Result {
+// check looks a password up: the account's, or one of its devices'. Without any there
+// was nothing to compare with.
+func (k *accounts) check(ctx context.Context, w *hall.Work) (r hall.Result, compared bool) {
 	a, credentials, _ := k.find(ctx, w.Account)
-	checked := false
 	for _, c := range credentials {
 		if c.Kind != store.Password && c.Kind != store.AppPassword {
 			continue
 		}
-		checked = true
+		compared = true
 		if Matches(c.Secret, w.Password) {
-			return hall.Result{OK: true, Account: a.Name}
+			return hall.Result{OK: true, Account: a.Name}, true
 		}
 	}
-	if !checked {
-		waste(w.Password)
-	}
-	return hall.Result{}
+	return hall.Result{}, compared
 }
 
 func (k *accounts) findVerifier(ctx context.Context, w *hall.Work) hall.Result {

@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
@@ -79,5 +81,17 @@ func TestWithoutAStoreNobodyRegisters(t *testing.T) {
 	v := vault.New(&config.Config{}, vault.NewGuesses())
 	if r := v.Do(context.Background(), &hall.Work{Kind: hall.RegisterAccount, Account: "bob", Password: "secret"}); r.OK {
 		t.Errorf("%+v", r)
+	}
+}
+
+// A wrong name must cost what a wrong password costs, or the time of the answer says
+// which names exist.
+func TestWrongNamesCostWhatWrongPasswordsDo(t *testing.T) {
+	for _, cost := range []int{4, 6} {
+		c := &config.Config{Passwords: config.Passwords{Cost: cost}}
+		got, err := bcrypt.Cost(vault.New(c, vault.NewGuesses()).Decoy())
+		if err != nil || got != cost {
+			t.Errorf("with passwords of cost %d, a wrong name costs %d (%v)", cost, got, err)
+		}
 	}
 }

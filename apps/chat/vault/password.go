@@ -55,15 +55,21 @@ func Matches(kept, password string) bool {
 
 // waste takes the time of a check, so that a client cannot learn from it whether
 // a name exists.
-func waste(password string) { _ = bcrypt.CompareHashAndPassword(decoy(), forBcrypt(password)) }
+func (v *Vault) waste(password string) {
+	_ = bcrypt.CompareHashAndPassword(v.decoy(), forBcrypt(password))
+}
 
-var decoy = sync.OnceValue(func() []byte {
-	hash, err := bcrypt.GenerateFromPassword([]byte("nobody's"), bcrypt.DefaultCost)
-	if err != nil {
-		panic(err) // the cost and the length are right
-	}
-	return hash
-})
+// newDecoy makes what nobody's password is compared with: its cost is that of new
+// passwords, so that both take the same time.
+func newDecoy(cost int) func() []byte {
+	return sync.OnceValue(func() []byte {
+		hash, err := bcrypt.GenerateFromPassword([]byte("nobody's"), orStandard(cost))
+		if err != nil {
+			panic(err) // the cost and the length are right
+		}
+		return hash
+	})
+}
 
 // verifierOf returns what SCRAM needs, nil where the kept form does not allow it.
 func verifierOf(kept string) *hall.Verifier {
@@ -126,16 +132,21 @@ func parseVerifier(kept string) (*hall.Verifier, error) {
 // Hash returns the forms in which a configuration can keep a password: bcrypt's
 // with a cost, for which 0 means about 100 ms on this machine, and SCRAM's.
 func Hash(password string, cost int) (bcryptForm, scramForm string, err error) {
-	if cost == 0 {
-		cost = standardCost()
-	}
-	hash, err := bcrypt.GenerateFromPassword(forBcrypt(password), cost)
+	hash, err := bcrypt.GenerateFromPassword(forBcrypt(password), orStandard(cost))
 	if err != nil {
 		return "", "", err
 	}
 	v := verifierOf(password)
 	b64 := base64.StdEncoding.EncodeToString
 	return string(hash), fmt.Sprintf("%s%d:%s$%s:%s", scramPrefix, v.Iterations, b64(v.Salt), b64(v.StoredKey), b64(v.ServerKey)), nil
+}
+
+// orStandard is cost, or what 0 stands for.
+func orStandard(cost int) int {
+	if cost == 0 {
+		return standardCost()
+	}
+	return cost
 }
 
 var standardCost = sync.OnceValue(func() int { return costFor(100 * time.Millisecond) })

@@ -24,7 +24,8 @@ type Vault struct {
 	gateways  map[string]*config.WebIRC
 	server    string
 	guesses   *Guesses
-	cost      int       // of bcrypt, for new passwords; 0 is about 100 ms
+	cost      int // of bcrypt, for new passwords; 0 is about 100 ms
+	decoy     func() []byte
 	kept      *accounts // that people have made; nil without
 	directory Directory // nil without
 	provider  Provider  // nil without
@@ -48,6 +49,7 @@ func New(c *config.Config, guesses *Guesses) *Vault {
 		server:    c.Server.Password,
 		guesses:   guesses,
 		cost:      c.Passwords.Cost,
+		decoy:     newDecoy(c.Passwords.Cost),
 	}
 	for _, a := range c.Accounts {
 		v.accounts[ircmsg.ASCII.Fold(a.Name)] = &account{Account: a}
@@ -105,13 +107,17 @@ func (v *Vault) check(ctx context.Context, w *hall.Work) hall.Result {
 	case hall.CheckPassword:
 		a := v.accounts[ircmsg.ASCII.Fold(w.Account)]
 		if a == nil {
-			if r := v.kept.check(ctx, w); r.OK || v.directory == nil {
+			r, compared := v.kept.check(ctx, w)
+			if !compared {
+				v.waste(w.Password)
+			}
+			if r.OK || v.directory == nil {
 				return r
 			}
 			return v.checkElsewhere(ctx, w)
 		}
 		if a.Password == "" && a.SCRAM == "" {
-			waste(w.Password)
+			v.waste(w.Password)
 			return hall.Result{}
 		}
 		return hall.Result{OK: Matches(cmp.Or(a.Password, a.SCRAM), w.Password), Account: a.Name}
@@ -120,7 +126,7 @@ func (v *Vault) check(ctx context.Context, w *hall.Work) hall.Result {
 	case hall.CheckOperator:
 		o := v.operators[w.Account]
 		if o == nil || len(o.From) > 0 && !isFrom(o.From, w.Address) {
-			waste(w.Password)
+			v.waste(w.Password)
 			return hall.Result{}
 		}
 		return hall.Result{OK: Matches(o.Password, w.Password), Account: o.Name}
