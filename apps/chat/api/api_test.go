@@ -164,6 +164,24 @@ func TestHistoryPages(t *testing.T) {
 	}
 }
 
+// TestHistoryOfActions: what somebody does ("/me") is without IRC's marks; a time that no
+// message can have is after all messages.
+func TestHistoryOfActions(t *testing.T) {
+	s, _ := newServer(t)
+	waves := store.Message{ID: at(20), Target: "#room", Command: "PRIVMSG", Source: "ann!a@h", Text: "\x01ACTION waves\x01"}
+	if _, err := s.store.Apply(t.Context(), []store.Write{store.AddMessage{Message: waves}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, body := ask(s, "GET", room+"/messages?limit=1", "all", ""); !strings.Contains(body, `"action":true,"text":"waves"`) {
+		t.Error(body)
+	}
+	for _, query := range []string{"after=9999-01-01T00:00:00Z", "before=1900-01-01T00:00:00Z"} {
+		if _, body := ask(s, "GET", room+"/messages?"+query, "all", ""); body != "[]" {
+			t.Errorf("%s: %s", query, body)
+		}
+	}
+}
+
 // TestSay: each line is a message, in the name of the token or the hook.
 func TestSay(t *testing.T) {
 	s, f := newServer(t)

@@ -88,7 +88,7 @@ var schemas = object{
 	"Channels": list(ref("Channel")),
 	"Message": properties([]string{"id", "time", "channel", "nick", "text"}, object{
 		"id": text, "time": object{"type": "string", "format": "date-time"}, "channel": text, "nick": text, "account": text,
-		"notice": flag, "text": text, "replyTo": text, "edited": flag,
+		"notice": flag, "action": flag, "text": text, "replyTo": text, "edited": flag,
 	}),
 	"Messages": list(ref("Message")),
 	"Text":     properties([]string{"text"}, object{"text": text}),

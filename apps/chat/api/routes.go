@@ -128,6 +128,7 @@ type Message struct {
 	Nick    string    `json:"nick"`
 	Account string    `json:"account,omitempty"`
 	Notice  bool      `json:"notice,omitempty"`
+	Action  bool      `json:"action,omitempty"` // the text is what the nick does ("/me")
 	Text    string    `json:"text"`
 	ReplyTo string    `json:"replyTo,omitempty"`
 	Edited  bool      `json:"edited,omitempty"`
@@ -139,23 +140,16 @@ func messages(from []store.Message) []Message {
 		m := &from[i]
 		nick, _, _ := strings.Cut(m.Source, "!")
 		out := Message{
-			ID: formatID(m.ID), Time: m.ID.Time().UTC(), Channel: m.Target, Nick: nick, Account: m.Account,
-			Notice: m.Command == "NOTICE", Text: m.Text, Edited: m.Edited != 0,
+			ID: ircmsg.FormatID(int64(m.ID)), Time: m.ID.Time().UTC(), Channel: m.Target, Nick: nick, Account: m.Account,
+			Notice: m.Command == "NOTICE", Edited: m.Edited != 0,
 		}
+		out.Text, out.Action = ircmsg.Action(m.Text)
 		if m.Reply != 0 {
-			out.ReplyTo = formatID(m.Reply)
+			out.ReplyTo = ircmsg.FormatID(int64(m.Reply))
 		}
 		list = append(list, out)
 	}
 	return list
-}
-
-// idDigits is how many digits to base 32 the id of a message has, as the tag msgid.
-const idDigits = 13
-
-func formatID(id store.ID) string {
-	text := strconv.FormatInt(int64(id), 32)
-	return strings.Repeat("0", max(0, idDigits-len(text))) + text
 }
 
 // parseWhen reads an id or a time; 0 for nothing.
@@ -163,11 +157,11 @@ func parseWhen(name, text string) (store.ID, error) {
 	if text == "" {
 		return 0, nil
 	}
-	if id, err := strconv.ParseInt(text, 32, 64); err == nil && len(text) == idDigits {
+	if id, ok := ircmsg.ParseID(text); ok {
 		return store.ID(id), nil
 	}
-	if at, err := time.Parse(time.RFC3339, text); err == nil {
-		return store.IDAt(at), nil
+	if at, ok := ircmsg.ParseTime(text); ok {
+		return max(1, store.IDAt(time.UnixMilli(at))), nil // 0 would be no bound
 	}
 	return 0, &problem{http.StatusBadRequest, name + " must be the id of a message, or a time such as 2026-01-31T12:00:00Z"}
 }

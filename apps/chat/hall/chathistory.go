@@ -3,7 +3,6 @@ package hall
 import (
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
 )
@@ -25,11 +24,8 @@ func (s selector) after() int64 {
 	return s.id
 }
 
-// stampLayout is how a moment is written in the tag time.
-const stampLayout = "2006-01-02T15:04:05.000Z"
-
 // stampOf writes when a message was said.
-func stampOf(id int64) string { return time.UnixMilli(id >> IDBits).UTC().Format(stampLayout) }
+func stampOf(id int64) string { return ircmsg.FormatTime(id >> IDBits) }
 
 // parseSelector reads "*", "msgid=..." or "timestamp=...".
 func parseSelector(text string) (s selector, ok bool) {
@@ -38,23 +34,14 @@ func parseSelector(text string) (s selector, ok bool) {
 	case text == "*":
 		return selector{any: true}, true
 	case strings.EqualFold(kind, "msgid"):
-		s.id, ok = parseMsgID(value)
+		s.id, ok = ircmsg.ParseID(value)
 		return s, ok
 	case strings.EqualFold(kind, "timestamp"):
-		at, ok := parseStamp(value)
+		at, ok := ircmsg.ParseTime(value)
 		return selector{moment: true, id: at << IDBits}, ok
 	}
 	return selector{}, false
 }
-
-// parseStamp reads a moment, in milliseconds since 1970.
-func parseStamp(text string) (int64, bool) {
-	at, err := time.Parse(time.RFC3339Nano, text)
-	return min(max(0, at.UnixMilli()), maxMoment), err == nil
-}
-
-// maxMoment is the last moment that the numbers of messages can hold, in the year 2248.
-const maxMoment = 1<<(63-IDBits) - 1
 
 // A request is one CHATHISTORY.
 type request struct {

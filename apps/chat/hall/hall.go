@@ -3,7 +3,6 @@ package hall
 import (
 	"math/rand/v2"
 	"slices"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
 )
@@ -138,23 +137,13 @@ func (h *Hall) nextID() int64 {
 	return h.lastID
 }
 
-const digits = "0123456789abcdefghijklmnopqrstuv"
-
-// MsgID writes a message's number as the tag msgid has it: 13 digits to base 32, so that
-// their order is that of the messages.
-func MsgID(id int64) string {
-	var text [13]byte
-	for i := len(text) - 1; i >= 0; i-- {
-		text[i] = digits[id&31]
-		id >>= 5
-	}
-	return string(text[:])
-}
+// MsgID writes a message's number as the tag msgid has it.
+func MsgID(id int64) string { return ircmsg.FormatID(id) }
 
 // time returns now as the tag time has it.
 func (h *Hall) time() string {
 	if h.stampOf != h.now || h.stamp == "" {
-		h.stamp = time.UnixMilli(h.now).UTC().Format("2006-01-02T15:04:05.000Z")
+		h.stamp = ircmsg.FormatTime(h.now)
 		h.stampOf = h.now
 	}
 	return h.stamp

@@ -99,7 +99,7 @@ type Latest struct {
 }
 
 // IDBits is how far the milliseconds of a message's number are shifted.
-const IDBits = 20
+const IDBits = ircmsg.IDBits
 
 // IsEvent says whether a record is of something that happened, such as a JOIN, and not
 // of something said.
@@ -126,21 +126,6 @@ func (u *user) side() string {
 		return stranger + fold(u.nick())
 	}
 	return fold(u.account)
-}
-
-// parseMsgID reads what msgid has written.
-func parseMsgID(text string) (id int64, ok bool) {
-	if len(text) != 13 {
-		return 0, false
-	}
-	for i := range len(text) {
-		digit := strings.IndexByte(digits, text[i])
-		if digit < 0 || i == 0 && digit > 7 {
-			return 0, false // it would not fit into 63 bits
-		}
-		id = id<<5 | int64(digit)
-	}
-	return id, id > 0
 }
 
 // recordSpeech keeps what a user says, and names it in the items that show it. from is
@@ -189,7 +174,7 @@ func (r *Record) addTags(tags []ircmsg.Tag) {
 		kept = ircmsg.AppendTag(kept, t.Key, t.Value)
 		switch t.Key {
 		case "+draft/reply", "+reply":
-			r.Reply, _ = parseMsgID(t.Value)
+			r.Reply, _ = ircmsg.ParseID(t.Value)
 		case "+draft/react", "+draft/unreact":
 			r.Reaction = r.Command == "TAGMSG"
 		}

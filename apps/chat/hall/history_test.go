@@ -228,16 +228,3 @@ func TestHistoryPages(t *testing.T) {
 	}
 	w.healthy()
 }
-
-func TestMsgID(t *testing.T) {
-	for _, id := range []int64{1, 31, 32, start << IDBits, 1<<63 - 1} {
-		if got, ok := parseMsgID(MsgID(id)); !ok || got != id {
-			t.Errorf("%d became %s and then %d, %v", id, MsgID(id), got, ok)
-		}
-	}
-	for _, text := range []string{"", "0", "000000000000z", "8000000000000", "00000000000000", "0000000000000"} {
-		if id, ok := parseMsgID(text); ok {
-			t.Errorf("%q is taken for %d", text, id)
-		}
-	}
-}

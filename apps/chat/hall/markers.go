@@ -2,7 +2,6 @@ package hall
 
 import (
 	"strings"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
 )
@@ -78,7 +77,7 @@ func (h *Hall) markRead(s *session, params []string, _ *ircmsg.Message) {
 		return
 	}
 	value, ok := strings.CutPrefix(params[1], "timestamp=")
-	at, valid := parseStamp(value)
+	at, valid := ircmsg.ParseTime(value)
 	if !ok || !valid {
 		h.fail(s, "MARKREAD", "INVALID_PARAMS", target, printable(params[1]), "Invalid timestamp")
 		return
@@ -113,7 +112,7 @@ func (h *Hall) setMarker(s *session, target string, at int64) {
 func (h *Hall) sendMarker(s *session, target string) {
 	value := "*"
 	if at, ok := h.markersOf(s.user)[fold(target)]; ok {
-		value = "timestamp=" + time.UnixMilli(at).UTC().Format(stampLayout)
+		value = "timestamp=" + ircmsg.FormatTime(at)
 	}
 	h.write(s, "", &ircmsg.Message{Source: h.config.Name, Command: "MARKREAD", Params: []string{target, value}})
 }

@@ -55,7 +55,7 @@ func (h *Hall) change(s *session, command, target, reference string, sp *speech,
 	unknown := func() {
 		h.fail(s, command, "UNKNOWN_MSGID", printable(target), printable(reference), "This message does not exist or is too old")
 	}
-	id, ok := parseMsgID(reference)
+	id, ok := ircmsg.ParseID(reference)
 	if !ok || id <= scope.After {
 		unknown()
 		return

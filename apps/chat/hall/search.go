@@ -80,10 +80,10 @@ func (h *Hall) parseFind(attributes string) (find *Find, in, wrong string) {
 			find.Text = strings.Fields(value)
 			ok = len(find.Text) <= searchWords
 		case "before":
-			at, ok = parseStamp(value)
+			at, ok = ircmsg.ParseTime(value)
 			find.Before = max(1, at<<IDBits)
 		case "after":
-			at, ok = parseStamp(value)
+			at, ok = ircmsg.ParseTime(value)
 			find.After = at<<IDBits + 1<<IDBits - 1
 		case "limit":
 			n, err := strconv.Atoi(value)

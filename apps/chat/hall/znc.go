@@ -4,6 +4,8 @@ import (
 	"math"
 	"strconv"
 	"strings"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 // playback is what bouncers' clients know for history (znc.in/playback): messages to
@@ -101,5 +103,5 @@ func parseSeconds(text string) (int64, bool) {
 	if err != nil || math.IsNaN(seconds) {
 		return 0, false
 	}
-	return int64(min(max(0, math.Round(seconds*1000)), maxMoment)), true
+	return int64(min(max(0, math.Round(seconds*1000)), ircmsg.MaxMoment)), true
 }

@@ -27,6 +27,7 @@ import (
 	webpush "github.com/SherClockHolmes/webpush-go"
 
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/internal/publicnet"
 )
@@ -239,7 +240,7 @@ func line(r *hall.Record) []byte {
 	if len(text) > maxLine/2 {
 		text = strings.ToValidUTF8(text[:maxLine/2], "")
 	}
-	tags := "@time=" + time.UnixMilli(r.ID>>hall.IDBits).UTC().Format("2006-01-02T15:04:05.000Z") + ";msgid=" + hall.MsgID(r.ID)
+	tags := "@time=" + ircmsg.FormatTime(r.ID>>hall.IDBits) + ";msgid=" + ircmsg.FormatID(r.ID)
 	if r.Account != "" {
 		tags += ";account=" + r.Account
 	}

@@ -21,6 +21,7 @@ import (
 	"testing"
 
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/internal/epitest"
 )
@@ -160,7 +161,7 @@ func TestPush(t *testing.T) {
 	}
 	p.Notify(record("ann: hello\nmore", "ann", "nobody"))
 	r, body := <-s.got, <-s.bodies
-	want := "@time=2023-11-14T22:13:20.000Z;msgid=" + hall.MsgID(1_700_000_000_000<<hall.IDBits) + ";account=Bob :bob!b@h PRIVMSG #Room :ann: hello"
+	want := "@time=2023-11-14T22:13:20.000Z;msgid=" + ircmsg.FormatID(1_700_000_000_000<<hall.IDBits) + ";account=Bob :bob!b@h PRIVMSG #Room :ann: hello"
 	if got := d.open(t, body); got != want {
 		t.Errorf("the device reads %q, want %q", got, want)
 	}

@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 // IDBits is how far the milliseconds of an ID are shifted.
-const IDBits = 20
+const IDBits = ircmsg.IDBits
 
 // An ID is a message's place in the order of the network.
 type ID int64

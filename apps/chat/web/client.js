@@ -1,7 +1,7 @@
 // The client's side of IRC: it negotiates what the server offers, keeps the model true,
 // and comes back after the connection is lost. It knows no page; the socket and the
 // clock are given.
-import { escape, format, parse, size, split, splitSource } from './irc.js';
+import { actionOf, escape, format, parse, size, split, splitSource } from './irc.js';
 
 // wanted are the capabilities that are asked for, where the server has them.
 const wanted = new Set([
@@ -32,8 +32,6 @@ const least = {
   AUTHENTICATE: 1, BATCH: 1, CAP: 2, FAIL: 2, INVITE: 2, JOIN: 1, KICK: 2, MARKREAD: 1, METADATA: 1, MODE: 1, NICK: 1, NOTICE: 2, PART: 1,
   PRIVMSG: 2, REDACT: 2, RENAME: 2, TAGMSG: 1, TOPIC: 1, WARN: 1, '332': 3, '331': 2, '353': 4, '354': 5, '366': 2, '900': 3,
 };
-
-const isAction = (text) => text.startsWith('\x01ACTION ');
 
 export class Client {
   // options has url, open(url, subprotocol) for a socket as WebSocket is one, and
@@ -496,8 +494,9 @@ export class Client {
     let [target, text] = m.params;
     if (!this.live && !context.history) return;
     if (text.startsWith('\x01')) {
-      if (!isAction(text)) return; // other CTCP is for no person
-      text = text.slice(8).replace(/\x01$/, '');
+      const does = actionOf(text);
+      if (does === null) return; // other CTCP is for no person
+      text = does;
       kind = 'action';
     }
     if (kind === 'notice' && (!m.source.includes('!') || (/Serv$/.test(nick) && model.get(nick) === undefined))) {
@@ -800,7 +799,8 @@ export class Client {
     const list = [];
     for (const m of batch.items) {
       if (m.isBatch || m.params.length < 2) continue;
-      list.push({ id: m.tags.get('msgid') ?? '', time: this.time(m), nick: splitSource(m.source).nick, target: m.params[0], text: m.params[1] });
+      const { nick } = splitSource(m.source), [target, text] = m.params, does = actionOf(text);
+      list.push({ id: m.tags.get('msgid') ?? '', time: this.time(m), nick, target, text: does === null ? text : `${nick} ${does}` });
     }
     this.results.shift()?.done(list);
   }

@@ -276,8 +276,8 @@ test('search', async () => {
   r.welcome();
   const answer = r.client.search({ text: 'a b;c', in: '#c', from: '', limit: 5 });
   assert.deepEqual(r.took(), ['SEARCH text=a\\sb\\:c;in=#c;limit=5']);
-  r.hear(':s BATCH +1 soju.im/search', '@batch=1;msgid=a;time=2030-01-01T00:00:00.000Z :ann!u@h PRIVMSG #c :a b;c', ':s BATCH -1');
-  assert.deepEqual((await answer).map((m) => [m.nick, m.text]), [['ann', 'a b;c']]);
+  r.hear(':s BATCH +1 soju.im/search', '@batch=1;msgid=a;time=2030-01-01T00:00:00.000Z :ann!u@h PRIVMSG #c :a b;c', '@batch=1;msgid=b :ann!u@h PRIVMSG #c :\x01ACTION waves\x01', ':s BATCH -1');
+  assert.deepEqual((await answer).map((m) => [m.nick, m.text]), [['ann', 'a b;c'], ['ann', 'ann waves']]);
 });
 
 test('two tabs of one name: the next free one is taken', () => {

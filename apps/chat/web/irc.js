@@ -111,3 +111,6 @@ export function split(text, most) {
 
 const segmenter = typeof Intl.Segmenter === 'function' ? new Intl.Segmenter() : null;
 const segments = (text) => (segmenter === null ? [...text].map((segment) => ({ segment })) : segmenter.segment(text));
+
+// actionOf returns what somebody does who says a text with "/me"; null: it is none.
+export const actionOf = (text) => /^\x01ACTION ([^\x01]*)/.exec(text)?.[1] ?? null;

@@ -29,7 +29,7 @@ function searchHere(model, q) {
     for (const m of b.messages) {
       if (m.event || m.redacted || (q.from !== undefined && !model.same(m.nick, q.from))) continue;
       if ((q.before && m.time >= Date.parse(q.before)) || (q.after && m.time <= Date.parse(q.after))) continue;
-      if (words.every((w) => m.text.toLowerCase().includes(w))) found.push({ id: m.id, time: m.time, nick: m.nick, target: b.name, text: m.text });
+      if (words.every((w) => m.text.toLowerCase().includes(w))) found.push({ id: m.id, time: m.time, nick: m.nick, target: b.name, text: m.kind === 'action' ? `${m.nick} ${m.text}` : m.text });
     }
   }
   return found.sort((a, b) => b.time - a.time).slice(0, 100);

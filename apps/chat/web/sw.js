@@ -10,6 +10,7 @@ const page = [
 // A push message is a line of IRC (draft/webpush). While somebody looks at the page,
 // that shows it.
 const spoken = /^(?:@\S+ )?:([^!\s]+)\S* (?:PRIVMSG|NOTICE) ([^\s]+) :?([^]*)$/;
+const doing = /^\x01ACTION ([^\x01]*)/; // "/me"
 const control = /[\x00-\x1f\x7f\u202a-\u202e\u2066-\u2069]/g;
 
 async function notify(line) {
@@ -19,7 +20,7 @@ async function notify(line) {
   const [, nick, target, text] = found;
   const isChannel = /^[#&]/.test(target);
   await self.registration.showNotification(isChannel ? `${nick} · ${target}` : nick, {
-    body: text.replace(control, ' ').trim().slice(0, 200), tag: isChannel ? target : nick, icon: 'icon.svg', data: isChannel ? target : nick,
+    body: text.replace(doing, (_, does) => `${nick} ${does}`).replace(control, ' ').trim().slice(0, 200), tag: isChannel ? target : nick, icon: 'icon.svg', data: isChannel ? target : nick,
   });
 }
 

@@ -25,8 +25,9 @@ test('a push message is shown with who said it, and where', async () => {
   const w = worker({ visibilityState: 'hidden' });
   await w.push('@time=2030-01-01T00:00:00.000Z;msgid=a :bob!u@h PRIVMSG #lobby :ann: look at <b>this</b>\r\n');
   await w.push(':bob!u@h PRIVMSG ann hello');
+  await w.push(':bob!u@h PRIVMSG ann :\x01ACTION waves\x01');
   assert.deepEqual(w.shown.map(({ title, body, tag, data }) => [title, body, tag, data]), [
-    ['bob · #lobby', 'ann: look at <b>this</b>', '#lobby', '#lobby'], ['bob', 'hello', 'bob', 'bob'],
+    ['bob · #lobby', 'ann: look at <b>this</b>', '#lobby', '#lobby'], ['bob', 'hello', 'bob', 'bob'], ['bob', 'bob waves', 'bob', 'bob'],
   ]);
 });
 

@@ -29,6 +29,7 @@ import (
 
 	"github.com/epinet/epi/apps/chat/api"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/internal/publicnet"
 )
 
@@ -192,7 +193,7 @@ func (s *Sender) push(l *line, r *hall.Record) {
 func (s *Sender) run(l *line) {
 	for r := l.next(); r != nil; r = l.next() {
 		if err := s.deliver(l, r); err != nil && l.ctx.Err() == nil {
-			s.log.Error("a message was not sent to a webhook", "webhook", l.hook.Name, "id", hall.MsgID(r.ID), "error", err)
+			s.log.Error("a message was not sent to a webhook", "webhook", l.hook.Name, "id", ircmsg.FormatID(r.ID), "error", err)
 		}
 	}
 }
@@ -221,7 +222,7 @@ func (s *Sender) deliver(l *line, r *hall.Record) error {
 		return err
 	}
 	for try := 0; ; try++ {
-		err := l.post(hall.MsgID(r.ID), body)
+		err := l.post(ircmsg.FormatID(r.ID), body)
 		if err == nil || errors.Is(err, errRefused) || try == len(retries) {
 			return err
 		}
@@ -246,9 +247,10 @@ type Payload struct {
 func payload(r *hall.Record) Payload {
 	at := time.UnixMilli(r.ID >> hall.IDBits).UTC()
 	nick, _, _ := strings.Cut(r.Source, "!")
-	m := api.Message{ID: hall.MsgID(r.ID), Time: at, Channel: r.Shown, Nick: nick, Account: r.Account, Notice: r.Command == "NOTICE", Text: r.Text}
+	m := api.Message{ID: ircmsg.FormatID(r.ID), Time: at, Channel: r.Shown, Nick: nick, Account: r.Account, Notice: r.Command == "NOTICE"}
+	m.Text, m.Action = ircmsg.Action(r.Text)
 	if r.Reply != 0 {
-		m.ReplyTo = hall.MsgID(r.Reply)
+		m.ReplyTo = ircmsg.FormatID(r.Reply)
 	}
 	return Payload{Type: "message", Timestamp: at, Data: m}
 }

@@ -16,6 +16,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -109,7 +110,7 @@ func TestSends(t *testing.T) {
 	if err := json.Unmarshal(first.body, &p); err != nil {
 		t.Fatal(err)
 	}
-	if m := p.Data; p.Type != "message" || m.Text != "one" || m.Channel != "#A" || m.Nick != "ann" || m.Account != "Ann" || !m.Time.Equal(time.UnixMilli(1000)) || m.ID != hall.MsgID(1000<<hall.IDBits) || m.ReplyTo == "" {
+	if m := p.Data; p.Type != "message" || m.Text != "one" || m.Channel != "#A" || m.Nick != "ann" || m.Account != "Ann" || !m.Time.Equal(time.UnixMilli(1000)) || m.ID != ircmsg.FormatID(1000<<hall.IDBits) || m.ReplyTo == "" {
 		t.Errorf("the payload is %s", first.body)
 	}
 	key := bytes.Repeat([]byte{7}, 32)

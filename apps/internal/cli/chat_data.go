@@ -15,7 +15,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/internal/plaintext"
 )
@@ -205,7 +205,7 @@ func exportOne(ctx context.Context, db *store.SQLite, directory, target string) 
 func exportedOf(m *store.Message) exported {
 	nick, _, _ := strings.Cut(m.Source, "!")
 	return exported{
-		ID: hall.MsgID(int64(m.ID)), Time: m.ID.Time().UTC().Format("2006-01-02T15:04:05.000Z"), Command: m.Command, Source: m.Source, Account: m.Account,
+		ID: ircmsg.FormatID(int64(m.ID)), Time: ircmsg.FormatTime(int64(m.ID) >> ircmsg.IDBits), Command: m.Command, Source: m.Source, Account: m.Account,
 		Params: m.Params, Tags: m.Tags, Text: m.Text, Edited: m.Edited != 0, Nick: nick,
 	}
 }
@@ -224,7 +224,10 @@ func writeFile(name string, write func(io.Writer) error) (err error) {
 }
 
 var (
-	exportFuncs = template.FuncMap{"file": func(target string) string { return url.PathEscape(fileName(target)) + ".html" }}
+	exportFuncs = template.FuncMap{
+		"file": func(target string) string { return url.PathEscape(fileName(target)) + ".html" },
+		"said": func(text string) string { does, _ := ircmsg.Action(text); return does },
+	}
 	exportIndex = template.Must(template.New("index").Funcs(exportFuncs).Parse(
 		`<!doctype html><meta charset="utf-8"><title>History</title><h1>History</h1><ul>
 {{range .}}<li><a href="{{file .}}">{{.}}</a>
@@ -233,8 +236,8 @@ var (
 	exportHead = template.Must(template.New("head").Parse(
 		`<!doctype html><meta charset="utf-8"><title>{{.}}</title><style>body{font:16px sans-serif;max-width:50em;margin:auto}p{white-space:pre-wrap;margin:.3em 0}time{color:#777}.event{color:#777}</style><h1>{{.}}</h1>
 `))
-	exportLine = template.Must(template.New("line").Parse(
-		`{{if .Text}}<p id="{{.ID}}"><time>{{.Time}}</time> <b>{{.Nick}}</b> {{.Text}}{{if .Edited}} (edited){{end}}</p>
+	exportLine = template.Must(template.New("line").Funcs(exportFuncs).Parse(
+		`{{if .Text}}<p id="{{.ID}}"><time>{{.Time}}</time> <b>{{.Nick}}</b> {{said .Text}}{{if .Edited}} (edited){{end}}</p>
 {{else}}<p id="{{.ID}}" class="event"><time>{{.Time}}</time> {{.Nick}} {{.Command}}{{range .Params}} {{.}}{{end}}</p>
 {{end}}`))
 )
