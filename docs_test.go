@@ -188,6 +188,7 @@ var layers = [][]string{
 		"apps/world/store",
 		"apps/chat/hall",
 		"apps/chat/store",
+		"apps/chat/fabric/member",
 	},
 	{
 		"internal/driver",
@@ -201,6 +202,7 @@ var layers = [][]string{
 		"apps/chat/api",
 		"apps/chat/push",
 		"apps/chat/archive",
+		"apps/chat/fabric/fabrictest",
 		"apps/chat/store/storetest",
 		"apps/world/inputs",
 		"apps/world/store/storetest",
