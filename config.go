@@ -1,20 +1,16 @@
 package epi
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"log/slog"
 	"math"
-	"math/rand/v2"
-	"net"
 	"runtime"
-	"sync"
 	"syscall"
 	"time"
 
-	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/seam"
 	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
@@ -170,46 +166,7 @@ type config struct {
 	maxHandshakesPerIP       int
 	log                      *slog.Logger
 
-	seams
-}
-
-// seams are where an engine depends on what happens beside it. A simulation has its
-// own.
-type seams struct {
-	clock     func() int64 // the time, in nanoseconds
-	newDriver func(driver.Config) (driver.Driver, error)
-	spawn     func(func()) // runs a function in a goroutine of its own
-	condition func(sync.Locker) condition
-	after     func(time.Duration, func()) alarm
-	afterDone func(context.Context, func()) (stop func() bool)
-	lookup    func(address.Address, context.Context, *net.Resolver) ([]net.Addr, error)
-	pick      func(n int) int // a number from 0 to n-1
-}
-
-// A condition is a sync.Cond.
-type condition interface {
-	Wait()
-	Signal()
-	Broadcast()
-}
-
-// An alarm is a time.Timer that calls a function.
-type alarm interface {
-	Reset(time.Duration) bool
-}
-
-// system returns those that an engine has otherwise.
-func system() seams {
-	return seams{
-		clock:     clock,
-		newDriver: driver.New,
-		spawn:     func(run func()) { go run() },
-		condition: func(l sync.Locker) condition { return sync.NewCond(l) },
-		after:     func(d time.Duration, ring func()) alarm { return time.AfterFunc(d, ring) },
-		afterDone: context.AfterFunc,
-		lookup:    address.Address.Lookup,
-		pick:      rand.IntN,
-	}
+	seam.Seams
 }
 
 // resolve checks the fields and fills in the defaults.
@@ -219,7 +176,7 @@ func (e *Engine) resolve() (*config, error) {
 		reusePort:   e.ReusePort,
 		closeOnFull: e.CloseOnFull,
 		log:         e.Logger,
-		seams:       system(),
+		Seams:       seam.Of(e),
 	}
 	if c.log == nil {
 		c.log = slog.Default()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/seam"
 	"github.com/epinet/epi/internal/wheel"
 )
 
@@ -46,7 +47,7 @@ type Conn struct {
 	origin *origin    // where the connection comes from
 	host   netip.Addr // the peer's, guarded by mu while starting, then fixed; zero for Unix sockets
 	port   uint16     // likewise
-	born   uint32     // fixed; when it was accepted or dialled, in seconds since epoch
+	born   uint32     // fixed; when it was accepted or dialled, in seconds since seam.Epoch
 
 	mu     sync.Mutex
 	queued int           // guarded by mu; bytes in queue and sending
@@ -136,7 +137,7 @@ type origin struct {
 }
 
 func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
-	c := &Conn{loop: l, origin: from, host: peer.Addr(), port: peer.Port(), born: uint32(l.cfg.clock() / int64(time.Second))}
+	c := &Conn{loop: l, origin: from, host: peer.Addr(), port: peer.Port(), born: uint32(l.cfg.Clock() / int64(time.Second))}
 	c.own.Store(from.timeouts)
 	c.sock.Stream = (*stream)(c)
 	c.sock.Handle = h
@@ -517,7 +518,7 @@ func (c *Conn) Info() ConnInfo {
 		State:     connStateOf(st),
 		Paused:    st&paused != 0,
 		Congested: st&congested != 0,
-		Opened:    epoch.Add(time.Duration(c.born) * time.Second),
+		Opened:    seam.Epoch.Add(time.Duration(c.born) * time.Second),
 		Queued:    c.queued,
 		Held:      c.held.Load(),
 	}

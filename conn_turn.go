@@ -702,7 +702,7 @@ func (c *Conn) tellClosed() {
 func (c *Conn) retire() {
 	if c.extra != nil && c.extra.conn != nil {
 		x := c.extra
-		c.loop.cfg.spawn(func() { x.detach(x.conn) })
+		c.loop.cfg.Spawn(func() { x.detach(x.conn) })
 	}
 	c.loop.retire()
 }

@@ -187,7 +187,7 @@ func (d *dialing) begin(addrs []net.Addr, known bool) error {
 	if err := d.posted(l.post(func() {}, maxQueue)); err != nil {
 		return err
 	}
-	l.cfg.spawn(func() { d.lookUp(ctx) })
+	l.cfg.Spawn(func() { d.lookUp(ctx) })
 	return nil
 }
 
@@ -202,8 +202,8 @@ func (d *dialing) posted(err error) error {
 // lookUp finds the addresses of a name, unless the connection ends before.
 func (d *dialing) lookUp(ctx context.Context) {
 	l := d.conn.loop
-	defer l.cfg.afterDone(l.engine.context, d.cancel)()
-	d.addrs, d.err = l.cfg.lookup(d.to, ctx, d.resolver)
+	defer l.cfg.AfterDone(l.engine.context, d.cancel)()
+	d.addrs, d.err = l.cfg.Lookup(d.to, ctx, d.resolver)
 	_ = l.post(d.connect, maxQueue) // it fails only when the connection has ended
 }
 
@@ -224,7 +224,7 @@ func (d *dialing) connect() {
 		return
 	}
 	if d.stop == nil {
-		d.stop = c.loop.cfg.afterDone(d.ctx, func() { d.fail(context.Cause(d.ctx)) })
+		d.stop = c.loop.cfg.AfterDone(d.ctx, func() { d.fail(context.Cause(d.ctx)) })
 	}
 	switch len(d.addrs) {
 	case 0:

@@ -207,6 +207,7 @@ var layers = [][]string{
 		"apps/world/inputs",
 		"apps/world/store/storetest",
 	},
+	{"internal/seam"},
 	{""},
 	{"ws", "apps/chat/webhook"},
 	{

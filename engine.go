@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/cpu"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/seam"
 )
 
 // An Engine serves connections on a fixed number of loops. The zero value
@@ -342,24 +343,26 @@ func (e *Engine) Run(ctx context.Context) error {
 	if e.workers != nil {
 		e.workers.start(e.cfg.workers)
 	}
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
 	failed := make(chan error, len(e.loops))
-	var loops sync.WaitGroup
+	fail := func(err error) { failed <- err; stop() }
+	loops := seam.NewCrew(e.cfg.Spawn)
 	for _, l := range e.loops {
 		loops.Go(func() {
 			pprof.Do(e.context, pprof.Labels(l.labels()...), func(context.Context) {
-				l.run(loops.Go, failed)
+				l.run(loops.Go, fail)
 			})
 		})
 	}
-	ended := make(chan struct{})
-	go func() { loops.Wait(); close(ended) }()
-
-	var err error
+	e.cfg.Await(ctx.Done(), -1)
+	err := e.drain(loops.Complete())
 	select {
-	case <-ctx.Done():
-	case err = <-failed:
+	case first := <-failed:
+		return errors.Join(first, err)
+	default:
+		return err
 	}
-	return errors.Join(err, e.drain(ended))
 }
 
 // logStart says what runs, and what GOMAXPROCS should be: while a loop sleeps in
@@ -405,10 +408,10 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 	}
 	e.tell((*Loop).drain)
 
-	if !waitFor(ended, e.cfg.drainTimeout) {
+	if !e.waitFor(ended, e.cfg.drainTimeout) {
 		e.tell((*Loop).abort)
-		if !waitFor(ended, abortGrace) {
-			go func() { <-ended; e.finish() }() // when the callbacks return after all
+		if !e.waitFor(ended, abortGrace) {
+			e.cfg.Spawn(func() { e.cfg.Await(ended, -1); e.finish() }) // when the callbacks return after all
 			return fmt.Errorf("epi: %w: callbacks have not returned after %v", ErrDrainTimeout, e.cfg.drainTimeout+abortGrace)
 		}
 	}
@@ -423,11 +426,9 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 func (e *Engine) finish() {
 	if e.workers != nil {
 		e.workers.stop()
-		e.workers.done.Wait()
+		e.cfg.Await(e.workers.crew.Complete(), -1)
 	}
-	shaken := make(chan struct{})
-	go func() { e.handshakes.running.Wait(); close(shaken) }()
-	waitFor(shaken, abortGrace) // a function of the tls.Config may block for longer
+	e.waitFor(e.handshakes.running.Complete(), abortGrace) // a function of the tls.Config may block for longer
 	e.free()
 }
 
@@ -440,23 +441,18 @@ func (e *Engine) tell(step func(*Loop)) {
 
 // waitFor waits for d at most and reports whether ended was closed. It waits in short
 // steps: when one takes longer, the process was stopped, and the rest does not count.
-func waitFor(ended <-chan struct{}, d time.Duration) bool {
+func (e *Engine) waitFor(ended <-chan struct{}, d time.Duration) bool {
 	step := time.Duration(blink)
-	timer := time.NewTimer(min(d, step))
-	defer timer.Stop()
-	for begun := clock(); ; {
-		select {
-		case <-ended:
+	for begun := e.cfg.Clock(); ; {
+		if e.cfg.Await(ended, min(d, step)) {
 			return true
-		case <-timer.C:
 		}
-		now := clock()
+		now := e.cfg.Clock()
 		d -= min(time.Duration(now-begun), 2*step)
 		if d <= 0 {
 			return false
 		}
 		begun = now
-		timer.Reset(min(d, step))
 	}
 }
 
@@ -525,8 +521,8 @@ func (e *Engine) lighterLoop() *Loop {
 	if n == 1 {
 		return e.loops[0]
 	}
-	first := e.cfg.pick(n)
-	a, b := e.loops[first], e.loops[(first+1+e.cfg.pick(n-1))%n]
+	first := e.cfg.Pick(n)
+	a, b := e.loops[first], e.loops[(first+1+e.cfg.Pick(n-1))%n]
 	if b.live.Load() < a.live.Load() {
 		return b
 	}

@@ -7,6 +7,8 @@ import (
 	"io"
 	"net/netip"
 	"sync"
+
+	"github.com/epinet/epi/internal/seam"
 )
 
 // maxShakeInput is how much of what has arrived waits for a handshake at most,
@@ -20,7 +22,7 @@ var errCut = fmt.Errorf("%w: its place is needed", ErrHandshakeTimeout)
 // the tls.Config, and until the peer has sent what it needs.
 type handshake struct {
 	layer *tlsLayer
-	turn  condition // on handshakes.mu; signalled when it may go on, of handshakes.resume
+	turn  seam.Condition // on handshakes.mu; signalled when it may go on, of handshakes.resume
 
 	// Guarded by handshakes.mu.
 	in    *list.List    // where it waits or computes; nil: nowhere
@@ -31,7 +33,7 @@ type handshake struct {
 	from  netip.Addr    // as whose it counts for MaxHandshakesPerIP; the zero Addr: nobody's
 
 	mu      sync.Mutex
-	arrived condition
+	arrived seam.Condition
 	input   []byte // guarded by mu; what the goroutine has not taken
 	closed  error  // guarded by mu; why nothing more arrives
 	done    bool   // guarded by mu; the goroutine has ended
@@ -41,8 +43,8 @@ type handshake struct {
 func newHandshake(t *tlsLayer, input []byte) *handshake {
 	s := &handshake{layer: t, input: append([]byte(nil), input...)}
 	l := s.loop()
-	s.arrived = l.cfg.condition(&s.mu)
-	s.turn = l.cfg.condition(&l.engine.handshakes.mu)
+	s.arrived = l.cfg.Condition(&s.mu)
+	s.turn = l.cfg.Condition(&l.engine.handshakes.mu)
 	return s
 }
 

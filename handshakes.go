@@ -7,6 +7,8 @@ import (
 	"runtime"
 	"sync"
 	"time"
+
+	"github.com/epinet/epi/internal/seam"
 )
 
 const (
@@ -41,18 +43,19 @@ type handshakes struct {
 	perIP   addresses // handshakes by client, for MaxHandshakesPerIP
 
 	mu        sync.Mutex
-	begun     int       // guarded by mu; have begun and not ended, the cut ones left out
-	fresh     list.List // guarded by mu; wait to begin. All lists have the oldest first
-	ready     list.List // guarded by mu; their peers have answered: they wait for a slot
-	computing list.List // guarded by mu; have a slot
-	silent    list.List // guarded by mu; accepted ones that wait for their peers
-	timer     alarm     // guarded by mu; calls tick; nil before the first wait
-	due       int64     // guarded by mu; when it does, maxTime while it is stopped
-	running   sync.WaitGroup
+	begun     int        // guarded by mu; have begun and not ended, the cut ones left out
+	fresh     list.List  // guarded by mu; wait to begin. All lists have the oldest first
+	ready     list.List  // guarded by mu; their peers have answered: they wait for a slot
+	computing list.List  // guarded by mu; have a slot
+	silent    list.List  // guarded by mu; accepted ones that wait for their peers
+	timer     seam.Alarm // guarded by mu; calls tick; nil before the first wait
+	due       int64      // guarded by mu; when it does, maxTime while it is stopped
+	running   *seam.Crew
 }
 
 func (h *handshakes) init(c *config) {
 	h.cfg = c
+	h.running = seam.NewCrew(c.Spawn)
 	h.places = c.maxHandshakes
 	h.slots = slotsPerCPU * runtime.GOMAXPROCS(0)
 	h.silence = int64(c.timeouts.handshake) / shareOfSilence
@@ -145,7 +148,7 @@ func (h *handshakes) move(s *handshake, to *list.List) {
 	if s.in != nil {
 		s.in.Remove(s.at)
 	}
-	s.in, s.since = to, h.cfg.clock()
+	s.in, s.since = to, h.cfg.Clock()
 	if to != nil {
 		s.at = to.PushBack(s)
 	}
@@ -153,7 +156,7 @@ func (h *handshakes) move(s *handshake, to *list.List) {
 
 // schedule lets those go on for whom there is room. The caller holds mu.
 func (h *handshakes) schedule() {
-	now := h.cfg.clock()
+	now := h.cfg.Clock()
 	for s := oldest(&h.computing); s != nil && now-s.since >= int64(slotTime); s = oldest(&h.computing) {
 		h.move(s, nil) // it goes on without a slot
 	}
@@ -166,21 +169,12 @@ func (h *handshakes) schedule() {
 		h.move(s, &h.computing)
 		if begins {
 			h.begun++
-			h.start(s)
+			h.running.Go(s.layer.shakeHands)
 		} else {
 			s.turn.Signal()
 		}
 	}
 	h.lookAgain()
-}
-
-// start gives a handshake its goroutine.
-func (h *handshakes) start(s *handshake) {
-	h.running.Add(1)
-	h.cfg.spawn(func() {
-		defer h.running.Done()
-		s.layer.shakeHands()
-	})
 }
 
 // next returns the handshake that is to have a slot now. Those that are under way
@@ -229,15 +223,15 @@ func (h *handshakes) lookAgain() {
 		due = s.since + int64(slotTime)
 	case quiet != nil: // it was no slot that was missing, but a place
 		left := h.silence - (quiet.loop().now() - quiet.quiet)
-		due = h.cfg.clock() + max(left, int64(leastPause)) // its loop is to look first
+		due = h.cfg.Clock() + max(left, int64(leastPause)) // its loop is to look first
 	}
 	if due >= h.due {
 		return
 	}
 	h.due = due
-	pause := time.Duration(due - h.cfg.clock())
+	pause := time.Duration(due - h.cfg.Clock())
 	if h.timer == nil {
-		h.timer = h.cfg.after(pause, h.tick)
+		h.timer = h.cfg.After(pause, h.tick)
 		return
 	}
 	h.timer.Reset(pause)

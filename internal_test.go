@@ -15,6 +15,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/seam"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -23,7 +24,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // chance alone the fullest would have about 30 more than its share.
 func TestHunt27_TwoChoicesKeepLoopsEven(t *testing.T) {
 	const loops, share, most = 64, 100, 20
-	e := &Engine{cfg: &config{seams: system()}}
+	e := &Engine{cfg: &config{Seams: seam.System()}}
 	for range loops {
 		e.loops = append(e.loops, &Loop{engine: e})
 	}
@@ -39,7 +40,7 @@ func TestHunt27_TwoChoicesKeepLoopsEven(t *testing.T) {
 
 // Of two loops the lighter one is always found.
 func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
-	e := &Engine{cfg: &config{seams: system()}}
+	e := &Engine{cfg: &config{Seams: seam.System()}}
 	for range 2 {
 		e.loops = append(e.loops, &Loop{engine: e})
 	}
@@ -287,8 +288,8 @@ func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) 
 // order runs one.
 func (x *explorer) order(scenario func(*explorer) func()) {
 	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
-	e := &Engine{cfg: &config{seams: system()}}
-	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), seams: system()}, drv: x, done: make(chan struct{})}
+	e := &Engine{cfg: &config{Seams: seam.System()}}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), Seams: seam.System()}, drv: x, done: make(chan struct{})}
 	x.loop.nextTimer.Store(math.MaxInt64)
 	x.loop.mu.step = x.step
 	check := scenario(x)
@@ -357,7 +358,7 @@ func (x *explorer) shared() uint64 {
 
 // minutes returns how many are left until a deadline: that is the same each time.
 func minutes(deadline int64) int {
-	return int(time.Duration(deadline - clock()).Round(time.Minute).Minutes())
+	return int(time.Duration(deadline - seam.System().Clock()).Round(time.Minute).Minutes())
 }
 
 // mix adds v to a hash (the finalizer of splitmix64).
@@ -571,7 +572,7 @@ func TestSim_Sleep_DeadlinesAreKept(t *testing.T) {
 	deadlines := map[string]func(*Loop, *Timer){
 		"a new timer":      func(l *Loop, _ *Timer) { l.After(time.Minute, func() {}) },
 		"a timer set anew": func(_ *Loop, timer *Timer) { timer.Reset(time.Minute) },
-		"a connection's":   func(l *Loop, timer *Timer) { l.schedule(&timer.timer, clock()+int64(time.Minute)) },
+		"a connection's":   func(l *Loop, timer *Timer) { l.schedule(&timer.timer, l.cfg.Clock()+int64(time.Minute)) },
 	}
 	for what, set := range deadlines {
 		explore(t, maxOrders, func(x *explorer) func() {

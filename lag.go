@@ -196,7 +196,7 @@ type notebook struct {
 }
 
 func newNotebook(l *Loop, turns int) *notebook {
-	n := &notebook{clock: l.cfg.clock, turns: make([]Turn, turns)}
+	n := &notebook{clock: l.cfg.Clock, turns: make([]Turn, turns)}
 	n.mark.Store(markOf(n.clock(), PhaseWait))
 	n.count(l)
 	return n

@@ -534,7 +534,7 @@ func (l *Loop) share() *Loop {
 // adopt opens an accepted connection.
 func (l *Loop) adopt(c *Conn) {
 	if err := l.drv.Open(&c.sock); err != nil {
-		if l.unwatched.due(l.cfg.clock()) {
+		if l.unwatched.due(l.cfg.Clock()) {
 			l.cfg.log.Warn("connections are refused: they cannot be watched", "loop", l.id, "error", err)
 		}
 		l.count.shed.Add(1)
@@ -563,7 +563,7 @@ func (a *acceptor) pause(err error) {
 		err = fmt.Errorf("%w: raise the limit of open files (ulimit -n) or set MaxConns below it", err)
 	}
 	l.count.acceptErrors.Add(1)
-	if a.pauses.due(a.loop.cfg.clock()) {
+	if a.pauses.due(a.loop.cfg.Clock()) {
 		l.cfg.log.Warn("accepting pauses", "listener", a.listener.String(), "error", err)
 	}
 	if err := l.drv.Accept(&a.sock, false); err != nil {

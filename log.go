@@ -86,7 +86,7 @@ func (c *Conn) logRefused(text string, args ...any) {
 	if !c.loop.logs(slog.LevelInfo) {
 		return
 	}
-	say, kept := c.loop.refusals.say(c.loop.cfg.clock())
+	say, kept := c.loop.refusals.say(c.loop.cfg.Clock())
 	switch {
 	case !say:
 		if c.loop.logs(slog.LevelDebug) {
@@ -110,7 +110,7 @@ func (c *Conn) log(level slog.Level, text string, more ...any) {
 // logShed says that connections are shed because there are too many, once in a
 // while.
 func (a *acceptor) logShed() {
-	if !a.sheds.due(a.loop.cfg.clock()) {
+	if !a.sheds.due(a.loop.cfg.Clock()) {
 		return
 	}
 	l := a.loop
@@ -122,7 +122,7 @@ func (a *acceptor) logShed() {
 // address, as it may not when the client has reset the connection already.
 func (a *acceptor) logUnknown() {
 	l := a.loop
-	if say, kept := l.refusals.say(l.cfg.clock()); say {
+	if say, kept := l.refusals.say(l.cfg.Clock()); say {
 		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
 	}
 }

@@ -135,14 +135,8 @@ func (h *hands) drop() {
 // maxVector is how many buffers leave in one system call at most.
 const maxVector = 64
 
-// epoch is the moment from which all loops count time.
-var epoch = time.Now()
-
-// clock returns the monotonic time in nanoseconds since epoch.
-func clock() int64 { return int64(time.Since(epoch)) }
-
 func newLoop(e *Engine, id int) (*Loop, error) {
-	drv, err := e.cfg.newDriver(driver.Config{
+	drv, err := e.cfg.NewDriver(driver.Config{
 		Backend:      e.cfg.backend,
 		Trigger:      e.cfg.trigger,
 		Lend:         e.cfg.workers > 0,
@@ -173,7 +167,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	}
 	l.hands.vec = make([][]byte, 0, maxVector)
 	l.nextTimer.Store(math.MaxInt64)
-	now := l.cfg.clock()
+	now := l.cfg.Clock()
 	l.wheel.Advance(now)
 	l.watch.looked.Store(now)
 	l.watch.judged.Store(now)
@@ -192,7 +186,7 @@ func (l *Loop) Index() int { return l.id }
 
 // run serves. When a callback ends its goroutine, start begins another that goes
 // on where this one was.
-func (l *Loop) run(start func(func()), failed chan<- error) {
+func (l *Loop) run(start func(func()), fail func(error)) {
 	if l.cfg.lockThread {
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
@@ -208,11 +202,11 @@ func (l *Loop) run(start func(func()), failed chan<- error) {
 	}
 	outlive(func() {
 		if err := l.serve(); err != nil {
-			failed <- err
+			fail(err)
 		}
 	}, func() {
 		l.hands.drop()
-		start(func() { l.run(start, failed) })
+		start(func() { l.run(start, fail) })
 	})
 }
 
@@ -252,7 +246,7 @@ var phases = [...]func(*Loop){
 // everything is closed. Each phase finds what it has not done yet, also when the
 // turn was broken off.
 func (l *Loop) serve() error {
-	l.lag.begin(l.cfg.clock())
+	l.lag.begin(l.cfg.Clock())
 	for {
 		if !l.turning {
 			if err := l.wait(); err != nil {
@@ -269,7 +263,7 @@ func (l *Loop) serve() error {
 		}
 		l.turning = false
 		l.count.turns.Add(1)
-		l.lag.end(l.cfg.clock())
+		l.lag.end(l.cfg.Clock())
 		if l.ended() {
 			return nil
 		}
@@ -334,7 +328,7 @@ func (l *Loop) keepSpinning() bool {
 	if spin == 0 || spin == spinForever {
 		return spin != 0
 	}
-	now := l.cfg.clock()
+	now := l.cfg.Clock()
 	if l.quietSince == 0 {
 		l.quietSince = now
 	}
@@ -357,7 +351,7 @@ func (l *Loop) sleep() error {
 	l.watch.look(l.lag.began) // where it did not before
 	l.watch.asleep.Store(true)
 	n, err := l.drv.Wait(timeout)
-	if slept := l.lag.begin(l.cfg.clock()); slept < int64(shortSleep) {
+	if slept := l.lag.begin(l.cfg.Clock()); slept < int64(shortSleep) {
 		l.looks.found(true)
 	}
 	l.watch.woke(l.lag.began, timeout)
@@ -379,7 +373,7 @@ func (l *Loop) untilTimer() time.Duration {
 	if next == math.MaxInt64 {
 		return timeout
 	}
-	left := max(0, time.Duration(next-l.cfg.clock()))
+	left := max(0, time.Duration(next-l.cfg.Clock()))
 	if l.deadlines > 0 {
 		left = min(left, l.cfg.longestSleep)
 	}
@@ -564,7 +558,7 @@ func (l *Loop) runTimers() {
 	if next == math.MaxInt64 {
 		return
 	}
-	now := l.cfg.clock()
+	now := l.cfg.Clock()
 	if next > now {
 		return
 	}

@@ -98,7 +98,7 @@ func (c *PacketConn) setAside(d driver.Datagram) {
 		w.peers[d.Peer] = p
 	}
 	p.now = true
-	c.loop.schedule(&c.timer, c.loop.cfg.clock()+int64(packetAgain))
+	c.loop.schedule(&c.timer, c.loop.cfg.Clock()+int64(packetAgain))
 }
 
 // took notes that the peers of a batch had room.
@@ -229,7 +229,7 @@ func (c *PacketConn) admit(batch []driver.Datagram) []driver.Datagram {
 		return batch[:max(n, 1)]
 	}
 	_, cost := fitting(batch[:1], w.room)
-	if w.tries(batch[0].Peer, cost, c.loop.cfg.clock()) {
+	if w.tries(batch[0].Peer, cost, c.loop.cfg.Clock()) {
 		return batch[:1]
 	}
 	c.crowded(batch[0])
@@ -288,7 +288,7 @@ func (c *PacketConn) busy(d driver.Datagram) {
 // crowded holds a datagram back, as one whose peer has no room.
 func (c *PacketConn) crowded(d driver.Datagram) {
 	c.loop.count.packetsCrowded.Add(1)
-	if c.crowd.said.due(c.loop.cfg.clock()) {
+	if c.crowd.said.due(c.loop.cfg.Clock()) {
 		c.loop.cfg.log.Warn("peers that do not read fill the send buffer of a packet socket",
 			"address", c.LocalAddr().String(), "loop", c.loop.id, "peer", PacketAddr(d.Peer).String(),
 			"unread", c.crowd.held, "room", c.crowd.room)

@@ -114,8 +114,8 @@ func (s *simulation) start() {
 	if err != nil {
 		r.Failf("configure: %v", err)
 	}
-	cfg.clock = func() int64 { return s.Now }
-	cfg.newDriver = func(c driver.Config) (driver.Driver, error) { return driver.NewSimulated(s.World, c), nil }
+	cfg.Clock = func() int64 { return s.Now }
+	cfg.NewDriver = func(c driver.Config) (driver.Driver, error) { return driver.NewSimulated(s.World, c), nil }
 	e.once.Do(func() { e.startErr = e.makeLoopsOf(cfg) })
 	if _, err := e.Listen("tcp://10.0.0.1:1", s.handler); err != nil {
 		r.Failf("listen: %v", err)

@@ -70,7 +70,7 @@ func (l *Loop) newTimer(d time.Duration, t *Timer) *Timer {
 // under way, or due, is not taken back. It may be called from any goroutine.
 func (t *Timer) Reset(d time.Duration) bool {
 	l := t.loop
-	when := deadline(l.cfg.clock(), d)
+	when := deadline(l.cfg.Clock(), d)
 	l.mu.Lock()
 	if l.stopped {
 		l.mu.Unlock()

@@ -90,7 +90,7 @@ func (w *watch) now(t int64) int64 {
 func (l *Loop) Watched() time.Duration { return time.Duration(l.now()) }
 
 // now is Watched.
-func (l *Loop) now() int64 { return l.watch.now(l.cfg.clock()) - l.heldUp() }
+func (l *Loop) now() int64 { return l.watch.now(l.cfg.Clock()) - l.heldUp() }
 
 // looked returns the time of the last look that has brought everything, on the clock
 // of Watched. What peers had done until then has been delivered, or is with a worker:
@@ -103,7 +103,7 @@ func (l *Loop) looked() int64 { return l.watch.judged.Load() - l.heldUp() }
 func (l *Loop) realTime(watched int64) int64 {
 	when := deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
 	if l.watch.judged.Load() < l.watch.looked.Load() {
-		return max(when, l.cfg.clock()+int64(judgeAgain))
+		return max(when, l.cfg.Clock()+int64(judgeAgain))
 	}
 	return when
 }

@@ -6,6 +6,8 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+
+	"github.com/epinet/epi/internal/seam"
 )
 
 // A workerPool is the workers of an engine and the queue of connections that
@@ -15,14 +17,14 @@ type workerPool struct {
 	cfg *config
 
 	mu     sync.Mutex
-	wanted condition // signalled when there is a connection for an idle worker
-	queue  []*Conn   // guarded by mu; a ring of length 2^n
-	head   int       // guarded by mu; the first connection
-	count  int       // guarded by mu; connections in the ring
-	idle   int       // guarded by mu; workers that wait
-	ended  bool      // guarded by mu
-	since  int64     // guarded by mu; all workers are busy, and connections have waited since; 0 when none wait
-	done   sync.WaitGroup
+	wanted seam.Condition // signalled when there is a connection for an idle worker
+	queue  []*Conn        // guarded by mu; a ring of length 2^n
+	head   int            // guarded by mu; the first connection
+	count  int            // guarded by mu; connections in the ring
+	idle   int            // guarded by mu; workers that wait
+	ended  bool           // guarded by mu
+	since  int64          // guarded by mu; all workers are busy, and connections have waited since; 0 when none wait
+	crew   *seam.Crew
 
 	// lost is how long connections waited in which nobody looked at them: it counts
 	// towards no timeout.
@@ -30,8 +32,8 @@ type workerPool struct {
 }
 
 func newWorkerPool(c *config) *workerPool {
-	p := &workerPool{cfg: c, queue: make([]*Conn, 64)}
-	p.wanted = c.condition(&p.mu)
+	p := &workerPool{cfg: c, crew: seam.NewCrew(c.Spawn), queue: make([]*Conn, 64)}
+	p.wanted = c.Condition(&p.mu)
 	return p
 }
 
@@ -39,26 +41,17 @@ func newWorkerPool(c *config) *workerPool {
 func (p *workerPool) start(n int) {
 	for i := range n {
 		h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
-		p.spawn(func() {
+		p.crew.Go(func() {
 			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(h) })
 		})
 	}
-}
-
-// spawn runs a function in a goroutine that done counts.
-func (p *workerPool) spawn(run func()) {
-	p.done.Add(1)
-	p.cfg.spawn(func() {
-		defer p.done.Done()
-		run()
-	})
 }
 
 // run works. When a callback ends its goroutine, another goes on.
 func (p *workerPool) run(h *hands) {
 	outlive(func() { p.work(h) }, func() {
 		h.drop()
-		p.spawn(func() { p.run(h) })
+		p.crew.Go(func() { p.run(h) })
 	})
 }
 
@@ -87,7 +80,7 @@ func (p *workerPool) push(c *Conn) {
 	p.count++
 	wake := p.idle > 0
 	if !wake && p.since == 0 {
-		p.since = p.cfg.clock()
+		p.since = p.cfg.Clock()
 	}
 	p.mu.Unlock()
 	if wake {
@@ -128,7 +121,7 @@ func (p *workerPool) pop() *Conn {
 // noteWait accounts for the time that the first connection has waited. The caller
 // holds mu.
 func (p *workerPool) noteWait() {
-	now := p.cfg.clock()
+	now := p.cfg.Clock()
 	if late := now - p.since - blink; late > 0 {
 		p.lost.Add(late)
 	}
