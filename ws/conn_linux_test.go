@@ -335,8 +335,8 @@ func TestIdleConnectionHoldsNoBuffer(t *testing.T) {
 	s.PingInterval = time.Hour
 	hello := []byte(requestLines + offerLine + "\r\n" + begin("a") + last("b") + packed(Text, strings.Repeat("hello ", 20)))
 	for _, m := range epitest.Modes() {
-		if m.Driver == epi.DriverSelect || !m.Native() {
-			continue // it has 1,024 descriptors, or is not the one that counts
+		if m.Driver != epi.DriverUring && m.Trigger != epi.TriggerEdge {
+			continue // what ws holds is the same with each, and what the engine does has its own test
 		}
 		t.Run(m.String(), func(t *testing.T) {
 			es := serve(t, m, s)
