@@ -55,6 +55,15 @@ func (s *Server) Expel(ctx context.Context, account, reason string) error {
 	return err
 }
 
+// Note says something to all users of an account: see hall.Hall.Note.
+func (s *Server) Note(ctx context.Context, account, code, text string) error {
+	_, err := ask(ctx, s, func(h *hall.Hall) struct{} {
+		h.Note(time.Now().UnixMilli(), account, code, text)
+		return struct{}{}
+	})
+	return err
+}
+
 // KeepFor sets for how many days a registered channel keeps messages.
 func (s *Server) KeepFor(ctx context.Context, channel string, days int) error {
 	_, err := demand(ctx, s, func(h *hall.Hall) (struct{}, error) { return struct{}{}, h.KeepFor(channel, days) })

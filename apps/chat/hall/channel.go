@@ -43,7 +43,7 @@ type member struct {
 	// judged is the channel's judgement when muted was found; 0 is never.
 	judged uint32
 	muted  bool
-	since  int64 // the number of the user's JOIN; 0 when it was before the start
+	since  int64 // the number of the user's JOIN
 }
 
 // channelModes is a set of the modes of a channel that have no parameter.
@@ -52,6 +52,7 @@ type channelModes uint16
 const (
 	modeNoChannelCTCP channelModes = 1 << iota // C
 	modeRoleplay                               // E
+	modeSinceJoin                              // H: members read no history from before their JOIN
 	modeAccountSpeak                           // M: who has no account or voice is mute
 	modeAccountJoin                            // R: who has no account stays out
 	modeNoNotice                               // T
@@ -65,7 +66,7 @@ const (
 )
 
 // channelModeLetters are in the order in which they are shown, of the bits above.
-const channelModeLetters = "CEMRTUimnstu"
+const channelModeLetters = "CEHMRTUimnstu"
 
 // A listed is an entry of a list mode.
 type listed struct {

@@ -212,7 +212,7 @@ func (h *Hall) scopeOf(m *member) *Scope {
 	if !h.config.History.Unregistered || m.channel.registered != nil {
 		scope.After = m.channel.began
 	}
-	if h.config.History.SinceJoin {
+	if h.config.History.SinceJoin || m.channel.is(modeSinceJoin) {
 		scope.After = max(scope.After, m.since-1)
 	}
 	return scope

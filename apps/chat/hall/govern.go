@@ -72,6 +72,24 @@ func (h *Hall) Expel(at int64, account, reason string) {
 	h.keepChanged()
 }
 
+// Note says something to all users of an account: a standard reply NOTE with a code, or
+// a NOTICE to clients that do not know these.
+func (h *Hall) Note(at int64, account, code, text string) {
+	h.now = max(h.now, at)
+	for _, u := range h.everyone {
+		if u.account == "" || !sameName(u.account, account) {
+			continue
+		}
+		for _, own := range u.sessions {
+			if own.has(CapStandardReplies) {
+				h.say(own, "NOTE", "*", code, text)
+			} else {
+				h.notice(own, text)
+			}
+		}
+	}
+}
+
 // KeepFor sets for how many days a registered channel keeps messages; 0 is as the
 // server does.
 func (h *Hall) KeepFor(channel string, days int) error {

@@ -19,7 +19,8 @@ type History struct {
 	// Unregistered: channels that nobody has registered keep their history when they
 	// are empty, for whoever makes them again.
 	Unregistered bool
-	// SinceJoin: members read what was said since they joined, and nothing before.
+	// SinceJoin: members read what was said since they joined, and nothing before, in all
+	// channels; otherwise in those with the mode H.
 	SinceJoin bool
 }
 

@@ -66,10 +66,12 @@ func (h *Hall) tokens() []string {
 
 // flags returns the letters of the modes without parameter that channels can have.
 func (h *Hall) flags() string {
-	if h.config.Roleplay {
-		return channelModeLetters
-	}
-	return strings.Replace(channelModeLetters, "E", "", 1)
+	return strings.Map(func(letter rune) rune {
+		if letter == 'E' && !h.config.Roleplay || letter == 'H' && !h.config.History.Enabled {
+			return -1
+		}
+		return letter
+	}, channelModeLetters)
 }
 
 // maxTokens is the most tokens of one 005: a line has 15 parameters, and the nick and

@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -120,6 +121,7 @@ type KeptUser struct {
 type KeptMembership struct {
 	Channel string
 	Rank    Rank
+	Since   int64 // the number of the JOIN; 0: nobody knows
 }
 
 // A KeptBan keeps somebody from the server. Times are in seconds since 1970.
@@ -228,7 +230,7 @@ func (u *user) kept() KeptUser {
 		Modes: strings.TrimPrefix((u.modes &^ (modeOperator | modeSecure)).String(), "+"),
 	}
 	for _, m := range u.channels {
-		k.Channels = append(k.Channels, KeptMembership{Channel: m.channel.name, Rank: m.rank})
+		k.Channels = append(k.Channels, KeptMembership{Channel: m.channel.name, Rank: m.rank, Since: m.since})
 	}
 	return k
 }
@@ -266,7 +268,7 @@ func (h *Hall) restoreMember(u *user, m KeptMembership) {
 		c = h.create(m.Channel)
 	}
 	if u.in(c) == nil {
-		h.add(c, u, m.Rank)
+		h.add(c, u, m.Rank).since = cmp.Or(m.Since, h.now<<IDBits)
 	}
 }
 

@@ -47,3 +47,24 @@ func TestRestoreTakesWhatCanBe(t *testing.T) {
 		}
 	}
 }
+
+// TestRestoreSinceJoin: who stayed over a restart reads what was said since the JOIN that
+// was then; where nobody knows when that was, since the start.
+func TestRestoreSinceJoin(t *testing.T) {
+	const join, now = 5 << IDBits, 9_000
+	w := newWorld(t, Config{History: History{Enabled: true}})
+	user := func(name string, since int64) KeptUser {
+		return KeptUser{Account: name, Nick: name, Name: "u", Host: "h", Channels: []KeptMembership{{Channel: "#c", Since: since}}}
+	}
+	w.hall.Restore(now, Kept{
+		Channels: []KeptChannel{{Name: "#c", Founder: "ann", Modes: "H"}},
+		Users:    []KeptUser{user("ann", join), user("bob", 0)},
+		Accounts: []string{"ann", "bob"},
+	})
+	for name, want := range map[string]int64{"ann": join - 1, "bob": now<<IDBits - 1} {
+		m := w.hall.find(name).in(w.hall.findChannel("#c"))
+		if got := w.hall.scopeOf(m).After; got != want {
+			t.Errorf("%s reads what is after %d, want %d", name, got, want)
+		}
+	}
+}

@@ -37,6 +37,8 @@ type Realm interface {
 	KeepFor(ctx context.Context, channel string, days int) error
 	// Expel ends all sessions of an account.
 	Expel(ctx context.Context, account, reason string) error
+	// Note says something to all sessions of an account; programs read the code.
+	Note(ctx context.Context, account, code, text string) error
 	// State is what the page shows of the server: names, with numbers or texts.
 	State() map[string]any
 }
@@ -163,6 +165,10 @@ func (d *Desk) demote(ctx context.Context, a *store.Account) error {
 	return err
 }
 
+// roleChanged is the code by which pages that are open know that they have to ask for
+// the account's role again.
+const roleChanged = "ROLE_CHANGED"
+
 type roleOf struct {
 	Name string `json:"name"`
 	Role string `json:"role"`
@@ -184,7 +190,14 @@ func (p *Pages) role(ctx context.Context, by string, q *roleOf) (any, error) {
 	if err != nil {
 		return nil, err
 	}
-	return struct{}{}, p.Desk.note(ctx, by, "role", a.Name, q.Role)
+	if err := p.Desk.note(ctx, by, "role", a.Name, q.Role); err != nil {
+		return nil, err
+	}
+	text := "You are an administrator now"
+	if q.Role == "" {
+		text = "You are no administrator any more"
+	}
+	return struct{}{}, p.Realm.Note(ctx, a.Name, roleChanged, text)
 }
 
 type suspending struct {
@@ -332,6 +345,15 @@ type ownDevice struct {
 	Created time.Time `json:"created"`
 	Used    time.Time `json:"used,omitzero"`
 	Here    bool      `json:"here"` // the one that asks
+}
+
+// ownRole is what who asks is now.
+func (p *Pages) ownRole(ctx context.Context, who caller, _ *struct{}) (any, error) {
+	a, err := p.Desk.Store.Account(ctx, who.account)
+	if errors.Is(err, store.ErrNotFound) { // of the configuration
+		err = nil
+	}
+	return map[string]string{"role": a.Role}, err
 }
 
 // devices are those of who asks.

@@ -243,3 +243,56 @@ func TestPages(t *testing.T) {
 		t.Errorf("who was invited is %v", answer)
 	}
 }
+
+// noted is a Realm that keeps what it is to say.
+type noted struct {
+	invite.Realm
+	said []string
+}
+
+func (n *noted) Note(_ context.Context, account, code, text string) error {
+	n.said = append(n.said, account+" "+code+": "+text)
+	return nil
+}
+
+// TestRoleChanges: whose role changes is told, so that a page that is open asks for it.
+func TestRoleChanges(t *testing.T) {
+	d, _ := open(t)
+	realm := &noted{}
+	p := invite.Pages{Desk: d, Realm: realm, Log: slog.New(slog.DiscardHandler), Forget: func(string) {}, Login: func(_ http.ResponseWriter, r *http.Request) (string, bool) {
+		name, _, _ := r.BasicAuth()
+		return name, true
+	}}
+	for name, role := range map[string]string{"ann": invite.Admin, "bob": ""} {
+		token := invitation(t, d, store.Invitation{Role: role, Expires: time.Now().Add(time.Hour), Left: 1})
+		if _, _, err := d.Join(t.Context(), token, name, "long enough"); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func(path, user, body string) string {
+		t.Helper()
+		r := httptest.NewRequest(http.MethodPost, "/account/"+path, strings.NewReader(body))
+		r.Header.Set("Content-Type", "application/json")
+		r.SetBasicAuth(user, "x")
+		w := httptest.NewRecorder()
+		p.Handler().ServeHTTP(w, r)
+		return strings.TrimSpace(w.Body.String())
+	}
+	for _, row := range []struct{ path, user, body, answer string }{
+		{"role", "bob", `{}`, `{"role":""}`},
+		{"admin/role", "bob", `{"name":"bob","role":"admin"}`, `{"error":"notAdmin"}`},
+		{"admin/role", "ann", `{"name":"bob","role":"admin"}`, `{}`},
+		{"role", "bob", `{}`, `{"role":"admin"}`},
+		{"admin/role", "ann", `{"name":"bob","role":""}`, `{}`},
+		{"role", "bob", `{}`, `{"role":""}`},
+		{"role", "configured", `{}`, `{"role":""}`},
+	} {
+		if answer := ask(row.path, row.user, row.body); answer != row.answer {
+			t.Errorf("%s %s by %s: %s, want %s", row.path, row.body, row.user, answer, row.answer)
+		}
+	}
+	want := []string{"bob ROLE_CHANGED: You are an administrator now", "bob ROLE_CHANGED: You are no administrator any more"}
+	if !slices.Equal(realm.said, want) {
+		t.Errorf("said %q, want %q", realm.said, want)
+	}
+}

@@ -57,6 +57,7 @@ func (p *Pages) Handler() http.Handler {
 	mux.HandleFunc("POST "+Path+"leave", known(p, p.leave))
 	mux.HandleFunc("POST "+Path+"devices", known(p, p.devices))
 	mux.HandleFunc("POST "+Path+"devices/remove", known(p, p.removeDevice))
+	mux.HandleFunc("POST "+Path+"role", known(p, p.ownRole))
 	mux.HandleFunc("POST "+Path+"password", known(p, p.password))
 	if p.Realm != nil {
 		p.govern(mux)

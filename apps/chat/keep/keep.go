@@ -8,9 +8,11 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
@@ -190,6 +192,9 @@ func fromUser(u *hall.KeptUser) store.Presence {
 	}
 	for _, m := range u.Channels {
 		to.Channels[m.Channel] = m.Rank.String()
+		if m.Since > 0 {
+			to.Channels[m.Channel] += " " + ircmsg.FormatID(m.Since)
+		}
 	}
 	return to
 }
@@ -197,7 +202,9 @@ func fromUser(u *hall.KeptUser) store.Presence {
 func toUser(p *store.Presence) hall.KeptUser {
 	to := hall.KeptUser{Account: p.Account, Nick: p.Nick, Name: p.User, Host: p.Host, Realname: p.RealName, Modes: p.Modes, Away: p.Away, Leaves: p.Leaves}
 	for _, name := range slices.Sorted(maps.Keys(p.Channels)) {
-		to.Channels = append(to.Channels, hall.KeptMembership{Channel: name, Rank: hall.ParseRank(p.Channels[name])})
+		rank, joined, _ := strings.Cut(p.Channels[name], " ")
+		since, _ := ircmsg.ParseID(joined) // older versions kept none
+		to.Channels = append(to.Channels, hall.KeptMembership{Channel: name, Rank: hall.ParseRank(rank), Since: since})
 	}
 	return to
 }

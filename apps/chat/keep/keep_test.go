@@ -35,7 +35,7 @@ func comesBack(t *testing.T, s store.Store) {
 		}},
 		Users: []hall.KeptUser{{
 			Account: "alice", Nick: "Alice", Name: "a", Host: "h", Realname: "A L", Modes: "iw", Away: "*",
-			Channels: []hall.KeptMembership{{Channel: "#A", Rank: hall.Founder}, {Channel: "#z"}},
+			Channels: []hall.KeptMembership{{Channel: "#A", Rank: hall.Founder, Since: 77 << hall.IDBits}, {Channel: "#z", Since: 1}, {Channel: "#zz"}},
 		}},
 		Bans: []hall.KeptBan{{Mask: "192.0.2.0/24", Reason: "r", By: "x", At: 8, Until: 9}},
 	}

@@ -250,7 +250,7 @@ type Presence struct {
 	RealName string
 	Modes    string
 	Away     string
-	Channels map[string]string // ranks by name
+	Channels map[string]string // by name: ranks, and the id of the JOIN behind a space
 	// Leaves: the account wants no user that stays, and the rest is empty.
 	Leaves bool `json:",omitempty"`
 }

@@ -30,7 +30,7 @@ const quietNumerics = new Set(['002', '003', '004', '250', '251', '252', '253', 
 // least are the parameters that a command has at least; with fewer it is ignored.
 const least = {
   AUTHENTICATE: 1, BATCH: 1, CAP: 2, FAIL: 2, INVITE: 2, JOIN: 1, KICK: 2, MARKREAD: 1, METADATA: 1, MODE: 1, NICK: 1, NOTICE: 2, PART: 1,
-  PRIVMSG: 2, REDACT: 2, RENAME: 2, TAGMSG: 1, TOPIC: 1, WARN: 1, '332': 3, '331': 2, '353': 4, '354': 5, '366': 2, '900': 3,
+  PRIVMSG: 2, REDACT: 2, RENAME: 2, TAGMSG: 1, TOPIC: 1, NOTE: 3, WARN: 1, '332': 3, '331': 2, '353': 4, '354': 5, '366': 2, '900': 3,
 };
 
 export class Client {
@@ -746,6 +746,12 @@ export class Client {
       return;
     }
     this.failed(context.label, rest[0], text);
+  }
+
+  // onNOTE: one's rights on the server may have changed.
+  onNOTE(m) {
+    if (m.params[1] === 'ROLE_CHANGED') this.model.changed('role');
+    this.note(m.params[m.params.length - 1]);
   }
 
   onWARN(m) { this.note(m.params[m.params.length - 1]); }

@@ -280,6 +280,15 @@ test('search', async () => {
   assert.deepEqual((await answer).map((m) => [m.nick, m.text]), [['ann', 'a b;c'], ['ann', 'ann waves']]);
 });
 
+test('a changed role is said, and asked for', () => {
+  const r = new Room();
+  r.welcome();
+  const seen = [];
+  r.model.on((what, b, m) => seen.push([what, m?.text]));
+  r.hear(':s NOTE * ROLE_CHANGED :You are an administrator now', ':s NOTE * OTHER_THING :Tea is ready', ':s NOTE x');
+  assert.deepEqual(seen, [['role', undefined], ['note', 'You are an administrator now'], ['note', 'Tea is ready']]);
+});
+
 test('two tabs of one name: the next free one is taken', () => {
   const r = new Room('');
   r.last.onopen();

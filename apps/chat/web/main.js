@@ -174,6 +174,7 @@ class App {
       case 'members': if (here) this.mark('members', 'head'); break;
       case 'people': this.mark('messages', 'members', 'list', 'state'); break;
       case 'typing': if (here) { this.mark('typing'); setTimeout(() => this.mark('typing'), 6100); } break;
+      case 'role': this.learnRole(); break;
       case 'note': this.toast(plain(m.text)); break;
       case 'invited': this.toast(say('invited', m)); break;
     }
@@ -190,6 +191,7 @@ class App {
       return;
     }
     if (model.state !== 'ready') return;
+    this.learnRole();
     if (this.settings.notify) this.subscribe().catch(() => {}); // a browser without a push service
     for (const [name, at] of Object.entries(kept.reads ?? {})) {
       const b = model.get(name);
@@ -338,6 +340,17 @@ class App {
     document.querySelector('.toast')?.remove();
     document.body.append(t);
     setTimeout(() => t.remove(), toastTime);
+  }
+
+  // learnRole asks what one may do here: that changes while one is signed in.
+  async learnRole() {
+    const { login } = this.kept;
+    if (!this.site.invitations || !login?.password) return;
+    const { role } = await this.post('account/role', {}, login);
+    if (role === undefined || role === login.role) return;
+    login.role = role;
+    this.save();
+    this.mark('state');
   }
 
   mayInvite() { return Boolean(this.site.invitations && this.kept.login?.role === 'admin'); }

@@ -309,6 +309,11 @@ try {
   await ann.getByRole("button", { name: "Administration" }).click();
   await ann.locator(".rows li", { hasText: "bob" }).waitFor();
   await check(ann, "admin-people");
+  const invites = laptop.locator(".head").getByRole("button", { name: "Invite people" });
+  await ann.getByRole("button", { name: "Make an administrator: bob" }).click();
+  await invites.waitFor();
+  await ann.getByRole("button", { name: "No longer an administrator: bob" }).click();
+  await invites.waitFor({ state: "hidden" });
   await ann.getByRole("button", { name: "No longer an administrator: ann" }).click();
   await ann.locator("dialog [role=alert]", { hasText: "last administrator" }).waitFor();
   await ann.getByRole("tab", { name: "People" }).focus();
