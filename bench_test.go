@@ -66,7 +66,7 @@ func newBench(b *testing.B) *bench {
 // turn is what a loop does between two waits.
 func (n *bench) turn() {
 	n.loop.runTasks()
-	n.loop.serveDirty()
+	n.loop.flush()
 }
 
 // open makes a connection, as if it had been accepted.

@@ -59,13 +59,13 @@ type Conn struct {
 // stateBits are the state of a connection:
 //
 //	                          ┌── readEnded ──┐
-//	opening → handshaking → open              ├→ draining → finished → shut
-//	       └────────────────↗ └── writeEnded ─┘  │  └ aborting ┘
-//	                                             └ detaching ┘
+//	opening → handshaking → open              ├→ closing → closed
+//	       └────────────────↗ └── writeEnded ─┘ │ └ aborting ┘
+//	                                            └─ detaching ┘
 //
-// opening, open and draining are delivered to; aborting throws away. Every
-// change is made by one function: beginPreface, establish, endReading,
-// endWriting, end, Detach, conclude, shut.
+// A connection that is opening, open or closing delivers what is queued; an aborting
+// one throws it away. Every arrow is one function: beginPreface, establish, endReading,
+// endWriting, end, Detach, conclude.
 type stateBits = uint32
 
 const (
@@ -76,22 +76,27 @@ const (
 	readEnded                         // nothing more will be received
 	closeWrite                        // CloseWrite: the end of the stream follows the queue
 	writeEnded                        // nothing more can be sent
-	broken                            // sending failed
-	draining                          // closing, after what is queued was delivered
-	aborting                          // closing at once
+	closing                           // after what is queued was delivered
+	aborting                          // at once
 	resetting                         // with aborting: by RST
 	detaching                         // after what is queued was sent, it leaves the engine
-	finished                          // the loop closes it in this turn
-	shut                              // the descriptor is gone
-	scheduled                         // a turn is waiting or under way
-	stays                             // StayOpen was called in OnShutdown
-	counted                           // for MaxConnsPerIP, under peer
-	replaced                          // SetHandler was called, and its handler has not begun
-	passing                           // Pipe was called, and its handler has not begun
-	piped                             // another connection fills its queue: congested, it is read from all the same
-	starting    = opening | handshaking
-	ending      = draining | aborting | detaching | finished | shut
-	unwritable  = ending | closeWrite | writeEnded
+	closed                            // the loop closes the descriptor in this iteration, or has
+	scheduled                         // a turn is waiting or under way; it stays when the connection is closed
+
+	starting   = opening | handshaking
+	gone       = aborting | closed // nothing can become of it any more
+	ending     = closing | aborting | detaching | closed
+	unwritable = ending | closeWrite | writeEnded
+)
+
+// Beside its life, the word says of a connection:
+const (
+	stays    stateBits = scheduled << (1 + iota) // StayOpen was called in OnShutdown
+	counted                                      // for MaxConnsPerIP, under peer
+	replaced                                     // SetHandler was called, and its handler has not begun
+	passing                                      // Pipe was called, and its handler has not begun
+	piped                                        // another connection fills its queue: congested, it is read from all the same
+
 	undisturbed = scheduled | stays | counted | piped | paused | congested // a send that has ended leaves nothing to do
 )
 
@@ -99,24 +104,25 @@ const (
 type todoBits uint16
 
 const (
-	doRead  = todoBits(driver.ReadReady)  // workers: pull what has arrived
-	doWrite = todoBits(driver.WriteReady) // workers: a pending send has ended
-	doDrain = todoBits(driver.ReadAll)    // workers: with doRead
+	doRead    = todoBits(driver.ReadReady)  // workers: pull what has arrived
+	doWrite   = todoBits(driver.WriteReady) // workers: a pending send has ended
+	doReadAll = todoBits(driver.ReadAll)    // workers: with doRead
 
-	doFollowUp = doRead | doWrite | doDrain
+	doFollowUp = doRead | doWrite | doReadAll
 )
 
 const (
-	doOpen      todoBits = 8 << iota // make the handler and call OnOpen
-	doOffer                          // Resume after Pause: offer what is unread
-	doOfferRest                      // Resume: offer it if something was consumed
-	doCheck                          // look at the state and the queue
-	doTime                           // look at the deadlines
-	doLeave                          // the engine drains: call OnShutdown and close
-	doClose                          // call OnClose
-	doTidy                           // a callback has ended its goroutine
-	doTimeouts                       // other timeouts were set
-	doPipe                           // a pipeEnd becomes the handler
+	doOpen      todoBits = (doFollowUp + 1) << iota // begin: receive, and make the handler or begin what comes before it
+	doHandshake                                     // its goroutine has ended, or may have
+	doOffer                                         // Resume after Pause: offer what is unread
+	doOfferRest                                     // Resume: offer it if something was consumed
+	doCheck                                         // look at the state and the queue
+	doTime                                          // look at the deadlines
+	doShutdown                                      // call OnShutdown and close
+	doClose                                         // call OnClose
+	doTidy                                          // a callback has ended its goroutine
+	doTimeouts                                      // other timeouts were set
+	doPipe                                          // a pipeEnd becomes the handler
 )
 
 func (t todoBits) readiness() driver.Readiness { return driver.Readiness(t & doFollowUp) }
@@ -133,7 +139,6 @@ type origin struct {
 	remote   net.Addr    // a Unix socket's name, for Dial and for clients that have one
 	timeouts *timeouts   // nil where they are the engine's
 	marks    *watermarks // likewise
-	dialing  *dialing    // of the loop, of the holder during a handshake; while Dial is under way
 }
 
 func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
@@ -175,7 +180,7 @@ func (c *Conn) setPeer(peer netip.AddrPort) {
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.Load()&(opening|shut) != 0 {
+	if c.state.Load()&(opening|closed) != 0 {
 		return c.origin.local
 	}
 	return c.loop.drv.LocalAddr(&c.sock)
@@ -199,7 +204,7 @@ func (c *Conn) PeerCredentials() (Credentials, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.Load()&(opening|shut) != 0 {
+	if c.state.Load()&(opening|closed) != 0 {
 		return Credentials{}, ErrClosed
 	}
 	return c.credentials()
@@ -296,13 +301,13 @@ func (c *Conn) Write(p []byte) (int, error) {
 	}
 	c.mu.Lock()
 	if err := c.reserve(len(p)); err != nil {
-		c.release()
+		c.unlock()
 		return 0, err
 	}
 	if len(p) > 0 {
 		c.outbox().Write(&c.loop.pool, p)
 	}
-	c.release()
+	c.unlock()
 	return len(p), nil
 }
 
@@ -315,7 +320,7 @@ func (c *Conn) Writev(bufs ...[]byte) (int, error) {
 	}
 	c.mu.Lock()
 	if err := c.reserve(size); err != nil {
-		c.release()
+		c.unlock()
 		return 0, err
 	}
 	for _, b := range bufs {
@@ -323,7 +328,7 @@ func (c *Conn) Writev(bufs ...[]byte) (int, error) {
 			c.outbox().Write(&c.loop.pool, b)
 		}
 	}
-	c.release()
+	c.unlock()
 	return size, nil
 }
 
@@ -337,7 +342,7 @@ func (c *Conn) Send(bufs ...[]byte) error {
 		size += len(b)
 	}
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if err := c.reserve(size); err != nil {
 		return err
 	}
@@ -385,8 +390,8 @@ func (c *Conn) outbox() *buffer.Queue {
 	return c.queue
 }
 
-// release unlocks mu and sees to it that what is to do gets a turn.
-func (c *Conn) release() {
+// unlock unlocks mu and sees to it that what is to do gets a turn.
+func (c *Conn) unlock() {
 	wanted := c.wantsTurn()
 	c.mu.Unlock()
 	if wanted {
@@ -412,7 +417,7 @@ func (c *Conn) unset(bits stateBits) { c.state.Store(c.state.Load() &^ bits) }
 func (c *Conn) request(todo todoBits) {
 	c.mu.Lock()
 	c.todo |= todo
-	c.release()
+	c.unlock()
 }
 
 // Queued returns the number of bytes that were written and not yet given to
@@ -431,7 +436,7 @@ func (c *Conn) Queued() int {
 func (c *Conn) Delivered() (acknowledged uint64, outstanding int) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.state.Load()&(opening|shut) != 0 {
+	if c.state.Load()&(opening|closed) != 0 {
 		return 0, 0
 	}
 	_, acknowledged, _ = c.loop.drv.Traffic(&c.sock)
@@ -449,7 +454,7 @@ const (
 	ConnReadClosed                   // the peer has ended its direction
 	ConnWriteClosed                  // CloseWrite has ended this one
 	ConnDetaching                    // Detach was called
-	ConnDraining                     // Close was called, and what is queued is on its way
+	ConnClosing                      // Close was called, and what is queued is on its way
 	ConnAborting                     // it is closed at once
 	ConnClosed                       // the descriptor is gone
 )
@@ -461,7 +466,7 @@ var connStateNames = [...]string{
 	ConnReadClosed:  "read-closed",
 	ConnWriteClosed: "write-closed",
 	ConnDetaching:   "detaching",
-	ConnDraining:    "draining",
+	ConnClosing:     "closing",
 	ConnAborting:    "aborting",
 	ConnClosed:      "closed",
 }
@@ -472,12 +477,12 @@ func (s ConnState) String() string { return connStateNames[s] }
 // connStateOf returns the furthest of what st says.
 func connStateOf(st stateBits) ConnState {
 	switch {
-	case st&shut != 0:
+	case st&closed != 0:
 		return ConnClosed
 	case st&aborting != 0:
 		return ConnAborting
-	case st&(draining|finished) != 0:
-		return ConnDraining
+	case st&closing != 0:
+		return ConnClosing
 	case st&detaching != 0:
 		return ConnDetaching
 	case st&writeEnded != 0:
@@ -522,7 +527,7 @@ func (c *Conn) Info() ConnInfo {
 		Queued:    c.queued,
 		Held:      c.held.Load(),
 	}
-	if st&(opening|shut) == 0 {
+	if st&(opening|closed) == 0 {
 		info.Received, info.Acknowledged, _ = c.loop.drv.Traffic(&c.sock)
 	}
 	return info
@@ -534,7 +539,7 @@ func (c *Conn) Pause() {
 	c.mu.Lock()
 	c.set(paused)
 	c.todo |= doCheck
-	c.release()
+	c.unlock()
 }
 
 // Resume goes on reading after Pause. Bytes left unread before are offered again;
@@ -548,13 +553,13 @@ func (c *Conn) Resume() {
 		c.todo |= doOffer
 	}
 	c.todo |= doOfferRest
-	c.release()
+	c.unlock()
 }
 
 // Close delivers what is queued and closes the connection, for which it allows
 // Engine.Linger without progress. The handler hears nothing more but OnClose.
 // It returns ErrClosed when the connection is closed or closing already.
-func (c *Conn) Close() error { return c.end(draining, nil) }
+func (c *Conn) Close() error { return c.end(closing, nil) }
 
 // Abort closes the connection at once: what is queued is thrown away and the
 // peer sees a reset. A Unix socket knows none: its peer sees the end of the stream,
@@ -567,7 +572,7 @@ func (c *Conn) Abort() error { return c.end(aborting|resetting, ErrAborted) }
 // changes nothing. When both halves have ended, the connection is closed.
 func (c *Conn) CloseWrite() error {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if c.state.Load()&ending != 0 {
 		return ErrClosed
 	}
@@ -576,16 +581,16 @@ func (c *Conn) CloseWrite() error {
 	return nil
 }
 
-// leave closes the connection because the engine drains. Where it is open the next
-// turn does it: a callback that is under way may finish, and write.
-func (c *Conn) leave() {
+// closeForShutdown closes the connection because the engine drains. Where it is open
+// the next turn does it: a callback that is under way may finish, and write.
+func (c *Conn) closeForShutdown() {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if c.state.Load()&(starting|ending) == 0 {
-		c.todo |= doLeave
+		c.todo |= doShutdown
 		return
 	}
-	_ = c.endLocked(draining, ErrShutdown)
+	_ = c.endLocked(closing, ErrShutdown)
 }
 
 // StayOpen leaves it to the handler to close the connection, when it is called in
@@ -598,20 +603,20 @@ func (c *Conn) StayOpen() {
 	c.set(stays)
 }
 
-// end begins to close the connection: how is draining or aborting. A
-// connection that drains can still be aborted.
+// end begins to close the connection: how is closing or aborting. A connection
+// that is closing can still be aborted.
 func (c *Conn) end(how stateBits, cause error) error {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	return c.endLocked(how, cause)
 }
 
 func (c *Conn) endLocked(how stateBits, cause error) error {
 	st := c.state.Load()
-	if st&(aborting|finished|shut) != 0 || st&draining != 0 && how&aborting == 0 {
+	if st&gone != 0 || st&closing != 0 && how&aborting == 0 {
 		return ErrClosed
 	}
-	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 || st&(draining|detaching) == detaching {
+	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 || st&(closing|detaching) == detaching {
 		// Neither an orderly end nor Detach tells why bytes are thrown away.
 		c.cause = cause
 	}

@@ -29,7 +29,7 @@ import (
 // is.
 func (c *Conn) Detach(to func(net.Conn)) error {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if c.state.Load()&unwritable != 0 {
 		return ErrClosed
 	}
@@ -42,8 +42,8 @@ func (c *Conn) Detach(to func(net.Conn)) error {
 
 // handedOver reports whether everything that was queued before Detach is sent,
 // so that the connection can be given away.
-func (c *Conn) handedOver(empty bool) bool {
-	if c.brokenOff() {
+func (c *Conn) advanceDetach(empty bool) (done bool) {
+	if c.breakOff() {
 		return true
 	}
 	if !empty {
@@ -63,7 +63,7 @@ func (s *stream) Detached(conn net.Conn, rest []byte, err error) {
 		c.extra.conn = c.assemble(conn, rest)
 	}
 	c.dropInbox()
-	c.closed()
+	c.socketClosed()
 }
 
 // assemble puts what has arrived before what will.

@@ -21,46 +21,55 @@ const (
 	lastDeliveryCheck  = 256 * time.Millisecond
 )
 
-// turn is a visit of the connection's holder: everything that is to do for it
-// is done, in order. The holder is the loop in its flush phase, or a worker.
-func (c *Conn) turn(h *hands) {
-	c.mu.Lock()
-	todo := c.todo
-	c.todo = 0
-	c.mu.Unlock()
-
+// turn is a visit of the connection's holder, which does all that is to do, in order.
+// The holder is the loop in its flush phase, or a worker.
+func (c *Conn) turn(s *scratch) {
+	todo := c.take()
 	c.pipe()
 	if todo&doClose != 0 {
-		c.tellClosed()
+		c.callOnClose()
 		return
 	}
-	h.turn = c
-	c.do(todo, h)
-	h.turn = nil
-	if c.over() {
+	s.turn = c
+	c.do(todo, s)
+	s.turn = nil
+	if c.advanceClose() {
 		c.conclude()
 		return
 	}
 	c.adjustReceiving()
-	c.giveBack()
+	c.endTurn()
+}
+
+// take returns what the turn is for. doClose is left, so that it is noticed when it
+// comes twice.
+func (c *Conn) take() todoBits {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	todo := c.todo
+	c.todo &= doClose
+	return todo
 }
 
 // do is the part of a turn that calls the handler.
-func (c *Conn) do(todo todoBits, h *hands) {
+func (c *Conn) do(todo todoBits, s *scratch) {
 	if todo&doTidy != 0 {
 		c.tidy()
 	}
 	if todo&doOpen != 0 {
-		c.open()
+		c.start()
+	}
+	if todo&doHandshake != 0 {
+		c.finishHandshake()
 	}
 	if todo&doPipe != 0 {
-		c.settleLater()
+		c.switchHandlerLater()
 	}
 	if todo&(doOffer|doOfferRest) != 0 {
 		c.offerAgain(todo&doOffer != 0) // before what has arrived since, and above all before the end
 	}
 	if todo&doFollowUp != 0 {
-		c.followUp(todo, h)
+		c.followUp(todo, s)
 	}
 	if todo&doTimeouts != 0 {
 		c.beginTimeouts()
@@ -68,46 +77,42 @@ func (c *Conn) do(todo todoBits, h *hands) {
 	if todo&doTime != 0 {
 		c.checkTime()
 	}
-	if todo&doLeave != 0 {
-		c.tellShutdown()
+	if todo&doShutdown != 0 {
+		c.callOnShutdown()
 	}
-	c.flush(h)
+	c.flush(s)
 }
 
 // followUp does what a lent socket became ready for.
-func (c *Conn) followUp(todo todoBits, h *hands) {
+func (c *Conn) followUp(todo todoBits, s *scratch) {
 	c.loop.lender.Take(&c.sock, todo.readiness())
 	if todo&doRead != 0 && c.receiving {
-		c.loop.lender.Pull(&c.sock, h.buf)
+		c.loop.lender.Pull(&c.sock, s.buf)
 	}
 }
 
-// giveBack ends the turn. What has come up meanwhile gets another, behind
-// everybody else's.
-func (c *Conn) giveBack() {
+// endTurn ends the turn. Work that has arrived meanwhile goes to the back of the queue.
+func (c *Conn) endTurn() {
 	if c.loop.cfg.workers > 0 && c.state.Load()&opening == 0 {
 		c.loop.lender.Give(&c.sock)
 	}
 	c.mu.Lock()
 	c.unset(scheduled)
-	c.release()
+	c.unlock()
 }
 
-// open begins the life of a connection, or goes on when its handshake has ended.
-// The driver has been receiving since the socket was opened.
-func (c *Conn) open() {
-	if c.state.Load()&handshaking != 0 {
-		c.shaken()
-		return
-	}
+// start begins the life of a connection. The driver has been receiving since the
+// socket was opened.
+func (c *Conn) start() {
 	c.receiving = true
 	if !c.beginPreface() {
-		c.begin()
+		c.dropExtra() // of a Dial
+		c.open()
 	}
 }
 
-// begin makes the handler of an accepted connection and tells it.
-func (c *Conn) begin() {
+// open makes the handler of an accepted connection and calls OnOpen.
+func (c *Conn) open() {
 	if c.handler == nil && !c.makeHandler() {
 		return
 	}
@@ -116,7 +121,7 @@ func (c *Conn) begin() {
 		return
 	}
 	c.callOnOpen()
-	c.settleLater()
+	c.switchHandlerLater()
 }
 
 func (c *Conn) makeHandler() bool {
@@ -149,7 +154,7 @@ func (c *Conn) call(name string, callback func() error) {
 	err := callback()
 	returned = true
 	if err != nil {
-		_ = c.end(draining, err)
+		_ = c.end(closing, err)
 	}
 }
 
@@ -157,7 +162,7 @@ func (c *Conn) call(name string, callback func() error) {
 // is nil, ends the goroutine: then nothing follows that was to be done after the
 // callback, and the next turn, in another goroutine, puts things in order.
 func (c *Conn) calledOff(name string, v any) {
-	_ = c.end(draining, c.loop.panicked(name, v))
+	_ = c.end(closing, c.loop.panicked(name, v))
 	if v == nil {
 		c.request(doTidy)
 	}
@@ -178,10 +183,10 @@ func (c *Conn) offer() {
 	before := len(c.unread)
 	c.pipe()
 	c.callOnData()
-	c.settle()
+	c.switchHandler()
 	consumed := len(c.unread) < before
 	if n := len(c.unread); n > c.marks().unread {
-		_ = c.end(draining, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.marks().unread))
+		_ = c.end(closing, fmt.Errorf("%w: %d, MaxUnread is %d", ErrUnreadFull, n, c.marks().unread))
 	}
 	c.keepUnread()
 	if c.inbox != nil {
@@ -202,7 +207,7 @@ func (c *Conn) callOnData() {
 	err := c.handler.OnData(c)
 	returned = true
 	if err != nil {
-		_ = c.end(draining, err)
+		_ = c.end(closing, err)
 	}
 }
 
@@ -236,8 +241,8 @@ func (c *Conn) dropInbox() {
 	}
 }
 
-// offerAgain is Resume's part: unread bytes and an end not yet told are
-// offered, if the connection is not paused again.
+// offerAgain, for Resume, offers unread bytes and an end that was held back, unless the
+// connection is paused again.
 func (c *Conn) offerAgain(wasPaused bool) {
 	if c.state.Load()&(starting|paused|ending) != 0 {
 		return
@@ -249,7 +254,7 @@ func (c *Conn) offerAgain(wasPaused bool) {
 		c.unread = c.inbox.Bytes()
 		c.offer()
 	}
-	c.tellEnd()
+	c.offerEnd()
 }
 
 // offerExpected offers what has arrived of the bytes that the handler expected:
@@ -273,8 +278,8 @@ func (c *Conn) offerExpected() {
 func (c *Conn) adjustReceiving() {
 	st := c.state.Load()
 	full := st&(congested|piped) == congested
-	want := st&(opening|readEnded|aborting|detaching|finished|shut) == 0 &&
-		(st&draining != 0 || st&(handshaking|paused) == 0 && !full || st&handshaking != 0 && !c.prefaceFull())
+	want := st&(opening|readEnded|detaching|gone) == 0 &&
+		(st&closing != 0 || st&(handshaking|paused) == 0 && !full || st&handshaking != 0 && !c.prefaceFull())
 	if want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
@@ -283,8 +288,8 @@ func (c *Conn) adjustReceiving() {
 }
 
 // flush gives the driver what is queued, as long as it takes it.
-func (c *Conn) flush(h *hands) {
-	if c.state.Load()&(opening|aborting|broken|shut) != 0 {
+func (c *Conn) flush(s *scratch) {
+	if c.state.Load()&(opening|writeEnded|gone) != 0 {
 		return
 	}
 	if c.holdsPipe() && !c.pending {
@@ -300,7 +305,7 @@ func (c *Conn) flush(h *hands) {
 			c.sent(n)
 			continue
 		}
-		bufs := c.sending.Buffers(h.vec, maxSend)
+		bufs := c.sending.Buffers(s.vec, maxSend)
 		n, pending, err := c.loop.drv.Send(&c.sock, bufs)
 		clear(bufs)
 		if err != nil {
@@ -380,6 +385,7 @@ func (c *Conn) nextQueue() bool {
 
 // sent accounts for n bytes that the driver took.
 func (c *Conn) sent(n int) {
+	must(n <= c.sending.Len(), "the driver has sent more than it was given")
 	if n == c.sending.Len() {
 		c.loop.pool.PutQueue(c.sending)
 		c.sending = nil
@@ -401,16 +407,17 @@ func (c *Conn) took(n int) {
 	c.loop.count.bytesOut.Add(uint64(n))
 	c.mu.Lock()
 	c.queued -= n
+	must(c.queued >= 0, "more was sent than was queued")
 	left := c.queued
-	drained := c.state.Load()&congested != 0 && c.queued <= c.drainMark()
-	if drained {
+	below := c.state.Load()&congested != 0 && c.queued <= c.drainMark()
+	if below {
 		c.unset(congested)
 		c.todo |= doCheck // for receiving again
 	}
 	c.mu.Unlock()
 	c.account(left)
-	if drained {
-		c.tellDrained()
+	if below {
+		c.callOnDrain()
 	}
 }
 
@@ -422,9 +429,9 @@ func (c *Conn) drainMark() int {
 	return c.marks().low
 }
 
-// tellShutdown closes the connection after the handler's last word, unless that
-// was that it stays open.
-func (c *Conn) tellShutdown() {
+// callOnShutdown closes the connection after the handler's last word, unless that
+// was StayOpen.
+func (c *Conn) callOnShutdown() {
 	if c.state.Load()&ending != 0 {
 		return
 	}
@@ -437,44 +444,44 @@ func (c *Conn) tellShutdown() {
 			return
 		}
 	}
-	_ = c.end(draining, ErrShutdown)
+	_ = c.end(closing, ErrShutdown)
 }
 
-func (c *Conn) tellDrained() {
+func (c *Conn) callOnDrain() {
 	c.pipe()
 	h, ok := c.handler.(DrainHandler)
 	if !ok || c.state.Load()&(starting|ending) != 0 {
 		return
 	}
 	c.call("OnDrain", func() error { h.OnDrain(c); return nil })
-	c.settleLater()
+	c.switchHandlerLater()
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent
 // before was offered: reading will meet the end soon.
 func (c *Conn) sendFailed(err error) {
-	c.endWriting(broken)
+	c.endWriting()
 	c.mu.Lock()
 	if c.cause == nil || c.cause == io.EOF {
 		c.cause = err
 	}
 	c.unset(congested)
-	over := c.state.Load()&(readEnded|draining) != 0
+	ended := c.state.Load()&(readEnded|closing) != 0
 	c.mu.Unlock()
-	if over {
+	if ended {
 		_ = c.end(aborting, err)
 	}
 }
 
 // endWriting is the arrow to write-closed.
-func (c *Conn) endWriting(how stateBits) {
+func (c *Conn) endWriting() {
 	c.pending = false
 	c.dropPipe()
 	if c.extra != nil {
 		c.extra.stalled = 0
 	}
 	c.mu.Lock()
-	c.set(writeEnded | how)
+	c.set(writeEnded)
 	c.dropQueues()
 	c.mu.Unlock()
 }
@@ -500,11 +507,12 @@ func (c *Conn) endReading(cause error) {
 	c.mu.Lock()
 	c.set(readEnded)
 	c.todo |= doCheck
-	c.release()
+	c.unlock()
 }
 
-// tellEnd tells the handler how receiving ended, unless it has paused.
-func (c *Conn) tellEnd() {
+// offerEnd calls OnEOF, or closes the connection, when receiving has ended. A
+// connection that is paused has it held back.
+func (c *Conn) offerEnd() {
 	cause := c.endCause
 	if cause == nil || c.state.Load()&(handshaking|paused|ending) != 0 || c.offerDue() {
 		return
@@ -513,14 +521,14 @@ func (c *Conn) tellEnd() {
 		return
 	}
 	c.endCause = nil
-	if !orderly(cause) || c.state.Load()&broken != 0 {
+	if !orderly(cause) || c.sendingFailed() {
 		_ = c.end(aborting, cause)
 		return
 	}
 	c.pipe()
 	h, ok := c.handler.(EOFHandler)
 	if !ok || cause != io.EOF {
-		_ = c.end(draining, cause)
+		_ = c.end(closing, cause)
 		return
 	}
 	if c.inbox != nil {
@@ -530,8 +538,16 @@ func (c *Conn) tellEnd() {
 	c.keepUnread()
 	if c.state.Load()&replaced != 0 {
 		c.endCause = cause // for the other handler
-		c.settleLater()
+		c.switchHandlerLater()
 	}
+}
+
+// sendingFailed reports whether it was for an error that writing has ended. It is for
+// a connection that is not ending: only such an error has given it a cause.
+func (c *Conn) sendingFailed() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.cause != nil
 }
 
 // orderly reports whether the peer has ended its bytes by itself: it may still
@@ -546,9 +562,9 @@ func (c *Conn) offerDue() bool {
 	return c.todo&(doOffer|doOfferRest) != 0
 }
 
-// over decides whether the connection is at its end, and does what is still
-// needed to get there.
-func (c *Conn) over() bool {
+// advanceClose takes the steps towards the connection's end that are due, and reports
+// whether there are none left.
+func (c *Conn) advanceClose() (done bool) {
 	c.mu.Lock()
 	st := c.state.Load()
 	empty := c.queued == 0
@@ -558,28 +574,28 @@ func (c *Conn) over() bool {
 	unwritten, queued := c.queue != nil, c.queued
 	c.mu.Unlock()
 	c.account(queued)
-	if empty && st&(draining|closeWrite) != 0 && c.farewell() {
+	if empty && st&(closing|closeWrite) != 0 && c.sealEnd() {
 		empty = false
 	}
 	switch {
 	case st&aborting != 0:
 		return true
 	case st&starting != 0:
-		return st&draining != 0 && c.givenUp(unwritten)
-	case st&draining != 0:
-		return c.drained(st, empty)
+		return st&closing != 0 && c.abandonStart(unwritten)
+	case st&closing != 0:
+		return c.deliverRest(st, empty)
 	case st&detaching != 0:
-		return c.handedOver(empty)
+		return c.advanceDetach(empty)
 	case st&closeWrite != 0 && empty && st&writeEnded == 0:
 		c.shutdown()
 	}
 	return c.state.Load()&(readEnded|writeEnded) == readEnded|writeEnded && c.endCause == nil
 }
 
-// drained reports whether a closing connection's peer has got everything.
-// Until then the time is limited.
-func (c *Conn) drained(st stateBits, empty bool) bool {
-	if c.brokenOff() {
+// deliverRest sees to it that the peer of a closing connection gets everything, within
+// the time for that, and reports whether it has.
+func (c *Conn) deliverRest(st stateBits, empty bool) (done bool) {
+	if c.breakOff() {
 		return true
 	}
 	if empty && st&readEnded != 0 {
@@ -595,9 +611,9 @@ func (c *Conn) drained(st stateBits, empty bool) bool {
 	return false
 }
 
-// brokenOff gives up a connection that broke, perhaps with bytes that the kernel
-// had taken.
-func (c *Conn) brokenOff() bool {
+// breakOff gives up a connection that broke, perhaps with bytes that the kernel
+// had taken, and reports whether it did.
+func (c *Conn) breakOff() (broken bool) {
 	if c.endCause == nil || orderly(c.endCause) {
 		return false
 	}
@@ -605,9 +621,9 @@ func (c *Conn) brokenOff() bool {
 	return true
 }
 
-// givenUp reports whether a connection that is closed before it is open has
-// nothing to wait for.
-func (c *Conn) givenUp(unwritten bool) bool {
+// abandonStart gives up a connection that is closed before it is open, when it has
+// nothing to wait for, and reports whether it did.
+func (c *Conn) abandonStart(unwritten bool) (done bool) {
 	if !unwritten || c.handler == nil {
 		return true
 	}
@@ -621,25 +637,26 @@ func (c *Conn) shutdown() {
 		c.sendFailed(err)
 		return
 	}
-	c.endWriting(0)
+	c.endWriting()
 }
 
-// conclude is the arrow to finished: the turn is the last but one, and the
-// loop closes the socket. The connection stays scheduled until then.
+// conclude is the arrow to closed. The loop closes the socket in this iteration, and
+// one more turn calls OnClose. Nobody else gives the connection a turn: it stays
+// scheduled.
 func (c *Conn) conclude() {
-	if !c.leaving() {
+	if !c.detaches() {
 		c.dropInbox()
 	}
 	c.mu.Lock()
-	c.set(finished)
+	must(c.state.Load()&(scheduled|closed) == scheduled, "a connection is concluded outside its turn, or twice")
+	c.set(closed)
 	c.mu.Unlock()
-	c.loop.finish(c)
+	c.loop.concluded.put(c.loop, c)
 }
 
-// shut closes the socket, in the last phase of the loop's turn.
-func (c *Conn) shut() {
+// closeSocket is the connection's part of the close phase.
+func (c *Conn) closeSocket() {
 	c.mu.Lock()
-	c.set(shut)
 	st := c.state.Load()
 	timer := c.timer
 	c.mu.Unlock()
@@ -648,43 +665,40 @@ func (c *Conn) shut() {
 	}
 	c.loop.leaveGroups(c)
 	if c.sock.Handle == driver.NoHandle {
-		c.closed()
+		c.socketClosed()
 		return
 	}
-	if c.leaving() {
+	if c.detaches() {
 		c.loop.drv.Detach(&c.sock)
 		return
 	}
 	c.loop.drv.Close(&c.sock, st&resetting != 0)
 }
 
-// leaving reports whether the connection is not closed but given away.
-func (c *Conn) leaving() bool {
-	return c.state.Load()&(detaching|draining|aborting) == detaching
+// detaches reports whether the connection is not closed but given away.
+func (c *Conn) detaches() bool {
+	return c.state.Load()&(detaching|closing|aborting) == detaching
 }
 
-// closed is heard when the driver has forgotten the socket: the descriptor is
-// free for another connection.
-func (c *Conn) closed() {
+// socketClosed has OnClose called: the driver has forgotten the socket, and the
+// descriptor is free for another connection.
+func (c *Conn) socketClosed() {
 	if c.extra == nil || c.extra.conn == nil { // else it keeps its place until it is closed there
 		c.place().leave()
 	}
-	if d := c.origin.dialing; d != nil {
-		d.end()
-	}
-	if c.extra != nil {
-		c.dropPreface()
-	}
+	c.endDialing()
+	c.dropPreface()
 	c.dropPipe()
 	c.mu.Lock()
 	c.dropQueues()
+	must(c.todo&doClose == 0, "a connection is closed twice")
 	c.todo = doClose
 	c.mu.Unlock()
 	c.account(0)
 	c.loop.enqueue(c)
 }
 
-func (c *Conn) tellClosed() {
+func (c *Conn) callOnClose() {
 	c.loop.count.closed.Add(1)
 	c.mu.Lock()
 	cause := c.cause
@@ -698,7 +712,7 @@ func (c *Conn) tellClosed() {
 	}
 }
 
-// retire gives the connection to whom Detach named, and ends its account.
+// retire gives the connection to whom Detach named, and uncounts it.
 func (c *Conn) retire() {
 	if c.extra != nil && c.extra.conn != nil {
 		x := c.extra
@@ -707,7 +721,7 @@ func (c *Conn) retire() {
 	c.loop.retire()
 }
 
-// causeOf is causeOf, but for a Dial that did not get as far as a connection.
+// causeOf is the package's causeOf, with CauseDial for a dial that failed.
 func (c *Conn) causeOf(err error) Cause {
 	cause := causeOf(err)
 	dialled := c.origin.handler == nil
@@ -837,7 +851,7 @@ func (s *stream) ReceiveEnded(cause error) {
 		c.prefaceEnded(cause)
 		return
 	}
-	c.tellEnd()
+	c.offerEnd()
 }
 
 func (s *stream) Sent(n int, err error) {
@@ -858,7 +872,7 @@ func (c *Conn) lookAgain() {
 	if c.queued > 0 || c.state.Load()&^undisturbed != 0 {
 		c.todo |= doCheck
 	}
-	c.release()
+	c.unlock()
 }
 
 func (s *stream) Ready(r driver.Readiness) {
@@ -867,4 +881,4 @@ func (s *stream) Ready(r driver.Readiness) {
 
 func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }
 
-func (s *stream) Closed() { (*Conn)(s).closed() }
+func (s *stream) Closed() { (*Conn)(s).socketClosed() }

@@ -172,19 +172,19 @@ func clientConfig(config *tls.Config, host string) *tls.Config {
 // is a name.
 func (d *dialing) begin(addrs []net.Addr, known bool) error {
 	l := d.conn.loop
-	d.conn.origin.dialing = d
+	d.conn.extras().dialing = d
 	if d.timeout > 0 {
 		d.timer = l.AfterWatched(d.timeout, d.late)
 	}
 	d.addrs = addrs
 	if known {
-		return d.posted(l.post(d.connect, maxQueue))
+		return d.posted(l.post(d.connect, unbounded))
 	}
 	var ctx context.Context
 	ctx, d.cancel = context.WithCancel(d.ctx)
 	// A loop that takes a task has not ended, and it will not end from now on:
 	// this connection is alive on it.
-	if err := d.posted(l.post(func() {}, maxQueue)); err != nil {
+	if err := d.posted(l.post(func() {}, unbounded)); err != nil {
 		return err
 	}
 	l.cfg.Spawn(func() { d.lookUp(ctx) })
@@ -204,19 +204,19 @@ func (d *dialing) lookUp(ctx context.Context) {
 	l := d.conn.loop
 	defer l.cfg.AfterDone(l.engine.context, d.cancel)()
 	d.addrs, d.err = l.cfg.Lookup(d.to, ctx, d.resolver)
-	_ = l.post(d.connect, maxQueue) // it fails only when the connection has ended
+	_ = l.post(d.connect, unbounded) // it fails only when the connection has ended
 }
 
 // connect begins to connect to what is known to be the peer. It runs on the loop.
 func (d *dialing) connect() {
 	c := d.conn
 	if c.loop.draining {
-		_ = c.end(draining, ErrShutdown)
+		_ = c.end(closing, ErrShutdown)
 	}
-	if c.loop.aborted && !c.givenUpOn() {
+	if c.loop.aborted && !c.isGone() {
 		c.loop.abortConn(c)
 	}
-	if c.givenUpOn() {
+	if c.isGone() {
 		return
 	}
 	if d.ctx.Err() != nil {
@@ -236,8 +236,8 @@ func (d *dialing) connect() {
 	}
 }
 
-// givenUpOn reports whether nothing can be made of the connection any more.
-func (c *Conn) givenUpOn() bool { return c.state.Load()&(aborting|finished|shut) != 0 }
+// isGone reports whether nothing can become of the connection any more.
+func (c *Conn) isGone() bool { return c.state.Load()&gone != 0 }
 
 // connectTo is for the only address.
 func (d *dialing) connectTo(addr net.Addr) {
@@ -282,7 +282,7 @@ func (d *dialing) late() {
 
 // connected hears how the attempt under way ended.
 func (c *Conn) connected(err error) {
-	d := c.origin.dialing
+	d := c.extra.dialing
 	if err != nil {
 		d.refused(err)
 		return
@@ -293,9 +293,16 @@ func (c *Conn) connected(err error) {
 	c.request(doOpen)
 }
 
+// endDialing ends a Dial that is under way.
+func (c *Conn) endDialing() {
+	if c.extra != nil && c.extra.dialing != nil {
+		c.extra.dialing.end()
+	}
+}
+
 // end forgets the attempt and reports whether its time was not over before.
 func (d *dialing) end() bool {
-	d.conn.origin.dialing = nil
+	d.conn.extra.dialing = nil
 	d.race.stop()
 	if d.cancel != nil {
 		d.cancel()

@@ -50,7 +50,7 @@
 //
 // # The life of a connection
 //
-//	opening ─► [PROXY header, TLS handshake] ─► open ─► draining ─► closed
+//	opening ─► [PROXY header, TLS handshake] ─► open ─► closing ─► closed
 //	                                             │  what is queued is sent
 //	                                             ├─ the peer has ended its half: OnEOF
 //	                                             └─ CloseWrite has ended ours

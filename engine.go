@@ -235,8 +235,8 @@ const (
 )
 
 const (
-	// maxQueue is no bound: the engine's own tasks are few.
-	maxQueue = math.MaxInt
+	// unbounded is no bound: the engine's own tasks are few.
+	unbounded = math.MaxInt
 	// abortGrace is how long Run waits, after it has aborted what did not
 	// drain, for callbacks to return.
 	abortGrace = time.Second
@@ -435,7 +435,7 @@ func (e *Engine) finish() {
 // tell posts a step of the shutdown to all loops; those that have ended need none.
 func (e *Engine) tell(step func(*Loop)) {
 	for _, l := range e.loops {
-		_ = l.post(func() { step(l) }, maxQueue)
+		_ = l.post(func() { step(l) }, unbounded)
 	}
 }
 
@@ -540,7 +540,7 @@ func (e *Engine) addListener(ln *Listener) error {
 	}
 	e.listeners = append(e.listeners, ln)
 	for _, a := range ln.acceptors {
-		if err := a.loop.post(a.begin, maxQueue); err != nil {
+		if err := a.loop.post(a.begin, unbounded); err != nil {
 			return err // cannot be: a loop ends only when the engine is over
 		}
 	}

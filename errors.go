@@ -99,3 +99,11 @@ func (e *PanicError) Unwrap() error {
 	err, _ := e.Value.(error)
 	return err
 }
+
+// must panics where the engine's own state is not what it can be: nothing that goes on
+// from there could be relied on.
+func must(holds bool, otherwise string) {
+	if !holds {
+		panic("epi: a fault of the engine: " + otherwise)
+	}
+}

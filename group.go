@@ -157,7 +157,7 @@ func (g *Group) post(task func(*groupPart)) error {
 		}
 	}
 	for _, p := range g.parts {
-		sleeping, err := p.loop.submit(func() { p.loop.groupTasks.Add(-1); task(p) }, maxQueue)
+		sleeping, err := p.loop.submit(func() { p.loop.groupTasks.Add(-1); task(p) }, unbounded)
 		if err != nil {
 			p.loop.groupTasks.Add(-1) // the loop has ended, and with it its members
 		}
@@ -204,7 +204,7 @@ func (p *groupPart) forget(n int) {
 // join is Add's task.
 func (p *groupPart) join(c *Conn) {
 	l := p.loop
-	if c.state.Load()&shut != 0 || l.membership(c, p) != nil {
+	if c.state.Load()&closed != 0 || l.membership(c, p) != nil {
 		p.forget(1)
 		return
 	}
@@ -258,7 +258,7 @@ func (l *Loop) membership(c *Conn, p *groupPart) *membership {
 	return nil
 }
 
-// leaveGroups takes a connection that is shut out of its groups. Loop only.
+// leaveGroups takes a connection that is closed out of its groups. Loop only.
 func (l *Loop) leaveGroups(c *Conn) {
 	first := l.memberships[c]
 	if first == nil {
@@ -341,7 +341,7 @@ func (l *Loop) submitGroup(fn func()) (sleeping bool, err error) {
 	if err := l.reserveGroupTask(); err != nil {
 		return false, err
 	}
-	sleeping, err = l.submit(func() { l.groupTasks.Add(-1); fn() }, maxQueue)
+	sleeping, err = l.submit(func() { l.groupTasks.Add(-1); fn() }, unbounded)
 	if err != nil {
 		l.groupTasks.Add(-1)
 	}

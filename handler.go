@@ -89,7 +89,7 @@ func (c *Conn) SetHandler(h Handler) {
 
 // settle lets a handler of SetHandler begin, in the callback's place, with what is
 // in c.unread.
-func (c *Conn) settle() {
+func (c *Conn) switchHandler() {
 	for c.state.Load()&(replaced|starting|ending) == replaced {
 		c.mu.Lock()
 		c.unset(replaced)
@@ -103,9 +103,9 @@ func (c *Conn) settle() {
 
 // settleLater is settle after a callback that has nothing in c.unread: what the
 // handler before has left is in the inbox.
-func (c *Conn) settleLater() {
+func (c *Conn) switchHandlerLater() {
 	if c.state.Load()&replaced != 0 {
-		c.settle()
+		c.switchHandler()
 		c.offerAgain(true)
 	}
 }

@@ -73,7 +73,7 @@ func (t *tlsLayer) shaken(err error) {
 	s.mu.Lock()
 	s.done, s.result = true, err
 	s.mu.Unlock()
-	t.owner.request(doOpen)
+	t.owner.request(doHandshake)
 }
 
 // read is the transport's Read during the handshake.
@@ -175,21 +175,21 @@ func (c *Conn) beginHandshake() {
 		c.refuse(aborting, fmt.Errorf("%w: MaxHandshakesPerIP is %d", ErrTooManyHandshakes, c.loop.cfg.maxHandshakesPerIP))
 		return
 	}
-	c.letShake()
+	c.yieldToHandshakes()
 }
 
-// letShake makes the loop give way to the handshakes, all at once, before it
-// sleeps. Otherwise they might have to wait until the Go scheduler takes the
+// yieldToHandshakes makes the loop yield once before it sleeps, so that handshakes run.
+// Otherwise they might have to wait until the Go scheduler takes the
 // processor away from the loop that sleeps: tens of microseconds, in which it
 // keeps looking. A worker that waits gives way anyhow.
-func (c *Conn) letShake() {
+func (c *Conn) yieldToHandshakes() {
 	if c.loop.engine.workers == nil {
-		c.loop.shaking = true
+		c.loop.owesYield = true
 	}
 }
 
-// shaken follows up the end of a handshake.
-func (c *Conn) shaken() {
+// finishHandshake follows up the end of a handshake.
+func (c *Conn) finishHandshake() {
 	t := c.extra.tls
 	rest, done, err := t.shake.ended()
 	if !done {
@@ -201,20 +201,20 @@ func (c *Conn) shaken() {
 		return
 	}
 	c.loop.count.handshakes.Add(1)
-	if d := c.origin.dialing; d != nil && !d.end() {
+	if d := c.extra.dialing; d != nil && !d.end() {
 		return // ctx ended first
 	}
-	c.begin()
+	c.open()
 	t.unseal(rest, false) // also what tls.Conn has read already
-	c.tellEnd()
+	c.offerEnd()
 }
 
 // handshakeFailed closes the connection when the alert, if there is one, is sent.
 func (c *Conn) handshakeFailed(err error) {
-	if c.state.Load()&(ending&^draining) != 0 {
+	if c.state.Load()&(ending&^closing) != 0 {
 		return // that was the reason
 	}
-	how := draining
+	how := closing
 	switch {
 	case errors.Is(err, errCut):
 		c.loop.count.handshakesCut.Add(1)

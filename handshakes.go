@@ -249,7 +249,7 @@ func (h *handshakes) tick() {
 	}
 	h.mu.Unlock()
 	if quiet != nil {
-		_ = quiet.loop().post(h.reschedule, maxQueue) // of one that has ended nobody waits
+		_ = quiet.loop().post(h.reschedule, unbounded) // of one that has ended nobody waits
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -289,7 +290,7 @@ func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) 
 func (x *explorer) order(scenario func(*explorer) func()) {
 	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
 	e := &Engine{cfg: &config{Seams: seam.System()}}
-	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), Seams: seam.System()}, drv: x, done: make(chan struct{})}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), Seams: seam.System()}, drv: x, packets: turnList[*PacketConn]{bit: hasPackets}, done: make(chan struct{})}
 	x.loop.nextTimer.Store(math.MaxInt64)
 	x.loop.mu.step = x.step
 	check := scenario(x)
@@ -542,7 +543,7 @@ func TestSim_Sleep_ListsAreServed(t *testing.T) {
 			serve := func(*PacketConn) {
 				x.step()
 				served++
-				put(l, &l.packets, hasPackets, again...)
+				l.packets.put(l, again...)
 				again = nil
 			}
 			x.start("loop", func() {
@@ -552,11 +553,11 @@ func TestSim_Sleep_ListsAreServed(t *testing.T) {
 				}
 				for sleep() == nil {
 					x.Dispatch()
-					each(l, &l.packets, hasPackets, serve)
+					l.packets.each(l, serve)
 				}
 			})
-			x.start("giver", func() { put(l, &l.packets, hasPackets, &PacketConn{}) })
-			x.event(func() { put(l, &l.packets, hasPackets, &PacketConn{}) })
+			x.start("giver", func() { l.packets.put(l, &PacketConn{}) })
+			x.event(func() { l.packets.put(l, &PacketConn{}) })
 			return func() {
 				if served != 3 || !x.asleep() {
 					t.Errorf("%d of 3 were served; the loop sleeps: %v", served, x.asleep())
@@ -621,6 +622,37 @@ func TestSim_Sleep_TheLoopEnds(t *testing.T) {
 				}
 				x.checkWakes()
 			}
+		})
+	}
+}
+
+// TestImpossibleStatesPanic: a fault of the engine ends the program where it is noticed.
+func TestImpossibleStatesPanic(t *testing.T) {
+	e := &Engine{}
+	l := &Loop{engine: e, cfg: &config{Seams: seam.System()}, done: make(chan struct{})}
+	open := func(state stateBits) *Conn {
+		c := newConn(l, &origin{}, driver.NoHandle, netip.AddrPort{})
+		c.state.Store(state)
+		return c
+	}
+	for name, fault := range map[string]func(){
+		"concluded outside its turn": func() { open(0).conclude() },
+		"concluded twice":            func() { open(scheduled | closed).conclude() },
+		"retired twice":              func() { l.retire() },
+		"sent without being queued":  func() { open(scheduled).took(1) },
+		"closed twice": func() {
+			c := open(scheduled | closed)
+			c.todo = doClose
+			c.socketClosed()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			defer func() {
+				if text, _ := recover().(string); !strings.Contains(text, "fault of the engine") {
+					t.Errorf("it ends with %q", text)
+				}
+			}()
+			fault()
 		})
 	}
 }

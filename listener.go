@@ -48,8 +48,8 @@ type acceptor struct {
 	listener *Listener
 	loop     *Loop
 	sock     driver.Listening // of the loop
-	pauses   lack             // of the loop
-	sheds    lack             // of the loop
+	pauses   throttle         // of the loop
+	sheds    throttle         // of the loop
 	removed  bool             // of the loop
 }
 
@@ -371,7 +371,7 @@ func (ln *Listener) Close() error {
 		ln.leavePath()
 		ln.engine.cfg.log.Info("listener closed", "listener", ln.String())
 		for _, a := range ln.acceptors {
-			if a.loop.post(a.remove, maxQueue) != nil {
+			if a.loop.post(a.remove, unbounded) != nil {
 				a.release() // the loop has ended
 			}
 		}
@@ -508,7 +508,7 @@ func (l *Loop) take(c *Conn) bool {
 	from := c.loop
 	c.loop = l
 	l.live.Add(1)
-	if l.post(func() { l.adopt(c) }, maxQueue) != nil {
+	if l.post(func() { l.adopt(c) }, unbounded) != nil {
 		c.loop = from
 		l.live.Add(-1)
 		return false
@@ -534,7 +534,7 @@ func (l *Loop) share() *Loop {
 // adopt opens an accepted connection.
 func (l *Loop) adopt(c *Conn) {
 	if err := l.drv.Open(&c.sock); err != nil {
-		if l.unwatched.due(l.cfg.Clock()) {
+		if l.unwatched.allow(l.cfg.Clock()) {
 			l.cfg.log.Warn("connections are refused: they cannot be watched", "loop", l.id, "error", err)
 		}
 		l.count.shed.Add(1)
@@ -547,7 +547,7 @@ func (l *Loop) adopt(c *Conn) {
 	case l.aborted:
 		l.abortConn(c)
 	case l.draining:
-		_ = c.end(draining, ErrShutdown)
+		_ = c.end(closing, ErrShutdown)
 	}
 	c.request(doOpen)
 }
@@ -563,7 +563,7 @@ func (a *acceptor) pause(err error) {
 		err = fmt.Errorf("%w: raise the limit of open files (ulimit -n) or set MaxConns below it", err)
 	}
 	l.count.acceptErrors.Add(1)
-	if a.pauses.due(a.loop.cfg.Clock()) {
+	if a.pauses.allow(a.loop.cfg.Clock()) {
 		l.cfg.log.Warn("accepting pauses", "listener", a.listener.String(), "error", err)
 	}
 	if err := l.drv.Accept(&a.sock, false); err != nil {

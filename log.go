@@ -15,10 +15,10 @@ import (
 const sayAgain = 10 * time.Second
 
 // A lack is something of which the log tells once in a while.
-type lack struct{ said int64 }
+type throttle struct{ said int64 }
 
-// due reports whether it is to be told at the time now.
-func (s *lack) due(now int64) bool {
+// allow reports whether it is to be told at the time now.
+func (s *throttle) allow(now int64) bool {
 	if s.said != 0 && now-s.said < int64(sayAgain) {
 		return false
 	}
@@ -58,12 +58,12 @@ func (s *spate) say(now int64) (yes bool, kept uint64) {
 
 // logs reports whether somebody wants to hear what is said at level, so that
 // what costs something to say is not put together for nobody.
-func (l *Loop) logs(level slog.Level) bool {
+func (l *Loop) enabled(level slog.Level) bool {
 	return l.cfg.log.Enabled(context.Background(), level)
 }
 
 func (c *Conn) logOpened() {
-	if c.loop.logs(slog.LevelDebug) {
+	if c.loop.enabled(slog.LevelDebug) {
 		c.log(slog.LevelDebug, "connection opened")
 	}
 }
@@ -75,7 +75,7 @@ func (c *Conn) logClosed(cause Cause, err error) {
 		c.logRefused("peer refused", "cause", cause.String(), "error", err)
 		return
 	}
-	if c.loop.logs(slog.LevelDebug) {
+	if c.loop.enabled(slog.LevelDebug) {
 		c.log(slog.LevelDebug, "connection closed", "cause", cause.String(), "error", err)
 	}
 }
@@ -83,13 +83,13 @@ func (c *Conn) logClosed(cause Cause, err error) {
 // logRefused tells what was refused to a peer. What would be too much at level
 // Info is said at Debug.
 func (c *Conn) logRefused(text string, args ...any) {
-	if !c.loop.logs(slog.LevelInfo) {
+	if !c.loop.enabled(slog.LevelInfo) {
 		return
 	}
 	say, kept := c.loop.refusals.say(c.loop.cfg.Clock())
 	switch {
 	case !say:
-		if c.loop.logs(slog.LevelDebug) {
+		if c.loop.enabled(slog.LevelDebug) {
 			c.log(slog.LevelDebug, text, args...)
 		}
 	case kept > 0:
@@ -110,7 +110,7 @@ func (c *Conn) log(level slog.Level, text string, more ...any) {
 // logShed says that connections are shed because there are too many, once in a
 // while.
 func (a *acceptor) logShed() {
-	if !a.sheds.due(a.loop.cfg.Clock()) {
+	if !a.sheds.allow(a.loop.cfg.Clock()) {
 		return
 	}
 	l := a.loop

@@ -13,6 +13,7 @@ import (
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/internal/wheel"
 	"github.com/epinet/epi/poll"
 )
@@ -25,7 +26,7 @@ type Loop struct {
 	drv          driver.Driver
 	lender       driver.Lender       // drv, where workers take sockets in hand; else nil
 	direct       driver.DirectSender // drv, where the loop may send within Conn.Write; else nil
-	hands        hands               // of the loop goroutine
+	scratch      scratch             // of the loop goroutine
 	pipes        pipes               // likewise
 	pool         buffer.Pool
 	packetQueues packetQueues
@@ -56,7 +57,7 @@ type Loop struct {
 	tasks     []func()              // guarded by mu; tasks[:firstTask] were taken
 	firstTask int                   // guarded by mu
 	dirty     turnList[*Conn]       // connections whose turn it is
-	finished  turnList[*Conn]       // connections to be closed
+	concluded turnList[*Conn]       // connections to be closed
 	packets   turnList[*PacketConn] // packet sockets whose turn it is
 	wheel     wheel.Wheel           // guarded by mu
 	passings  map[*Conn][]*Conn     // guarded by mu; connections that Pipe was given, and where to
@@ -71,19 +72,19 @@ type Loop struct {
 	freed  bool // guarded by waking
 
 	// Of the loop goroutine.
-	batch           []func()                 // tasks of this turn
-	visited         int                      // members of groups that they visited
-	memberships     map[*Conn]*membership    // of the connections that are in groups
-	packetConns     map[*PacketConn]struct{} // packet sockets that are open
-	finishedPackets []*PacketConn            // and those that this turn closes
-	listening       int                      // listening sockets that this loop watches
-	turning         bool                     // a turn is under way, or was broken off
-	attempts        int                      // sockets that take part in a race, or have lost it and are not closed yet
-	draining        bool                     // the engine is shutting down
-	aborted         bool                     // and its drain timeout is over
-	unwatched       lack                     // the driver cannot open connections
-	shaking         bool                     // handshakes were given something to do, and the loop has not made way for them
-	quietSince      int64                    // when the loop last ran out of work; 0 while it has some
+	batch            []func()                 // tasks of this turn
+	visited          int                      // members of groups that they visited
+	memberships      map[*Conn]*membership    // of the connections that are in groups
+	packetConns      map[*PacketConn]struct{} // packet sockets that are open
+	concludedPackets []*PacketConn            // and those that this turn closes
+	listening        int                      // listening sockets that this loop watches
+	turning          bool                     // a turn is under way, or was broken off
+	attempts         int                      // sockets that take part in a race, or have lost it and are not closed yet
+	draining         bool                     // the engine is shutting down
+	aborted          bool                     // and its drain timeout is over
+	unwatched        throttle                 // the driver cannot open connections
+	owesYield        bool                     // handshakes were given something to do, and the loop has not made way for them
+	quietSince       int64                    // when the loop last ran out of work; 0 while it has some
 }
 
 // A mutex is a sync.Mutex whose steps can be seen. What happens between two of
@@ -112,12 +113,12 @@ func (m *mutex) Unlock() {
 const (
 	hasTasks uint32 = 1 << iota
 	hasDirty
-	hasFinished
+	hasConcluded
 	hasPackets
 )
 
-// hands are what one goroutine needs to move bytes.
-type hands struct {
+// A scratch is what one goroutine needs to move bytes.
+type scratch struct {
 	buf  []byte   // workers: room for one read
 	vec  [][]byte // the buffers of one send
 	turn *Conn    // whose callbacks may run now
@@ -125,15 +126,12 @@ type hands struct {
 
 // drop ends the turn under way, whose callback has ended the goroutine, and asks
 // for another.
-func (h *hands) drop() {
-	if c := h.turn; c != nil {
-		h.turn = nil
+func (s *scratch) drop() {
+	if c := s.turn; c != nil {
+		s.turn = nil
 		c.loop.enqueue(c)
 	}
 }
-
-// maxVector is how many buffers leave in one system call at most.
-const maxVector = 64
 
 func newLoop(e *Engine, id int) (*Loop, error) {
 	drv, err := e.cfg.NewDriver(driver.Config{
@@ -165,7 +163,8 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	case poll.BackendSelect, poll.BackendPoll, poll.BackendEpoll:
 		l.looks.costs = true
 	}
-	l.hands.vec = make([][]byte, 0, maxVector)
+	l.dirty.bit, l.concluded.bit, l.packets.bit = hasDirty, hasConcluded, hasPackets
+	l.scratch.vec = make([][]byte, 0, sock.MaxVectors)
 	l.nextTimer.Store(math.MaxInt64)
 	now := l.cfg.Clock()
 	l.wheel.Advance(now)
@@ -205,7 +204,7 @@ func (l *Loop) run(start func(func()), fail func(error)) {
 			fail(err)
 		}
 	}, func() {
-		l.hands.drop()
+		l.scratch.drop()
 		start(func() { l.run(start, fail) })
 	})
 }
@@ -238,8 +237,8 @@ var phases = [...]func(*Loop){
 	PhaseDispatch: func(l *Loop) { l.drv.Dispatch() },
 	PhaseTasks:    (*Loop).runTasks,
 	PhaseTimers:   (*Loop).runTimers,
-	PhaseFlush:    (*Loop).serveDirty,
-	PhaseClose:    (*Loop).closeFinished,
+	PhaseFlush:    (*Loop).flush,
+	PhaseClose:    (*Loop).close,
 }
 
 // serve is the loop: its phases, in order, until the engine has shut down and
@@ -274,7 +273,7 @@ func (l *Loop) serve() error {
 // none and no other work either. Where looks have found nothing for a while it
 // sleeps without one.
 func (l *Loop) wait() error {
-	if l.looks.inVain() && l.work.Load() == 0 && !l.shaking && l.cfg.wait.spin == 0 {
+	if l.looks.inVain() && l.work.Load() == 0 && !l.owesYield && l.cfg.wait.spin == 0 {
 		return l.sleep()
 	}
 	l.watch.look(l.lag.began)
@@ -284,8 +283,8 @@ func (l *Loop) wait() error {
 		l.quietSince = 0
 		return err
 	}
-	if l.shaking || l.keepSpinning() {
-		l.shaking = false
+	if l.owesYield || l.keepSpinning() {
+		l.owesYield = false
 		runtime.Gosched()
 		return nil
 	}
@@ -650,25 +649,26 @@ func (l *Loop) enqueue(conns ...*Conn) {
 		}
 		return
 	}
-	put(l, &l.dirty, hasDirty, conns...)
+	l.dirty.put(l, conns...)
 }
 
 // A turnList is connections, or packet sockets, that wait for a phase of the
 // loop.
 type turnList[T any] struct {
-	waiting []T // guarded by Loop.mu
-	batch   []T // the loop's; those of this turn, of which batch[:next] were served
-	next    int // the loop's
+	bit     uint32 // of Loop.work
+	waiting []T    // guarded by Loop.mu
+	batch   []T    // the loop's; those of this iteration: batch[:next] were served
+	next    int    // the loop's
 }
 
-// put adds to a list of the loop and wakes the loop if it sleeps.
-func put[T any](l *Loop, list *turnList[T], bit uint32, conns ...T) {
+// put adds to the list, which is of l, and wakes the loop if it sleeps.
+func (list *turnList[T]) put(l *Loop, conns ...T) {
 	if len(conns) == 0 {
 		return
 	}
 	l.mu.Lock()
 	list.waiting = append(list.waiting, conns...)
-	sleeping := l.give(bit)
+	sleeping := l.give(list.bit)
 	l.mu.Unlock()
 	if sleeping {
 		l.wake()
@@ -677,14 +677,14 @@ func put[T any](l *Loop, list *turnList[T], bit uint32, conns ...T) {
 
 // each serves the connections that are on a list now. Those that are put on it
 // meanwhile wait for the next turn.
-func each[T any](l *Loop, list *turnList[T], bit uint32, serve func(T)) {
+func (list *turnList[T]) each(l *Loop, serve func(T)) {
 	if list.next == len(list.batch) {
-		if l.work.Load()&bit == 0 {
+		if l.work.Load()&list.bit == 0 {
 			return
 		}
 		l.mu.Lock()
 		list.batch, list.waiting, list.next = list.waiting, list.batch[:0], 0
-		l.work.And(^bit)
+		l.work.And(^list.bit)
 		l.mu.Unlock()
 	}
 	for list.next < len(list.batch) {
@@ -695,26 +695,22 @@ func each[T any](l *Loop, list *turnList[T], bit uint32, serve func(T)) {
 	clear(list.batch)
 }
 
-// serveDirty is the flush phase: each connection that has something to send,
+// flush is the flush phase: each connection that has something to send,
 // or any other thing to do, gets its turn, and so does each packet socket.
-func (l *Loop) serveDirty() {
-	each(l, &l.dirty, hasDirty, func(c *Conn) { c.turn(&l.hands) })
-	each(l, &l.packets, hasPackets, (*PacketConn).turn)
+func (l *Loop) flush() {
+	l.dirty.each(l, func(c *Conn) { c.turn(&l.scratch) })
+	l.packets.each(l, (*PacketConn).turn)
 }
 
-// finish puts c on the list of those to be closed. The caller does not touch
-// c any more.
-func (l *Loop) finish(c *Conn) { put(l, &l.finished, hasFinished, c) }
-
-// closeFinished is the last phase, the only one that closes descriptors: no
+// close is the last phase, the only one that closes descriptors: no
 // event that was reported before can meet a number that is used again.
-func (l *Loop) closeFinished() {
-	each(l, &l.finished, hasFinished, (*Conn).shut)
-	for i, c := range l.finishedPackets {
-		l.finishedPackets[i] = nil
+func (l *Loop) close() {
+	l.concluded.each(l, (*Conn).closeSocket)
+	for i, c := range l.concludedPackets {
+		l.concludedPackets[i] = nil
 		c.closeSocket()
 	}
-	l.finishedPackets = l.finishedPackets[:0]
+	l.concludedPackets = l.concludedPackets[:0]
 }
 
 // conns returns the connections of the loop. Loop only.
@@ -730,7 +726,7 @@ func (l *Loop) conns() (conns []*Conn) {
 // drain closes every connection in order. New ones are closed as they come.
 func (l *Loop) drain() {
 	l.draining = true
-	l.drv.Sockets(func(s driver.Stream) { connOf(s).leave() })
+	l.drv.Sockets(func(s driver.Stream) { connOf(s).closeForShutdown() })
 	for c := range l.packetConns {
 		_ = c.end(ErrShutdown)
 	}
@@ -781,11 +777,13 @@ func (l *Loop) stop() {
 // no task and no timer runs any more.
 func (l *Loop) Done() <-chan struct{} { return l.done }
 
-// retire ends the account of a connection whose OnClose has returned.
+// retire uncounts a connection, or packet socket, after OnClose.
 func (l *Loop) retire() {
-	if l.live.Add(-1) == 0 && l.engine.stopping.Load() {
+	live := l.live.Add(-1)
+	must(live >= 0, "a connection is retired twice")
+	if live == 0 && l.engine.stopping.Load() {
 		// The loop may be asleep and has nothing else to wait for. It cannot
 		// be stopped: this connection kept it alive.
-		_ = l.post(func() {}, math.MaxInt)
+		_ = l.post(func() {}, unbounded)
 	}
 }

@@ -19,7 +19,7 @@ func (c *Conn) account(queued int) {
 	if c.extra != nil {
 		held += int64(c.extra.held)
 	}
-	if c.state.Load()&(aborting|shut) != 0 {
+	if c.state.Load()&gone != 0 {
 		held = 0 // it gives them back
 	}
 	if held == c.held.Load() {
@@ -67,7 +67,7 @@ func (e *Engine) checkMemory() {
 	}
 	s := &shedding{engine: e, asked: len(e.loops)}
 	for _, l := range e.loops {
-		if l.post(func() { s.add(l.largest()) }, maxQueue) != nil {
+		if l.post(func() { s.add(l.largest()) }, unbounded) != nil {
 			s.add(nil) // the loop has ended
 		}
 	}

@@ -134,7 +134,7 @@ func (c *PacketConn) write(p []byte, local netip.Addr, to PacketAddr) error {
 		return err
 	}
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if !local.IsValid() && c.asked.peer == driver.Endpoint(to) {
 		local = c.asked.local
 	}
@@ -223,31 +223,29 @@ func (c *PacketConn) reaches(to netip.Addr) bool {
 	return !is4 || c.network == "udp" && local.IsUnspecified()
 }
 
-// release unlocks mu and sees to it that what is to do gets a turn.
-func (c *PacketConn) release() {
-	wanted := !c.scheduled && !c.gone && (c.queue != nil || c.ending.Load())
-	c.scheduled = c.scheduled || wanted
-	c.mu.Unlock()
-	if wanted {
-		put(c.loop, &c.loop.packets, hasPackets, c)
-	}
-}
+// unlock unlocks mu and sees to it that what is to do gets a turn.
+func (c *PacketConn) unlock() { c.schedule(c.queue != nil || c.ending.Load()) }
 
 // request asks for a turn.
 func (c *PacketConn) request() {
 	c.mu.Lock()
-	wanted := !c.scheduled && !c.gone
+	c.schedule(true)
+}
+
+// schedule unlocks mu and asks for a turn, if it is wanted and there is none yet.
+func (c *PacketConn) schedule(wanted bool) {
+	wanted = wanted && !c.scheduled && !c.gone
 	c.scheduled = c.scheduled || wanted
 	c.mu.Unlock()
 	if wanted {
-		put(c.loop, &c.loop.packets, hasPackets, c)
+		c.loop.packets.put(c.loop, c)
 	}
 }
 
 // end begins to close the socket.
 func (c *PacketConn) end(cause error) error {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if c.gone || c.ending.Load() {
 		return ErrClosed
 	}

@@ -199,7 +199,7 @@ type crowd struct {
 	held   int // what the peers had not read when that was asked last
 	since  int // no less than what was sent since then
 	trials map[driver.Endpoint]trial
-	said   lack
+	said   throttle
 }
 
 // A trial is a datagram that a peer was given while the socket was crowded.
@@ -288,7 +288,7 @@ func (c *PacketConn) busy(d driver.Datagram) {
 // crowded holds a datagram back, as one whose peer has no room.
 func (c *PacketConn) crowded(d driver.Datagram) {
 	c.loop.count.packetsCrowded.Add(1)
-	if c.crowd.said.due(c.loop.cfg.Clock()) {
+	if c.crowd.said.allow(c.loop.cfg.Clock()) {
 		c.loop.cfg.log.Warn("peers that do not read fill the send buffer of a packet socket",
 			"address", c.LocalAddr().String(), "loop", c.loop.id, "peer", PacketAddr(d.Peer).String(),
 			"unread", c.crowd.held, "room", c.crowd.room)

@@ -20,7 +20,7 @@ func (c *PacketConn) post() error {
 		return ErrShutdown
 	}
 	c.loop.live.Add(1)
-	if err := c.loop.post(c.begin, maxQueue); err != nil {
+	if err := c.loop.post(c.begin, unbounded); err != nil {
 		c.loop.live.Add(-1)
 		return err
 	}
@@ -63,7 +63,7 @@ func (c *PacketConn) open() {
 		_ = c.end(cause)
 		c.drop()
 		c.forsake()
-		c.closed()
+		c.socketClosed()
 		return
 	}
 	l.packetConns[c] = struct{}{}
@@ -155,7 +155,7 @@ func (c *PacketConn) nextQueue() bool {
 	if c.sending != nil && c.sending.first < len(c.sending.datagrams) {
 		return true
 	}
-	c.giveBack(&c.sending)
+	c.putQueue(&c.sending)
 	if c.later != nil {
 		c.sending, c.later = c.later, nil
 		return true
@@ -212,11 +212,11 @@ func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
 		err = fmt.Errorf("send to %s: %w", PacketAddr(d.Peer), err)
 	}
 	<-c.sender // the handler may close its listener
-	c.tellError(err)
+	c.callOnError(err)
 	c.sender <- struct{}{}
 }
 
-func (c *PacketConn) tellError(err error) {
+func (c *PacketConn) callOnError(err error) {
 	c.loop.count.packetErrors.Add(1)
 	defer c.request() // when OnError ends its goroutine, the turn does not end
 	if h, ok := c.handler.(PacketErrorHandler); ok && !c.ending.Load() {
@@ -233,7 +233,7 @@ func (c *PacketConn) finish() {
 	c.mu.Unlock()
 	switch {
 	case over:
-		c.shut()
+		c.conclude()
 	case c.expires == 0:
 		c.expires = deadline(c.loop.now(), c.loop.cfg.timeouts.linger)
 		c.loop.schedule(&c.timer, c.loop.realTime(c.expires))
@@ -264,28 +264,28 @@ func (c *PacketConn) dropQueues() {
 		if *q != nil {
 			c.loop.count.packetsDropped.Add(uint64(len((*q).rest())))
 		}
-		c.giveBack(q)
+		c.putQueue(q)
 	}
 }
 
-// giveBack gives back a queue.
-func (c *PacketConn) giveBack(q **packetQueue) {
+// putQueue gives back a queue.
+func (c *PacketConn) putQueue(q **packetQueue) {
 	if *q != nil {
 		c.loop.packetQueues.put(&c.loop.pool, *q)
 		*q = nil
 	}
 }
 
-// shut has the socket closed in the last phase of this turn.
-func (c *PacketConn) shut() {
+// conclude has the socket closed in this iteration.
+func (c *PacketConn) conclude() {
 	l := c.loop
 	l.unschedule(&c.timer)
 	delete(l.packetConns, c)
-	l.finishedPackets = append(l.finishedPackets, c)
+	l.concludedPackets = append(l.concludedPackets, c)
 }
 
-// closed ends the account of the socket, which is gone.
-func (c *PacketConn) closed() {
+// socketClosed uncounts the socket, which is gone, and calls OnClose.
+func (c *PacketConn) socketClosed() {
 	c.mu.Lock()
 	c.gone = true
 	cause := c.cause
@@ -391,7 +391,7 @@ func (c *PacketConn) deliverSome(batch []driver.Datagram) (n int) {
 	return n
 }
 
-func (s *packetStream) Failed(err error) { (*PacketConn)(s).tellError(err) }
+func (s *packetStream) Failed(err error) { (*PacketConn)(s).callOnError(err) }
 
 func (s *packetStream) Writable() {
 	c := (*PacketConn)(s)
@@ -399,4 +399,4 @@ func (s *packetStream) Writable() {
 	c.request()
 }
 
-func (s *packetStream) PacketClosed() { (*PacketConn)(s).closed() }
+func (s *packetStream) PacketClosed() { (*PacketConn)(s).socketClosed() }

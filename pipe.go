@@ -63,7 +63,7 @@ type pipeEnd struct {
 // passTo has the holder of c make a pipeEnd its handler.
 func (c *Conn) passTo(to *Conn) error {
 	c.mu.Lock()
-	defer c.release()
+	defer c.unlock()
 	if c.state.Load()&ending != 0 {
 		return ErrClosed
 	}

@@ -18,20 +18,21 @@ import (
 
 // An extra is what only some connections have.
 type extra struct {
-	tls     *tlsLayer        // nil on a plain connection
-	proxy   bool             // the holder's; a PROXY header is looked for
-	trusted bool             // the holder's; and the peer may send one
-	expires int64            // the holder's; when the time for header and handshake is over
-	heard   int64            // the holder's; when bytes last arrived; for a ReadTimeout
-	stalled int64            // the holder's; a send has been waiting since; 0 when none is
-	unacked int              // the holder's; what the peer had not acknowledged when it was last asked
-	asked   int64            // the holder's; when that was
-	closing closing          // the holder's
-	parts   [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
-	held    int              // the holder's; by its handler, as Hold says
-	pipe    *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
-	detach  func(net.Conn)   // of Detach
-	conn    net.Conn         // which gets it
+	tls       *tlsLayer        // nil on a plain connection
+	proxy     bool             // the holder's; a PROXY header is looked for
+	trusted   bool             // the holder's; and the peer may send one
+	expires   int64            // the holder's; when the time for header and handshake is over
+	heard     int64            // the holder's; when bytes last arrived; for a ReadTimeout
+	stalled   int64            // the holder's; a send has been waiting since; 0 when none is
+	unacked   int              // the holder's; what the peer had not acknowledged when it was last asked
+	asked     int64            // the holder's; when that was
+	lingering lingering        // the holder's
+	parts     [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
+	held      int              // the holder's; by its handler, as Hold says
+	dialing   *dialing         // of the loop, of the holder during a handshake; while Dial is under way
+	pipe      *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
+	detach    func(net.Conn)   // of Detach
+	conn      net.Conn         // which gets it
 
 	drainsWholly bool // the holder's; OnDrain comes when nothing is queued, not at LowWater
 }
@@ -49,8 +50,17 @@ var spareExtras = sync.Pool{New: func() any { return new(extra) }}
 // unused reports whether nothing is kept in x but what was last known of the peer's
 // acknowledgements.
 func (x *extra) unused() bool {
-	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.closing.begun == 0 &&
-		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
+	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.lingering.begun == 0 &&
+		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
+}
+
+// dropExtra gives extra back when nothing is kept in it. Of the holder.
+func (c *Conn) dropExtra() {
+	if x := c.extra; x != nil && x.unused() {
+		c.extra = nil
+		*x = extra{}
+		spareExtras.Put(x)
+	}
 }
 
 // beginPreface begins what comes before the handler hears of a connection: a
@@ -94,9 +104,9 @@ func newTLSLayer(c *Conn, config *tls.Config, client bool) *tlsLayer {
 func (c *Conn) prefaceReceived(p []byte) {
 	x, st := c.extra, c.state.Load()
 	switch {
-	case x.tls != nil && x.tls.shake != nil && st&(ending&^draining) == 0:
+	case x.tls != nil && x.tls.shake != nil && st&(ending&^closing) == 0:
 		x.tls.shake.feed(p) // what is queued leaves after the handshake, also after Close
-		c.letShake()
+		c.yieldToHandshakes()
 		c.adjustReceiving()
 		return
 	case st&ending != 0:
@@ -116,7 +126,7 @@ func (c *Conn) goOnWithPreface() {
 		return
 	}
 	if x.tls == nil {
-		c.begin()
+		c.open()
 		c.offerAgain(true)
 		return
 	}
@@ -152,7 +162,7 @@ var errNoHello = errors.New("the client does not begin with a ClientHello: it do
 func (c *Conn) prefaceEnded(cause error) {
 	if x := c.extra; x.proxy && !x.trusted && x.tls == nil && c.state.Load()&ending == 0 {
 		x.proxy = false // what has arrived is no header
-		c.begin()
+		c.open()
 		c.offerAgain(true)
 		return
 	}
@@ -194,6 +204,9 @@ func (c *Conn) prefaceFull() bool {
 
 // dropPreface ends a handshake that is under way.
 func (c *Conn) dropPreface() {
+	if c.extra == nil {
+		return
+	}
 	if t := c.extra.tls; t != nil && t.shake != nil {
 		t.shake.abandon(net.ErrClosed)
 		c.loop.engine.handshakes.withdraw(t.shake)

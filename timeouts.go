@@ -79,7 +79,7 @@ func (c *Conn) setTimeouts(change func(*timeouts)) {
 	change(&own)
 	c.own.Store(&own)
 	c.todo |= doTimeouts
-	c.release()
+	c.unlock()
 }
 
 // beginTimeouts lets the time begin for what the connection's timeouts are about.
@@ -131,9 +131,9 @@ func (c *Conn) touchReceived() {
 	}
 }
 
-// A closing is the end of a connection under way: when it began, when the peer was
+// A lingering is a connection that is closing and waits for its peer: when it began, when the peer was
 // last seen to take something, and how many bytes it had to take.
-type closing struct {
+type lingering struct {
 	begun, progress int64
 	load            int
 }
@@ -141,14 +141,14 @@ type closing struct {
 // limitClosing starts the time after which closing ends by force.
 func (c *Conn) limitClosing() {
 	x := c.extras()
-	if x.closing.begun != 0 {
+	if x.lingering.begun != 0 {
 		return
 	}
 	now := c.loop.now()
-	x.closing = closing{begun: now, progress: now}
+	x.lingering = lingering{begun: now, progress: now}
 	if c.state.Load()&opening == 0 {
 		c.askPeer(now)
-		x.closing.load = c.outstanding()
+		x.lingering.load = c.outstanding()
 	}
 	c.wakeAt(now + int64(firstDeliveryCheck))
 }
@@ -164,9 +164,9 @@ func (c *Conn) outstanding() int {
 // which it is asked. n is what the kernel has just taken.
 func (c *Conn) noteStall(n int) {
 	t := c.timeouts()
-	if n > 0 && c.extra != nil && c.extra.closing.begun != 0 {
-		c.extra.closing.progress = c.loop.now()
-		c.askPeer(c.extra.closing.progress)
+	if n > 0 && c.extra != nil && c.extra.lingering.begun != 0 {
+		c.extra.lingering.progress = c.loop.now()
+		c.askPeer(c.extra.lingering.progress)
 	}
 	switch {
 	case t.idle|t.write == 0:
@@ -190,10 +190,8 @@ func (c *Conn) endStall() {
 		return
 	}
 	x.stalled = 0
-	if x.unused() && c.state.Load()&(starting|ending) == 0 {
-		c.extra = nil
-		*x = extra{}
-		spareExtras.Put(x)
+	if c.state.Load()&(starting|ending) == 0 {
+		c.dropExtra()
 	}
 }
 
@@ -212,7 +210,7 @@ func (c *Conn) askPeer(now int64) {
 	known := x.asked >= c.active
 	x.unacked, x.asked = unacked, now
 	if progress {
-		x.closing.progress = now
+		x.lingering.progress = now
 		if x.stalled != 0 {
 			x.stalled = now
 		}
@@ -272,33 +270,33 @@ func (c *Conn) overdue(now int64) bool {
 	t, x := c.timeouts(), c.extra
 	return timeoutAt(c.active, t.idle) <= now ||
 		x != nil && x.stalled != 0 && timeoutAt(x.stalled, t.write) <= now ||
-		x != nil && x.closing.begun != 0 && deadline(x.closing.begun, t.linger) <= now
+		x != nil && x.lingering.begun != 0 && deadline(x.lingering.begun, t.linger) <= now
 }
 
 // checkClosing asks for another look whether the peer has everything, or gives
 // up.
 func (c *Conn) checkClosing(now int64) (next int64) {
-	if c.extra == nil || c.extra.closing.begun == 0 {
+	if c.extra == nil || c.extra.lingering.begun == 0 {
 		return maxTime
 	}
-	closing := &c.extra.closing
-	due := deadline(closing.progress, c.timeouts().linger)
+	end := &c.extra.lingering
+	due := deadline(end.progress, c.timeouts().linger)
 	if due <= now || c.tooSlow(now) {
 		_ = c.end(aborting|resetting, ErrLinger)
 		return maxTime
 	}
-	pause := max(int64(firstDeliveryCheck), min(now-closing.begun, int64(lastDeliveryCheck)))
+	pause := max(int64(firstDeliveryCheck), min(now-end.begun, int64(lastDeliveryCheck)))
 	return min(due, now+pause)
 }
 
 // tooSlow reports whether the peer of a connection that is closing takes less than
 // LeastRate, on the average of the time behind the first Linger.
 func (c *Conn) tooSlow(now int64) bool {
-	behind := now - deadline(c.extra.closing.begun, c.timeouts().linger)
+	behind := now - deadline(c.extra.lingering.begun, c.timeouts().linger)
 	if behind <= 0 || c.state.Load()&opening != 0 {
 		return false
 	}
-	taken := c.extra.closing.load - c.outstanding()
+	taken := c.extra.lingering.load - c.outstanding()
 	return float64(taken) < float64(behind)*float64(c.loop.cfg.leastRate)/float64(time.Second)
 }
 
@@ -340,7 +338,7 @@ func (c *Conn) checkRead(now int64) (next int64) {
 func (c *Conn) timedOut(cause error) {
 	h, ok := c.handler.(TimeoutHandler)
 	if !ok {
-		_ = c.end(draining, cause)
+		_ = c.end(closing, cause)
 		return
 	}
 	c.call("OnTimeout", func() error { h.OnTimeout(c, cause); return cause })
@@ -430,7 +428,7 @@ func (c *Conn) checkParts(now int64) (next int64) {
 		}
 	}
 	if next <= now {
-		_ = c.end(draining, ErrUnfinished)
+		_ = c.end(closing, ErrUnfinished)
 		return maxTime
 	}
 	return next

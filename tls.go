@@ -124,7 +124,7 @@ func (t *tlsLayer) ended(err error) {
 		t.over = true
 		c.loop.drv.Receive(&c.sock, false)
 		c.endReading(io.EOF)
-		c.tellEnd()
+		c.offerEnd()
 	default: // of which the peer is told by an alert
 		t.giveUp(err)
 	}
@@ -134,7 +134,7 @@ func (t *tlsLayer) ended(err error) {
 func (t *tlsLayer) giveUp(err error) {
 	err = fmt.Errorf("tls: %w", err)
 	t.fail(err)
-	_ = t.owner.end(draining, err)
+	_ = t.owner.end(closing, err)
 }
 
 // fail ends sealing: nothing but what is sealed already, an alert, can be sent. Also
@@ -196,12 +196,12 @@ func (t *tlsLayer) encrypt() {
 }
 
 // farewell sends close_notify behind everything else, and reports whether it did.
-func (c *Conn) farewell() bool {
+func (c *Conn) sealEnd() (sealed bool) {
 	if c.extra == nil || c.extra.tls == nil {
 		return false
 	}
 	t := c.extra.tls
-	if t.goodbye || t.failed || t.shake != nil || c.state.Load()&(writeEnded|broken) != 0 {
+	if t.goodbye || t.failed || t.shake != nil || c.state.Load()&writeEnded != 0 {
 		return false
 	}
 	t.goodbye = true
@@ -251,8 +251,8 @@ func (t *transport) Write(p []byte) (int, error) {
 	}
 	c := t.owner
 	c.mu.Lock()
-	defer c.release()
-	if c.state.Load()&(aborting|writeEnded|finished|shut) != 0 {
+	defer c.unlock()
+	if c.state.Load()&(writeEnded|gone) != 0 {
 		return 0, net.ErrClosed
 	}
 	if t.sealed == nil {

@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 
 	"github.com/epinet/epi/internal/seam"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // A workerPool is the workers of an engine and the queue of connections that
@@ -40,30 +41,30 @@ func newWorkerPool(c *config) *workerPool {
 // start starts n workers.
 func (p *workerPool) start(n int) {
 	for i := range n {
-		h := &hands{buf: make([]byte, workerRead), vec: make([][]byte, 0, maxVector)}
+		s := &scratch{buf: make([]byte, workerRead), vec: make([][]byte, 0, sock.MaxVectors)}
 		p.crew.Go(func() {
-			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(h) })
+			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(s) })
 		})
 	}
 }
 
 // run works. When a callback ends its goroutine, another goes on.
-func (p *workerPool) run(h *hands) {
-	outlive(func() { p.work(h) }, func() {
-		h.drop()
-		p.crew.Go(func() { p.run(h) })
+func (p *workerPool) run(s *scratch) {
+	outlive(func() { p.work(s) }, func() {
+		s.drop()
+		p.crew.Go(func() { p.run(s) })
 	})
 }
 
 // work is one worker: it takes a connection that is ready, serves it, which
 // may block, and gives it back to its loop.
-func (p *workerPool) work(h *hands) {
+func (p *workerPool) work(s *scratch) {
 	for {
 		c := p.pop()
 		if c == nil {
 			return
 		}
-		c.turn(h)
+		c.turn(s)
 	}
 }
 

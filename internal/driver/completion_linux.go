@@ -856,12 +856,9 @@ type messages struct {
 
 type message struct {
 	header  unix.Msghdr
-	vectors [maxVectors]unix.Iovec
+	vectors [sock.MaxVectors]unix.Iovec
 	count   int
 }
-
-// maxVectors is how many buffers one message takes at most.
-const maxVectors = 64
 
 // add describes bufs, at most 64 of them, and returns their size.
 func (m *messages) add(bufs [][]byte) (header *unix.Msghdr, size int) {
@@ -870,7 +867,7 @@ func (m *messages) add(bufs [][]byte) (header *unix.Msghdr, size int) {
 	}
 	msg := m.all[m.used]
 	m.used++
-	msg.count = min(len(bufs), maxVectors)
+	msg.count = min(len(bufs), sock.MaxVectors)
 	for i, b := range bufs[:msg.count] {
 		msg.vectors[i].Base = &b[0]
 		msg.vectors[i].SetLen(len(b))

@@ -23,8 +23,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxVectors is how many buffers one Writev takes at most.
-const maxVectors = 64
+// MaxVectors is how many buffers one Writev takes at most.
+const MaxVectors = 64
 
 // Read reads from a non-blocking descriptor. It returns io.EOF at the end of
 // the stream and unix.EAGAIN when nothing has arrived.
@@ -50,9 +50,9 @@ func Write(fd int, bufs [][]byte) (int, error) {
 	if len(bufs) == 1 {
 		return send(fd, bufs[0])
 	}
-	var vectors [maxVectors]unix.Iovec
+	var vectors [MaxVectors]unix.Iovec
 	count := 0
-	for _, b := range bufs[:min(len(bufs), maxVectors)] {
+	for _, b := range bufs[:min(len(bufs), MaxVectors)] {
 		vectors[count].Base = unsafe.SliceData(b)
 		vectors[count].SetLen(len(b))
 		count++

@@ -39,7 +39,7 @@ func TestReadTellsEmptyFromEnd(t *testing.T) {
 }
 
 func TestWriteGathers(t *testing.T) {
-	for _, count := range []int{1, 2, maxVectors, maxVectors + 1} {
+	for _, count := range []int{1, 2, MaxVectors, MaxVectors + 1} {
 		a, b := pair(t)
 		var bufs [][]byte
 		for i := range count {
@@ -49,7 +49,7 @@ func TestWriteGathers(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		want := bytes.Join(bufs[:min(count, maxVectors)], nil)
+		want := bytes.Join(bufs[:min(count, MaxVectors)], nil)
 		got := make([]byte, len(want)+1)
 		m, err := Read(b, got)
 		if n != len(want) || m != n || err != nil || !bytes.Equal(got[:m], want) {
