@@ -94,6 +94,10 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	}
 	if p.Around == 0 {
 		list, err := a.store.Messages(ctx, q)
+		if err == nil && len(list) > 0 && list[0].Shown == q.After && q.After > 0 {
+			q.After = list[0].ID // the event itself, as this target has it
+			list, err = a.store.Messages(ctx, q)
+		}
 		if err != nil || len(list) < p.Limit || p.Whole <= len(list) {
 			return list, err
 		}
@@ -227,7 +231,7 @@ func toMessage(r *hall.Record) store.Message {
 	return store.Message{
 		ID: store.ID(r.ID), Target: r.Target, Command: r.Command, Params: r.Params, Source: r.Source, Account: r.Account,
 		Bot: r.Bot, Rank: uint8(r.Rank), Tags: r.Tags, Text: r.Text, Joined: r.Joined, Reply: store.ID(r.Reply),
-		Reaction: r.Reaction, Edited: store.ID(r.Edited),
+		Reaction: r.Reaction, Edited: store.ID(r.Edited), Shown: store.ID(r.As),
 	}
 }
 
@@ -235,6 +239,6 @@ func toRecord(m *store.Message) hall.Record {
 	return hall.Record{
 		ID: int64(m.ID), Target: m.Target, Command: m.Command, Params: m.Params, Source: m.Source, Account: m.Account,
 		Bot: m.Bot, Rank: hall.Rank(m.Rank), Tags: m.Tags, Text: m.Text, Joined: m.Joined, Reply: int64(m.Reply),
-		Reaction: m.Reaction, Edited: int64(m.Edited),
+		Reaction: m.Reaction, Edited: int64(m.Edited), As: int64(m.Shown),
 	}
 }

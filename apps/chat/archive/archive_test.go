@@ -1,6 +1,7 @@
 package archive_test
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -67,6 +68,50 @@ func texts(r hall.Result) string {
 		list = append(list, one.Text+one.Tags)
 	}
 	return strings.Join(list, " ")
+}
+
+// TestEventInManyChannels: a QUIT has one msgid in all channels; pages go on from it
+// without gap or duplicate in each.
+func TestEventInManyChannels(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		quit := func(n int64, target string) *hall.Record {
+			r := &hall.Record{ID: id(2, n), Target: target, Command: "QUIT", Params: []string{"bye"}, Source: "bob!b@h"}
+			if n > 0 {
+				r.As = id(2, 0)
+			}
+			return r
+		}
+		for i, target := range []string{"#a", "#b", "#c"} {
+			keep(t, a, said(id(1, int64(i)), target, "before"), quit(int64(i), target), said(id(3, int64(i)), target, "after"))
+		}
+		for _, target := range []string{"#a", "#b", "#c"} {
+			for _, test := range []struct {
+				page hall.Page
+				want string
+			}{
+				{hall.Page{After: id(2, 0), Limit: 1}, "after"},
+				{hall.Page{After: id(2, 0), Limit: 9}, "after"},
+				{hall.Page{After: id(2, 0), Limit: 9, Latest: true}, "after"},
+				{hall.Page{Before: id(2, 0), Limit: 9, Latest: true}, "before"},
+				{hall.Page{Around: id(2, 0), Limit: 3}, "before QUIT after"},
+			} {
+				test.page.Targets, test.page.Events = []string{target}, true
+				got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadHistory, Page: &test.page})
+				var list []string
+				for _, r := range got.Records {
+					switch {
+					case r.Command != "QUIT":
+						list = append(list, r.Text)
+					case cmp.Or(r.As, r.ID) == id(2, 0):
+						list = append(list, "QUIT")
+					}
+				}
+				if strings.Join(list, " ") != test.want {
+					t.Errorf("%s: %+v gives %q, not %q", target, test.page, list, test.want)
+				}
+			}
+		}
+	})
 }
 
 func TestPages(t *testing.T) {

@@ -51,6 +51,9 @@ type Record struct {
 	Reaction bool
 	// Edited is the number of the latest change; 0 never.
 	Edited int64
+	// As is the number under which an event was shown that happened in several channels
+	// at once; 0: ID.
+	As int64
 
 	// Shown is the target as others read it. Notify are the accounts of those to whom
 	// it was said, or who were named in it: see Config.VAPID.
@@ -213,22 +216,26 @@ func (r *Record) parts() []part {
 // recordEvent keeps what has happened in a channel; rank is that of those who see it.
 // It has the number of the line that was made last.
 func (h *Hall) recordEvent(c *channel, rank Rank, u *user, command string, params ...string) {
-	if !h.config.History.Enabled {
-		return
-	}
-	h.gate.Record(&Record{
-		ID: h.lastID, Target: fold(c.name), Command: command, Params: params,
-		Source: u.source, Account: u.account, Bot: u.is(modeBot), Rank: rank,
-	})
+	h.recordOneOf(h.lastID, c, rank, u, command, params...)
 }
 
-// recordModes keeps a change of a channel's modes, under a number of its own: there may
-// be several lines of one MODE.
-func (h *Hall) recordModes(x *changing, m *ircmsg.Message) {
+// recordOneOf keeps what was shown under a number, which another record may have.
+func (h *Hall) recordOneOf(shown int64, c *channel, rank Rank, u *user, command string, params ...string) {
 	if !h.config.History.Enabled {
 		return
 	}
-	h.nextID()
+	r := &Record{
+		ID: h.lastID, Target: fold(c.name), Command: command, Params: params,
+		Source: u.source, Account: u.account, Bot: u.is(modeBot), Rank: rank,
+	}
+	if shown != r.ID {
+		r.As = shown
+	}
+	h.gate.Record(r)
+}
+
+// recordModes keeps a change of a channel's modes.
+func (h *Hall) recordModes(x *changing, m *ircmsg.Message) {
 	by := x.session.user
 	if m.Source != by.source {
 		by = &user{source: m.Source} // the server
@@ -248,16 +255,17 @@ func (h *Hall) moveHistory(from, to string) {
 
 // recordEverywhere keeps what has happened to a user in all their channels. A record is
 // of one channel: that of the first has the number of the line that was made last, and
-// the others have numbers of their own.
+// the others have numbers of their own, and are shown under that of the first.
 func (h *Hall) recordEverywhere(u *user, command string, params ...string) {
 	if !h.config.History.Enabled {
 		return
 	}
+	shown := h.lastID
 	for i, m := range u.channels {
 		if i > 0 {
 			h.nextID()
 		}
-		h.recordEvent(m.channel, m.seenBy().Rank, u, command, params...)
+		h.recordOneOf(shown, m.channel, m.seenBy().Rank, u, command, params...)
 	}
 }
 

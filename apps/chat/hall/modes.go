@@ -56,7 +56,7 @@ func (h *Hall) channelMode(s *session, name string, params []string) {
 		x.rank = m.rank | c.registered.grants(s.account())
 	}
 	x.apply(params[0], m != nil || h.knows(s.user, c))
-	x.announce(s.user.source, h.tags(s.user, MsgID(h.nextID())))
+	x.announce(s.user.source, s.user)
 }
 
 // apply reads the letters and makes each change. Without mayAsk, lists are not shown.
@@ -344,8 +344,9 @@ func (x *changing) showList(letter byte) {
 // modeLine is how much of the changes goes into one MODE.
 const modeLine = 300
 
-// announce shows the channel what has changed, in as many lines as it takes.
-func (x *changing) announce(source string, tags []ircmsg.Tag) {
+// announce shows the channel what has changed, in as many lines as it takes. by is nil for
+// the server.
+func (x *changing) announce(source string, by *user) {
 	h := x.hall
 	for len(x.made) > 0 {
 		n, with, size := 0, 0, 0
@@ -357,6 +358,7 @@ func (x *changing) announce(source string, tags []ircmsg.Tag) {
 			n++
 		}
 		m := ircmsg.Message{Source: source, Command: "MODE", Params: append([]string{x.channel.name}, modeParams(x.made[:n])...)}
+		tags := h.tags(by, MsgID(h.nextID()))
 		h.recordModes(x, &m)
 		h.deliver(x.session.user.in(x.channel) != nil, toChannel(x.channel, h.line(tags, ircmsg.Body{Message: m})))
 		x.made = x.made[n:]

@@ -126,7 +126,7 @@ func (h *Hall) samode(s *session, params []string, _ *ircmsg.Message) {
 	}
 	x := &changing{hall: h, session: s, channel: c, params: params[2:], rank: Founder}
 	x.apply(params[1], true)
-	x.announce(h.config.Name, h.tags(nil, MsgID(h.nextID())))
+	x.announce(h.config.Name, nil)
 }
 
 // chghost gives a user another name and host.

@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"strings"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -104,7 +105,7 @@ func (h *Hall) tagsOf(s *session, r *Record) string {
 		}
 	}
 	add("time", stampOf(r.ID), CapServerTime)
-	add("msgid", MsgID(r.ID), CapMessageTags)
+	add("msgid", MsgID(cmp.Or(r.As, r.ID)), CapMessageTags)
 	if r.Account != "" {
 		add("account", r.Account, CapAccountTag)
 	}

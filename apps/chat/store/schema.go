@@ -132,6 +132,7 @@ var migrations = []string{
 		expires INTEGER NOT NULL,
 		uses    INTEGER NOT NULL
 	) WITHOUT ROWID;`,
+	`ALTER TABLE messages ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;`,
 }
 
 // versionOf returns the version of a database's schema, 0 for one that is empty. It

@@ -8,12 +8,12 @@ import (
 	"strings"
 )
 
-const selectMessage = "SELECT m.id, t.name, m.command, m.params, m.source, m.account, m.flags, m.rank, m.tags, m.text, m.joined, m.reply, m.edited FROM messages m JOIN targets t ON t.id = m.target "
+const selectMessage = "SELECT m.id, t.name, m.command, m.params, m.source, m.account, m.flags, m.rank, m.tags, m.text, m.joined, m.reply, m.edited, m.shown FROM messages m JOIN targets t ON t.id = m.target "
 
 func readMessage(scan func(...any) error) (m Message, err error) {
 	var params, joined string
 	var flags int
-	if err := scan(&m.ID, &m.Target, &m.Command, &params, &m.Source, &m.Account, &flags, &m.Rank, &m.Tags, &m.Text, &joined, &m.Reply, &m.Edited); err != nil {
+	if err := scan(&m.ID, &m.Target, &m.Command, &params, &m.Source, &m.Account, &flags, &m.Rank, &m.Tags, &m.Text, &joined, &m.Reply, &m.Edited, &m.Shown); err != nil {
 		return m, err
 	}
 	m.Bot, m.Reaction = flags&flagBot != 0, flags&flagReaction != 0

@@ -88,7 +88,7 @@ type transaction struct {
 // than a row.
 const insertAtOnce = 50
 
-const messageColumns = "id, target, command, params, source, sender, account, flags, rank, tags, text, joined, reply, edited"
+const messageColumns = "id, target, command, params, source, sender, account, flags, rank, tags, text, joined, reply, edited, shown"
 
 var (
 	insertRow   = "(" + strings.TrimSuffix(strings.Repeat("?,", strings.Count(messageColumns, ",")+1), ",") + ")"
@@ -128,7 +128,7 @@ func (t *transaction) addMessage(m *Message) error {
 		joined = encode(m.Joined)
 	}
 	t.added = append(t.added, int64(m.ID), target, m.Command, params, m.Source, fold(sender), m.Account,
-		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited))
+		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown))
 	t.rows++
 	t.spoken = t.spoken || m.Text != ""
 	if t.rows < insertAtOnce {

@@ -123,6 +123,9 @@ type Message struct {
 	Reaction bool
 	// Edited is when Text was changed last; 0 never.
 	Edited ID
+	// Shown is the number under which an event was shown that happened in several
+	// targets at once; 0: ID.
+	Shown ID
 }
 
 // Conversation names the history of direct messages between two accounts or nicks.

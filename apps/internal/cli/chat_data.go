@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -205,7 +206,7 @@ func exportOne(ctx context.Context, db *store.SQLite, directory, target string) 
 func exportedOf(m *store.Message) exported {
 	nick, _, _ := strings.Cut(m.Source, "!")
 	return exported{
-		ID: ircmsg.FormatID(int64(m.ID)), Time: ircmsg.FormatTime(int64(m.ID) >> ircmsg.IDBits), Command: m.Command, Source: m.Source, Account: m.Account,
+		ID: ircmsg.FormatID(int64(cmp.Or(m.Shown, m.ID))), Time: ircmsg.FormatTime(int64(m.ID) >> ircmsg.IDBits), Command: m.Command, Source: m.Source, Account: m.Account,
 		Params: m.Params, Tags: m.Tags, Text: m.Text, Edited: m.Edited != 0, Nick: nick,
 	}
 }

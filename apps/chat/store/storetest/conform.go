@@ -140,7 +140,7 @@ func visibility(t *testing.T, s store.Store) {
 	Apply(t, s,
 		Said(1, "#c", "for all"),
 		store.AddMessage{Message: store.Message{ID: 2, Target: "#c", Command: "PRIVMSG", Source: "a!b@c", Rank: 4, Text: "for operators"}},
-		store.AddMessage{Message: store.Message{ID: 3, Target: "#c", Command: "JOIN", Source: "a!b@c", Params: []string{"#c", "acc", "Real name"}}},
+		store.AddMessage{Message: store.Message{ID: 3, Target: "#c", Command: "JOIN", Source: "a!b@c", Params: []string{"#c", "acc", "Real name"}, Shown: 2}},
 		store.AddMessage{Message: store.Message{ID: 4, Target: "#c", Command: "TAGMSG", Source: "a!b@c", Tags: "+draft/react=x", Reply: 1, Reaction: true}},
 		store.AddMessage{Message: store.Message{ID: 5, Target: "#c", Command: "NOTICE", Source: "a!b@c", Account: "a", Bot: true, Text: "one\ntwo", Joined: []int{1}}},
 	)
@@ -154,7 +154,7 @@ func visibility(t *testing.T, s store.Store) {
 	}
 	same(t, "reactions", ids(must[[]store.Message](t)(s.Reactions(ctx, []store.ID{1, 5}))), []store.ID{4})
 	same(t, "an event comes back whole", must[store.Message](t)(s.Message(ctx, 3)),
-		store.Message{ID: 3, Target: "#c", Command: "JOIN", Source: "a!b@c", Params: []string{"#c", "acc", "Real name"}})
+		store.Message{ID: 3, Target: "#c", Command: "JOIN", Source: "a!b@c", Params: []string{"#c", "acc", "Real name"}, Shown: 2})
 	same(t, "a multiline message comes back whole", must[store.Message](t)(s.Message(ctx, 5)),
 		store.Message{ID: 5, Target: "#c", Command: "NOTICE", Source: "a!b@c", Account: "a", Bot: true, Text: "one\ntwo", Joined: []int{1}})
 	if _, err := s.Message(ctx, 99); !errors.Is(err, store.ErrNotFound) {
