@@ -229,6 +229,7 @@ var layers = [][]string{
 	},
 	{
 		"apps/internal/browsertest",
+		"apps/internal/live",
 		"apps/lab/compare",
 		"apps/lab/study",
 		"apps/lab/bench",

@@ -1,6 +1,7 @@
 package epi
 
 import (
+	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -113,7 +114,7 @@ type Phases [phaseCount]time.Duration
 type Turn struct {
 	Number uint64        // of those that the tap has noted of this loop, from 1
 	Ended  time.Duration // on the clock of LoopNotes.Now
-	Phases Phases        // how long each took
+	Phases Phases        // how long each took; 0 for what had nothing to do
 	Events uint32        // that the wait has brought
 	Tasks  uint32        // that were run
 	Timers uint32        // likewise
@@ -221,11 +222,26 @@ func (n *notebook) count(l *Loop) {
 // a callback breaks it off, the time until the next run is that of its phase.
 func (n *notebook) run(l *Loop) {
 	for p := PhaseDispatch; p < phaseCount; p++ {
-		n.enter(p)
+		if !l.idle(p) {
+			n.enter(p)
+		}
 		phases[p](l)
 	}
 	n.enter(PhaseWait)
 	n.note(l)
+}
+
+// idle reports whether a phase has nothing to do, so that no time need be taken.
+func (l *Loop) idle(p Phase) bool {
+	switch p {
+	case PhaseTasks:
+		return l.work.Load()&hasTasks == 0
+	case PhaseTimers:
+		return l.nextTimer.Load() == math.MaxInt64
+	case PhaseClose:
+		return l.work.Load()&hasFinished == 0
+	}
+	return false
 }
 
 // enter ends the phase under way and begins p.

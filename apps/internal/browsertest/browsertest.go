@@ -221,6 +221,12 @@ func (p *Page) Until(what, expression string) {
 	}
 }
 
+// Dark shows the page as to somebody who has chosen a dark theme.
+func (p *Page) Dark() {
+	p.b.t.Helper()
+	p.call("Emulation.setEmulatedMedia", object{"features": []object{{"name": "prefers-color-scheme", "value": "dark"}}}, nil)
+}
+
 // Press holds a key down, by its code such as ArrowLeft, or lets it go.
 func (p *Page) Press(code string, down bool) {
 	p.b.t.Helper()

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/pflag"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/internal/live"
 	"github.com/epinet/epi/apps/internal/webguard"
 	"github.com/epinet/epi/metrics"
 )
@@ -43,35 +44,57 @@ const (
 )
 
 // adminPaths is what the admin server has to tell.
-const adminPaths = "/metrics, /healthz, /debug/pprof"
+const adminPaths = "/live, /metrics, /healthz, /debug/pprof"
 
 // adminFlags are what the command line says about the admin server.
 type adminFlags struct {
 	address string   // empty: there is none
 	hosts   []string // names that clients call it by
+	write   bool     // the live view may change something
 }
 
 func (f *adminFlags) add(flags *pflag.FlagSet) {
 	flags.Var(adminValue(&f.address), "admin", "`host:port` for "+adminPaths+" over HTTP; without a host on loopback (default none)")
+	flags.BoolVar(&f.write, "admin-write", false, "let the live view of --admin pause, resume and close connections; on loopback only")
 	flags.StringArrayVar(&f.hosts, "admin-host", nil, "`name` by which clients call the admin server, besides its addresses, localhost and the host of --admin; repeatable")
 }
 
-// An admin serves metrics, health and profiles over HTTP, beside the engine.
+// check refuses flags that say something about an admin server that is none.
+func (f *adminFlags) check() error {
+	switch {
+	case f.address != "":
+		return nil
+	case f.hosts != nil:
+		return errors.New("--admin-host is about the admin server, and there is none: add --admin")
+	case f.write:
+		return errors.New("--admin-write is about the admin server, and there is none: add --admin")
+	}
+	return nil
+}
+
+// An admin serves the live view, metrics, health and profiles over HTTP, beside the
+// engine.
 type admin struct {
+	live     *live.View
 	listener net.Listener
 	server   *http.Server
 	done     chan struct{} // serving has ended
 	draining atomic.Bool
 }
 
-// openAdmin listens. The engine must have its listeners.
-func openAdmin(f *adminFlags, e *epi.Engine, more []prometheus.Collector) (*admin, error) {
+// openAdmin listens, for the server of that name. The engine must have its
+// listeners.
+func openAdmin(f *adminFlags, name string, e *epi.Engine, more []prometheus.Collector) (*admin, error) {
 	ln, err := net.Listen("tcp", f.address)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w; choose another address", err)
 	}
-	a := &admin{listener: ln, done: make(chan struct{})}
+	a := &admin{listener: ln, done: make(chan struct{}), live: live.New(e, live.Options{Name: name, Write: f.write})}
 	if !ln.Addr().(*net.TCPAddr).IP.IsLoopback() {
+		if f.write {
+			_ = ln.Close()
+			return nil, fmt.Errorf("--admin-write: other machines can reach %s, and nobody is asked who they are: choose a loopback address for --admin, such as %s, and a tunnel", ln.Addr(), adminHost)
+		}
 		e.Logger.Warn("other machines can reach the admin address, where everybody may look at profiles; with "+adminHost+" they cannot", "admin", a.url())
 	}
 	a.server = &http.Server{
@@ -92,10 +115,14 @@ func openAdmin(f *adminFlags, e *epi.Engine, more []prometheus.Collector) (*admi
 }
 
 // guard keeps pages out that a browser beside the server shows. All requests have
-// effects, a profile costs CPU time: so nobody may link here.
+// effects, a profile costs CPU time: so nobody may link here. POST is for the live
+// view, which says by itself when it may not.
 func (f *adminFlags) guard() *webguard.Guard {
 	host, _, _ := net.SplitHostPort(f.address) // which was checked
-	return &webguard.Guard{Hosts: append([]string{host}, f.hosts...)}
+	return &webguard.Guard{
+		Hosts:   append([]string{host}, f.hosts...),
+		Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost},
+	}
 }
 
 // boundMeasures refuses profiles and traces of no length or any.
@@ -124,6 +151,9 @@ func (a *admin) handler(e *epi.Engine, more []prometheus.Collector) http.Handler
 	)
 	registry.MustRegister(more...)
 	mux := http.NewServeMux()
+	view := a.live.Handler()
+	mux.Handle("/live", view)
+	mux.Handle("/live/", view)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(registry, promhttp.HandlerOpts{Registry: registry}))
 	mux.HandleFunc("GET /healthz", a.health)
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
@@ -149,8 +179,9 @@ func (a *admin) health(w http.ResponseWriter, _ *http.Request) {
 }
 
 // close ends the admin server. Answers under way, a profile of half a minute
-// perhaps, have a moment.
+// perhaps, have a moment; pages that look on have none.
 func (a *admin) close() {
+	a.live.Close()
 	ctx, cancel := context.WithTimeout(context.Background(), adminFarewell)
 	defer cancel()
 	if a.server.Shutdown(ctx) != nil {

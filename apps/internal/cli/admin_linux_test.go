@@ -41,7 +41,7 @@ func TestAdminTellsAboutTheServer(t *testing.T) {
 		status int
 		body   string
 	}{
-		{"/", 200, "^/metrics\n/healthz\n/debug/pprof\n$"},
+		{"/", 200, "^/live\n/metrics\n/healthz\n/debug/pprof\n$"},
 		{"/healthz", 200, "^ready\n$"},
 		{"/metrics", 200, `(?m)^epi_connections\{loop="0"\} [01]$`},
 		{"/metrics", 200, `(?m)^epi_loop_lag_seconds_bucket\{loop="0",le="0.001"\} \d+$`},
@@ -140,7 +140,7 @@ func TestAdminSaysDraining(t *testing.T) {
 func TestAdminIsInTheStartText(t *testing.T) {
 	p := start(t, "echo", "--listen", "tcp://127.0.0.1:0", "--admin", "localhost:0")
 	line := p.line("admin        ")
-	if !regexp.MustCompile(`^http://\S+:\d+ \(/metrics, /healthz, /debug/pprof\)$`).MatchString(line) {
+	if !regexp.MustCompile(`^http://\S+:\d+ \(/live, /metrics, /healthz, /debug/pprof\)$`).MatchString(line) {
 		t.Errorf("the line is %q", line)
 	}
 	p.signal(syscall.SIGTERM)

@@ -223,8 +223,8 @@ func (s *server) open() (startEvent, error) {
 
 // openListeners listens everywhere, and returns the addresses.
 func (s *server) openListeners() (addresses []string, err error) {
-	if s.adminFlags.hosts != nil && s.adminFlags.address == "" {
-		return nil, errors.New("--admin-host is about the admin server, and there is none: add --admin")
+	if err := s.adminFlags.check(); err != nil {
+		return nil, err
 	}
 	if s.passed, err = takePassed(); err != nil {
 		return nil, failure{err}
@@ -265,7 +265,7 @@ func (s *server) openListeners() (addresses []string, err error) {
 
 func (s *server) openAdmin() (err error) {
 	if s.adminFlags.address != "" {
-		s.admin, err = openAdmin(&s.adminFlags, &s.engine, s.collectors)
+		s.admin, err = openAdmin(&s.adminFlags, "epi "+s.flags.Name(), &s.engine, s.collectors)
 	}
 	return err
 }

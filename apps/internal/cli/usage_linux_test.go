@@ -108,6 +108,7 @@ func TestWrongCallsExitWith2(t *testing.T) {
 		{[]string{"echo", "--max-memory", "much"}, []string{"--max-memory", `"much"`, "4GiB"}},
 		{[]string{"echo", "--max-memory", "-1"}, []string{"--max-memory", `"-1"`, "4GiB"}},
 		{[]string{"echo", "--admin-host", "node1.example"}, []string{"--admin-host", "add --admin"}},
+		{[]string{"echo", "--admin-write"}, []string{"--admin-write", "add --admin"}},
 		{[]string{"echo", "--log-level", "loud"}, []string{"--log-level", `"loud"`, "debug, info"}},
 		{[]string{"echo", "--proxy-from", "10.0.0.0/40"}, []string{"--proxy-from", `"10.0.0.0/40"`, "10.0.0.0/8"}},
 		{[]string{"echo", "--cert", "x", "--listen", "tls://127.0.0.1:0"}, []string{"--cert", "--key", "both"}},
