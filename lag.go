@@ -239,7 +239,7 @@ func (l *Loop) idle(p Phase) bool {
 	case PhaseTimers:
 		return l.nextTimer.Load() == math.MaxInt64
 	case PhaseClose:
-		return l.work.Load()&hasFinished == 0
+		return l.work.Load()&hasConcluded == 0
 	}
 	return false
 }
