@@ -144,12 +144,11 @@ func dropTag(tags, start string) string {
 // what it has read itself, if that is not 0. What the client says next waits: its answers
 // come after the replay.
 func (h *Hall) replayOnJoin(s *session, m *member, before int64) {
-	n := h.config.History.Replay
-	if !h.config.History.Enabled || n == 0 || s.caps&(CapChatHistory|CapPlayback) != 0 {
+	if !h.replays(s) {
 		return
 	}
 	scope, c := h.scopeOf(m), m.channel
-	page := &Page{Targets: []string{scope.Target}, After: scope.After, Before: before, Limit: n, Latest: true, Rank: scope.Rank}
+	page := &Page{Targets: []string{scope.Target}, After: scope.After, Before: before, Limit: h.config.History.Replay, Latest: true, Rank: scope.Rank}
 	s.extra().replays++
 	h.background(s, Work{Kind: ReadHistory, Page: page}, func(r *Result) {
 		s.rare.replays--

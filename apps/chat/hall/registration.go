@@ -184,6 +184,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	h.ownMetadata(s, r.metadata)
 	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)
 	s.trim()
+	h.replayMissed(s)
 }
 
 func (h *Hall) cloak(host string) string {
@@ -221,6 +222,7 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 		h.replayOnJoin(s, m, 0)
 	}
 	s.trim()
+	h.replayMissed(s)
 }
 
 // welcome sends what comes at the end of the registration, in the order of

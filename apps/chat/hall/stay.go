@@ -28,6 +28,7 @@ func (h *Hall) setStays(u *user, stays bool) {
 
 // left is what becomes of a user that has lost its last session: who stays is away.
 func (h *Hall) left(u *user, reason string) {
+	h.noteSeen(u)
 	if !u.stays() {
 		h.quit(u, reason)
 		return

@@ -64,8 +64,8 @@ func (h *Hall) playOne(s *session, page Page, scope *Scope, others []string, sho
 			answer("The history of " + shown + " cannot be read now")
 			return
 		}
-		if len(r.Records) > 0 {
-			h.play(s, shown, fitting(r.Records, true))
+		if records := h.withoutOwn(s, r.Records); len(records) > 0 {
+			h.play(s, shown, fitting(h.withClock(s, records), true))
 		}
 		next()
 	})
