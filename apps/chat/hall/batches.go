@@ -138,6 +138,10 @@ func (h *Hall) closeBatch(s *session, tag string) {
 	sp.tags = b.tags
 	sp.text = sp.parts[0].text
 	s.user.active = uint32(h.seconds())
+	if h.net != nil {
+		h.carryOut(s, []piece{h.speechPiece(s, b.target, sp)})
+		return
+	}
 	h.sayTo(s, b.target, sp)
 }
 

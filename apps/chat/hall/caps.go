@@ -222,6 +222,9 @@ func (h *Hall) setCaps(s *session, caps Caps) {
 	}
 	s.caps = caps
 	h.gate.Caps(s.id, caps)
+	if s.user != nil {
+		h.noteUser(s.user)
+	}
 }
 
 // capLine is how much of a list of capabilities goes into one line.

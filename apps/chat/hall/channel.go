@@ -32,6 +32,7 @@ type channel struct {
 
 	metadata   metadata
 	registered *registered // nil: it is gone with its last member
+	net        *sequence   // nil where the hall is alone
 }
 
 // A member is a user in a channel.
@@ -116,11 +117,17 @@ func (h *Hall) create(name string) *channel {
 		h.slots = append(h.slots, c)
 	}
 	h.channels[fold(name)] = c
+	if h.net != nil {
+		h.sequence(c)
+	}
 	return c
 }
 
 // remove takes a channel off that has no members.
 func (h *Hall) remove(c *channel) {
+	if h.net != nil {
+		h.dissolve(c)
+	}
 	for _, u := range c.invited {
 		u.more.invites = without(u.more.invites, c)
 	}
@@ -145,15 +152,33 @@ func (h *Hall) add(c *channel, u *user, rank Rank) *member {
 	c.members = append(c.members, m)
 	u.channels = append(u.channels, m)
 	u.rejudge()
-	h.touchUser(u)
+	h.keepUser(u)
 	for _, s := range u.sessions {
-		h.gate.Member(s.id, c.id, rank)
+		h.seat(s, m)
+	}
+	if h.net != nil {
+		h.seated(m)
 	}
 	return m
 }
 
+// seat tells the gate of a session's membership.
+func (h *Hall) seat(s *session, m *member) {
+	if s.far == nil {
+		h.gate.Member(s.id, m.channel.id, m.rank)
+	}
+}
+
 // leave ends a membership, and the channel with the last one.
 func (h *Hall) leave(m *member) {
+	if h.net != nil {
+		h.unseated(m)
+	}
+	h.detach(m)
+}
+
+// detach is leave for what the other nodes know already.
+func (h *Hall) detach(m *member) {
 	c, u := m.channel, m.user
 	last := c.members[len(c.members)-1]
 	c.members[m.place] = last
@@ -163,10 +188,15 @@ func (h *Hall) leave(m *member) {
 	u.channels = without(u.channels, m)
 	u.rejudge()
 	for _, s := range u.sessions {
-		h.gate.Leave(s.id, c.id)
+		if s.far == nil {
+			h.gate.Leave(s.id, c.id)
+		}
 	}
-	h.touchUser(u)
-	if len(c.members) == 0 && c.registered == nil {
+	h.keepUser(u)
+	if c.net != nil {
+		c.net.left(u)
+	}
+	if len(c.members) == 0 && c.registered == nil && c.net.mayEnd() {
 		h.remove(c)
 	}
 }
@@ -174,9 +204,12 @@ func (h *Hall) leave(m *member) {
 // setRank changes a rank, for the gate, too.
 func (h *Hall) setRank(m *member, rank Rank) {
 	m.rank = rank
-	h.touchUser(m.user)
+	h.keepUser(m.user)
 	for _, s := range m.user.sessions {
-		h.gate.Member(s.id, m.channel.id, rank)
+		h.seat(s, m)
+	}
+	if h.net != nil {
+		h.seatedAgain(m)
 	}
 }
 

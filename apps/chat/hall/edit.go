@@ -44,6 +44,7 @@ func (h *Hall) edit(s *session, target, reference string, sp *speech) {
 				h.fail(s, "EDIT", "EDIT_FAILED", printable(target), reference, "The message could not be edited; try again later")
 				return
 			}
+			h.workEverywhere(&Work{Kind: EditRecord, Record: &edited})
 			m := ircmsg.Message{Command: r.Command, Params: []string{h.shownTarget(r), sp.text}, Text: true, Source: s.user.source}
 			tags := h.tags(s.user, MsgID(edited.Edited), append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})...)
 			h.tell(s, r, target, 0, h.line(tags, ircmsg.Body{Message: m}))

@@ -27,6 +27,8 @@ const (
 	// Unkept is a message that Gate.Record could not keep, in Event.Record. Its items
 	// and echoes were dropped.
 	Unkept
+	// Networked is what has happened in the network, in Event.News: see Hall.Join.
+	Networked
 )
 
 // A Problem is what is wrong with a line that is no message.
@@ -55,6 +57,7 @@ type Event struct {
 	Origin  *Origin
 	Result  *Result
 	Record  *Record
+	News    *News
 	// Text is the reason of Closed, as other users read it.
 	Text string
 }

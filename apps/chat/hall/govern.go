@@ -109,6 +109,13 @@ func (h *Hall) KeepFor(channel string, days int) error {
 // setBan replaces what there is of the same mask.
 func (h *Hall) setBan(ban serverBan) {
 	h.dropOldBans()
+	h.addBan(ban)
+	if h.net != nil {
+		h.net.postAll("ban", ban.kept(), nil)
+	}
+}
+
+func (h *Hall) addBan(ban serverBan) {
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.mask == ban.mask })
 	h.bans = append(h.bans, ban)
 	h.gate.Keep(KeepBan{ban.kept()})
@@ -116,6 +123,13 @@ func (h *Hall) setBan(ban serverBan) {
 
 // dropBan ends the bans of a mask, and reports whether there was one.
 func (h *Hall) dropBan(mask string) bool {
+	if h.net != nil {
+		h.net.postAll("unban", endedBan{mask}, nil)
+	}
+	return h.removeBan(mask)
+}
+
+func (h *Hall) removeBan(mask string) bool {
 	before := len(h.bans)
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
 		if sameName(b.mask, mask) {

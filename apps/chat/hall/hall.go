@@ -19,6 +19,7 @@ type Hall struct {
 	stampOf  int64  // the time in stamp
 	lastID   int64  // of a message
 	lastWork uint64
+	net      *network            // nil: this hall is alone
 	asked    map[uint64]asked    // by Work.Number
 	markers  map[string]markers  // by account, of those who are there
 	metadata map[string]metadata // by account in small letters
@@ -90,6 +91,9 @@ func (h *Hall) Configure(config Config) {
 func (h *Hall) Apply(e *Event) {
 	h.apply(e)
 	h.keepChanged()
+	if h.net != nil {
+		h.carryAll()
+	}
 }
 
 func (h *Hall) apply(e *Event) {
@@ -103,6 +107,14 @@ func (h *Hall) apply(e *Event) {
 		return
 	case Worked:
 		h.worked(e.Result)
+		return
+	case Networked:
+		h.heard(e.News)
+		return
+	case Tick:
+		if h.net != nil {
+			h.remindNetwork()
+		}
 		return
 	}
 	s := h.sessions[e.Session]
@@ -125,7 +137,12 @@ func (h *Hall) apply(e *Event) {
 func (h *Hall) Users() int { return len(h.users) }
 
 // Sessions returns how many sessions there are, registered or not.
-func (h *Hall) Sessions() int { return len(h.sessions) }
+func (h *Hall) Sessions() int {
+	if h.net != nil {
+		return len(h.sessions) - h.net.guests
+	}
+	return len(h.sessions)
+}
 
 // Channels returns how many channels there are.
 func (h *Hall) Channels() int { return len(h.channels) }
@@ -133,6 +150,10 @@ func (h *Hall) Channels() int { return len(h.channels) }
 // nextID returns a number for a message: time in milliseconds above IDBits bits that
 // count. Each is greater than the one before.
 func (h *Hall) nextID() int64 {
+	if h.net != nil {
+		h.lastID = h.net.after(max(h.lastID, h.now<<IDBits))
+		return h.lastID
+	}
 	h.lastID = max(h.lastID+1, h.now<<IDBits)
 	return h.lastID
 }
@@ -152,11 +173,13 @@ func (h *Hall) time() string {
 // seconds returns now in seconds since 1970, as numerics have it.
 func (h *Hall) seconds() int64 { return h.now / 1000 }
 
-// sortedSessions returns all sessions, in the order of their numbers.
+// sortedSessions returns all sessions of this gate, in the order of their numbers.
 func (h *Hall) sortedSessions() []*session {
 	all := make([]*session, 0, len(h.sessions))
 	for _, s := range h.sessions {
-		all = append(all, s)
+		if s.far == nil {
+			all = append(all, s)
+		}
 	}
 	slices.SortFunc(all, func(a, b *session) int {
 		if a.id < b.id {

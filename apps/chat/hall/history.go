@@ -61,8 +61,11 @@ type Record struct {
 	Notify []string
 
 	// Session is who said it, and Label that of its answer: for Unkept.
-	Session SessionID
-	Label   string
+	Session SessionID `json:"-"`
+	Label   string    `json:"-"`
+
+	// Copy: another node keeps it, too, and has told those who are to know.
+	Copy bool `json:"-"`
 }
 
 // A Page selects records of one history: those with After < ID < Before that a member
@@ -154,7 +157,7 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 	}
 	r.addParts(sp.parts)
 	r.Shown, r.Notify = shown, h.notified(u, target, shown, rank, r.Text)
-	h.gate.Record(r)
+	h.record(r)
 	for _, item := range items {
 		item.Record = r.ID
 	}
@@ -231,7 +234,15 @@ func (h *Hall) recordOneOf(shown int64, c *channel, rank Rank, u *user, command 
 	if shown != r.ID {
 		r.As = shown
 	}
+	h.record(r)
+}
+
+// record keeps a record, here and at all other nodes.
+func (h *Hall) record(r *Record) {
 	h.gate.Record(r)
+	if h.net != nil {
+		h.net.postAll("record", r, []int64{r.ID})
+	}
 }
 
 // recordModes keeps a change of a channel's modes.
@@ -249,8 +260,12 @@ func (h *Hall) moveHistory(from, to string) {
 	if !h.config.History.Enabled {
 		return
 	}
-	h.gate.Keep(DropHistory{Target: fold(to), Before: h.nextID()})
-	h.gate.Keep(MoveHistory{From: fold(from), To: fold(to)})
+	h.moveRecords(fold(from), fold(to), h.nextID())
+}
+
+func (h *Hall) moveRecords(from, to string, before int64) {
+	h.gate.Keep(DropHistory{Target: to, Before: before})
+	h.gate.Keep(MoveHistory{From: from, To: to})
 }
 
 // recordEverywhere keeps what has happened to a user in all their channels. A record is

@@ -9,7 +9,7 @@ import (
 )
 
 func (h *Hall) joinCommand(s *session, params []string, _ *ircmsg.Message) {
-	if s.has(CapReadMarker) && h.markersOf(s.user) == nil {
+	if s.has(CapReadMarker) && s.far == nil && h.markersOf(s.user) == nil {
 		params = slices.Clone(params) // the line is used again
 		h.withMarkers(s, func() { h.joinAll(s, params) })
 		return
@@ -116,15 +116,28 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 		item.Need, item.Except = CapAwayNotify, sessionsOf(u, nil)
 		h.deliver(false, item)
 	}
-	for _, own := range u.sessions {
-		h.describe(own, c)
-		h.syncOnJoin(own, c)
-		h.replayOnJoin(own, m, m.since)
-	}
+	h.showIn(m)
 	h.tellMembers(m)
 	if granted != 0 {
 		h.announceRank(m, granted)
 	}
+}
+
+// showIn shows a channel to who has joined it.
+func (h *Hall) showIn(m *member) {
+	if h.net != nil && m.user.net.node != nil {
+		h.net.post(m.user.net.node, "in", inChannel{fold(m.channel.name), m.user.net.number}, nil)
+		return
+	}
+	for _, own := range m.user.sessions {
+		h.showTo(own, m)
+	}
+}
+
+func (h *Hall) showTo(s *session, m *member) {
+	h.describe(s, m.channel)
+	h.syncOnJoin(s, m.channel)
+	h.replayOnJoin(s, m, m.since)
 }
 
 // joinMessage returns a JOIN as a session with some capabilities gets it.
@@ -381,14 +394,22 @@ func (h *Hall) rename(s *session, params []string, _ *ircmsg.Message) {
 	item := toChannel(c, line)
 	item.Need = CapChannelRename
 	h.deliver(s.has(CapChannelRename), item)
-	delete(h.channels, fold(old))
-	c.name = name
-	h.channels[fold(name)] = c
+	if h.net != nil {
+		h.renameFar(c, name)
+	}
+	h.setName(c, name)
 	h.renamed(c, old)
 	if !sameName(old, name) {
 		h.moveHistory(old, name)
 		h.moveOver(c, old, reason)
 	}
+}
+
+// setName gives a channel another name.
+func (h *Hall) setName(c *channel, name string) {
+	delete(h.channels, fold(c.name))
+	c.name = name
+	h.channels[fold(name)] = c
 }
 
 // moveOver lets clients that do not know RENAME leave the old name and join the new one.

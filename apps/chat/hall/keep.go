@@ -163,6 +163,7 @@ type changed struct {
 
 // touchChannel notes that a channel has changed.
 func (h *Hall) touchChannel(c *channel) {
+	h.noteChannel(c)
 	if c.registered != nil && !slices.Contains(h.changed.channels, c) {
 		h.changed.channels = append(h.changed.channels, c)
 	}
@@ -170,6 +171,12 @@ func (h *Hall) touchChannel(c *channel) {
 
 // touchUser notes that a user has changed.
 func (h *Hall) touchUser(u *user) {
+	h.noteUser(u)
+	h.keepUser(u)
+}
+
+// keepUser notes that what is kept of a user has changed.
+func (h *Hall) keepUser(u *user) {
 	if u.stays() && !slices.Contains(h.changed.users, u) {
 		h.changed.users = append(h.changed.users, u)
 	}
@@ -192,9 +199,11 @@ func (h *Hall) keepChanged() {
 
 func (c *channel) kept() KeptChannel {
 	k := KeptChannel{
-		Name: c.name, Founder: c.registered.founder, Created: c.created, Key: c.password, Limit: c.limit, Forward: c.forward,
-		Topic: c.topic, TopicBy: c.topicBy, TopicAt: c.topicAt, Ranks: slices.Clone(c.registered.ranks),
-		KeepDays: c.registered.days,
+		Name: c.name, Created: c.created, Key: c.password, Limit: c.limit, Forward: c.forward,
+		Topic: c.topic, TopicBy: c.topicBy, TopicAt: c.topicAt,
+	}
+	if r := c.registered; r != nil {
+		k.Founder, k.Ranks, k.KeepDays = r.founder, slices.Clone(r.ranks), r.days
 	}
 	k.Modes = c.letters()
 	for i, list := range [...][]listed{c.bans, c.excepts, c.invexes} {
@@ -211,17 +220,24 @@ func (h *Hall) restoreChannel(k *KeptChannel) {
 	}
 	c := h.create(k.Name)
 	c.registered = &registered{founder: k.Founder, ranks: k.Ranks, days: k.KeepDays}
-	c.created, c.modes, c.password, c.limit, c.forward = k.Created, 0, k.Key, k.Limit, k.Forward
+	c.set(k)
 	c.began = k.Created * 1000 << IDBits
+}
+
+// set makes a channel as it was kept, but for its registration.
+func (c *channel) set(k *KeptChannel) {
+	c.created, c.modes, c.password, c.limit, c.forward = k.Created, 0, k.Key, k.Limit, k.Forward
 	c.topic, c.topicBy, c.topicAt = k.Topic, k.TopicBy, k.TopicAt
 	for i := range len(k.Modes) {
 		c.modes |= flagOf(k.Modes[i])
 	}
 	for i, list := range [...]*[]listed{&c.bans, &c.excepts, &c.invexes} {
+		*list = nil
 		for _, m := range k.Lists[i] {
 			*list = append(*list, listed{mask: m.Mask, by: m.By, at: m.At})
 		}
 	}
+	c.judgement++
 }
 
 func (u *user) kept() KeptUser {
@@ -250,6 +266,7 @@ func (h *Hall) restoreUser(k *KeptUser) {
 	}
 	u.identify(k.Nick, k.Name, k.Host)
 	u.more = &more{away: orStar(k.Away)} // nobody is there yet
+	h.here(u)
 	h.enter(u)
 	h.setStays(u, true)
 	for _, m := range k.Channels {

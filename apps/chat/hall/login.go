@@ -202,6 +202,7 @@ func (h *Hall) setAccount(u *user, account string) {
 	h.setStays(u, false)
 	u.account = account
 	u.rejudge()
+	h.noteUser(u)
 	name := account
 	if name == "" {
 		name = "*"

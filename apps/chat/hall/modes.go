@@ -452,6 +452,7 @@ func (h *Hall) changeUserMode(u *user, add bool, mode userModes) bool {
 func (h *Hall) setSecure(u *user, secure bool) {
 	if u.is(modeSecure) != secure {
 		u.modes ^= modeSecure
+		h.noteUser(u)
 		h.announceUserModes(u, []change{{add: secure, letter: 'Z'}})
 	}
 }

@@ -24,6 +24,7 @@ func (h *Hall) oper(s *session, params []string, _ *ircmsg.Message) {
 
 func (h *Hall) makeOperator(u *user, name string) {
 	u.extra().operator = name
+	h.noteUser(u)
 	if u.is(modeOperator) {
 		return
 	}

@@ -99,7 +99,7 @@ func (h *Hall) Post(at int64, channel, name, text string) (id string, err error)
 	h.recordSpeech(u, 0, fold(c.name), c.name, 0, sp, items)
 	for _, item := range items {
 		item.to(Reach{Channel: c.id})
-		h.gate.Deliver(item)
+		h.give(item)
 	}
 	return MsgID(sp.id), nil
 }

@@ -59,6 +59,7 @@ func (h *Hall) registerChannel(m *member) {
 // unregister ends the registration of a channel, and the channel if nobody is in it.
 func (h *Hall) unregister(c *channel) {
 	c.registered = nil
+	h.noteChannel(c)
 	h.gate.Keep(DropChannel{c.name})
 	h.keepMetadata(c, c.name, true)
 	if len(c.members) == 0 {

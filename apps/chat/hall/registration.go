@@ -84,12 +84,23 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 			return
 		}
 	}
+	if h.net != nil && h.nickKey(nick) != h.nickKey(u.nick()) {
+		h.changeByClaim(s, u, nick)
+		return
+	}
+	h.putNick(u, nick)
+}
+
+// putNick gives a user a nick, and tells those who see them.
+func (h *Hall) putNick(u *user, nick string) {
 	line := h.fromUser(u, ircmsg.Message{Command: "NICK", Params: []string{nick}})
 	h.recordEverywhere(u, "NICK", nick)
 	h.deliver(true, h.toNeighboursAndSelf(u, nil, line))
 	h.remember(u)
 	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(nick)
-	delete(h.users, oldKey)
+	if h.users[oldKey] == u {
+		delete(h.users, oldKey)
+	}
 	h.users[key] = u
 	u.identify(nick, u.name(), u.host())
 	h.touchUser(u)
@@ -138,6 +149,10 @@ func (h *Hall) register(s *session) {
 		r.nick = ""
 		return
 	}
+	if h.net != nil {
+		h.admitByClaim(s, r)
+		return
+	}
 	h.admit(s, r)
 }
 
@@ -174,6 +189,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	u.identify(r.nick, r.name, h.cloak(s.origin.Host))
 	s.user = u
 	h.strange--
+	h.here(u)
 	h.enter(u)
 	if r.away != "" {
 		u.extra().away = r.away
@@ -196,7 +212,7 @@ func (h *Hall) cloak(host string) string {
 
 // mayAttach says whether a session becomes one more of a user that there is.
 func (h *Hall) mayAttach(s *session, u *user) bool {
-	return s.account() != "" && sameName(s.account(), u.account) && (u.more == nil || !u.more.alone)
+	return s.account() != "" && sameName(s.account(), u.account) && (u.more == nil || !u.more.alone) && (h.net == nil || u.net.node == nil)
 }
 
 // attach makes a session one more of a user: it is in all channels at once.
@@ -208,6 +224,7 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 	s.user = u
 	h.strange--
 	u.sessions = append(u.sessions, s)
+	h.noteUser(u)
 	if r.away == "" {
 		h.updateAway(u)
 	}
@@ -215,7 +232,7 @@ func (h *Hall) attach(s *session, u *user, r *registration) {
 	h.welcome(s)
 	h.ownMetadata(s, r.metadata)
 	for _, m := range u.channels {
-		h.gate.Member(s.id, m.channel.id, m.rank)
+		h.seat(s, m)
 		h.write(s, "", joinMessage(u, m.channel, s.caps))
 		h.describe(s, m.channel)
 		h.syncOnJoin(s, m.channel)

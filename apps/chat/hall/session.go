@@ -15,8 +15,9 @@ type session struct {
 	gone   bool // the gate was told to close it
 	v302   bool // CAP LS 302 or later
 	origin *Origin
-	user   *user // nil until it is registered
-	rare   *rare // what few sessions have
+	user   *user     // nil until it is registered
+	rare   *rare     // what few sessions have
+	far    *distance // of a session of another node
 }
 
 // rare is the state of a session that most never have, or only at the beginning.
@@ -37,6 +38,11 @@ type work struct {
 	label   string
 	command string
 	then    func(*Result)
+	run     *farRun
+	// out and begins are what the turn has written so far, for a label.
+	out     []byte
+	begins  []int
+	refused bool
 }
 
 // held is what came while a session was waiting: a message, or a problem with it.
@@ -44,6 +50,7 @@ type held struct {
 	message *ircmsg.Message
 	problem Problem
 	broken  bool
+	run     *runOp // of another node, instead of message
 }
 
 func (s *session) extra() *rare {
@@ -90,7 +97,8 @@ func (h *Hall) open(id SessionID, origin *Origin) {
 
 // received handles a line, now or when the work is done that the session waits for.
 func (h *Hall) received(s *session, m *ircmsg.Message) {
-	if h.hold(s, &held{message: m}) {
+	if s.waits() {
+		h.hold(s, &held{message: m})
 		return
 	}
 	h.answer(s, m)
@@ -102,7 +110,8 @@ func (h *Hall) malformed(s *session, problem Problem, m *ircmsg.Message) {
 	if m == nil {
 		m = &ircmsg.Message{}
 	}
-	if h.hold(s, &held{message: m, problem: problem, broken: true}) {
+	if s.waits() {
+		h.hold(s, &held{message: m, problem: problem, broken: true})
 		return
 	}
 	h.refuse(s, problem, m)
@@ -150,20 +159,18 @@ func (s *session) waits() bool {
 	return s.rare != nil && (s.rare.work != nil || s.rare.replays > 0)
 }
 
-// hold keeps a line if the session waits for something.
-func (h *Hall) hold(s *session, line *held) bool {
-	if !s.waits() {
-		return false
-	}
+// hold keeps a line of a session that waits for something.
+func (h *Hall) hold(s *session, line *held) {
 	if len(s.rare.held) == maxHeld {
 		h.end(s, "Excess Flood", "")
-		return true
+		return
 	}
-	kept := *line.message
-	kept.Params = slices.Clone(kept.Params)
-	line.message = &kept
+	if line.message != nil {
+		kept := *line.message
+		kept.Params = slices.Clone(kept.Params)
+		line.message = &kept
+	}
 	s.rare.held = append(s.rare.held, line)
-	return true
 }
 
 // begin has work done for the session whose turn it is. Its lines wait until then is
@@ -173,7 +180,7 @@ func (h *Hall) begin(s *session, w Work, then func(*Result)) {
 	w.Session, w.Number = s.id, h.lastWork
 	w.Address = s.origin.Address
 	h.turn.deferred = true
-	s.extra().work = &work{number: w.Number, label: h.turn.label, command: h.turn.command, then: then}
+	s.extra().work = &work{number: w.Number, label: h.turn.label, command: h.turn.command, then: then, run: h.turn.run}
 	h.flush()
 	h.gate.Begin(&w)
 }
@@ -218,10 +225,16 @@ func (h *Hall) worked(r *Result) {
 	if s == nil || s.rare == nil || s.rare.work == nil || s.rare.work.number != r.Number {
 		return
 	}
+	h.resume(s, r)
+}
+
+// resume goes on with what a session has waited for.
+func (h *Hall) resume(s *session, r *Result) {
 	w := s.rare.work
 	s.rare.work = nil
 	h.beginTurn(s, w.label)
-	h.turn.command = w.command
+	h.turn.command, h.turn.run = w.command, w.run
+	h.turn.out, h.turn.begins, h.turn.refused = append(h.turn.out, w.out...), append(h.turn.begins, w.begins...), w.refused
 	w.then(r)
 	h.endTurn()
 	h.release(s)
@@ -234,6 +247,10 @@ func (h *Hall) release(s *session) {
 		s.rare.held = s.rare.held[1:]
 		if line.broken {
 			h.refuse(s, line.problem, line.message)
+			continue
+		}
+		if line.run != nil {
+			h.runFor(s, line.run)
 			continue
 		}
 		h.answer(s, line.message)
@@ -261,6 +278,10 @@ func (h *Hall) end(s *session, reason, last string) {
 	}
 	if last == "" {
 		last = reason
+	}
+	if s.far != nil {
+		h.net.post(s.far.node, "end", endedSession{s.far.id, reason, last}, nil)
+		return
 	}
 	h.write(s, "", &ircmsg.Message{Command: "ERROR", Params: []string{"Closing Link: " + s.origin.Host + " (" + last + ")"}, Text: true})
 	var farewell []byte
@@ -292,6 +313,7 @@ func (h *Hall) forget(s *session, reason string) {
 		return
 	}
 	u.sessions = without(u.sessions, s)
+	h.noteUser(u)
 	if len(u.sessions) == 0 {
 		h.left(u, reason)
 		return
@@ -336,6 +358,12 @@ func (h *Hall) perform(s *session, m *ircmsg.Message) {
 		h.reply(s, nNoPrivileges, "Permission Denied - You're not an IRC operator")
 	default:
 		h.used[c.name]++
+		if h.net != nil {
+			if pieces := h.pieces(s, c, m); pieces != nil {
+				h.carryOut(s, pieces)
+				return
+			}
+		}
 		c.run(h, s, m.Params, m)
 		if c.right != "" && !h.turn.refused {
 			h.logDeed(s.user, c.name, m.Params)

@@ -30,6 +30,8 @@ type turn struct {
 	refused bool
 	// records are those that what was written shows: see Gate.Echo.
 	records []int64
+	// run is the command of another node that is carried out here; nil for the others.
+	run *farRun
 }
 
 // beginTurn begins the answer to a line of s.
@@ -42,6 +44,11 @@ func (h *Hall) endTurn() {
 	t := &h.turn
 	s := t.session
 	if s == nil {
+		return
+	}
+	if t.run != nil {
+		h.endRun()
+		t.session, t.out = nil, t.out[:0]
 		return
 	}
 	if t.label != "" && !t.deferred && !s.gone {
@@ -60,12 +67,20 @@ func (h *Hall) flush() {
 	if len(t.out) == 0 || t.session.gone {
 		return
 	}
-	if len(t.records) > 0 {
-		h.gate.Echo(t.session.id, t.out, t.records)
-	} else {
-		h.gate.Send(t.session.id, t.out)
-	}
+	h.transmit(t.session, t.out, t.records)
 	t.out, t.records = t.out[:0], nil
+}
+
+// transmit sends lines to a session, which show some records.
+func (h *Hall) transmit(s *session, lines []byte, records []int64) {
+	switch {
+	case s.far != nil:
+		h.net.post(s.far.node, "send", sentLines{s.far.id, string(lines)}, records)
+	case len(records) > 0:
+		h.gate.Echo(s.id, lines, records)
+	default:
+		h.gate.Send(s.id, lines)
+	}
 }
 
 // writeLabel makes the messages of the turn one labeled answer.
@@ -191,7 +206,7 @@ func isError(command string) bool {
 
 func (h *Hall) sendNow(s *session, m *ircmsg.Message) {
 	if line := h.append(nil, m); len(line) > 0 {
-		h.gate.Send(s.id, line)
+		h.transmit(s, line, nil)
 	}
 }
 
@@ -273,9 +288,14 @@ func (h *Hall) deliver(self bool, items ...*Item) {
 }
 
 func (h *Hall) give(item *Item) {
-	if len(item.Lines) > 0 && len(item.Channels)+len(item.Sessions) > 0 {
-		h.gate.Deliver(item)
+	if len(item.Lines) == 0 || len(item.Channels)+len(item.Sessions) == 0 {
+		return
 	}
+	if h.net != nil {
+		h.spread(item)
+		return
+	}
+	h.gate.Deliver(item)
 }
 
 func (h *Hall) deliverLabeled(items []*Item) {

@@ -22,7 +22,8 @@ type user struct {
 	sessions []*session
 	one      [1]*session // where sessions is while there is one, as most have
 	channels []*member
-	more     *more // what few users have
+	more     *more     // what few users have
+	net      *presence // nil where the hall is alone
 }
 
 func (u *user) nick() string { return u.source[:u.nickEnd] }
@@ -168,11 +169,21 @@ func (h *Hall) quit(u *user, reason string) {
 	item := h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true}))
 	h.recordEverywhere(u, "QUIT", reason)
 	h.deliver(false, item)
+	h.vanish(u)
+}
+
+// vanish takes a user off everything.
+func (h *Hall) vanish(u *user) {
+	if h.net != nil {
+		h.departed(u)
+	}
 	for len(u.channels) > 0 {
-		h.leave(u.channels[len(u.channels)-1])
+		h.detach(u.channels[len(u.channels)-1])
 	}
 	key := h.nickKey(u.nick())
-	delete(h.users, key)
+	if h.users[key] == u {
+		delete(h.users, key)
+	}
 	last := h.everyone[len(h.everyone)-1]
 	h.everyone[u.place] = last
 	last.place = u.place
@@ -187,6 +198,10 @@ func (h *Hall) quit(u *user, reason string) {
 		for _, c := range u.more.invites {
 			c.invited = without(c.invited, u)
 		}
+	}
+	if h.net != nil && h.users[key] != nil {
+		h.remember(u)
+		return // the nick is somebody else's already
 	}
 	h.forgetMarkers(u)
 	h.remember(u)

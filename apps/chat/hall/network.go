@@ -1,0 +1,440 @@
+package hall
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// Several halls make one network: each has the sessions of its own machine, and a copy of
+// all users and channels. A user is changed by the hall that has the sessions, a channel
+// by the one that owns it: commands for a channel are carried out there, with a session
+// that stands for the far one, and what is to be seen and what has changed comes back.
+//
+// What comes from other nodes is an event, what goes to them a call of the Wire, so that a
+// hall in a network is as deterministic as one alone.
+
+// A Wire takes what a hall says to the network. Its methods are called during Hall.Apply,
+// must not block, and must not call the hall.
+type Wire interface {
+	// Carry gives data to another node, in the order of the calls for each node, and
+	// after what was said to the Gate before: also after the records that are not durable
+	// yet. With records, it is not carried if one of them could not be kept. The data is
+	// the wire's.
+	Carry(to fabric.Node, data []byte, records []int64)
+
+	// Claim asks for a key; the answer is an event with the same number.
+	Claim(number uint64, key fabric.Key)
+
+	// Release gives a key back.
+	Release(key fabric.Key)
+}
+
+// A NewsKind says what has happened in the network.
+type NewsKind uint8
+
+const (
+	// Leased: the own node has a lease, of News.From. Before that, and after Fenced, it owns
+	// nothing.
+	Leased NewsKind = iota
+	// Fenced: the own lease is over; all other nodes are down.
+	Fenced
+	// NodeUp and NodeDown are members that come and go.
+	NodeUp
+	NodeDown
+	// NodeSaid is News.Data of a member.
+	NodeSaid
+	// NodeMissed: something that a member said was lost.
+	NodeMissed
+	// ClaimEnded is the end of a claim: News.Number, and News.Err if it was in vain.
+	ClaimEnded
+)
+
+// News is an event of the network, in Event.News.
+type News struct {
+	Kind   NewsKind
+	From   fabric.Member
+	Data   []byte
+	Number uint64
+	Err    error
+}
+
+// network is what a hall knows of the other nodes. A hall alone has none.
+type network struct {
+	wire  Wire
+	self  fabric.Member
+	live  bool  // the own lease holds, and number is ours
+	slot  int64 // in the numbers of messages
+	nodes map[fabric.Node]*node
+	order []*node // by name
+	over  map[fabric.Node]fabric.Epoch
+
+	claims  map[uint64]func(error)
+	grants  map[string]*grant // of channels, by folded name
+	fresh   []*grant          // since the last event
+	nicks   map[string]bool   // that this node has claimed, or is claiming
+	runs    map[uint64]*run
+	last    uint64    // claims, runs and users, by number
+	far     SessionID // sessions of other nodes so far
+	guests  int       // those that there are
+	here    map[uint64]*user
+	users   uint64 // introduced so far
+	early   map[ref][]earlySeat
+	lease   string // the own name and epoch
+	split   string // those before this lease
+	returns []*returning
+	coming  map[*member]*returning // the same, by member
+	skip    *node                  // that gets none of the item which is spread
+	changed []*user                // by the event that is applied
+	altered []*channel             // the same
+	latest  int64                  // Hall.lastID, when it was carried last
+}
+
+// A node is another member of the network.
+type node struct {
+	member   fabric.Member
+	users    map[uint64]*user
+	seen     uint64                 // the highest number of a user that it has told of
+	sessions map[SessionID]*session // by their numbers there
+	sweep    map[uint64]bool        // users that it has not named since it began to tell all
+	partial  []byte                 // of a parcel in several pieces
+	out      []byte                 // ops that were not carried yet
+	records  []int64                // that these show
+}
+
+// A ref names a user in the network.
+type ref struct {
+	Node fabric.Node `json:"n"`
+	User uint64      `json:"u"`
+}
+
+// A presence is where a user is.
+type presence struct {
+	number uint64
+	node   *node // nil is here
+	told   bool  // the others may know: the nick is claimed
+}
+
+// distance is how a session of another node is reached.
+type distance struct {
+	node *node
+	id   SessionID // there
+}
+
+// farSessions is the bit that the numbers of sessions of other nodes have, and those of a
+// gate have not.
+const farSessions SessionID = 1 << 63
+
+// Join makes the hall one of a network, before Restore and its first event. It owns nothing until
+// Leased.
+func (h *Hall) Join(wire Wire) {
+	h.net = &network{
+		wire: wire, nodes: map[fabric.Node]*node{}, over: map[fabric.Node]fabric.Epoch{}, claims: map[uint64]func(error){},
+		grants: map[string]*grant{}, nicks: map[string]bool{}, runs: map[uint64]*run{}, here: map[uint64]*user{}, coming: map[*member]*returning{}, early: map[ref][]earlySeat{},
+	}
+}
+
+// heard applies an event of the network.
+func (h *Hall) heard(e *News) {
+	n := h.net
+	switch e.Kind {
+	case Leased:
+		n.self = e.From
+		h.takeSlot(0)
+	case Fenced:
+		h.fence()
+	case NodeUp:
+		h.nodeUp(e.From)
+	case NodeDown:
+		if at := n.nodes[e.From.Node]; at != nil && at.member.Epoch <= e.From.Epoch {
+			h.nodeDown(at)
+		}
+		n.over[e.From.Node] = max(n.over[e.From.Node], e.From.Epoch)
+	case NodeSaid:
+		if at := h.nodeOf(e.From); at != nil {
+			h.receive(at, e.Data)
+		}
+	case NodeMissed:
+		if at := h.nodeOf(e.From); at != nil {
+			at.partial = nil
+			n.post(at, "again", struct{}{}, nil)
+		}
+	case ClaimEnded:
+		if then := n.claims[e.Number]; then != nil {
+			delete(n.claims, e.Number)
+			then(e.Err)
+		}
+	}
+}
+
+// nodeOf returns a member by what it has sent, or nil when its life is over.
+func (h *Hall) nodeOf(m fabric.Member) *node {
+	at := h.net.nodes[m.Node]
+	if at == nil || at.member.Epoch != m.Epoch {
+		return nil
+	}
+	return at
+}
+
+// claim asks for a key.
+func (n *network) claim(key fabric.Key, then func(error)) {
+	n.last++
+	n.claims[n.last] = then
+	n.wire.Claim(n.last, key)
+}
+
+// slotBits is how much of a message's number says where it was made, so that no two nodes
+// give the same.
+const slotBits = 6
+
+// takeSlot claims one of the slots, from the own name's on.
+func (h *Hall) takeSlot(tried int64) {
+	n := h.net
+	if tried == 1<<slotBits-1 {
+		return // there are not so many nodes
+	}
+	first := int64(0)
+	for _, b := range []byte(n.self.Node) {
+		first = first*31 + int64(b)
+	}
+	slot := 1 + (first+tried)%(1<<slotBits-1) // 0 is no slot
+	n.claim(fabric.Key{Kind: fabric.Account, Name: fmt.Sprintf(" slot %d", slot)}, func(err error) {
+		switch {
+		case errors.Is(err, fabric.ErrTaken):
+			h.takeSlot(tried + 1)
+		case err == nil:
+			n.slot = slot
+			h.begun()
+		}
+	})
+}
+
+// begun is the begin of a lease: all others are told what is here.
+func (h *Hall) begun() {
+	n := h.net
+	n.live = true
+	n.split, n.lease = n.lease, fmt.Sprintf("%s %d", n.self.Node, n.self.Epoch)
+	for _, at := range n.order {
+		h.tellAll(at)
+	}
+	h.comeBack()
+}
+
+func (h *Hall) nodeUp(m fabric.Member) {
+	n := h.net
+	if m.Node == n.self.Node || m.Epoch <= n.over[m.Node] {
+		return
+	}
+	if at := n.nodes[m.Node]; at != nil {
+		if at.member.Epoch == m.Epoch {
+			at.member = m
+			return
+		}
+		h.nodeDown(at)
+	}
+	at := &node{member: m, users: map[uint64]*user{}, sessions: map[SessionID]*session{}}
+	n.nodes[m.Node] = at
+	n.order = append(n.order, at)
+	slices.SortFunc(n.order, func(a, b *node) int { return strings.Compare(string(a.member.Node), string(b.member.Node)) })
+	if n.live {
+		h.tellAll(at)
+		h.askToo(at)
+		h.goBack()
+	}
+}
+
+// members returns the own node and the others, for the choice among them.
+func (n *network) members() []fabric.Member {
+	all := make([]fabric.Member, 0, len(n.order)+1)
+	all = append(all, n.self)
+	for _, at := range n.order {
+		all = append(all, at.member)
+	}
+	return all
+}
+
+// tellAll tells a node of all users that are here and all channels that are owned here.
+func (h *Hall) tellAll(at *node) {
+	n := h.net
+	n.post(at, "all", struct{}{}, nil)
+	for _, u := range h.everyone {
+		if u.net.node == nil && u.net.told {
+			n.post(at, "user", h.portrait(u), nil)
+		}
+	}
+	n.post(at, "users", struct{}{}, nil)
+	for _, c := range h.slots {
+		if c != nil && c.net.mine {
+			n.post(at, "channel", h.snapshot(c), nil)
+		}
+	}
+}
+
+// An op is one thing that a node says to another.
+type op struct {
+	Kind string          `json:"k"`
+	Body json.RawMessage `json:"b"`
+}
+
+// A parcel is what a node carries at once.
+type parcel struct {
+	// Last is the number of the latest message that the sender knows: what the receiver
+	// numbers next comes after it, whatever the clocks say.
+	Last int64 `json:"l"`
+	Ops  []op  `json:"o"`
+}
+
+// post adds an op to what a node is told. It is not carried if one of records cannot be
+// kept.
+func (n *network) post(to *node, kind string, body any, records []int64) {
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", kind, err)) // all bodies are of types that can be written
+	}
+	n.put(to, kind, data, records)
+}
+
+// postAll is post to all nodes.
+func (n *network) postAll(kind string, body any, records []int64) {
+	if len(n.order) == 0 || !n.live {
+		return
+	}
+	data, err := json.Marshal(body)
+	if err != nil {
+		panic(fmt.Sprintf("%s: %v", kind, err))
+	}
+	for _, at := range n.order {
+		n.put(at, kind, data, records)
+	}
+}
+
+// maxParcel is the size from which ops are carried before the event is done, and that of
+// the pieces of what is larger.
+const maxParcel = fabric.MaxMessage / 2
+
+func (n *network) put(to *node, kind string, body []byte, records []int64) {
+	if len(to.out) > 0 && (!slices.Equal(records, to.records) || len(to.out) > maxParcel) {
+		n.flush(to)
+	}
+	if len(to.out) > 0 {
+		to.out = append(to.out, ',')
+	}
+	to.records = records
+	to.out = append(to.out, `{"k":"`...)
+	to.out = append(to.out, kind...)
+	to.out = append(to.out, `","b":`...)
+	to.out = append(to.out, body...)
+	to.out = append(to.out, '}')
+}
+
+// The first byte of what is carried.
+const (
+	wholeParcel = 'p'
+	morePieces  = 'm' // a piece, and there are more
+)
+
+// latest is set by the hall before it flushes.
+func (n *network) flush(to *node) {
+	if len(to.out) == 0 {
+		return
+	}
+	ops, records := to.out, to.records
+	to.out, to.records = nil, nil
+	data := fmt.Appendf(make([]byte, 0, len(ops)+48), `{"l":%d,"o":[`, n.latest)
+	data = append(append(data, ops...), "]}"...)
+	for len(data) > maxParcel {
+		n.wire.Carry(to.member.Node, append([]byte{morePieces}, data[:maxParcel]...), records)
+		data = data[maxParcel:]
+	}
+	n.wire.Carry(to.member.Node, append([]byte{wholeParcel}, data...), records)
+}
+
+// carryAll carries what the event has said to other nodes.
+func (h *Hall) carryAll() {
+	n := h.net
+	h.tellChanged()
+	h.dropUnused()
+	n.latest = h.lastID
+	for _, at := range n.order {
+		n.flush(at)
+	}
+}
+
+// receive applies what a node has said.
+func (h *Hall) receive(from *node, data []byte) {
+	if len(data) == 0 {
+		return
+	}
+	from.partial = append(from.partial, data[1:]...)
+	if data[0] == morePieces {
+		return
+	}
+	data = from.partial
+	from.partial = nil
+	var p parcel
+	if err := json.Unmarshal(data, &p); err != nil {
+		h.gate.Fault(fmt.Errorf("what node %s says cannot be read: %w", from.member.Node, err))
+		return
+	}
+	h.lastID = max(h.lastID, p.Last)
+	for i := range p.Ops {
+		do := ops[p.Ops[i].Kind]
+		if do == nil {
+			continue // of a later version
+		}
+		if err := do(h, from, p.Ops[i].Body); err != nil {
+			h.gate.Fault(fmt.Errorf("%q of node %s cannot be read: %w", p.Ops[i].Kind, from.member.Node, err))
+		}
+		if h.net.nodes[from.member.Node] != from {
+			return
+		}
+	}
+}
+
+// ops are what nodes say to each other, by kind.
+var ops map[string]func(h *Hall, from *node, body []byte) error
+
+// reads makes an op of a function that takes its body.
+func reads[T any](do func(h *Hall, from *node, body *T)) func(*Hall, *node, []byte) error {
+	return func(h *Hall, from *node, data []byte) error {
+		var body T
+		if err := json.Unmarshal(data, &body); err != nil {
+			return err
+		}
+		do(h, from, &body)
+		return nil
+	}
+}
+
+func init() {
+	ops = map[string]func(*Hall, *node, []byte) error{
+		"again":   reads(func(h *Hall, from *node, _ *struct{}) { h.tellAll(from) }),
+		"all":     reads(func(h *Hall, from *node, _ *struct{}) { h.beginSweep(from) }),
+		"users":   reads(func(h *Hall, from *node, _ *struct{}) { h.endSweep(from) }),
+		"user":    reads((*Hall).gotUser),
+		"gone":    reads((*Hall).gotGone),
+		"channel": reads((*Hall).gotChannel),
+		"state":   reads((*Hall).gotState),
+		"seat":    reads((*Hall).gotSeat),
+		"empty":   reads((*Hall).gotEmpty),
+		"name":    reads((*Hall).gotName),
+		"item":    reads((*Hall).gotItem),
+		"record":  reads((*Hall).gotRecord),
+		"work":    reads((*Hall).gotWork),
+		"ban":     reads((*Hall).gotBan),
+		"unban":   reads((*Hall).gotUnban),
+		"send":    reads((*Hall).gotSend),
+		"end":     reads((*Hall).gotEnd),
+		"run":     reads((*Hall).gotRun),
+		"done":    reads((*Hall).gotDone),
+		"ask":     reads((*Hall).gotAsk),
+		"answer":  reads((*Hall).gotAnswer),
+		"back":    reads((*Hall).gotBack),
+		"out":     reads((*Hall).gotOut),
+		"in":      reads((*Hall).gotIn),
+	}
+}

@@ -1,0 +1,358 @@
+package hall
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/fabric/fabrictest"
+)
+
+// A nation is several worlds that are nodes of one network.
+type nation struct {
+	t      *testing.T
+	net    *fabrictest.Network
+	config Config
+	towns  map[fabric.Node]*town
+}
+
+// A town is a world with its node.
+type town struct {
+	*world
+	nation  *nation
+	node    *fabrictest.Node
+	queue   []Event
+	owned   map[fabric.Key]fabric.Claim
+	busy    bool
+	fenced  bool
+	carried map[fabric.Node]int // parcels, by where they went
+}
+
+func newNation(t *testing.T, seed uint64, config Config, options fabrictest.Options, names ...fabric.Node) *nation {
+	n := &nation{t: t, net: fabrictest.New(seed, len(names), options), config: config, towns: map[fabric.Node]*town{}}
+	for _, name := range names {
+		n.found(name)
+	}
+	return n
+}
+
+// found makes a node, or makes it again.
+func (n *nation) found(name fabric.Node) *town {
+	c := n.config
+	c.Name = string(name) + ".example"
+	w := &town{nation: n, world: newWorld(n.t, c), node: n.net.Join(name, "1"), owned: map[fabric.Key]fabric.Claim{}, fenced: true, carried: map[fabric.Node]int{}}
+	w.around = w.give
+	w.hall.Join(w)
+	n.towns[name] = w
+	if err := w.node.Start(w); err != nil {
+		n.t.Fatal(err)
+	}
+	return w
+}
+
+func (n *nation) town(name fabric.Node) *town { return n.towns[name] }
+
+// give gives the hall an event, in its turn.
+func (w *town) give(e *Event) {
+	w.queue = append(w.queue, *e)
+	if w.busy {
+		return // within a call of the fabric by the hall
+	}
+	w.busy = true
+	defer func() { w.busy = false }()
+	for len(w.queue) > 0 {
+		next := w.queue[0]
+		w.queue = w.queue[1:]
+		w.one(&next)
+	}
+}
+
+// one applies an event; before it, the hall must know if its lease is over.
+func (w *town) one(e *Event) {
+	w.now = start + w.nation.net.Now().Milliseconds()
+	e.At = w.now
+	if !w.fenced && !w.node.Valid() {
+		w.fenced = true
+		w.hall.Apply(&Event{Kind: Networked, At: w.now, News: &News{Kind: Fenced}})
+	}
+	w.hall.Apply(e)
+}
+
+// news is what the fabric says.
+func (w *town) news(n News) {
+	w.give(&Event{Kind: Networked, News: &n})
+	w.settle()
+}
+
+func (w *town) Up(m fabric.Member) {
+	if m.Node == w.node.Name() {
+		w.fenced = false
+		w.news(News{Kind: Leased, From: m})
+		return
+	}
+	w.news(News{Kind: NodeUp, From: m})
+}
+
+func (w *town) Down(m fabric.Member) { w.news(News{Kind: NodeDown, From: m}) }
+
+func (w *town) Gap(m fabric.Member) { w.news(News{Kind: NodeMissed, From: m}) }
+
+func (w *town) Received(m fabric.Member, data []byte) {
+	w.news(News{Kind: NodeSaid, From: m, Data: data})
+}
+
+func (w *town) Fenced() {
+	w.fenced = true
+	w.news(News{Kind: Fenced})
+}
+
+func (w *town) Carry(to fabric.Node, data []byte, _ []int64) {
+	w.carried[to]++
+	if err := w.node.Send(to, data); err != nil && !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
+		w.problem("send: %v", err)
+	}
+}
+
+func (w *town) Claim(number uint64, key fabric.Key) {
+	w.node.Claim(key, func(c fabric.Claim, err error) {
+		if err == nil {
+			w.owned[key] = c
+		}
+		w.news(News{Kind: ClaimEnded, Number: number, Err: err})
+	})
+}
+
+func (w *town) Release(key fabric.Key) {
+	if c, ok := w.owned[key]; ok {
+		delete(w.owned, key)
+		w.node.Release(c)
+	}
+}
+
+// settled waits until all that was begun is done.
+func (n *nation) settled() {
+	n.net.Run(3 * time.Second)
+}
+
+// peace waits until all nodes know each other.
+func (n *nation) peace() {
+	n.t.Helper()
+	ok := n.net.RunUntil(5*time.Minute, func() bool {
+		for _, w := range n.towns {
+			if !w.hall.net.live || len(w.hall.net.order) != len(n.towns)-1 {
+				return false
+			}
+		}
+		return true
+	})
+	if !ok {
+		n.t.Fatal("the nodes do not find each other")
+	}
+	n.settled()
+}
+
+// user opens a session at a node and registers it; its welcome is left out.
+func (n *nation) user(at fabric.Node, name string, caps ...string) SessionID {
+	w := n.town(at)
+	id := w.open(name, Origin{Host: name + ".host", Address: "192.0.2.1"})
+	if len(caps) > 0 {
+		w.line(id, "CAP REQ :"+strings.Join(caps, " "))
+	}
+	w.line(id, "NICK "+name)
+	w.line(id, "USER "+name+" 0 * :Real "+name)
+	if len(caps) > 0 {
+		w.line(id, "CAP END")
+	}
+	n.settled()
+	w.look()
+	return id
+}
+
+// say lets a session say lines, each answered before the next.
+func (n *nation) say(at fabric.Node, name string, lines ...string) {
+	w := n.town(at)
+	for _, line := range lines {
+		w.line(w.names[name], line)
+		n.settled()
+	}
+}
+
+// expect compares all that was received since the last look at all nodes with lines of
+// "name < line", in the order of the nodes. Tags are left out.
+func (n *nation) expect(want ...string) {
+	n.t.Helper()
+	var got []string
+	for _, name := range n.names() {
+		w := n.towns[name]
+		for line := range strings.Lines(w.text()) {
+			line = strings.TrimSuffix(line, "\n")
+			who, text, _ := strings.Cut(line, " < ")
+			if who == "kept" {
+				continue
+			}
+			if strings.HasPrefix(text, "@") {
+				_, text, _ = strings.Cut(text, " ")
+			}
+			got = append(got, who+" < "+text)
+		}
+		w.healthy()
+	}
+	if !slices.Equal(got, want) {
+		n.t.Errorf("got\n\t%s\nwant\n\t%s", strings.Join(got, "\n\t"), strings.Join(want, "\n\t"))
+	}
+}
+
+func (n *nation) names() []fabric.Node {
+	names := []fabric.Node{}
+	for name := range n.towns {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	return names
+}
+
+// same fails the test unless all halls know the same users and channels.
+func (n *nation) same() {
+	n.t.Helper()
+	var first string
+	for _, name := range n.names() {
+		view := n.towns[name].view()
+		if first == "" {
+			first = view
+		} else if view != first {
+			n.t.Errorf("node %s knows\n%s\nand the first one\n%s", name, view, first)
+		}
+		n.towns[name].healthy()
+	}
+}
+
+// view is what a hall knows of the network.
+func (w *town) view() string {
+	var lines []string
+	h := w.hall
+	for _, u := range h.everyone {
+		lines = append(lines, fmt.Sprintf("%s %s %q %s away=%q account=%q %d sessions", u.source, u.realname, u.modes, h.net.refOf(u).Node, u.away(), u.account, len(u.sessions)))
+	}
+	for _, c := range h.slots {
+		if c == nil {
+			continue
+		}
+		owner := h.net.self.Node
+		switch {
+		case c.net.owner != nil:
+			owner = c.net.owner.member.Node
+		case !c.net.mine:
+			owner = "nobody"
+		}
+		var members []string
+		for _, m := range c.members {
+			members = append(members, m.rank.String()+":"+m.user.nick())
+		}
+		slices.Sort(members)
+		k := c.kept()
+		lines = append(lines, fmt.Sprintf("%s of %s %v %v", c.name, owner, members, k))
+	}
+	slices.Sort(lines)
+	return strings.Join(lines, "\n")
+}
+
+func threeNodes(t *testing.T, config Config) *nation {
+	n := newNation(t, 1, config, fabrictest.Options{}, "a", "b", "c")
+	n.peace()
+	return n
+}
+
+func TestNetworkTalk(t *testing.T) {
+	n := threeNodes(t, Config{})
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.user("c", "cid")
+	n.say("a", "ann", "JOIN #x")
+	n.expect(
+		"ann < :ann!ann@ann.host JOIN #x",
+		"ann < :a.example 353 ann = #x :@ann",
+		"ann < :a.example 366 ann #x :End of /NAMES list",
+	)
+	n.say("b", "bob", "JOIN #X")
+	n.expect(
+		"ann < :bob!bob@bob.host JOIN #x",
+		"bob < :bob!bob@bob.host JOIN #x",
+		"bob < :b.example 353 bob = #x :@ann bob",
+		"bob < :b.example 366 bob #x :End of /NAMES list",
+	)
+	n.say("c", "cid", "JOIN #x")
+	n.same()
+	n.expect(
+		"ann < :cid!cid@cid.host JOIN #x",
+		"bob < :cid!cid@cid.host JOIN #x",
+		"cid < :cid!cid@cid.host JOIN #x",
+		"cid < :c.example 353 cid = #x :@ann bob cid",
+		"cid < :c.example 366 cid #x :End of /NAMES list",
+	)
+	n.say("c", "cid", "PRIVMSG #x :hello")
+	n.expect("ann < :cid!cid@cid.host PRIVMSG #x :hello", "bob < :cid!cid@cid.host PRIVMSG #x :hello")
+	n.say("a", "ann", "MODE #x +v bob", "TOPIC #x :of things")
+	n.same()
+	n.expect(
+		"ann < :ann!ann@ann.host MODE #x +v bob",
+		"ann < :ann!ann@ann.host TOPIC #x :of things",
+		"bob < :ann!ann@ann.host MODE #x +v bob",
+		"bob < :ann!ann@ann.host TOPIC #x :of things",
+		"cid < :ann!ann@ann.host MODE #x +v bob",
+		"cid < :ann!ann@ann.host TOPIC #x :of things",
+	)
+	n.say("b", "bob", "PRIVMSG cid :psst", "NICK bobby", "AWAY :gone")
+	n.same()
+	n.expect(
+		"ann < :bob!bob@bob.host NICK bobby",
+		"bob < :bob!bob@bob.host NICK bobby",
+		"bob < :b.example 306 bobby :You have been marked as being away",
+		"cid < :bob!bob@bob.host PRIVMSG cid :psst",
+		"cid < :bob!bob@bob.host NICK bobby",
+	)
+	n.say("c", "cid", "PRIVMSG bobby :there?", "KICK #x ann", "MODE #x +m", "WHOIS nobody")
+	n.expect(
+		"bob < :cid!cid@cid.host PRIVMSG bobby :there?",
+		"cid < :b.example 301 cid bobby :gone",
+		"cid < :"+string(n.ownerOf("#x"))+".example 482 cid #x :You're not a channel operator",
+		"cid < :"+string(n.ownerOf("#x"))+".example 482 cid #x :You're not a channel operator",
+		"cid < :c.example 401 cid nobody :No such nick",
+		"cid < :c.example 318 cid nobody :End of /WHOIS list",
+	)
+	n.say("a", "ann", "KICK #x cid :out", "NICK cid")
+	n.same()
+	n.expect(
+		"ann < :ann!ann@ann.host KICK #x cid :out",
+		"ann < :a.example 433 ann cid :Nickname is already in use",
+		"bob < :ann!ann@ann.host KICK #x cid :out",
+		"cid < :ann!ann@ann.host KICK #x cid :out",
+	)
+	n.say("b", "bob", "QUIT :bye")
+	n.say("a", "ann", "PART #x")
+	n.same()
+	n.expect(
+		"ann < :bobby!bob@bob.host QUIT :Quit: bye",
+		"ann < :ann!ann@ann.host PART #x",
+		"bob < :bobby!bob@bob.host QUIT :Quit: bye",
+		"bob < ERROR :Closing Link: bob.host (Quit: bye)",
+		"bob < (closed)",
+	)
+	for name, w := range n.towns {
+		if len(w.hall.channels) != 0 || len(w.hall.users) != 2 {
+			t.Errorf("%s has %d channels and %d users", name, len(w.hall.channels), len(w.hall.users))
+		}
+	}
+}
+
+func (n *nation) ownerOf(name string) fabric.Node {
+	for at, w := range n.towns {
+		if c := w.hall.channels[name]; c != nil && c.net.mine {
+			return at
+		}
+	}
+	return "nobody"
+}

@@ -1,0 +1,79 @@
+package hall
+
+import (
+	"errors"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// In a network a nick is had by whoever has claimed it: what is known here of the users of
+// other nodes may be late.
+
+func nickKeyOf(key string) fabric.Key { return fabric.Key{Kind: fabric.Nick, Name: key} }
+
+// claimNick claims a nick for a session, which waits; then is called in its turn.
+func (h *Hall) claimNick(s *session, nick string, then func(error)) {
+	n, key := h.net, h.nickKey(nick)
+	switch {
+	case !n.live:
+		then(fabric.ErrFenced)
+		return
+	case n.nicks[key]:
+		then(fabric.ErrTaken)
+		return
+	}
+	n.nicks[key] = true
+	var result error
+	h.suspend(s, func(*Result) { then(result) })
+	n.claim(nickKeyOf(key), func(err error) {
+		if err != nil {
+			delete(n.nicks, key)
+		}
+		if s.gone {
+			n.releaseNick(key)
+			return
+		}
+		result = err
+		h.resume(s, nil)
+	})
+}
+
+// releaseNick gives a nick back, if it was claimed.
+func (n *network) releaseNick(key string) {
+	if n.nicks[key] {
+		delete(n.nicks, key)
+		n.wire.Release(nickKeyOf(key))
+	}
+}
+
+// admitByClaim makes a user of a session when its nick is claimed.
+func (h *Hall) admitByClaim(s *session, r *registration) {
+	h.claimNick(s, r.nick, func(err error) {
+		switch {
+		case err == nil:
+			h.admit(s, r)
+		case errors.Is(err, fabric.ErrTaken):
+			h.reply(s, nNicknameInUse, r.nick, "Nickname is already in use")
+			r.nick = ""
+		default:
+			h.fail(s, "NICK", "NETWORK_UNAVAILABLE", r.nick, "This server is cut off from its network; try another one, or later")
+			h.end(s, "Cut off from the network", "")
+		}
+	})
+}
+
+// changeByClaim gives a user another nick when that is claimed.
+func (h *Hall) changeByClaim(s *session, u *user, nick string) {
+	h.claimNick(s, nick, func(err error) {
+		switch {
+		case err == nil:
+			old := h.nickKey(u.nick())
+			h.putNick(u, nick)
+			h.net.releaseNick(old)
+		case errors.Is(err, fabric.ErrTaken):
+			h.reply(s, nNicknameInUse, nick, "Nickname is already in use")
+		default:
+			h.fail(s, "NICK", "NETWORK_UNAVAILABLE", nick, "This server is cut off from its network; try again later")
+		}
+	})
+}

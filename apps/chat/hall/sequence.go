@@ -1,0 +1,440 @@
+package hall
+
+import (
+	"encoding/json"
+	"slices"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// A sequence is what a channel has in a network. Its owner numbers all that happens in it,
+// and the others take that in this order, and from nobody else.
+type sequence struct {
+	mine  bool
+	owner *node // nil: this node, or nobody
+	// reign is greater for each owner than for the one before, and number counts in all
+	// reigns. Of two copies, the one with the greater pair is the later one.
+	reign  int64
+	number uint64
+	at     map[*node]int // members by their nodes
+	log    []logged
+	// split is the node, and its life before, whose members brought the channel back.
+	split string
+}
+
+// logged is something said, for nodes that have missed it.
+type logged struct {
+	Reign  int64           `json:"r"`
+	Number uint64          `json:"n"`
+	At     int64           `json:"t"`
+	Item   json.RawMessage `json:"i"`
+}
+
+// What is said is kept for nodes that have missed it for so long, and so much of it.
+const (
+	logFor  = 30_000 // ms
+	logMost = 256
+)
+
+// mayEnd says whether a channel without members is removed: its owner does so.
+func (q *sequence) mayEnd() bool { return q == nil || q.mine || q.owner == nil }
+
+// left counts a member less.
+func (q *sequence) left(u *user) {
+	if at := u.net.node; at != nil {
+		if q.at[at]--; q.at[at] == 0 {
+			delete(q.at, at)
+		}
+	}
+}
+
+// step numbers what happens next.
+func (q *sequence) step() stamp {
+	q.number++
+	return stamp{q.reign, q.number}
+}
+
+// A stamp is the place of something in a channel's order.
+type stamp struct {
+	Reign  int64  `json:"r,omitempty"`
+	Number uint64 `json:"n,omitempty"`
+}
+
+func (q *sequence) isBefore(s stamp) bool {
+	return q.reign < s.Reign || q.reign == s.Reign && q.number < s.Number
+}
+
+// takes says whether something of a channel comes from its owner and is new, and notes its
+// number.
+func (q *sequence) takes(from *node, s stamp) bool {
+	if q.mine || q.owner != from || !q.isBefore(s) {
+		return false
+	}
+	q.reign, q.number = s.Reign, s.Number
+	return true
+}
+
+// sequence makes a new channel one of the network, and of this node if that has claimed it.
+func (h *Hall) sequence(c *channel) {
+	c.net = &sequence{at: map[*node]int{}}
+	if g := h.net.grants[fold(c.name)]; g != nil && g.held {
+		c.net.mine, c.net.reign = true, h.nextID()
+		h.net.postAll("channel", h.snapshot(c), nil)
+	}
+}
+
+// dissolve ends a channel in the network.
+func (h *Hall) dissolve(c *channel) {
+	if !c.net.mine {
+		return
+	}
+	h.net.postAll("empty", emptied{fold(c.name), c.net.step()}, nil)
+	h.net.release(fold(c.name))
+	c.net.mine = false
+}
+
+// noteChannel has the others told of a change of a channel.
+func (h *Hall) noteChannel(c *channel) {
+	if h.net != nil && c.net.mine && !slices.Contains(h.net.altered, c) {
+		h.net.altered = append(h.net.altered, c)
+	}
+}
+
+// state is what the others know of a channel but for its members.
+type state struct {
+	stamp
+	Kept       KeptChannel `json:"k"`
+	Registered bool        `json:"g,omitempty"`
+	Began      int64       `json:"b,omitempty"`
+	Metadata   metadata    `json:"m,omitempty"`
+	Invited    []ref       `json:"i,omitempty"`
+}
+
+func (h *Hall) state(c *channel) *state {
+	st := &state{stamp: stamp{c.net.reign, c.net.number}, Kept: c.kept(), Registered: c.registered != nil, Began: c.began, Metadata: c.metadata}
+	for _, u := range c.invited {
+		st.Invited = append(st.Invited, h.net.refOf(u))
+	}
+	return st
+}
+
+// A snapshot is all of a channel.
+type snapshot struct {
+	state
+	Seats []seating `json:"s"`
+	Log   []logged  `json:"l,omitempty"`
+}
+
+// A seating is a member for the others.
+type seating struct {
+	ref
+	Rank  Rank  `json:"r,omitempty"`
+	Since int64 `json:"t,omitempty"`
+}
+
+func (h *Hall) snapshot(c *channel) *snapshot {
+	snap := &snapshot{state: *h.state(c)}
+	for _, m := range c.members {
+		snap.Seats = append(snap.Seats, seating{h.net.refOf(m.user), m.rank, m.since})
+	}
+	for _, l := range c.net.log {
+		if l.At > h.now-logFor {
+			snap.Log = append(snap.Log, l)
+		}
+	}
+	return snap
+}
+
+// seatChange is a member who comes, gets another rank, or goes.
+type seatChange struct {
+	Channel string `json:"c"`
+	stamp
+	Seat seating `json:"s"`
+	Out  bool    `json:"o,omitempty"`
+}
+
+// seated counts a new member, and tells the others.
+func (h *Hall) seated(m *member) {
+	if at := m.user.net.node; at != nil {
+		m.channel.net.at[at]++
+	}
+	h.seatedAgain(m)
+}
+
+func (h *Hall) seatedAgain(m *member) {
+	if m.channel.net.mine {
+		seat := seating{h.net.refOf(m.user), m.rank, h.lastID}
+		h.net.postAll("seat", seatChange{Channel: fold(m.channel.name), stamp: m.channel.net.step(), Seat: seat}, nil)
+	}
+}
+
+// unseated tells the others that a member goes. Of users that quit, their own node tells.
+func (h *Hall) unseated(m *member) {
+	if m.channel.net.mine {
+		seat := seating{ref: h.net.refOf(m.user)}
+		h.net.postAll("seat", seatChange{Channel: fold(m.channel.name), stamp: m.channel.net.step(), Seat: seat, Out: true}, nil)
+	}
+}
+
+func (h *Hall) gotSeat(from *node, s *seatChange) {
+	c := h.channels[s.Channel]
+	if c == nil || !c.net.takes(from, s.stamp) {
+		return
+	}
+	u := h.userOf(s.Seat.ref)
+	if u == nil {
+		h.seatLater(c, s)
+		return
+	}
+	m := u.in(c)
+	switch {
+	case s.Out && m != nil:
+		h.detach(m)
+	case s.Out:
+	case m != nil:
+		h.isBack(m)
+		h.setRank(m, s.Seat.Rank)
+	default:
+		h.add(c, u, s.Seat.Rank).since = s.Seat.Since
+	}
+}
+
+// earlySeat is a membership of a user that is not known yet.
+type earlySeat struct {
+	channel *channel
+	seat    seating
+}
+
+// seatLater notes a membership until its user is known.
+func (h *Hall) seatLater(c *channel, s *seatChange) {
+	early := slices.DeleteFunc(h.net.early[s.Seat.ref], func(e earlySeat) bool { return e.channel == c })
+	if !s.Out && h.net.later(s.Seat.ref) {
+		early = append(early, earlySeat{c, s.Seat})
+	}
+	if len(early) == 0 {
+		delete(h.net.early, s.Seat.ref)
+		return
+	}
+	h.net.early[s.Seat.ref] = early
+}
+
+func (h *Hall) seatEarly(u *user, r ref) {
+	early := h.net.early[r]
+	delete(h.net.early, r)
+	for _, e := range early {
+		if h.channels[fold(e.channel.name)] == e.channel && u.in(e.channel) == nil {
+			h.add(e.channel, u, e.seat.Rank).since = e.seat.Since
+		}
+	}
+}
+
+// gotState takes over what has changed of a channel; its members have been told.
+func (h *Hall) gotState(from *node, st *state) {
+	c := h.channels[fold(st.Kept.Name)]
+	if c != nil && c.net.takes(from, st.stamp) {
+		h.setState(c, st)
+	}
+}
+
+func (h *Hall) setState(c *channel, st *state) {
+	was := c.registered != nil
+	c.set(&st.Kept)
+	c.began, c.metadata, c.registered = st.Began, st.Metadata, nil
+	if st.Registered {
+		c.registered = &registered{founder: st.Kept.Founder, ranks: st.Kept.Ranks, days: st.Kept.KeepDays}
+		h.touchChannel(c)
+	} else if was {
+		h.gate.Keep(DropChannel{c.name})
+	}
+	for len(c.invited) > 0 {
+		h.uninvite(c.invited[0], c)
+	}
+	for _, r := range st.Invited {
+		if u := h.userOf(r); u != nil && u.in(c) == nil {
+			h.remind(u, c)
+		}
+	}
+}
+
+// emptied is the end of a channel.
+type emptied struct {
+	Channel string `json:"c"`
+	stamp
+}
+
+func (h *Hall) gotEmpty(from *node, e *emptied) {
+	c := h.channels[e.Channel]
+	if c == nil || !c.net.takes(from, e.stamp) {
+		return
+	}
+	h.dropChannel(c)
+}
+
+// dropChannel takes a copy of a channel off, with the members that it still has.
+func (h *Hall) dropChannel(c *channel) {
+	c.net.owner = nil
+	if c.registered != nil {
+		c.registered = nil
+		h.gate.Keep(DropChannel{c.name})
+	}
+	for len(c.members) > 1 {
+		h.detach(c.members[len(c.members)-1])
+	}
+	if len(c.members) == 1 {
+		h.detach(c.members[0]) // and with the last, the channel
+		return
+	}
+	h.remove(c)
+}
+
+// renaming is another name of a channel.
+type renaming struct {
+	Channel string `json:"c"`
+	stamp
+	Name string `json:"t"`
+	Last int64  `json:"l"`
+}
+
+// renameFar tells the others that a channel is called otherwise from now on.
+func (h *Hall) renameFar(c *channel, name string) {
+	old := fold(c.name)
+	h.net.postAll("name", renaming{old, c.net.step(), name, h.nextID()}, nil)
+	if old != fold(name) {
+		h.net.release(old)
+	}
+	h.noteChannel(c)
+}
+
+func (h *Hall) gotName(from *node, r *renaming) {
+	c := h.channels[r.Channel]
+	if c == nil || !c.net.takes(from, r.stamp) {
+		return
+	}
+	if other := h.channels[fold(r.Name)]; other != nil && other != c {
+		h.dropChannel(other)
+	}
+	old := c.name
+	h.setName(c, r.Name)
+	h.renamed(c, old)
+	if !sameName(old, r.Name) && h.config.History.Enabled {
+		h.moveRecords(fold(old), fold(r.Name), r.Last)
+	}
+}
+
+// gotChannel takes over a whole channel.
+func (h *Hall) gotChannel(from *node, snap *snapshot) {
+	c := h.channels[fold(snap.Kept.Name)]
+	switch {
+	case c == nil:
+		c = h.create(snap.Kept.Name)
+	case c.net.owner == from:
+	case c.net.reign >= snap.Reign:
+		return
+	case c.net.mine:
+		h.net.release(fold(c.name))
+		c.net.mine = false
+	}
+	c.net.owner = from
+	h.adopt(c, snap)
+}
+
+// adopt makes a copy of a channel what a snapshot says, and shows members here what they
+// have missed.
+func (h *Hall) adopt(c *channel, snap *snapshot) {
+	q := c.net
+	for _, l := range snap.Log {
+		if q.isBefore(stamp{l.Reign, l.Number}) {
+			h.showMissed(c, l)
+		}
+	}
+	q.reign, q.number, q.log = snap.Reign, snap.Number, snap.Log
+	h.adoptState(c, &snap.state)
+	seats := make(map[*user]seating, len(snap.Seats))
+	for _, s := range snap.Seats {
+		u := h.userOf(s.ref)
+		if u == nil {
+			h.seatLater(c, &seatChange{Seat: s})
+			continue
+		}
+		seats[u] = s
+	}
+	for _, m := range slices.Clone(c.members) {
+		if _, stays := seats[m.user]; !stays && !h.isReturning(m) {
+			h.showPart(m)
+			h.detach(m)
+		}
+	}
+	for _, s := range snap.Seats {
+		u := h.userOf(s.ref)
+		if u == nil {
+			continue
+		}
+		m := u.in(c)
+		if m == nil {
+			m = h.add(c, u, s.Rank)
+			m.since = s.Since
+			h.showJoin(m)
+			continue
+		}
+		h.isBack(m)
+		if m.rank != s.Rank {
+			h.showRanks(m, s.Rank)
+			h.setRank(m, s.Rank)
+		}
+	}
+}
+
+// adoptState sets the state of a channel, and shows what is another topic.
+func (h *Hall) adoptState(c *channel, st *state) {
+	topic, modes := c.topic, c.modes
+	h.setState(c, st)
+	if topic != c.topic {
+		h.showHere(c, ircmsg.Message{Source: h.config.Name, Command: "TOPIC", Params: []string{c.name, c.topic}, Text: true})
+	}
+	if modes == c.modes {
+		return
+	}
+	var made []change
+	for i := range len(channelModeLetters) {
+		if bit := channelModes(1 << i); (modes^c.modes)&bit != 0 {
+			made = append(made, change{add: c.is(bit), letter: channelModeLetters[i]})
+		}
+	}
+	h.showHere(c, ircmsg.Message{Source: h.config.Name, Command: "MODE", Params: append([]string{c.name}, modeParams(made)...)})
+}
+
+// showHere shows something to the members here only.
+func (h *Hall) showHere(c *channel, m ircmsg.Message) {
+	h.giveHere(toChannel(c, h.line(h.tags(nil, ""), ircmsg.Body{Message: m})))
+}
+
+func (h *Hall) showPart(m *member) {
+	item := newItem(h.line(h.tags(m.user, ""), ircmsg.Body{Message: ircmsg.Message{Source: m.user.source, Command: "PART", Params: []string{m.channel.name}}}))
+	item.to(m.seenBy())
+	item.Sessions = sessionsOf(m.user, nil)
+	h.giveHere(item)
+}
+
+func (h *Hall) showJoin(m *member) {
+	item := newItem(h.joinLine(m.user, m.channel))
+	item.to(m.seenBy())
+	item.Sessions = sessionsOf(m.user, nil)
+	if m.rank != 0 {
+		item.Lines = lines(append(item.Lines, h.fromServer("MODE", rankParams(m.channel, m.user, m.rank)...))...)
+	}
+	h.giveHere(item)
+	if m.user.net.node == nil {
+		h.showIn(m)
+	}
+}
+
+// showRanks shows what another rank than before has more and less.
+func (h *Hall) showRanks(m *member, rank Rank) {
+	var made []change
+	for i := len(rankModes) - 1; i >= 0; i-- {
+		if bit := Rank(1 << i); (m.rank^rank)&bit != 0 {
+			made = append(made, change{add: rank&bit != 0, letter: rankModes[i], param: m.user.nick()})
+		}
+	}
+	h.showHere(m.channel, ircmsg.Message{Source: h.config.Name, Command: "MODE", Params: append([]string{m.channel.name}, modeParams(made)...)})
+}
