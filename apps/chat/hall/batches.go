@@ -142,7 +142,16 @@ func (h *Hall) closeBatch(s *session, tag string) {
 		h.carryOut(s, []piece{h.speechPiece(s, b.target, sp)})
 		return
 	}
-	h.sayTo(s, b.target, sp)
+	h.sayLines(s, b.target, sp)
+}
+
+// sayLines says a batch of lines to one target, or has it replace what was said there.
+func (h *Hall) sayLines(s *session, target string, sp *speech) {
+	if reference, ok := h.edits(s, sp); ok {
+		h.edit(s, target, reference, sp)
+		return
+	}
+	h.sayTo(s, target, sp)
 }
 
 // blank says whether no part has any text.
@@ -163,7 +172,7 @@ func (h *Hall) multilineItems(u *user, target string, sp *speech, tags []ircmsg.
 	whole := &Item{Need: CapMultiline | CapBatch, Lines: []*ircmsg.Line{h.line(tags, ircmsg.Body{Message: opening})}}
 	single := &Item{Unless: CapMultiline | CapBatch}
 	inside := ircmsg.Tag{Key: "batch", Value: id}
-	rest := withoutTag(tags, "msgid")
+	rest := withoutTag(withoutTag(tags, "msgid"), editTag)
 	for i, p := range sp.parts {
 		body := ircmsg.Body{Message: sp.message(u, target, p.text)}
 		within := []ircmsg.Tag{inside}

@@ -279,6 +279,11 @@ func (h *Hall) screen(s *session, u *user) {
 // The slice is used again for what is said next.
 func (h *Hall) items(u *user, target string, sp *speech) []*Item {
 	sp.id = h.nextID()
+	return h.numbered(u, target, sp)
+}
+
+// numbered is items for what has its number already.
+func (h *Hall) numbered(u *user, target string, sp *speech) []*Item {
 	tags := h.tags(u, MsgID(sp.id), sp.tags...)
 	if sp.parts != nil {
 		return h.multilineItems(u, target, sp, tags)

@@ -189,7 +189,7 @@ func (h *Hall) speechPiece(s *session, target string, sp *speech) piece {
 	m := &ircmsg.Message{Command: sp.command, Params: []string{target, sp.text}}
 	p := h.targetPiece(target, m)
 	p.speech = sp
-	p.do = func(h *Hall, s *session) { h.sayTo(s, target, sp) }
+	p.do = func(h *Hall, s *session) { h.sayLines(s, target, sp) }
 	return p
 }
 

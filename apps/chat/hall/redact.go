@@ -37,7 +37,9 @@ func (h *Hall) redact(s *session, params []string, _ *ircmsg.Message) {
 			if reason != "" {
 				m.Params, m.Text = append(m.Params, reason), true
 			}
-			h.tell(s, r, target, CapRedaction, h.fromUser(s.user, m))
+			item := newItem(h.fromUser(s.user, m))
+			item.Need = CapRedaction
+			h.tell(s, r, target, s.has(CapRedaction), item)
 		})
 	})
 }
@@ -100,19 +102,17 @@ func (h *Hall) mayRedact(s *session, r *Record) bool {
 	return m.rank >= HalfOp || s.user.wrote(r) && h.silenced(c, s.user, &speech{command: "REDACT"}) == ""
 }
 
-// tell says to all who may read a record what a user has done to it, and to the user.
-func (h *Hall) tell(s *session, r *Record, target string, need Caps, line *ircmsg.Line) {
-	item := newItem(line)
-	item.Need = need
-	if c := h.channels[r.Target]; c != nil {
-		item.to(Reach{Channel: c.id, Rank: r.Rank})
-		item.Sessions = sessionsOf(s.user, nil)
-		h.deliver(s.has(need), item)
-		return
+// tell says to all who may read a record what a user has done to it, and to the user,
+// whose session is among them with self.
+func (h *Hall) tell(s *session, r *Record, target string, self bool, items ...*Item) {
+	c := h.channels[r.Target]
+	for _, item := range items {
+		if c != nil {
+			item.to(Reach{Channel: c.id, Rank: r.Rank})
+		} else if u := h.find(target); u != nil && u != s.user {
+			item.Sessions = sessionsOf(u, nil)
+		}
+		item.Sessions = append(item.Sessions, sessionsOf(s.user, nil)...)
 	}
-	if u := h.find(target); u != nil && u != s.user {
-		item.Sessions = sessionsOf(u, nil)
-	}
-	item.Sessions = append(item.Sessions, sessionsOf(s.user, nil)...)
-	h.deliver(s.has(need), item)
+	h.deliver(self, items...)
 }

@@ -900,20 +900,20 @@ export class Client {
     if (this.has('message-tags') && entry.reply !== '') tags.set('+reply', entry.reply).set('+draft/reply', entry.reply);
     if (this.has('labeled-response')) tags.set('label', entry.label);
     const lines = entry.kind === 'action' ? [[entry.text.replace(/\n/g, ' '), false]] : this.lines(entry.target, entry.text);
-    if (lines.length > 1) this.transmitBatch(entry, tags, lines);
+    if (lines.length > 1) this.sendBatch(entry.label, tags, entry.target, lines);
     else this.sendTagged(tags, 'PRIVMSG', entry.target, entry.kind === 'action' ? `\x01ACTION ${lines[0][0]}\x01` : lines[0][0]);
     entry.at = this.model.now();
     this.model.mark(entry, 'sent');
     if (!this.has('echo-message')) this.sayLocally(entry);
   }
 
-  transmitBatch(entry, tags, lines) {
-    const ref = entry.label;
-    this.sendTagged(tags, 'BATCH', `+${ref}`, 'draft/multiline', entry.target);
+  // sendBatch sends lines as one message.
+  sendBatch(ref, tags, target, lines) {
+    this.sendTagged(tags, 'BATCH', `+${ref}`, 'draft/multiline', target);
     for (const [text, concat] of lines) {
       const own = new Map([['batch', ref]]);
       if (concat) own.set('draft/multiline-concat', '');
-      this.sendTagged(own, 'PRIVMSG', entry.target, text);
+      this.sendTagged(own, 'PRIVMSG', target, text);
     }
     this.send('BATCH', `-${ref}`);
   }
@@ -938,9 +938,15 @@ export class Client {
   canEdit() { return this.has(editing); }
 
   // edit changes what one has said.
+  // It returns what is wrong, as {problem}.
   edit(b, m, text) {
-    if (text === m.text) return;
-    this.sendTagged(new Map([['+draft/edit', m.id]]), 'PRIVMSG', b.name, text);
+    if (text === m.text) return {};
+    const tags = new Map([['+draft/edit', m.id]]);
+    const lines = m.kind === 'action' ? [[`\x01ACTION ${text.replace(/\n/g, ' ')}\x01`, false]] : this.lines(b.name, text);
+    if (lines.length === 1) this.sendTagged(tags, 'PRIVMSG', b.name, lines[0][0]);
+    else if (this.fit(b.name, text).length === 1) this.sendBatch(`w${this.model.nextLabel++}`, tags, b.name, lines);
+    else return { problem: 'tooLong' };
+    return {};
   }
 
   // isOperator reports whether one may delete what others say.

@@ -164,6 +164,27 @@ test('a text that is too long for a message is several', () => {
   assert.equal(r.model.outbox.length, 2);
 });
 
+test('the new text of a message may have lines', () => {
+  const r = new Room(`${everything} draft/message-editing`);
+  r.welcome();
+  r.join();
+  r.hear('@msgid=a;time=2030-01-01T00:00:01.000Z :me!u@h PRIVMSG #c :one', '@msgid=b;time=2030-01-01T00:00:02.000Z :me!u@h PRIVMSG #c :\x01ACTION waves\x01');
+  const b = r.model.get('#c'), [said, does] = b.messages.filter((m) => m.own && !m.event);
+  r.took();
+  assert.deepEqual(r.client.edit(b, said, 'one\n\ntwo'), {});
+  const [opening, ...lines] = r.took();
+  const ref = /\+(\w+) draft\/multiline #c$/.exec(opening)[1];
+  assert.match(opening, /^@\+draft\/edit=a BATCH/);
+  assert.deepEqual(lines, [`@batch=${ref} PRIVMSG #c one`, `@batch=${ref} PRIVMSG #c :`, `@batch=${ref} PRIVMSG #c two`, `BATCH -${ref}`]);
+  r.hear('@msgid=d;+draft/edit=a :me!u@h BATCH +1 draft/multiline #c', '@batch=1 :me!u@h PRIVMSG #c :one', '@batch=1 :me!u@h PRIVMSG #c :', '@batch=1 :me!u@h PRIVMSG #c :two', 'BATCH -1');
+  assert.equal(said.text, 'one\n\ntwo');
+  assert.deepEqual(r.client.edit(b, said, 'x\n'.repeat(9)), { problem: 'tooLong' });
+  r.client.edit(b, does, 'jumps');
+  assert.deepEqual(r.took(), ['@+draft/edit=b PRIVMSG #c :\x01ACTION jumps\x01']);
+  r.hear('@msgid=e;+draft/edit=b :me!u@h PRIVMSG #c :\x01ACTION jumps\x01');
+  assert.deepEqual([does.kind, does.text], ['action', 'jumps']);
+});
+
 test('a lost connection leaves no gap, and nothing is said twice', () => {
   const r = new Room();
   r.welcome();

@@ -66,8 +66,13 @@ export class Composer {
     const text = this.field.value.replace(/\s+$/, '');
     if (text === '' || this.buffer === undefined) return;
     const { client } = this.app;
-    if (this.target?.edits) client.edit(this.buffer, this.target.message, text);
-    else if (text.startsWith('/') && !text.startsWith('//') && !text.includes('\n')) {
+    if (this.target?.edits) {
+      const { problem } = client.edit(this.buffer, this.target.message, text);
+      if (problem) {
+        this.app.toast(say(problem));
+        return;
+      }
+    } else if (text.startsWith('/') && !text.startsWith('//') && !text.includes('\n')) {
       this.obey(this.buffer, text);
       return;
     } else client.say(this.buffer.name, text.startsWith('//') ? text.slice(1) : text, { reply: this.target?.message.id ?? '' });
