@@ -21,7 +21,7 @@ import (
 
 // title is the first line. Its number changes with the form of the records, and with
 // the rules of the world.
-const title = "epi world inputs 2\n"
+const title = "epi world inputs 3\n"
 
 // hashed is the kind of a record that has the state's hash instead of a call.
 const hashed = 0xff
@@ -137,8 +137,11 @@ func appendCall(p []byte, c sim.Call) []byte {
 		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(uint32(c.X))), uint64(uint32(c.Y)))
 	case sim.CallAttack:
 		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(c.Target)), uint64(c.Seen))
-	case sim.CallLearn, sim.CallGo, sim.CallHealth:
+	case sim.CallLearn, sim.CallGo, sim.CallHealth, sim.CallHeal:
 		p = binary.AppendUvarint(p, uint64(c.Amount))
+	case sim.CallPut:
+		p = binary.AppendUvarint(p, uint64(c.Amount))
+		p = binary.AppendUvarint(binary.AppendUvarint(p, uint64(uint32(c.X))), uint64(uint32(c.Y)))
 	case sim.CallSpawn:
 		p = binary.AppendUvarint(p, uint64(c.Amount))
 		p = append(binary.AppendUvarint(p, uint64(len(c.Text))), c.Text...)
@@ -275,8 +278,11 @@ func (r *reader) call(kind sim.CallKind) sim.Call {
 		c.X, c.Y = int32(uint32(r.number())), int32(uint32(r.number()))
 	case sim.CallAttack:
 		c.Target, c.Seen = sim.ID(r.number()), uint32(r.number())
-	case sim.CallLearn, sim.CallGo, sim.CallHealth:
+	case sim.CallLearn, sim.CallGo, sim.CallHealth, sim.CallHeal:
 		c.Amount = uint32(r.number())
+	case sim.CallPut:
+		c.Amount = uint32(r.number())
+		c.X, c.Y = int32(uint32(r.number())), int32(uint32(r.number()))
 	case sim.CallSpawn:
 		c.Amount, c.Text = uint32(r.number()), r.text()
 		c.X, c.Y = int32(uint32(r.number())), int32(uint32(r.number()))

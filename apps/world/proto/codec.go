@@ -8,7 +8,7 @@ import (
 )
 
 // Version is that of the protocol.
-const Version = 2
+const Version = 3
 
 // The types of messages: the first byte of each.
 const (
@@ -21,6 +21,17 @@ const (
 	TypeWho        Type = 8
 	TypeOrder      Type = 9
 	TypeModerate   Type = 10
+	TypePickUp     Type = 11
+	TypePutDown    Type = 12
+	TypeUse        Type = 13
+	TypeTrade      Type = 14
+	TypeOffer      Type = 16
+	TypeConfirm    Type = 17
+	TypeCancel     Type = 18
+	TypeOpen       Type = 19
+	TypePutIn      Type = 20
+	TypeTakeOut    Type = 21
+	TypeGive       Type = 22
 	TypeAct        Type = 15
 	TypeBye        Type = 5
 	TypeWelcome    Type = 64
@@ -37,6 +48,11 @@ const (
 	TypeWhispered  Type = 75
 	TypeOnline     Type = 76
 	TypeStanding   Type = 77
+	TypeBag        Type = 78
+	TypeAsked      Type = 80
+	TypeDeal       Type = 81
+	TypeDealt      Type = 82
+	TypeContents   Type = 83
 	TypeEvent      Type = 79
 )
 
@@ -67,7 +83,7 @@ func (m *Step) read(r *reader) {
 // Entity: All that is to be known of an entity.
 type Entity struct {
 	ID        uint32 // 1 to 4294967295; its number; one that has gone is not used again soon
-	Kind      uint8  // at most 255; what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; from 16 on what a game adds
+	Kind      uint8  // at most 255; what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; 8 a chest; 9 to 15 an item that lies, of this kind less 8; from 16 on what a game adds
 	X         uint16 // at most 1023; units from the left side of the cell
 	Y         uint16 // at most 1023; units from the upper side of the cell
 	Direction uint16 // at most 8; where it goes: 0 it stands, 1 north, 2 north-east, and so on clockwise to 8, north-west
@@ -271,9 +287,108 @@ func (m *Person) read(r *reader) {
 	m.Level = uint8(r.number("Person.Level", r.u8(), 1, 100))
 }
 
+// Item: One thing that a player, a chest or the ground has.
+type Item struct {
+	Number uint32 // 1 to 4294967295; it belongs to this item for ever, wherever it is
+	Kind   uint8  // 1 to 7; 1 a potion, 2 bread, 3 a pelt, 4 a pearl
+}
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Item) Check() error {
+	if m.Number < 1 {
+		return outside("Item.Number", uint32(m.Number))
+	}
+	if m.Kind < 1 || m.Kind > 7 {
+		return outside("Item.Kind", uint32(m.Kind))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Item) Append(p []byte) []byte {
+	p = binary.AppendUvarint(p, uint64(m.Number))
+	p = append(p, m.Kind)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Item) read(r *reader) {
+	m.Number = r.number("Item.Number", r.uvarint(), 1, 4294967295)
+	m.Kind = uint8(r.number("Item.Kind", r.u8(), 1, 7))
+}
+
+// Offered: An item of the player's bag.
+type Offered struct {
+	Number uint32 // 1 to 4294967295; of the item
+}
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Offered) Check() error {
+	if m.Number < 1 {
+		return outside("Offered.Number", uint32(m.Number))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Offered) Append(p []byte) []byte {
+	p = binary.AppendUvarint(p, uint64(m.Number))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Offered) read(r *reader) {
+	m.Number = r.number("Offered.Number", r.uvarint(), 1, 4294967295)
+}
+
+// Side: What one of two who trade gives.
+type Side struct {
+	Agreed uint8  // at most 1; 1: to this version of both sides
+	Gold   uint32 // at most 4294967295
+	Items  []Item // at most 32 elements
+}
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Side) Check() error {
+	if m.Agreed > 1 {
+		return outside("Side.Agreed", uint32(m.Agreed))
+	}
+	if !within(len(m.Items), 0, 32) {
+		return outside("Side.Items", uint32(len(m.Items)))
+	}
+	for i := range m.Items {
+		if err := m.Items[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Side) Append(p []byte) []byte {
+	p = append(p, m.Agreed)
+	p = binary.AppendUvarint(p, uint64(m.Gold))
+	p = binary.AppendUvarint(p, uint64(len(m.Items)))
+	for i := range m.Items {
+		p = m.Items[i].Append(p)
+	}
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Side) read(r *reader) {
+	m.Agreed = uint8(r.number("Side.Agreed", r.u8(), 0, 1))
+	m.Gold = r.number("Side.Gold", r.uvarint(), 0, 4294967295)
+	m.Items = m.Items[:0]
+	for range r.count("Side.Items", 0, 32, 2) {
+		m.Items = more(m.Items)
+		m.Items[len(m.Items)-1].read(r)
+	}
+}
+
 // Hello: The first message of a client: who it is.
 type Hello struct {
-	Version uint8  // at most 255; of the protocol: 2
+	Version uint8  // at most 255; of the protocol: 3
 	Name    string // 1 to 32 bytes; of the player, 1 to 16 characters
 	Token   []byte // at most 16 bytes; what Welcome gave before, to go on as the same player; empty for a new one
 }
@@ -578,6 +693,345 @@ func (m *Moderate) read(r *reader) {
 	m.Key = r.bytes("Moderate.Key", 1, 128)
 }
 
+// PickUp: The player takes what lies near.
+type PickUp struct {
+	Thing uint32 // 1 to 4294967295; the entity
+}
+
+// Type is a method of Message.
+func (m *PickUp) Type() Type { return TypePickUp }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *PickUp) Check() error {
+	if m.Thing < 1 {
+		return outside("PickUp.Thing", uint32(m.Thing))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *PickUp) Append(p []byte) []byte {
+	p = append(p, byte(TypePickUp))
+	p = binary.AppendUvarint(p, uint64(m.Thing))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *PickUp) read(r *reader) {
+	m.Thing = r.number("PickUp.Thing", r.uvarint(), 1, 4294967295)
+}
+
+// PutDown: The player lays an item on the ground, where it is.
+type PutDown struct {
+	Item uint32 // 1 to 4294967295; of its bag
+}
+
+// Type is a method of Message.
+func (m *PutDown) Type() Type { return TypePutDown }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *PutDown) Check() error {
+	if m.Item < 1 {
+		return outside("PutDown.Item", uint32(m.Item))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *PutDown) Append(p []byte) []byte {
+	p = append(p, byte(TypePutDown))
+	p = binary.AppendUvarint(p, uint64(m.Item))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *PutDown) read(r *reader) {
+	m.Item = r.number("PutDown.Item", r.uvarint(), 1, 4294967295)
+}
+
+// Use: The player uses an item up.
+type Use struct {
+	Item uint32 // 1 to 4294967295; of its bag
+}
+
+// Type is a method of Message.
+func (m *Use) Type() Type { return TypeUse }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Use) Check() error {
+	if m.Item < 1 {
+		return outside("Use.Item", uint32(m.Item))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Use) Append(p []byte) []byte {
+	p = append(p, byte(TypeUse))
+	p = binary.AppendUvarint(p, uint64(m.Item))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Use) read(r *reader) {
+	m.Item = r.number("Use.Item", r.uvarint(), 1, 4294967295)
+}
+
+// Trade: The player wants to trade with another, or agrees to: when both have said so, Deal follows.
+type Trade struct {
+	With uint32 // 1 to 4294967295; the other's entity
+}
+
+// Type is a method of Message.
+func (m *Trade) Type() Type { return TypeTrade }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Trade) Check() error {
+	if m.With < 1 {
+		return outside("Trade.With", uint32(m.With))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Trade) Append(p []byte) []byte {
+	p = append(p, byte(TypeTrade))
+	p = binary.AppendUvarint(p, uint64(m.With))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Trade) read(r *reader) {
+	m.With = r.number("Trade.With", r.uvarint(), 1, 4294967295)
+}
+
+// Offer: All that the player gives in the trade that is under way. Both must agree anew.
+type Offer struct {
+	Gold  uint32    // at most 4294967295; at most what the player has
+	Items []Offered // at most 32 elements; of its bag, each once
+}
+
+// Type is a method of Message.
+func (m *Offer) Type() Type { return TypeOffer }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Offer) Check() error {
+	if !within(len(m.Items), 0, 32) {
+		return outside("Offer.Items", uint32(len(m.Items)))
+	}
+	for i := range m.Items {
+		if err := m.Items[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Offer) Append(p []byte) []byte {
+	p = append(p, byte(TypeOffer))
+	p = binary.AppendUvarint(p, uint64(m.Gold))
+	p = binary.AppendUvarint(p, uint64(len(m.Items)))
+	for i := range m.Items {
+		p = m.Items[i].Append(p)
+	}
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Offer) read(r *reader) {
+	m.Gold = r.number("Offer.Gold", r.uvarint(), 0, 4294967295)
+	m.Items = m.Items[:0]
+	for range r.count("Offer.Items", 0, 32, 1) {
+		m.Items = more(m.Items)
+		m.Items[len(m.Items)-1].read(r)
+	}
+}
+
+// Confirm: The player agrees to what both give. When both have, it is done.
+type Confirm struct {
+	Version uint32 // at most 4294967295; that of the last Deal; with another one it is ignored
+}
+
+// Type is a method of Message.
+func (m *Confirm) Type() Type { return TypeConfirm }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Confirm) Check() error {
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Confirm) Append(p []byte) []byte {
+	p = append(p, byte(TypeConfirm))
+	p = binary.LittleEndian.AppendUint32(p, m.Version)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Confirm) read(r *reader) {
+	m.Version = r.number("Confirm.Version", r.u32(), 0, 4294967295)
+}
+
+// Cancel: No trade, or none any more.
+type Cancel struct {
+}
+
+// Type is a method of Message.
+func (m *Cancel) Type() Type { return TypeCancel }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Cancel) Check() error {
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Cancel) Append(p []byte) []byte {
+	p = append(p, byte(TypeCancel))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Cancel) read(r *reader) {
+}
+
+// Open: The player looks into a chest that is near: Contents follows, now and with each change until it opens another one or goes away.
+type Open struct {
+	Chest uint32 // 1 to 4294967295; the entity
+}
+
+// Type is a method of Message.
+func (m *Open) Type() Type { return TypeOpen }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Open) Check() error {
+	if m.Chest < 1 {
+		return outside("Open.Chest", uint32(m.Chest))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Open) Append(p []byte) []byte {
+	p = append(p, byte(TypeOpen))
+	p = binary.AppendUvarint(p, uint64(m.Chest))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Open) read(r *reader) {
+	m.Chest = r.number("Open.Chest", r.uvarint(), 1, 4294967295)
+}
+
+// PutIn: The player puts an item into a chest that is near.
+type PutIn struct {
+	Chest uint32 // 1 to 4294967295; the entity
+	Item  uint32 // 1 to 4294967295; of its bag
+}
+
+// Type is a method of Message.
+func (m *PutIn) Type() Type { return TypePutIn }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *PutIn) Check() error {
+	if m.Chest < 1 {
+		return outside("PutIn.Chest", uint32(m.Chest))
+	}
+	if m.Item < 1 {
+		return outside("PutIn.Item", uint32(m.Item))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *PutIn) Append(p []byte) []byte {
+	p = append(p, byte(TypePutIn))
+	p = binary.AppendUvarint(p, uint64(m.Chest))
+	p = binary.AppendUvarint(p, uint64(m.Item))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *PutIn) read(r *reader) {
+	m.Chest = r.number("PutIn.Chest", r.uvarint(), 1, 4294967295)
+	m.Item = r.number("PutIn.Item", r.uvarint(), 1, 4294967295)
+}
+
+// TakeOut: The player takes an item out of a chest that is near.
+type TakeOut struct {
+	Chest uint32 // 1 to 4294967295; the entity
+	Item  uint32 // 1 to 4294967295; of the chest
+}
+
+// Type is a method of Message.
+func (m *TakeOut) Type() Type { return TypeTakeOut }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *TakeOut) Check() error {
+	if m.Chest < 1 {
+		return outside("TakeOut.Chest", uint32(m.Chest))
+	}
+	if m.Item < 1 {
+		return outside("TakeOut.Item", uint32(m.Item))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *TakeOut) Append(p []byte) []byte {
+	p = append(p, byte(TypeTakeOut))
+	p = binary.AppendUvarint(p, uint64(m.Chest))
+	p = binary.AppendUvarint(p, uint64(m.Item))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *TakeOut) read(r *reader) {
+	m.Chest = r.number("TakeOut.Chest", r.uvarint(), 1, 4294967295)
+	m.Item = r.number("TakeOut.Item", r.uvarint(), 1, 4294967295)
+}
+
+// Give: A moderator makes gold or items for a player; who is none gets Notice with code 5.
+type Give struct {
+	Name   string // 1 to 32 bytes; of the player
+	Kind   uint8  // at most 7; 0 gold, or the kind of items
+	Amount uint32 // at most 4294967295; pieces of gold, or how many items
+}
+
+// Type is a method of Message.
+func (m *Give) Type() Type { return TypeGive }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Give) Check() error {
+	if !within(len(m.Name), 1, 32) {
+		return outside("Give.Name", uint32(len(m.Name)))
+	}
+	if !utf8.ValidString(m.Name) {
+		return ErrText
+	}
+	if m.Kind > 7 {
+		return outside("Give.Kind", uint32(m.Kind))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Give) Append(p []byte) []byte {
+	p = append(p, byte(TypeGive))
+	p = binary.AppendUvarint(p, uint64(len(m.Name)))
+	p = append(p, m.Name...)
+	p = append(p, m.Kind)
+	p = binary.AppendUvarint(p, uint64(m.Amount))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Give) read(r *reader) {
+	m.Name = r.text("Give.Name", 1, 32)
+	m.Kind = uint8(r.number("Give.Kind", r.u8(), 0, 7))
+	m.Amount = r.number("Give.Amount", r.uvarint(), 0, 4294967295)
+}
+
 // Act: What a game adds: see the page of that game.
 type Act struct {
 	Kind uint8  // at most 255
@@ -634,7 +1088,7 @@ func (m *Bye) read(r *reader) {
 
 // Welcome: The answer to Hello: the client is in the world.
 type Welcome struct {
-	Version uint8  // at most 255; of the protocol: 2
+	Version uint8  // at most 255; of the protocol: 3
 	Self    uint32 // 1 to 4294967295; the player's own entity
 	Token   []byte // 16 bytes; for the next Hello
 	Resumed uint8  // at most 1; 1: the player was in the world all the time
@@ -1105,7 +1559,7 @@ func (m *Pong) read(r *reader) {
 
 // Notice: A line from the server itself, which nobody can say.
 type Notice struct {
-	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says
+	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 that cannot be traded, 17 nobody trades with you
 	Text string // at most 200 bytes; for people, in English
 }
 
@@ -1313,6 +1767,191 @@ func (m *Standing) read(r *reader) {
 	m.Next = r.number("Standing.Next", r.uvarint(), 0, 4294967295)
 }
 
+// Bag: All that the player has and that lasts: after Welcome, and whenever it is other than before.
+type Bag struct {
+	Gold  uint32 // at most 4294967295; 4294967295: so much or more
+	Items []Item // at most 4096 elements
+}
+
+// Type is a method of Message.
+func (m *Bag) Type() Type { return TypeBag }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Bag) Check() error {
+	if !within(len(m.Items), 0, 4096) {
+		return outside("Bag.Items", uint32(len(m.Items)))
+	}
+	for i := range m.Items {
+		if err := m.Items[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Bag) Append(p []byte) []byte {
+	p = append(p, byte(TypeBag))
+	p = binary.AppendUvarint(p, uint64(m.Gold))
+	p = binary.AppendUvarint(p, uint64(len(m.Items)))
+	for i := range m.Items {
+		p = m.Items[i].Append(p)
+	}
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Bag) read(r *reader) {
+	m.Gold = r.number("Bag.Gold", r.uvarint(), 0, 4294967295)
+	m.Items = m.Items[:0]
+	for range r.count("Bag.Items", 0, 4096, 2) {
+		m.Items = more(m.Items)
+		m.Items[len(m.Items)-1].read(r)
+	}
+}
+
+// Asked: Another player wants to trade. Trade says yes, Cancel no.
+type Asked struct {
+	By uint32 // 1 to 4294967295; its entity
+}
+
+// Type is a method of Message.
+func (m *Asked) Type() Type { return TypeAsked }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Asked) Check() error {
+	if m.By < 1 {
+		return outside("Asked.By", uint32(m.By))
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Asked) Append(p []byte) []byte {
+	p = append(p, byte(TypeAsked))
+	p = binary.AppendUvarint(p, uint64(m.By))
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Asked) read(r *reader) {
+	m.By = r.number("Asked.By", r.uvarint(), 1, 4294967295)
+}
+
+// Deal: The trade that is under way, when it begins and with each change.
+type Deal struct {
+	Version uint32 // at most 4294967295; for Confirm: one more with each change of what is given
+	With    uint32 // 1 to 4294967295; the other's entity
+	Yours   Side   // one
+	Theirs  Side   // one
+}
+
+// Type is a method of Message.
+func (m *Deal) Type() Type { return TypeDeal }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Deal) Check() error {
+	if m.With < 1 {
+		return outside("Deal.With", uint32(m.With))
+	}
+	if err := m.Yours.Check(); err != nil {
+		return err
+	}
+	if err := m.Theirs.Check(); err != nil {
+		return err
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Deal) Append(p []byte) []byte {
+	p = append(p, byte(TypeDeal))
+	p = binary.LittleEndian.AppendUint32(p, m.Version)
+	p = binary.AppendUvarint(p, uint64(m.With))
+	p = m.Yours.Append(p)
+	p = m.Theirs.Append(p)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Deal) read(r *reader) {
+	m.Version = r.number("Deal.Version", r.u32(), 0, 4294967295)
+	m.With = r.number("Deal.With", r.uvarint(), 1, 4294967295)
+	m.Yours.read(r)
+	m.Theirs.read(r)
+}
+
+// Dealt: The trade is over; Bag says what the player has.
+type Dealt struct {
+	Result uint8 // at most 255; 0 done; otherwise nothing has changed hands: 1 one of the two did not want to, 2 one has gone, 3 they are too far from each other, 4 something offered is there no more, 5 a bag or a purse has no room, 6 the store is busy: try again
+}
+
+// Type is a method of Message.
+func (m *Dealt) Type() Type { return TypeDealt }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Dealt) Check() error {
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Dealt) Append(p []byte) []byte {
+	p = append(p, byte(TypeDealt))
+	p = append(p, m.Result)
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Dealt) read(r *reader) {
+	m.Result = uint8(r.number("Dealt.Result", r.u8(), 0, 255))
+}
+
+// Contents: What is in the chest that the player has opened.
+type Contents struct {
+	Chest uint32 // 1 to 4294967295; the entity
+	Items []Item // at most 4096 elements
+}
+
+// Type is a method of Message.
+func (m *Contents) Type() Type { return TypeContents }
+
+// Check says what is outside its range, nil if nothing is.
+func (m *Contents) Check() error {
+	if m.Chest < 1 {
+		return outside("Contents.Chest", uint32(m.Chest))
+	}
+	if !within(len(m.Items), 0, 4096) {
+		return outside("Contents.Items", uint32(len(m.Items)))
+	}
+	for i := range m.Items {
+		if err := m.Items[i].Check(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Append appends it to p as it is on the wire. It must pass Check.
+func (m *Contents) Append(p []byte) []byte {
+	p = append(p, byte(TypeContents))
+	p = binary.AppendUvarint(p, uint64(m.Chest))
+	p = binary.AppendUvarint(p, uint64(len(m.Items)))
+	for i := range m.Items {
+		p = m.Items[i].Append(p)
+	}
+	return p
+}
+
+// read takes it from r. Lists are put where lists were before.
+func (m *Contents) read(r *reader) {
+	m.Chest = r.number("Contents.Chest", r.uvarint(), 1, 4294967295)
+	m.Items = m.Items[:0]
+	for range r.count("Contents.Items", 0, 4096, 2) {
+		m.Items = more(m.Items)
+		m.Items[len(m.Items)-1].read(r)
+	}
+}
+
 // Event: What a game adds: see the page of that game.
 type Event struct {
 	Kind uint8  // at most 255
@@ -1356,6 +1995,17 @@ type ClientMessages struct {
 	who      Who
 	order    Order
 	moderate Moderate
+	pickUp   PickUp
+	putDown  PutDown
+	use      Use
+	trade    Trade
+	offer    Offer
+	confirm  Confirm
+	cancel   Cancel
+	open     Open
+	putIn    PutIn
+	takeOut  TakeOut
+	give     Give
 	act      Act
 	bye      Bye
 }
@@ -1395,6 +2045,39 @@ func (d *ClientMessages) Next(p []byte) (m Message, rest []byte, err error) {
 	case TypeModerate:
 		d.moderate.read(&r)
 		m = &d.moderate
+	case TypePickUp:
+		d.pickUp.read(&r)
+		m = &d.pickUp
+	case TypePutDown:
+		d.putDown.read(&r)
+		m = &d.putDown
+	case TypeUse:
+		d.use.read(&r)
+		m = &d.use
+	case TypeTrade:
+		d.trade.read(&r)
+		m = &d.trade
+	case TypeOffer:
+		d.offer.read(&r)
+		m = &d.offer
+	case TypeConfirm:
+		d.confirm.read(&r)
+		m = &d.confirm
+	case TypeCancel:
+		d.cancel.read(&r)
+		m = &d.cancel
+	case TypeOpen:
+		d.open.read(&r)
+		m = &d.open
+	case TypePutIn:
+		d.putIn.read(&r)
+		m = &d.putIn
+	case TypeTakeOut:
+		d.takeOut.read(&r)
+		m = &d.takeOut
+	case TypeGive:
+		d.give.read(&r)
+		m = &d.give
 	case TypeAct:
 		d.act.read(&r)
 		m = &d.act
@@ -1426,6 +2109,11 @@ type ServerMessages struct {
 	whispered  Whispered
 	online     Online
 	standing   Standing
+	bag        Bag
+	asked      Asked
+	deal       Deal
+	dealt      Dealt
+	contents   Contents
 	event      Event
 }
 
@@ -1479,6 +2167,21 @@ func (d *ServerMessages) Next(p []byte) (m Message, rest []byte, err error) {
 	case TypeStanding:
 		d.standing.read(&r)
 		m = &d.standing
+	case TypeBag:
+		d.bag.read(&r)
+		m = &d.bag
+	case TypeAsked:
+		d.asked.read(&r)
+		m = &d.asked
+	case TypeDeal:
+		d.deal.read(&r)
+		m = &d.deal
+	case TypeDealt:
+		d.dealt.read(&r)
+		m = &d.dealt
+	case TypeContents:
+		d.contents.read(&r)
+		m = &d.contents
 	case TypeEvent:
 		d.event.read(&r)
 		m = &d.event

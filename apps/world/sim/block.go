@@ -48,9 +48,13 @@ func (w *World) encodeFull(c uint16) {
 	p := append(w.blocks.arena, byte(proto.TypeFull))
 	p = binary.LittleEndian.AppendUint16(p, c)
 	list := w.cells[c].list
-	p = binary.AppendUvarint(p, uint64(len(list)))
+	things := w.cells[c].things
+	p = binary.AppendUvarint(p, uint64(len(list)+len(things)))
 	for _, s := range list {
 		p = w.appendEntity(p, int(s))
+	}
+	for _, n := range things {
+		p = w.appendThing(p, n)
 	}
 	w.blocks.arena = p
 }
@@ -100,6 +104,14 @@ func (w *World) encodeDelta(c uint16, base uint64) {
 			p = w.appendEntity(p, int(s))
 		}
 	}
+	if w.cells[c].put > since {
+		for _, t := range w.cells[c].things {
+			if w.things[t].entered > since {
+				p = binary.LittleEndian.AppendUint16(p, noCell)
+				p = w.appendThing(p, t)
+			}
+		}
+	}
 	p = binary.AppendUvarint(p, uint64(n[2]))
 	for _, s := range w.cells[c].list {
 		if w.e.entered[s] <= since && w.e.renewed[s] <= since && w.e.changed[s] > since {
@@ -123,6 +135,13 @@ func (w *World) count(c uint16, since uint64) (n [3]int) {
 			n[1]++
 		case w.e.changed[s] > since:
 			n[2]++
+		}
+	}
+	if w.cells[c].put > since {
+		for _, t := range w.cells[c].things {
+			if w.things[t].entered > since {
+				n[1]++
+			}
 		}
 	}
 	return n

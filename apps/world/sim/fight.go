@@ -86,9 +86,8 @@ func (w *World) Attack(id, target ID, seen uint32) (Blow, error) {
 
 // reaches says whether a blow from one place reaches another.
 func (w *World) reaches(from, to Spot, length int32) Blow {
-	dx, dy := int64(to.X-from.X), int64(to.Y-from.Y)
 	switch {
-	case dx*dx+dy*dy > int64(length)*int64(length):
+	case !within(from, to, length):
 		return TooFar
 	case w.config.Peaceful || w.ground.At(int(to.X)/Tile, int(to.Y)/Tile) == Floor:
 		return Peace
@@ -153,6 +152,7 @@ func (w *World) strike(s, t int) {
 		w.fall(t)
 		return
 	}
+	w.felled = append(w.felled, Felled{w.e.kind[t], Spot{w.e.x[t], w.e.y[t]}, w.idOf(s)})
 	w.graves = append(w.graves, grave{due: w.tick + uint64(graveFor*w.config.Hz), kind: w.e.kind[t], home: b.home})
 	w.remove(t)
 }

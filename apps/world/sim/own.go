@@ -13,7 +13,7 @@ func (w *World) Spawn(kind uint8, name string, x, y int32) (ID, error) {
 	if kind < FirstOwn {
 		return 0, ErrKind
 	}
-	if w.Entities() >= maxSlots/2 {
+	if w.Entities() >= maxEntities {
 		return 0, ErrFull
 	}
 	x, y = w.inside(x, y)

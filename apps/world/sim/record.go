@@ -24,6 +24,9 @@ const (
 	CallDespawn
 	CallGo
 	CallHealth
+	CallPut
+	CallTake
+	CallHeal
 )
 
 // A Call is one call that changes a world, with its arguments.
@@ -34,7 +37,7 @@ type Call struct {
 	Move proto.Move
 	X, Y int32
 	// Target and Seen are those of an attack. Amount is what is given; of Spawn
-	// the kind, of Go the direction and, 8 bits higher, the speed.
+	// and Put the kind, of Go the direction and, 8 bits higher, the speed.
 	Target ID
 	Seen   uint32
 	Amount uint32
@@ -80,6 +83,12 @@ func (w *World) Replay(c Call, workers Workers) error {
 		_ = w.Go(c.ID, uint8(c.Amount), uint8(c.Amount>>8))
 	case CallHealth:
 		_ = w.SetHealth(c.ID, uint8(c.Amount))
+	case CallPut:
+		_, _ = w.Put(uint8(c.Amount), c.X, c.Y)
+	case CallTake:
+		_ = w.Take(c.ID)
+	case CallHeal:
+		_ = w.Heal(c.ID, uint8(c.Amount))
 	default:
 		return fmt.Errorf("a call of kind %d: there is none", c.Kind)
 	}

@@ -19,6 +19,7 @@ const partSize = 1024
 // difference.
 func (w *World) Step(workers Workers) {
 	w.note(Call{Kind: CallStep})
+	w.felled = w.felled[:0]
 	parts := (len(w.e.cell) + partSize - 1) / partSize
 	for len(w.bites) < parts {
 		w.bites = append(w.bites, nil)

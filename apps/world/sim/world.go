@@ -130,10 +130,12 @@ type body struct {
 
 const noCell = 0xffff
 
-// A cell is the entities in it, and those that have just left it.
+// A cell is the entities and things in it, and those that have just left it.
 type cell struct {
 	list    []uint32 // slots
 	left    []departure
+	things  []uint32
+	put     uint64 // the tick in which the last thing came
 	players int
 }
 
@@ -161,6 +163,9 @@ type World struct {
 	cells   []cell
 	players int
 
+	things     []thing
+	freeThings []uint32 // the one freed last at the end
+
 	blocks blocks
 	coarse int        // how far the rates of the outer rings are lowered
 	said   []speech   // since the last tick
@@ -170,6 +175,7 @@ type World struct {
 	bites  [][]uint32 // slots of those that strike in this tick, by part
 	graves []grave    // the first to come back in front
 	fallen []fallen   // so, too
+	felled []Felled   // since the last Step began
 	record func(Call)
 
 	thinkAll, moveAll func(part int) // what the workers do, made once
@@ -188,8 +194,8 @@ func New(c Config) (*World, error) {
 		return nil, fmt.Errorf("a world of %d x %d cells: each side must have 1 to %d", c.Width, c.Height, MaxSide)
 	case c.Hz < 1 || c.Hz > maxHz:
 		return nil, fmt.Errorf("%d ticks in a second: choose 1 to %d", c.Hz, maxHz)
-	case c.Monsters < 0 || c.MaxPlayers < 0 || c.Monsters+c.MaxPlayers > maxSlots/2:
-		return nil, fmt.Errorf("%d monsters and %d players: there is room for %d in all", c.Monsters, c.MaxPlayers, maxSlots/2)
+	case c.Monsters < 0 || c.MaxPlayers < 0 || c.Monsters+c.MaxPlayers > maxEntities:
+		return nil, fmt.Errorf("%d monsters and %d players: there is room for %d in all", c.Monsters, c.MaxPlayers, maxEntities)
 	}
 	if slices.Max(c.Speeds[:]) > MaxSpeed {
 		return nil, fmt.Errorf("the speeds %v: each can be at most %d", c.Speeds, MaxSpeed)
@@ -487,6 +493,12 @@ func (w *World) Hash() uint64 {
 		if b.moves != nil {
 			add(uint64(b.moves.queued)<<32 | uint64(b.moves.received))
 		}
+	}
+	for n := range w.things {
+		t := &w.things[n]
+		add(uint64(t.cell)<<32 | uint64(t.generation)<<16 | uint64(t.kind))
+		add(uint64(uint32(t.x))<<32 | uint64(uint32(t.y)))
+		add(t.entered)
 	}
 	return h
 }

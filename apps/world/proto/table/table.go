@@ -54,7 +54,7 @@ type Message struct {
 }
 
 // Version is that of the protocol, in Hello and Welcome.
-const Version = 2
+const Version = 3
 
 // Limits that several fields share.
 const (
@@ -71,9 +71,23 @@ const (
 	MaxOwn    = 1024 // bytes of what a game adds
 	maxKey    = 128
 	maxOnline = 1000 // names in one answer
+	MaxBag    = 32   // items that a player or a chest has
+	MaxKind   = 7    // of items
+	maxStored = 4096 // items in one answer: a store may have more than MaxBag
 )
 
 func id(name, doc string) Field { return Field{Name: name, Kind: Var, Min: 1, Max: MaxID, Doc: doc} }
+
+// number is that of an item.
+func number(name, doc string) Field {
+	return Field{Name: name, Kind: Var, Min: 1, Max: MaxID, Doc: doc}
+}
+
+func gold(doc string) Field { return Field{Name: "Gold", Kind: Var, Max: MaxID, Doc: doc} }
+
+func items(most uint32, of *Struct, doc string) Field {
+	return Field{Name: "Items", Kind: List, Max: most, Of: of, Doc: doc}
+}
 
 var place = Field{Name: "Place", Kind: Bits, Parts: []Part{
 	{"X", 10, MaxSpot, "units from the left side of the cell"},
@@ -90,7 +104,7 @@ var (
 	}}
 	Entity = &Struct{"Entity", "All that is to be known of an entity.", []Field{
 		id("ID", "its number; one that has gone is not used again soon"),
-		{Name: "Kind", Kind: U8, Max: 255, Doc: "what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; from 16 on what a game adds"},
+		{Name: "Kind", Kind: U8, Max: 255, Doc: "what it is: 0 a player, 1 a slime, 2 a wolf, 3 a ghost; 8 a chest; 9 to 15 an item that lies, of this kind less 8; from 16 on what a game adds"},
 		place,
 		{Name: "Health", Kind: U8, Max: 100, Doc: "per cent"},
 		{Name: "Level", Kind: U8, Max: 100},
@@ -111,18 +125,29 @@ var (
 		{Name: "Level", Kind: U8, Min: 1, Max: 100},
 	}}
 
+	Item = &Struct{"Item", "One thing that a player, a chest or the ground has.", []Field{
+		number("Number", "it belongs to this item for ever, wherever it is"),
+		{Name: "Kind", Kind: U8, Min: 1, Max: MaxKind, Doc: "1 a potion, 2 bread, 3 a pelt, 4 a pearl"},
+	}}
+	Offered = &Struct{"Offered", "An item of the player's bag.", []Field{number("Number", "of the item")}}
+	Side    = &Struct{"Side", "What one of two who trade gives.", []Field{
+		{Name: "Agreed", Kind: U8, Max: 1, Doc: "1: to this version of both sides"},
+		gold(""),
+		items(MaxBag, Item, ""),
+	}}
+
 	// Structs are in the order of the page.
-	Structs = []*Struct{Step, Entity, Left, Came, Moved, Person}
+	Structs = []*Struct{Step, Entity, Left, Came, Moved, Person, Item, Offered, Side}
 )
 
 // The most that one block of a cell can have: more do not fit into a frame.
 const maxBlock = 65535
 
-// Messages are all that there are. Numbers 16 to 63 and 80 to 255 are kept for what
+// Messages are all that there are. Numbers 32 to 63 and 96 to 255 are kept for what
 // a game adds to the table itself; Act and Event need no other table.
 var Messages = []Message{
 	{1, false, Struct{"Hello", "The first message of a client: who it is.", []Field{
-		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 2"},
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 3"},
 		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player, 1 to 16 characters"},
 		{Name: "Token", Kind: Bytes, Max: TokenSize, Doc: "what Welcome gave before, to go on as the same player; empty for a new one"},
 	}}},
@@ -156,6 +181,26 @@ var Messages = []Message{
 	{10, false, Struct{"Moderate", "The player is a moderator from now on, if the key is right. After three wrong ones the connection ends.", []Field{
 		{Name: "Key", Kind: Bytes, Min: 1, Max: maxKey},
 	}}},
+	{11, false, Struct{"PickUp", "The player takes what lies near.", []Field{id("Thing", "the entity")}}},
+	{12, false, Struct{"PutDown", "The player lays an item on the ground, where it is.", []Field{number("Item", "of its bag")}}},
+	{13, false, Struct{"Use", "The player uses an item up.", []Field{number("Item", "of its bag")}}},
+	{14, false, Struct{"Trade", "The player wants to trade with another, or agrees to: when both have said so, Deal follows.", []Field{id("With", "the other's entity")}}},
+	{16, false, Struct{"Offer", "All that the player gives in the trade that is under way. Both must agree anew.", []Field{
+		gold("at most what the player has"),
+		items(MaxBag, Offered, "of its bag, each once"),
+	}}},
+	{17, false, Struct{"Confirm", "The player agrees to what both give. When both have, it is done.", []Field{
+		{Name: "Version", Kind: U32, Max: MaxID, Doc: "that of the last Deal; with another one it is ignored"},
+	}}},
+	{18, false, Struct{"Cancel", "No trade, or none any more.", nil}},
+	{19, false, Struct{"Open", "The player looks into a chest that is near: Contents follows, now and with each change until it opens another one or goes away.", []Field{id("Chest", "the entity")}}},
+	{20, false, Struct{"PutIn", "The player puts an item into a chest that is near.", []Field{id("Chest", "the entity"), number("Item", "of its bag")}}},
+	{21, false, Struct{"TakeOut", "The player takes an item out of a chest that is near.", []Field{id("Chest", "the entity"), number("Item", "of the chest")}}},
+	{22, false, Struct{"Give", "A moderator makes gold or items for a player; who is none gets Notice with code 5.", []Field{
+		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player"},
+		{Name: "Kind", Kind: U8, Max: MaxKind, Doc: "0 gold, or the kind of items"},
+		{Name: "Amount", Kind: Var, Max: MaxID, Doc: "pieces of gold, or how many items"},
+	}}},
 	{15, false, Struct{"Act", "What a game adds: see the page of that game.", []Field{
 		{Name: "Kind", Kind: U8, Max: 255},
 		{Name: "Data", Kind: Bytes, Max: MaxOwn},
@@ -163,7 +208,7 @@ var Messages = []Message{
 	{5, false, Struct{"Bye", "The player leaves the world at once. Without it, the player stays for a while after the connection has ended.", nil}},
 
 	{64, true, Struct{"Welcome", "The answer to Hello: the client is in the world.", []Field{
-		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 2"},
+		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 3"},
 		id("Self", "the player's own entity"),
 		{Name: "Token", Kind: Bytes, Min: TokenSize, Max: TokenSize, Doc: "for the next Hello"},
 		{Name: "Resumed", Kind: U8, Max: 1, Doc: "1: the player was in the world all the time"},
@@ -222,7 +267,7 @@ var Messages = []Message{
 		{Name: "Late", Kind: U16, Max: 65535, Doc: "how late that tick was, in tenths of a millisecond"},
 	}}},
 	{73, true, Struct{"Notice", "A line from the server itself, which nobody can say.", []Field{
-		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says"},
+		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 that cannot be traded, 17 nobody trades with you"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{74, true, Struct{"Hit", "Somebody near has struck somebody.", []Field{
@@ -244,6 +289,24 @@ var Messages = []Message{
 		{Name: "Level", Kind: U8, Min: 1, Max: 100},
 		{Name: "Experience", Kind: Var, Max: MaxID},
 		{Name: "Next", Kind: Var, Max: MaxID, Doc: "what the next level needs; 0: there is none"},
+	}}},
+	{78, true, Struct{"Bag", "All that the player has and that lasts: after Welcome, and whenever it is other than before.", []Field{
+		gold("4294967295: so much or more"),
+		items(maxStored, Item, ""),
+	}}},
+	{80, true, Struct{"Asked", "Another player wants to trade. Trade says yes, Cancel no.", []Field{id("By", "its entity")}}},
+	{81, true, Struct{"Deal", "The trade that is under way, when it begins and with each change.", []Field{
+		{Name: "Version", Kind: U32, Max: MaxID, Doc: "for Confirm: one more with each change of what is given"},
+		id("With", "the other's entity"),
+		{Name: "Yours", Kind: One, Of: Side},
+		{Name: "Theirs", Kind: One, Of: Side},
+	}}},
+	{82, true, Struct{"Dealt", "The trade is over; Bag says what the player has.", []Field{
+		{Name: "Result", Kind: U8, Max: 255, Doc: "0 done; otherwise nothing has changed hands: 1 one of the two did not want to, 2 one has gone, 3 they are too far from each other, 4 something offered is there no more, 5 a bag or a purse has no room, 6 the store is busy: try again"},
+	}}},
+	{83, true, Struct{"Contents", "What is in the chest that the player has opened.", []Field{
+		id("Chest", "the entity"),
+		items(maxStored, Item, ""),
 	}}},
 	{79, true, Struct{"Event", "What a game adds: see the page of that game.", []Field{
 		{Name: "Kind", Kind: U8, Max: 255},
