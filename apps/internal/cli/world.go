@@ -137,7 +137,8 @@ func (w *worldServer) prepare(s *server) (err error) {
 			Seed: uint32(k.World.Seed), Width: k.World.Width, Height: k.World.Height, Hz: k.World.Hz,
 			Monsters: k.World.Monsters, MaxPlayers: k.World.Players,
 		},
-		Grace: time.Duration(k.Sessions.Grace), HelloTimeout: time.Duration(k.Sessions.Hello),
+		Litter: litter(time.Duration(k.World.Litter)),
+		Grace:  time.Duration(k.Sessions.Grace), HelloTimeout: time.Duration(k.Sessions.Hello),
 		FrameBudget: k.Sessions.Frame, Conflate: k.Sessions.Conflate, MaxQueue: k.Sessions.Queue,
 		TalkRate: k.Talk.Rate, TalkBurst: k.Talk.Burst,
 		Moderators: moderators, Banned: k.People.Banned,
@@ -156,6 +157,14 @@ func (w *worldServer) prepare(s *server) (err error) {
 	}
 	s.collectors = []prometheus.Collector{worldCollector{w.world}}
 	return nil
+}
+
+// litter is a duration of the configuration, where 0 is never, as the world wants it.
+func litter(d time.Duration) time.Duration {
+	if d == 0 {
+		return -1
+	}
+	return d
 }
 
 // live is what --stats prints. One goroutine calls it.

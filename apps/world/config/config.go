@@ -32,6 +32,8 @@ type Config struct {
 		Hz       int `toml:"hz"`
 		Monsters int `toml:"monsters"`
 		Players  int `toml:"players"`
+
+		Litter settings.Duration `toml:"litter"`
 	} `toml:"world"`
 	Store struct {
 		Address string `toml:"address"`
@@ -92,6 +94,7 @@ func (c *Config) check() error {
 		{"world.hz", within(c.World.Hz, 10, 60), "it must be from 10 to 60"},
 		{"world.monsters", within(c.World.Monsters, 0, 100_000), "it must be from 0 to 100000"},
 		{"world.players", within(c.World.Players, 1, 100_000), "it must be from 1 to 100000"},
+		{"world.litter", c.World.Litter >= 0, "it cannot be negative"},
 		{"sessions.grace", time.Duration(c.Sessions.Grace) <= time.Hour, "it must be at most an hour"},
 		{"sessions.hello", c.Sessions.Hello > 0, "it must be above 0"},
 		{"sessions.frame", within(c.Sessions.Frame, 1024, 1<<20), "it must be from 1024 to 1048576"},

@@ -1769,7 +1769,7 @@ func (m *Standing) read(r *reader) {
 
 // Bag: All that the player has and that lasts: after Welcome, and whenever it is other than before.
 type Bag struct {
-	Gold  uint32 // at most 4294967295; 4294967295: so much or more
+	Gold  uint32 // at most 4294967295; 2^32 - 1: so much or more
 	Items []Item // at most 4096 elements
 }
 

@@ -87,6 +87,7 @@ func (c *clock) due(tick int64) time.Time { return c.start.Add(time.Duration(tic
 // begin is the first task of the loop.
 func (s *Server) begin() {
 	s.clock.period = time.Second / time.Duration(s.config.World.Hz)
+	s.goods.begin()
 	s.clock.start = time.Now()
 	s.beat = s.loop.After(s.clock.period, s.onTick)
 }
@@ -109,6 +110,7 @@ func (s *Server) onTick() {
 // tick goes on by one tick, and shows it to all.
 func (s *Server) tick() {
 	began := time.Now()
+	s.goods.tick()
 	s.world.Step(sim.Alone)
 	if g := s.config.Game; g != nil {
 		g.Tick()
@@ -125,4 +127,5 @@ func (s *Server) tick() {
 	s.counts.shown.Add(uint64(time.Since(stepped)))
 	s.counts.ticks.Add(1)
 	s.counts.entities.Store(int64(s.world.Entities()))
+	s.counts.things.Store(int64(s.world.Things()))
 }

@@ -47,17 +47,17 @@ func (h *histogram) load() (v Histogram) {
 
 // counters are added to by the loop and read by anybody.
 type counters struct {
-	sessions, players, entities, coarse atomic.Int64
+	sessions, players, entities, things, coarse atomic.Int64
 
-	ticks, dropped, dilated atomic.Uint64
-	simulated, shown        atomic.Uint64 // nanoseconds
-	bytes, conflated, joins atomic.Uint64
-	said, unsaid            atomic.Uint64
-	bad, refused, slow      atomic.Uint64
-	moves                   [4]atomic.Uint64 // by verdict
-	blows                   [sim.Blows]atomic.Uint64
-	whispers, orders        atomic.Uint64
-	work, lateness          histogram
+	ticks, dropped, dilated  atomic.Uint64
+	simulated, shown         atomic.Uint64 // nanoseconds
+	bytes, conflated, joins  atomic.Uint64
+	said, unsaid             atomic.Uint64
+	bad, refused, slow       atomic.Uint64
+	moves                    [4]atomic.Uint64 // by verdict
+	blows                    [sim.Blows]atomic.Uint64
+	whispers, orders, trades atomic.Uint64
+	work, lateness           histogram
 }
 
 // Stats are the counters of a Server since its start.
@@ -65,6 +65,7 @@ type Stats struct {
 	Sessions int64 // connections now
 	Players  int64 // in the world now, with a session or without
 	Entities int64
+	Things   int64 // that lie
 	Coarse   int64 // by how much the outer rings of views are shown more seldom: 0 to sim.Coarsest
 
 	Ticks     uint64
@@ -87,9 +88,10 @@ type Stats struct {
 	Missed    uint64 // those that have not: too far, too soon, hidden, in peace, or nobody is there
 	Whispers  uint64
 	Orders    uint64 // of moderators
+	Trades    uint64 // that have come to pass
 	Work      Histogram
 	Lateness  Histogram
-	Store     store.WriterStats // zero without a store
+	Store     store.WriterStats
 }
 
 // Stats may be called from any goroutine.
@@ -101,19 +103,16 @@ func (s *Server) Stats() Stats {
 			missed += c.blows[blow].Load()
 		}
 	}
-	stats := Stats{
-		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(), Coarse: c.coarse.Load(),
+	return Stats{
+		Sessions: c.sessions.Load(), Players: c.players.Load(), Entities: c.entities.Load(), Things: c.things.Load(), Coarse: c.coarse.Load(),
 		Ticks: c.ticks.Load(), Dropped: c.dropped.Load(), Dilated: time.Duration(c.dilated.Load()),
 		Simulated: time.Duration(c.simulated.Load()), Shown: time.Duration(c.shown.Load()),
 		Bytes: c.bytes.Load(), Conflated: c.conflated.Load(), Joins: c.joins.Load(),
 		Said: c.said.Load(), Unsaid: c.unsaid.Load(),
 		Moves: c.moves[0].Load(), Old: c.moves[1].Load() + c.moves[2].Load(), Corrected: c.moves[3].Load(),
 		Bad: c.bad.Load(), Refused: c.refused.Load(), Slow: c.slow.Load(),
-		Struck: c.blows[sim.Struck].Load(), Missed: missed, Whispers: c.whispers.Load(), Orders: c.orders.Load(),
+		Struck: c.blows[sim.Struck].Load(), Missed: missed, Whispers: c.whispers.Load(), Orders: c.orders.Load(), Trades: c.trades.Load(),
 		Work: c.work.load(), Lateness: c.lateness.load(),
+		Store: s.goods.writer.Stats(),
 	}
-	if s.keeper != nil {
-		stats.Store = s.keeper.writer.Stats()
-	}
-	return stats
 }

@@ -27,9 +27,6 @@ const (
 // A keeper lets players last. But where it says otherwise it belongs to the loop.
 type keeper struct {
 	server   *Server
-	store    store.Store
-	writer   *store.Writer // for anybody
-	last     int64         // character
 	visitors map[string]bool
 	unsaved  atomic.Int64 // snapshots that failed since the drain began
 	draining atomic.Bool
@@ -43,17 +40,7 @@ type visitor struct {
 	token []byte
 }
 
-func newKeeper(s *Server, kept store.Store) (*keeper, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
-	defer cancel()
-	last, _, err := kept.Last(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the store: %w", err)
-	}
-	k := &keeper{server: s, store: kept, last: last, visitors: map[string]bool{}}
-	k.writer = store.NewWriter(kept, k.failed)
-	return k, nil
-}
+func newKeeper(s *Server) *keeper { return &keeper{server: s, visitors: map[string]bool{}} }
 
 // look asks the store for somebody's account. Nothing of the world waits for it.
 func (k *keeper) look(v visitor) {
@@ -70,28 +57,24 @@ func (k *keeper) look(v visitor) {
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
-		var a store.Account
-		var c store.Character
-		err := k.writer.Flush(ctx) // it may have been here a moment ago
-		if err == nil {
-			a, c, err = k.store.Account(ctx, v.key)
-		}
-		_ = s.loop.Do(func() { k.found(v, a, c, err) }) // an ended loop has no visitors
+		r, err := s.goods.look(ctx, v.key)           // it may have been here a moment ago
+		_ = s.loop.Do(func() { k.found(v, r, err) }) // an ended loop has no visitors
 	}()
 }
 
 // found goes on with an account, or makes one. Who comes in gets a new epoch, so that
 // what an older session still wants to save is refused.
-func (k *keeper) found(v visitor, a store.Account, c store.Character, err error) {
+func (k *keeper) found(v visitor, r record, err error) {
+	a, c := r.account, r.character
 	switch {
 	case errors.Is(err, store.ErrNotFound):
 		t := newToken()
 		v.token = t[:]
-		k.last++
-		c.ID = k.last
+		k.server.goods.people++
+		c.ID = k.server.goods.people
 		hash := sha256.Sum256(v.token)
 		a = store.Account{Key: v.key, Name: v.name, Secret: hash[:], Created: time.Now()}
-		k.writer.Write(store.AddAccount{Account: a, Character: c}, nil) // when it fails, so does Enter
+		k.server.goods.writer.Write(store.AddAccount{Account: a, Character: c}, nil) // when it fails, so does Enter
 	case err != nil:
 		k.refuse(v, err)
 		return
@@ -104,8 +87,8 @@ func (k *keeper) found(v visitor, a store.Account, c store.Character, err error)
 	}
 	v.name = a.Name
 	c.Epoch++
-	k.writer.Write(store.Enter{Character: c.ID, Epoch: c.Epoch}, func(err error) {
-		_ = k.server.loop.Do(func() { k.entered(v, c, a.Muted, err) })
+	k.server.goods.writer.Write(store.Enter{Character: c.ID, Epoch: c.Epoch}, func(err error) {
+		_ = k.server.loop.Do(func() { k.entered(v, record{a, c, r.items}, err) })
 	})
 }
 
@@ -117,7 +100,7 @@ func owns(t []byte, a store.Account) bool {
 }
 
 // entered lets somebody in whose epoch lasts.
-func (k *keeper) entered(v visitor, c store.Character, muted time.Time, err error) {
+func (k *keeper) entered(v visitor, r record, err error) {
 	s := k.server
 	switch {
 	case err != nil:
@@ -132,10 +115,10 @@ func (k *keeper) entered(v visitor, c store.Character, muted time.Time, err erro
 	}
 	delete(k.visitors, v.key)
 	v.se.visiting = false
-	if muted.After(time.Now()) {
+	if r.account.Muted.After(time.Now()) {
 		s.muted[v.key] = true
 	}
-	s.admit(v.se, v.name, v.key, token(v.token), c)
+	s.admit(v.se, v.name, v.key, token(v.token), r.character, r.items)
 }
 
 func (k *keeper) refuse(v visitor, err error) {
@@ -188,7 +171,7 @@ func (k *keeper) snapshot(p *player) (save store.Save, changed bool) {
 // leave saves a player that goes.
 func (k *keeper) leave(p *player) {
 	save, _ := k.snapshot(p)
-	k.writer.SaveLast(save)
+	k.server.goods.writer.SaveLast(save)
 }
 
 // tick saves those who have changed, when it is time.
@@ -202,7 +185,7 @@ func (k *keeper) tick() {
 func (k *keeper) saveAll() {
 	for _, p := range k.server.players {
 		if save, changed := k.snapshot(p); changed {
-			k.writer.Save(save)
+			k.server.goods.writer.Save(save)
 		}
 	}
 }
@@ -234,8 +217,8 @@ var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 // one, and who it was. Both are queued at once, in the order of the decisions, so that
 // Keep waits for them.
 func (k *keeper) judge(moderator, action, key string, verdict store.Write) {
-	k.writer.Write(store.Note{Deed: store.Deed{At: time.Now(), Actor: moderator, Action: action, Subject: key}}, k.judged)
-	k.writer.Write(verdict, k.judged)
+	k.server.goods.writer.Write(store.Note{Deed: store.Deed{At: time.Now(), Actor: moderator, Action: action, Subject: key}}, k.judged)
+	k.server.goods.writer.Write(verdict, k.judged)
 }
 
 func (k *keeper) judged(err error) {
@@ -250,9 +233,9 @@ func (s *Server) Keep(ctx context.Context) error {
 	if s.keeper == nil {
 		return nil
 	}
-	if err := s.keeper.writer.Close(ctx); err != nil {
+	if err := s.goods.writer.Close(ctx); err != nil {
 		return fmt.Errorf("save the world: %d writes and %d players are not saved: %w",
-			s.keeper.writer.Stats().Waiting, s.keeper.writer.Stats().Saves, err)
+			s.goods.writer.Stats().Waiting, s.goods.writer.Stats().Saves, err)
 	}
 	if n := s.keeper.unsaved.Load(); n > 0 {
 		return fmt.Errorf("save the world: %d players could not be saved: see the log", n)

@@ -138,3 +138,33 @@ func (s *Server) sendAway(p *player, reason uint8, text string) {
 		se.refuse(reason, text)
 	}
 }
+
+// give makes gold or items for a player. That it was done, and by whom, lasts before.
+func (se *session) give(m *proto.Give) {
+	s := se.server
+	if se.rights == "" {
+		se.notice(noticeNoRight, "that is for moderators")
+		return
+	}
+	p := s.named(m.Name)
+	switch {
+	case p == nil:
+		se.notice(noticeNobody, "nobody of that name is here")
+		return
+	case m.Amount < 1:
+		se.notice(noticeAmount, "an amount is at least 1")
+		return
+	case m.Kind == 0 && p.gold+p.earning+int64(m.Amount) > maxPurse, m.Kind != 0 && int64(m.Amount) > int64(maxBag-len(p.bag)-p.coming):
+		se.notice(noticeRoom, "there is no room for so much")
+		return
+	}
+	s.counts.orders.Add(1)
+	s.config.Log.Info("order", "moderator", se.rights, "kind", "give", "player", p.name, "item", m.Kind, "amount", m.Amount)
+	s.goods.give(p, m.Kind, int64(m.Amount), se.rights, func(err error) {
+		if err != nil {
+			se.notice(noticeBusy, "the store is busy: try again")
+			return
+		}
+		se.notice(noticeDone, "done")
+	})
+}

@@ -41,9 +41,13 @@ type Config struct {
 	Moderators map[[32]byte]string
 	// Banned are names of players who may not come in, nor others that look like them.
 	Banned []string
-	// Store has what lasts of players: who they are, and where; nil: nothing lasts.
-	// After the engine has ended, Server.Keep waits for it. Then close it.
+	// Store has what lasts: who players are, where, and what they have; nil: nothing
+	// lasts, and items are in memory. After the engine has ended, Server.Keep waits for it. Then close it.
 	Store store.Store
+	// Loot is what monsters leave, by their kinds; nil: DefaultLoot.
+	Loot map[uint8]Loot
+	// Litter is after what time that which lies on the ground is gone; below 0: never.
+	Litter time.Duration
 	// Game makes another game of the world; nil: there is none.
 	Game Game
 	// Origins are the values of Origin from which browsers may connect: see
@@ -62,6 +66,7 @@ const (
 	DefaultMaxQueue     = 64 << 10
 	DefaultTalkRate     = 1
 	DefaultTalkBurst    = 5
+	DefaultLitter       = 30 * time.Minute
 )
 
 // A Server is one world and its sessions, on the only loop of an engine. But where
@@ -84,6 +89,7 @@ type Server struct {
 	scratch  []byte          // the frame that is made
 	banned   map[string]bool // by the name's skeleton
 	muted    map[string]bool
+	goods    *goods
 	keeper   *keeper // nil: nothing lasts
 	draining bool
 }
@@ -99,10 +105,22 @@ type player struct {
 	session *session
 	leaves  uint64 // without a session: the tick in which it goes; else 0
 
-	character int64      // in the store; 0: it does not last
+	character int64      // in the store
+	account   string     // its key in the store
 	epoch     int64      // of character
 	version   int64      // of the last snapshot
 	kept      store.Soft // what that had, without its version
+
+	bag     []*piece // as the store has committed it
+	gold    int64    // so, too
+	coming  int      // items under way into the bag
+	earning int64    // gold under way into the purse
+	pending int      // changes that wait for the store
+	loading bool     // what it has is read again
+	opened  *chest   // the last one it has opened; nil: none
+	trade   *trade   // nil: none
+	asks    *player  // whom it has asked for a trade; nil: nobody
+	askedBy *player  // who has asked it last
 }
 
 // An orphan is a player without a session, until the tick in which it goes.
@@ -135,10 +153,14 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	for _, name := range config.Banned {
 		s.banned[keyOf(name)] = true
 	}
-	if config.Store != nil {
-		if s.keeper, err = newKeeper(s, config.Store); err != nil {
-			return nil, err
-		}
+	if config.Store == nil {
+		s.goods, err = newGoods(s, store.NewMemory(), nil)
+	} else {
+		s.keeper = newKeeper(s)
+		s.goods, err = newGoods(s, config.Store, s.keeper.failed)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if config.Game != nil {
 		config.Game.Begin(s)
@@ -155,6 +177,10 @@ func (c *Config) fill() {
 	if c.TalkBurst == 0 {
 		c.TalkRate, c.TalkBurst = DefaultTalkRate, DefaultTalkBurst
 	}
+	if c.Loot == nil {
+		c.Loot = DefaultLoot
+	}
+	c.Litter = cmp.Or(c.Litter, DefaultLitter)
 	c.HelloTimeout = cmp.Or(c.HelloTimeout, DefaultHelloTimeout)
 	c.FrameBudget = cmp.Or(c.FrameBudget, DefaultFrameBudget)
 	c.Conflate = cmp.Or(c.Conflate, DefaultConflate)
@@ -239,12 +265,12 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		s.keeper.look(visitor{se, name, key, m.Token})
 		return
 	}
-	s.admit(se, name, key, newToken(), store.Character{})
+	s.admit(se, name, key, newToken(), store.Character{}, nil)
 }
 
 // admit brings somebody into the world, with the character that is kept, if there is
-// one.
-func (s *Server) admit(se *session, name, key string, t token, c store.Character) {
+// one, and what it has.
+func (s *Server) admit(se *session, name, key string, t token, c store.Character, items []store.Item) {
 	id, err := s.world.Join(name)
 	if err != nil {
 		se.refuse(refusedFull, "no more players fit into this world: try later")
@@ -254,7 +280,11 @@ func (s *Server) admit(se *session, name, key string, t token, c store.Character
 	s.players[id], s.names[key], s.tokens[p.token] = p, p, p
 	s.counts.players.Store(int64(len(s.players)))
 	if c.ID != 0 {
+		p.account = key
 		s.restore(p, c)
+		p.has(c.Gold, items)
+	} else {
+		s.goods.stranger(p)
 	}
 	s.welcome(se, p, false)
 	if g := s.config.Game; g != nil {
@@ -275,6 +305,7 @@ func (s *Server) resume(se *session, p *player) {
 		old.player, p.session = nil, nil
 		old.refuse(refusedTakenOver, "you have come from somewhere else")
 	}
+	s.goods.lost(p)
 	p.leaves = 0
 	_ = s.world.Restart(p.id) // it is there
 	s.welcome(se, p, true)
@@ -296,15 +327,26 @@ func (s *Server) welcome(se *session, p *player, resumed bool) {
 	for _, step := range s.world.Steps() {
 		w.Steps = append(w.Steps, proto.Step{Straight: uint8(step.Straight), Diagonal: uint8(step.Diagonal)})
 	}
-	se.send(s.world.Standing(w.Append(nil), p.id))
+	se.send(p.appendBag(s.world.Standing(w.Append(nil), p.id)))
 	s.counts.joins.Add(1)
 }
 
 // lose is the end of a player's session: the player stays for a while.
 func (s *Server) lose(p *player) {
 	p.session = nil
-	p.leaves = s.world.Tick() + 1 + uint64(s.config.Grace/s.clock.period)
+	s.goods.lost(p)
+	p.leaves = s.world.Tick() + 1 + s.ticks(s.config.Grace)
 	s.orphans = append(s.orphans, orphan{p, p.leaves})
+}
+
+// ticks is how many ticks there are in a time, 0 for none.
+func (s *Server) ticks(d time.Duration) uint64 { return uint64(max(0, d) / s.clock.period) }
+
+// notice sends a player a line of the server's own.
+func (p *player) notice(code uint8, text string) {
+	if p.session != nil {
+		p.session.notice(code, text)
+	}
 }
 
 // leave takes a player out of the world.
@@ -315,6 +357,7 @@ func (s *Server) leave(p *player) {
 	if s.keeper != nil {
 		s.keeper.leave(p)
 	}
+	s.goods.leave(p)
 	_ = s.world.Leave(p.id) // it is there
 	delete(s.players, p.id)
 	delete(s.names, p.key)

@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -89,6 +90,10 @@ type client struct {
 	refused *proto.Refused
 	notices []proto.Notice
 	pongs   int
+	bag     proto.Bag
+	deal    proto.Deal
+	dealt   []uint8
+	chest   proto.Contents
 	watch   func(proto.Message) // what else a test looks for; nil: nothing
 	moves   uint32
 	epoch   uint8
@@ -174,6 +179,15 @@ func (c *client) other(m proto.Message) {
 		c.notices = append(c.notices, *m)
 	case *proto.Pong:
 		c.pongs++
+	case *proto.Bag:
+		c.bag = proto.Bag{Gold: m.Gold, Items: slices.Clone(m.Items)}
+	case *proto.Deal:
+		c.deal = *m
+		c.deal.Yours.Items, c.deal.Theirs.Items = slices.Clone(m.Yours.Items), slices.Clone(m.Theirs.Items)
+	case *proto.Dealt:
+		c.dealt = append(c.dealt, m.Result)
+	case *proto.Contents:
+		c.chest = proto.Contents{Chest: m.Chest, Items: slices.Clone(m.Items)}
 	}
 }
 
@@ -181,7 +195,7 @@ func (c *client) until(what string, reached func() bool) {
 	c.t.Helper()
 	for !reached() {
 		if !c.frame() {
-			c.t.Fatalf("the connection ended before %s (refused: %+v)", what, c.refused)
+			c.t.Fatalf("the connection ended before %s (refused: %+v, notices %+v)", what, c.refused, c.notices)
 		}
 	}
 }

@@ -38,6 +38,13 @@ const (
 	noticeDone      = 7
 	noticeModerator = 8
 	noticeGame      = 9
+	noticeBusy      = 10
+	noticeFar       = 11
+	noticeNothing   = 12
+	noticeRoom      = 13
+	noticeNot       = 14
+	noticeAmount    = 15
+	noticeTrade     = 16
 )
 
 const (
@@ -194,6 +201,10 @@ func (se *session) take(m proto.Message) {
 		se.player, p.session = nil, nil
 		se.server.leave(p)
 		se.close()
+	case *proto.Give:
+		se.give(m)
+	default:
+		se.server.goods.take(se.player, m)
 	}
 }
 

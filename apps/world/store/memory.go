@@ -16,8 +16,9 @@ type Memory struct {
 	accounts   map[string]memoryAccount
 	characters map[int64]Character
 	items      map[int64]Item
+	owned      map[Owner]map[int64]bool // items by their owners
 	chests     map[int64]Chest
-	trades     map[string]bool
+	trades     map[string][2]int64 // between which characters
 	deeds      []Deed
 	lastItem   int64
 	lastPlayer int64
@@ -32,7 +33,7 @@ type memoryAccount struct {
 func NewMemory() *Memory {
 	return &Memory{
 		accounts: map[string]memoryAccount{}, characters: map[int64]Character{},
-		items: map[int64]Item{}, chests: map[int64]Chest{}, trades: map[string]bool{},
+		items: map[int64]Item{}, owned: map[Owner]map[int64]bool{}, chests: map[int64]Chest{}, trades: map[string][2]int64{},
 	}
 }
 
@@ -65,24 +66,49 @@ func (m *Memory) Account(_ context.Context, key string) (Account, Character, err
 
 // Items is a method of Store.
 func (m *Memory) Items(_ context.Context, owner Owner) ([]Item, error) {
-	return m.find(func(i Item) bool { return i.Owner == owner }), nil
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	var list []Item
+	for id := range m.owned[owner] {
+		list = append(list, m.items[id])
+	}
+	return sorted(list), nil
 }
 
 // Ground is a method of Store.
 func (m *Memory) Ground(context.Context) ([]Item, error) {
-	return m.find(func(i Item) bool { return i.Owner.Kind == Ground }), nil
-}
-
-func (m *Memory) find(wanted func(Item) bool) (list []Item) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	var list []Item
 	for _, item := range m.items {
-		if wanted(item) {
+		if item.Owner.Kind == Ground {
 			list = append(list, item)
 		}
 	}
+	return sorted(list), nil
+}
+
+func sorted(list []Item) []Item {
 	slices.SortFunc(list, func(a, b Item) int { return cmp.Compare(a.ID, b.ID) })
 	return list
+}
+
+// set keeps an item as it is now, and unset keeps it no more.
+func (m *Memory) set(item Item) {
+	m.unset(item.ID)
+	m.items[item.ID] = item
+	if m.owned[item.Owner] == nil {
+		m.owned[item.Owner] = map[int64]bool{}
+	}
+	m.owned[item.Owner][item.ID] = true
+}
+
+func (m *Memory) unset(id int64) {
+	owner := m.items[id].Owner
+	delete(m.items, id)
+	if delete(m.owned[owner], id); len(m.owned[owner]) == 0 {
+		delete(m.owned, owner)
+	}
 }
 
 // Chests is a method of Store.
@@ -135,6 +161,20 @@ func (w AddAccount) memory(m *Memory) error {
 	return nil
 }
 
+func (w Forget) memory(m *Memory) error {
+	a, ok := m.accounts[w.Key]
+	if !ok {
+		return ErrNotFound
+	}
+	for id := range m.owned[Of(a.character)] {
+		m.unset(id)
+	}
+	maps.DeleteFunc(m.trades, func(_ string, between [2]int64) bool { return slices.Contains(between[:], a.character) })
+	delete(m.characters, a.character)
+	delete(m.accounts, w.Key)
+	return nil
+}
+
 func (w Mute) memory(m *Memory) error {
 	return m.judge(w.Key, func(a *memoryAccount) { a.Muted = moment(millis(w.Until)) })
 }
@@ -182,7 +222,7 @@ func (w Make) memory(m *Memory) error {
 	}
 	item := w.Item
 	item.Version = 1
-	m.items[item.ID] = item
+	m.set(item)
 	m.lastItem = item.ID
 	return nil
 }
@@ -204,7 +244,7 @@ func (w Destroy) memory(m *Memory) error {
 	if m.items[w.Item.ID] != w.Item {
 		return ErrStale
 	}
-	delete(m.items, w.Item.ID)
+	m.unset(w.Item.ID)
 	return nil
 }
 
@@ -222,7 +262,7 @@ func (w Move) memory(m *Memory) error {
 func (m *Memory) give(item Item, to Owner) {
 	item.Owner = to
 	item.Version++
-	m.items[item.ID] = item
+	m.set(item)
 }
 
 func (w MakeGold) memory(m *Memory) error    { return m.pay(w.Character, w.Amount) }
@@ -241,7 +281,7 @@ func (m *Memory) pay(character, amount int64) error {
 func fits(gold int64) bool { return gold >= 0 && gold <= MaxGold }
 
 func (w Trade) memory(m *Memory) error {
-	if m.trades[w.ID] {
+	if _, done := m.trades[w.ID]; done {
 		return ErrExists
 	}
 	if !m.owns(Of(w.A.Character)) || !m.owns(Of(w.B.Character)) {
@@ -258,7 +298,7 @@ func (w Trade) memory(m *Memory) error {
 			return ErrStale
 		}
 	}
-	m.trades[w.ID] = true
+	m.trades[w.ID] = [2]int64{w.A.Character, w.B.Character}
 	for _, side := range [][2]Offer{{w.A, w.B}, {w.B, w.A}} {
 		c := m.characters[side[0].Character]
 		c.Gold += side[1].Gold - side[0].Gold

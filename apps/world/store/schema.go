@@ -78,6 +78,9 @@ var migrations = []string{
 		last BIGINT NOT NULL
 	);
 	INSERT INTO marks VALUES (1, 0, 0)`,
+	`ALTER TABLE marks ADD COLUMN played BIGINT NOT NULL DEFAULT 0;
+	ALTER TABLE marks ADD COLUMN holder BIGINT NOT NULL DEFAULT 0;
+	UPDATE marks SET played = (SELECT coalesce(max(id), 0) FROM characters)`,
 }
 
 // versionTable marks a database as a world's and has the version of its schema.

@@ -164,8 +164,38 @@ func (w AddAccount) sql(t *transaction) error {
 	if err != nil {
 		return err
 	}
+	if _, err := t.tx.ExecContext(t.ctx, t.dialect.text("UPDATE marks SET played = $1 WHERE played < $1"), c.ID); err != nil {
+		return err
+	}
 	return t.change(ErrExists, "INSERT INTO characters VALUES ($1, $2, 0, $3, $4, $5, $6, $7, 0) ON CONFLICT DO NOTHING",
 		c.ID, a.Key, c.Version, c.X, c.Y, c.Health, c.Experience)
+}
+
+func (w Forget) sql(t *transaction) error {
+	var id, gold int64
+	err := t.tx.QueryRowContext(t.ctx, t.dialect.text("SELECT id, gold FROM characters WHERE account = $1"), w.Key).Scan(&id, &gold)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ErrNotFound
+	}
+	if err != nil {
+		return err
+	}
+	if gold > 0 {
+		if err := t.destroyed(goldKind, gold); err != nil {
+			return err
+		}
+	}
+	for _, statement := range []string{
+		"UPDATE counts SET destroyed = destroyed + (SELECT count(*) FROM items WHERE player = $1 AND items.kind = counts.kind) WHERE kind IN (SELECT kind FROM items WHERE player = $1)",
+		"DELETE FROM items WHERE player = $1",
+		"DELETE FROM trades WHERE a = $1 OR b = $1",
+		"DELETE FROM characters WHERE id = $1",
+	} {
+		if _, err := t.tx.ExecContext(t.ctx, t.dialect.text(statement), id); err != nil {
+			return err
+		}
+	}
+	return t.change(ErrNotFound, "DELETE FROM accounts WHERE key = $1", w.Key)
 }
 
 func (w Mute) sql(t *transaction) error {

@@ -66,7 +66,7 @@ func (s *SQL) Deeds(ctx context.Context, limit int) ([]Deed, error) {
 
 // Last is a method of Store.
 func (s *SQL) Last(ctx context.Context) (character, item int64, err error) {
-	err = s.read.QueryRowContext(ctx, "SELECT (SELECT coalesce(max(id), 0) FROM characters), item FROM marks").Scan(&character, &item)
+	err = s.read.QueryRowContext(ctx, "SELECT played, item FROM marks").Scan(&character, &item)
 	return character, item, err
 }
 

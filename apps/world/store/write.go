@@ -17,6 +17,10 @@ type AddAccount struct {
 	Character Character
 }
 
+// Forget ends an account and its character, with all the items and gold that it has.
+// Its identifier is not used again.
+type Forget struct{ Key string }
+
 // Mute says until when the account with that key is muted. The zero time ends it. It
 // changes nothing else, so that it takes back no ban that comes at the same time.
 type Mute struct {
@@ -86,6 +90,7 @@ func (nothing) sql(*transaction) error { return nil }
 func (nothing) memory(*Memory) error   { return nil }
 
 func (w AddAccount) check() error { return sensible(w.Account.Key != "" && w.Character.ID > 0) }
+func (w Forget) check() error     { return nil }
 func (w Mute) check() error       { return nil }
 func (w Ban) check() error        { return nil }
 func (w Enter) check() error      { return nil }

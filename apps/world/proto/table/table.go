@@ -291,7 +291,7 @@ var Messages = []Message{
 		{Name: "Next", Kind: Var, Max: MaxID, Doc: "what the next level needs; 0: there is none"},
 	}}},
 	{78, true, Struct{"Bag", "All that the player has and that lasts: after Welcome, and whenever it is other than before.", []Field{
-		gold("4294967295: so much or more"),
+		gold("2^32 - 1: so much or more"),
 		items(maxStored, Item, ""),
 	}}},
 	{80, true, Struct{"Asked", "Another player wants to trade. Trade says yes, Cancel no.", []Field{id("By", "its entity")}}},

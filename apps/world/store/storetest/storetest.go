@@ -125,9 +125,26 @@ func accounts(t *testing.T, s store.Store) {
 	same(t, "character", c, Person(1).Character)
 	last, _, err := s.Last(ctx)
 	same(t, "last character", must[int64](t)(last, err), int64(7))
+	forgotten(t, s)
 	Refuse(t, s, store.Mute{Key: "player3"}, store.ErrNotFound)
 	Refuse(t, s, store.Ban{Key: "player3"}, store.ErrNotFound)
 	Refuse(t, s, store.AddAccount{}, store.ErrInvalid)
+	Clean(t, s)
+}
+
+// forgotten has an account end with all that it has, and its number not come again.
+func forgotten(t *testing.T, s store.Store) {
+	ring := store.Item{ID: 1, Kind: 3, Version: 1, Owner: store.Of(9)}
+	Apply(t, s, Person(9), store.MakeGold{Character: 9, Amount: 5}, store.Make{Item: ring},
+		store.Trade{ID: "past", A: store.Offer{Character: 9, Gold: 1}, B: store.Offer{Character: 1}}, store.DestroyGold{Character: 1, Amount: 1})
+	Apply(t, s, store.Forget{Key: "player9"})
+	Refuse(t, s, store.Forget{Key: "player9"}, store.ErrNotFound)
+	Refuse(t, s, store.Move{Item: ring, To: store.On(1, 1)}, store.ErrStale)
+	if _, _, err := s.Account(ctx, "player9"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a forgotten account: %v", err)
+	}
+	last, _, err := s.Last(ctx)
+	same(t, "last character", must[int64](t)(last, err), int64(9))
 	Clean(t, s)
 }
 
@@ -391,7 +408,11 @@ func anyWrite(r *rand.Rand) store.Write {
 	thing := func(o store.Owner) store.Item {
 		return store.Item{ID: 1 + r.Int64N(6), Kind: 1, Version: 1 + r.Int64N(4), Owner: o}
 	}
-	switch r.IntN(10) {
+	switch r.IntN(11) {
+	case 10:
+		if r.IntN(8) == 0 {
+			return store.Forget{Key: fmt.Sprint("player", who())}
+		}
 	case 0:
 		return Person(1 + r.Int64N(people))
 	case 1:
