@@ -4,12 +4,13 @@ import (
 	"errors"
 	"io"
 	"os"
+	"strconv"
 	"sync/atomic"
 	"syscall"
 )
 
 // A Cause is a kind of reason why a connection was closed, for counting:
-// OnClose tells the error itself.
+// OnClose gets the error itself.
 type Cause uint8
 
 // The causes.
@@ -66,7 +67,16 @@ var causeNames = [causeCount]string{
 }
 
 // String returns the cause's name, such as queue_full.
-func (c Cause) String() string { return causeNames[c] }
+func (c Cause) String() string { return nameOf(causeNames[:], int(c), "Cause") }
+
+// nameOf returns the name of a value, or its type and number if it is none of those
+// that there are.
+func nameOf(names []string, value int, kind string) string {
+	if value < 0 || value >= len(names) {
+		return kind + "(" + strconv.Itoa(value) + ")"
+	}
+	return names[value]
+}
 
 // causesOf are the errors that stand for a cause, the frequent ones first.
 var causesOf = []struct {

@@ -472,7 +472,7 @@ var connStateNames = [...]string{
 }
 
 // String returns the state's name, such as read-closed.
-func (s ConnState) String() string { return connStateNames[s] }
+func (s ConnState) String() string { return nameOf(connStateNames[:], int(s), "ConnState") }
 
 // connStateOf returns the furthest of what st says.
 func connStateOf(st stateBits) ConnState {

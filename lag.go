@@ -105,7 +105,7 @@ const (
 var phaseNames = [phaseCount]string{"wait", "dispatch", "tasks", "timers", "flush", "close"}
 
 // String returns the phase's name, such as dispatch.
-func (p Phase) String() string { return phaseNames[p] }
+func (p Phase) String() string { return nameOf(phaseNames[:], int(p), "Phase") }
 
 // Phases is a time for each phase: index it with a Phase.
 type Phases [phaseCount]time.Duration

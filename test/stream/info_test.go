@@ -1,6 +1,7 @@
 package stream_test
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -55,4 +56,21 @@ func TestInfo_FollowsAConnection(t *testing.T) {
 			t.Errorf("a closed connection is %+v", end)
 		}
 	})
+}
+
+// A value that is none of the constants, as one of a later version is for an older
+// program, has a name, too.
+func TestNamesOfUnknownValues(t *testing.T) {
+	for want, value := range map[string]fmt.Stringer{
+		"Cause(200)":     epi.Cause(200),
+		"ConnState(200)": epi.ConnState(200),
+		"Phase(200)":     epi.Phase(200),
+		"reset":          epi.CauseReset,
+		"read-closed":    epi.ConnReadClosed,
+		"timers":         epi.PhaseTimers,
+	} {
+		if got := value.String(); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }
