@@ -203,6 +203,7 @@ var layers = [][]string{
 		"apps/chat/push",
 		"apps/chat/archive",
 		"apps/chat/fabric/fabrictest",
+		"apps/chat/fabric/natsfabric",
 		"apps/chat/store/storetest",
 		"apps/world/inputs",
 		"apps/world/store/storetest",

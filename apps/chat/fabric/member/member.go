@@ -190,6 +190,9 @@ func (m *Member) Calls() []func(fabric.Handler) {
 	return calls
 }
 
+// Waiting is how many calls wait for Calls.
+func (m *Member) Waiting() int { return len(m.calls) }
+
 // Call puts something into the order of the handler's calls.
 func (m *Member) Call(fn func(fabric.Handler)) { m.calls = append(m.calls, fn) }
 

@@ -1,0 +1,187 @@
+package natsfabric
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// duplicates is for how long the id of a record is known.
+const duplicates = 2 * time.Minute
+
+// appendTimeout is how long a record may take: longer than an election of a leader.
+const appendTimeout = 12 * time.Second
+
+// idle is after how long without a record a replay looks again whether it has reached the end.
+const idle = 5 * time.Second
+
+// subjectOf is where a node hears what is for it alone.
+func (c Config) subjectOf(n fabric.Node) string { return fmt.Sprintf("epi.%s.to.%s", c.Network, n) }
+
+// subjectOfAll is where all nodes hear.
+func (c Config) subjectOfAll() string { return fmt.Sprintf("epi.%s.all", c.Network) }
+
+func (c Config) historyName(shard uint32) string {
+	return fmt.Sprintf("EPI_%s_HISTORY_%d", c.Network, shard)
+}
+
+func (c Config) historySubject(shard uint32) string {
+	return fmt.Sprintf("epi.%s.history.%d", c.Network, shard)
+}
+
+// openHistory finds the streams or makes them.
+func (f *Fabric) openHistory() {
+	for shard := range uint32(fabric.Shards) {
+		for err := f.openShard(shard); err != nil; err = f.openShard(shard) {
+			f.config.Logger.Debug("cluster: a stream of the history", "shard", shard, "error", err)
+			if !f.sleep(jitter()) {
+				return
+			}
+		}
+	}
+	close(f.history)
+}
+
+func (f *Fabric) openShard(shard uint32) error {
+	ctx, cancel := context.WithTimeout(f.life, askTimeout)
+	defer cancel()
+	config := jetstream.StreamConfig{
+		Name:        f.config.historyName(shard),
+		Description: "history of an epi chat",
+		Subjects:    []string{f.config.historySubject(shard)},
+		Replicas:    f.config.Replicas,
+		MaxAge:      f.config.Retention,
+		Duplicates:  min(duplicates, f.config.Retention),
+		AllowDirect: true,
+	}
+	stream, err := f.stream.Stream(ctx, config.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		_, err = f.stream.CreateStream(ctx, config)
+		return err
+	}
+	if err != nil {
+		return err
+	}
+	if is := stream.CachedInfo().Config; is.MaxAge != config.MaxAge || is.Replicas != config.Replicas {
+		_, err = f.stream.UpdateStream(ctx, config)
+	}
+	return err
+}
+
+// historyIsThere waits for the streams.
+func (f *Fabric) historyIsThere(ctx context.Context) error {
+	select {
+	case <-f.history:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+// Append implements fabric.Fabric.
+func (f *Fabric) Append(shard uint32, id string, data []byte, done func(error)) {
+	result := func(err error) { f.member.Call(func(fabric.Handler) { done(err) }) }
+	f.enter(func() {
+		if err := f.mayAppend(data); err != nil {
+			result(err)
+			return
+		}
+		data = append([]byte(nil), data...)
+		ctx, cancel := context.WithTimeout(f.life, appendTimeout)
+		f.work.Go(func() {
+			defer cancel()
+			err := f.historyIsThere(ctx)
+			if err == nil {
+				_, err = f.stream.Publish(ctx, f.config.historySubject(shard), data, jetstream.WithMsgID(id))
+			}
+			f.enter(func() {
+				if err == nil {
+					f.counts.Appended++
+				} else {
+					f.counts.Failed++
+				}
+				result(unavailable(err))
+			})
+		})
+	})
+}
+
+func (f *Fabric) mayAppend(data []byte) error {
+	switch {
+	case len(data) > fabric.MaxMessage:
+		return fabric.ErrTooLarge
+	case !f.member.Valid():
+		return fabric.ErrFenced
+	}
+	return nil
+}
+
+func unavailable(err error) error {
+	if err != nil {
+		return fmt.Errorf("%w: %w", fabric.ErrUnavailable, err)
+	}
+	return nil
+}
+
+// Replay implements fabric.Fabric.
+func (f *Fabric) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+	f.enter(func() {
+		f.work.Go(func() {
+			err := f.replay(shard, from, func(number uint64, data []byte) {
+				f.mu.Lock()
+				defer f.mu.Unlock()
+				f.awaitHandler()
+				f.enterLocked(func() { f.member.Call(func(fabric.Handler) { each(number, data) }) })
+			})
+			f.enter(func() { f.member.Call(func(fabric.Handler) { done(unavailable(err)) }) })
+		})
+	})
+}
+
+func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) error {
+	if err := f.historyIsThere(f.life); err != nil {
+		return err
+	}
+	stream, err := f.stream.Stream(f.life, f.config.historyName(shard))
+	if err != nil {
+		return err
+	}
+	info, err := stream.Info(f.life)
+	if err != nil || info.State.LastSeq < max(from, 1) || info.State.Msgs == 0 {
+		return err
+	}
+	consumer, err := stream.OrderedConsumer(f.life, jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
+		OptStartSeq:   max(from, 1),
+	})
+	if err != nil {
+		return err
+	}
+	messages, err := consumer.Messages()
+	if err != nil {
+		return err
+	}
+	defer messages.Stop()
+	for {
+		m, err := messages.Next(jetstream.NextMaxWait(idle))
+		if errors.Is(err, context.DeadlineExceeded) && f.life.Err() == nil {
+			return errors.New("the stream has stopped to answer")
+		}
+		if err != nil {
+			return err
+		}
+		meta, err := m.Metadata()
+		if err != nil {
+			return err
+		}
+		each(meta.Sequence.Stream, m.Data())
+		if meta.Sequence.Stream >= info.State.LastSeq || meta.NumPending == 0 {
+			return nil
+		}
+	}
+}

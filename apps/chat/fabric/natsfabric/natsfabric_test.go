@@ -1,0 +1,417 @@
+package natsfabric
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// patience is how long tests wait for what must happen. It bounds the damage alone.
+const patience = 2 * time.Minute
+
+func TestMain(m *testing.M) {
+	goleak.VerifyTestMain(m)
+}
+
+// A witness keeps what a node's handler was called for.
+type witness struct {
+	*Fabric
+
+	mu      sync.Mutex
+	changed sync.Cond
+	up      map[fabric.Node]fabric.Member
+	got     []string
+	gaps    int
+	fenced  int
+}
+
+func (w *witness) note(fn func()) {
+	w.mu.Lock()
+	fn()
+	w.changed.Broadcast()
+	w.mu.Unlock()
+}
+
+func (w *witness) Up(m fabric.Member)   { w.note(func() { w.up[m.Node] = m }) }
+func (w *witness) Down(m fabric.Member) { w.note(func() { delete(w.up, m.Node) }) }
+func (w *witness) Gap(fabric.Member)    { w.note(func() { w.gaps++ }) }
+func (w *witness) Fenced()              { w.note(func() { w.fenced++; clear(w.up) }) }
+func (w *witness) Received(m fabric.Member, data []byte) {
+	w.note(func() { w.got = append(w.got, fmt.Sprintf("%s:%s", m.Node, data)) })
+}
+
+// until waits for a condition, which is looked at whenever something was noted.
+func (w *witness) until(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	late := time.AfterFunc(patience, func() { w.note(func() {}) })
+	defer late.Stop()
+	end := time.Now().Add(patience)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !condition() {
+		if time.Now().After(end) {
+			t.Fatalf("%s: not so after %v: %s; up %v, status %+v", w.config.Node, patience, what, w.up, w.Status())
+		}
+		w.changed.Wait()
+	}
+}
+
+func (w *witness) claim(key fabric.Key) (c fabric.Claim, err error) {
+	done := make(chan struct{})
+	w.Claim(key, func(got fabric.Claim, e error) {
+		c, err = got, e
+		close(done)
+	})
+	<-done
+	return c, err
+}
+
+func open(t *testing.T, config Config) *witness {
+	t.Helper()
+	config.Version, config.Network = "v1", "test"
+	if os.Getenv("EPI_TEST_LOG") != "" {
+		config.Logger = slog.New(slog.NewTextHandler(t.Output(), &slog.HandlerOptions{Level: slog.LevelDebug})).With("node", config.Node)
+	}
+	f, err := Open(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &witness{Fabric: f, up: map[fabric.Node]fabric.Member{}}
+	w.changed.L = &w.mu
+	if err := w.Start(w); err != nil {
+		t.Fatal(err)
+	}
+	return w
+}
+
+// addresses are free ones of this machine.
+func addresses(t *testing.T, n int) (addresses []string) {
+	t.Helper()
+	for range n {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		addresses = append(addresses, l.Addr().String())
+	}
+	return addresses
+}
+
+// configs are those of a cluster of three nodes.
+func configs(t *testing.T) (all []Config) {
+	t.Helper()
+	at := addresses(t, 3)
+	for i, node := range []fabric.Node{"a", "b", "c"} {
+		all = append(all, Config{
+			Node:      node,
+			Listen:    at[i],
+			Peers:     []string{at[(i+1)%3], at[(i+2)%3]},
+			Directory: t.TempDir(),
+		})
+	}
+	return all
+}
+
+// lease is short, so that what ends with it is not waited for long. A node that was not
+// run for so long loses it, on a machine that is busy: tests must bear that.
+const lease = 2 * time.Second
+
+// cluster starts three nodes, and closes those that are left at the end.
+func cluster(t *testing.T, configs []Config) (all []*witness) {
+	t.Helper()
+	for _, c := range configs {
+		c.Lease = lease
+		w := open(t, c)
+		all = append(all, w)
+		t.Cleanup(func() { w.Close() })
+	}
+	untilAllKnowAll(t, all)
+	return all
+}
+
+func untilAllKnowAll(t *testing.T, all []*witness) {
+	t.Helper()
+	for _, w := range all {
+		w.until(t, "it knows all", func() bool { return len(w.up) == len(all) })
+	}
+}
+
+// own claims a key until that works, or another node has it.
+func (w *witness) own(t *testing.T, key fabric.Key) (mine bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		_, err := w.claim(key)
+		if err == nil {
+			return true
+		}
+		if errors.Is(err, fabric.ErrTaken) {
+			return false
+		}
+		t.Logf("%s: %v: %v", w.config.Node, key, err)
+		w.until(t, "it has a lease", func() bool { return len(w.up) > 0 })
+	}
+	t.Fatalf("%s: %v cannot be claimed", w.config.Node, key)
+	return false
+}
+
+func nick(name string) fabric.Key { return fabric.Key{Kind: fabric.Nick, Name: name} }
+
+// crash ends a node as kill -9 does: the others are not told.
+func (w *witness) crash() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.conn.Close()
+	w.server.Shutdown()
+}
+
+func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
+	t.Parallel()
+	all := cluster(t, configs(t))
+
+	owners := 0
+	for _, w := range all {
+		if w.own(t, nick("ann")) {
+			owners++
+		}
+	}
+	if owners != 1 {
+		t.Errorf("a name has %d owners", owners)
+	}
+
+	const messages = 500
+	sent := 0
+	for i := range messages {
+		if err := all[0].Broadcast(fmt.Append(nil, i)); err == nil {
+			sent++
+		}
+	}
+	for _, w := range all[1:] {
+		w.until(t, "all messages have come", func() bool { return len(w.got) >= sent || w.gaps > 0 || w.fenced > 0 })
+		w.note(func() {
+			for i, got := range w.got {
+				if want := fmt.Sprintf("a:%d", i); got != want && w.gaps == 0 && sent == messages {
+					t.Errorf("%s got %q instead of %q", w.config.Node, got, want)
+					break
+				}
+			}
+		})
+	}
+	if err := all[0].Send("nobody", nil); !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
+		t.Errorf("sent to nobody: %v", err)
+	}
+	if err := all[0].Broadcast(make([]byte, fabric.MaxMessage+1)); !errors.Is(err, fabric.ErrTooLarge) {
+		t.Errorf("sent what is too large: %v", err)
+	}
+
+	for i := range 20 {
+		all[i%3].append(t, 5, fmt.Sprint(i/2), fmt.Sprint("record ", i/2))
+	}
+	for _, w := range all {
+		if got := w.replay(t, 5, 3); len(got) != 8 || got[0] != "3:record 2" || got[7] != "10:record 9" {
+			t.Errorf("%s replays %q", w.config.Node, got)
+		}
+		if got := w.replay(t, 6, 1); len(got) != 0 {
+			t.Errorf("%s replays %q of an empty shard", w.config.Node, got)
+		}
+	}
+
+	all[2].Drain()
+	for _, w := range all {
+		w.until(t, "c is draining", func() bool { return w.up["c"].Draining })
+	}
+	all[2].Close()
+	for _, w := range all[:2] {
+		w.until(t, "c is down", func() bool { _, up := w.up["c"]; return !up && len(w.up) == 2 })
+	}
+}
+
+func (w *witness) append(t *testing.T, shard uint32, id, data string) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		result := make(chan error)
+		w.Append(shard, id, []byte(data), func(err error) { result <- err })
+		err := <-result
+		if err == nil {
+			return
+		}
+		w.until(t, "it has a lease", func() bool { return len(w.up) > 0 })
+	}
+	t.Fatalf("%s: nothing can be appended", w.config.Node)
+}
+
+func (w *witness) replay(t *testing.T, shard uint32, from uint64) (records []string) {
+	t.Helper()
+	result := make(chan error)
+	w.Replay(shard, from, func(number uint64, data []byte) {
+		records = append(records, fmt.Sprintf("%d:%s", number, data))
+	}, func(err error) { result <- err })
+	if err := <-result; err != nil {
+		t.Errorf("%s: replay: %v", w.config.Node, err)
+	}
+	return records
+}
+
+// TestStoppedNodeIsFenced stops a node for longer than its lease, as SIGSTOP does: all
+// that it does needs the lock.
+func TestStoppedNodeIsFenced(t *testing.T) {
+	t.Parallel()
+	all := cluster(t, configs(t))
+	b, c := all[1], all[2]
+	c.own(t, nick("cat"))
+	before := c.Self()
+
+	c.Fabric.mu.Lock()
+	b.until(t, "the stopped node is down", func() bool { return b.up["c"].Epoch != before.Epoch })
+	if c.Valid() {
+		t.Error("the stopped node takes its lease for valid though others have ended it")
+	}
+	c.Fabric.mu.Unlock()
+	if !b.own(t, nick("cat")) {
+		t.Error("the stopped node's name cannot be taken")
+	}
+	c.until(t, "it was fenced", func() bool { return c.fenced > 0 })
+	untilAllKnowAll(t, all)
+	if now := c.Self(); now.Epoch <= before.Epoch {
+		t.Errorf("it has come back with epoch %d, after %d", now.Epoch, before.Epoch)
+	}
+	if c.own(t, nick("cat")) && b.Valid() && b.fenced == 0 {
+		t.Error("a name has two owners")
+	}
+}
+
+func TestNodeThatIsCutOffAndKilled(t *testing.T) {
+	t.Parallel()
+	configs := configs(t)
+	// What comes to c and what c has begun goes through doors that can be shut.
+	door := doorTo(t, configs[2].Listen)
+	configs[2].Advertise = door.address()
+	doors := []*proxy{door}
+	for i := range configs[2].Peers {
+		p := doorTo(t, configs[2].Peers[i])
+		configs[2].Peers[i] = p.address()
+		doors = append(doors, p)
+	}
+	configs[0].Peers[1], configs[1].Peers[0] = door.address(), door.address()
+
+	all := cluster(t, configs)
+	a, c := all[0], all[2]
+	c.own(t, nick("cat"))
+	before := c.Self().Epoch
+	for _, p := range doors {
+		p.shut()
+	}
+	c.until(t, "it is fenced", func() bool { return c.fenced > 0 })
+	a.until(t, "c is down", func() bool { return a.up["c"].Epoch != before })
+	if _, err := c.claim(nick("dog")); !errors.Is(err, fabric.ErrFenced) {
+		t.Errorf("the node that is cut off claims a name: %v", err)
+	}
+	if !a.own(t, nick("cat")) {
+		t.Error("the name of a node that is cut off cannot be taken")
+	}
+	for _, p := range doors {
+		p.reopen()
+	}
+	untilAllKnowAll(t, all)
+
+	// Another one must have the bucket's leader, so that no election is waited for.
+	c.own(t, nick("cow"))
+	c.crash()
+	a.until(t, "the killed node is down", func() bool { _, up := a.up["c"]; return !up && len(a.up) == 2 })
+	if !a.own(t, nick("cow")) {
+		t.Error("the name of a killed node cannot be taken")
+	}
+}
+
+// A proxy is a door in front of an address.
+type proxy struct {
+	listener net.Listener
+	to       string
+	work     sync.WaitGroup
+
+	mu     sync.Mutex
+	closed bool
+	conns  map[net.Conn]bool
+}
+
+func doorTo(t *testing.T, to string) *proxy {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := &proxy{listener: l, to: to, conns: map[net.Conn]bool{}}
+	p.work.Go(p.serve)
+	t.Cleanup(func() {
+		l.Close()
+		p.shut()
+		p.work.Wait()
+	})
+	return p
+}
+
+func (p *proxy) address() string { return p.listener.Addr().String() }
+
+func (p *proxy) serve() {
+	for {
+		from, err := p.listener.Accept()
+		if err != nil {
+			return
+		}
+		to, err := net.Dial("tcp", p.to)
+		if err != nil || !p.add(from, to) {
+			from.Close()
+			if err == nil {
+				to.Close()
+			}
+			continue
+		}
+		p.work.Go(func() { pipe(from, to) })
+		p.work.Go(func() { pipe(to, from) })
+	}
+}
+
+func pipe(from, to net.Conn) {
+	_, _ = io.Copy(to, from)
+	from.Close()
+	to.Close()
+}
+
+func (p *proxy) add(conns ...net.Conn) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.closed {
+		return false
+	}
+	for _, c := range conns {
+		p.conns[c] = true
+	}
+	return true
+}
+
+// shut cuts all connections, and new ones at once.
+func (p *proxy) shut() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = true
+	for c := range p.conns {
+		c.Close()
+	}
+	clear(p.conns)
+}
+
+func (p *proxy) reopen() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.closed = false
+}
