@@ -130,11 +130,16 @@ export class List {
       keep.set(key, node);
       wanted.push(node.element);
     }
+    const focused = [...this.nodes].find(([, node]) => node.element.contains(document.activeElement))?.[0];
     this.nodes = keep;
     const children = this.window.children;
     for (const child of [...children]) if (!wanted.includes(child)) child.remove();
     wanted.forEach((element, i) => { if (children[i] !== element) this.window.insertBefore(element, children[i] ?? null); });
+    if (focused !== undefined && !this.window.contains(document.activeElement)) this.refocus(focused);
   }
+
+  // refocus gives the focus to what a row has become, or to the list where it is gone.
+  refocus(key) { (this.nodes.get(key)?.element ?? this.scroller).focus({ preventScroll: true }); }
 
   // learn notes the true heights, and reports whether one is another than thought.
   learn(from, to) {

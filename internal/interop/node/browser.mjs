@@ -52,10 +52,22 @@ async function person(name, options = {}) {
 
 async function signUp(page, address, name) {
   await page.goto(address);
-  await page.fill("#name", name);
-  await page.fill("#password", `${name} has a secret`);
-  await page.fill("#again", `${name} has a secret`);
+  await page.locator("#name:focus").waitFor(); // by keyboard alone
+  await page.keyboard.type(name);
+  for (let i = 0; i < 2; i++) {
+    await page.keyboard.press("Tab");
+    await page.keyboard.type(`${name} has a secret`);
+  }
   await page.keyboard.press("Enter");
+}
+
+// tabTo presses Tab until something has the focus.
+async function tabTo(page, target, key = "Tab") {
+  for (let i = 0; i < 80; i++) {
+    if (await target.evaluate(e => e === document.activeElement)) return;
+    await page.keyboard.press(key);
+  }
+  throw new Error(`${key} does not lead to ${target}`);
 }
 
 const message = (page, text) => page.locator(".row", { has: page.locator(".text", { hasText: text }) }).last();
@@ -168,6 +180,7 @@ try {
   await ann.keyboard.press("Tab");
   await ann.keyboard.press("Enter");
   await sees(ann, "🚀");
+  await ann.locator(".waiting").waitFor({ state: "detached" });
   await ann.locator(".log").focus();
   await ann.keyboard.press("ArrowUp");
   await ann.keyboard.press("e");
@@ -188,10 +201,15 @@ try {
   await ann.keyboard.type("a mistaek");
   await ann.keyboard.press("Enter");
   await sees(bob, "a mistaek");
-  await tool(ann, "a mistaek", "Edit");
-  await ann.fill("#field", "a mistake, mended");
+  await ann.keyboard.press("ArrowUp");
+  await ann.locator(".about", { hasText: "changing" }).waitFor();
+  await ann.keyboard.press("Control+a");
+  await ann.keyboard.type("a mistake, mended");
+  await ann.keyboard.press("Shift+Enter");
+  await ann.keyboard.type("in two lines");
   await ann.keyboard.press("Enter");
   await message(bob, "a mistake, mended").locator(".edited").waitFor();
+  assert.equal(await message(bob, "a mistake, mended").locator(".line").count(), 2);
   assert.equal(await count(bob, "a mistaek"), 0);
   await ann.locator(".log").focus();
   await ann.keyboard.press("ArrowUp");
@@ -207,7 +225,10 @@ try {
 
   step("they send a picture");
   const pixel = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
-  await ann.locator("input[type=file]").setInputFiles({ name: "a <b>.png", mimeType: "image/png", buffer: pixel });
+  await tabTo(ann, ann.locator("#field"));
+  await tabTo(ann, ann.getByRole("button", { name: "Send a file" }), "Shift+Tab");
+  const [chooser] = await Promise.all([ann.waitForEvent("filechooser"), ann.keyboard.press("Enter")]);
+  await chooser.setFiles({ name: "a <b>.png", mimeType: "image/png", buffer: pixel });
   await ann.locator(".row img").waitFor();
   assert.equal(await ann.locator(".row img").getAttribute("alt"), "a <b>.png");
   await ann.waitForFunction(() => document.querySelector(".row img").naturalWidth === 1);
@@ -222,9 +243,15 @@ try {
   await bob.locator(".side .goto").waitFor();
   await check(bob, "phone-conversations");
   await bob.locator(".side").getByRole("button", { name: "Close" }).click();
-  await ann.getByRole("button", { name: "Settings" }).click();
+  await ann.keyboard.press("Control+,");
   await ann.locator("dialog.settings").waitFor();
   await check(ann, "settings");
+  const theme = ann.locator("dialog.settings").getByLabel("Colours");
+  for (const [key, name] of [["End", "dark"], ["Home", "auto"]]) {
+    await tabTo(ann, theme);
+    await ann.keyboard.press(key);
+    await ann.locator(`html[data-theme=${name}]`).waitFor();
+  }
   await ann.keyboard.press("Escape");
   await ann.keyboard.press("Control+f");
   await ann.keyboard.type("phone");
@@ -272,9 +299,11 @@ try {
   await laptop.keyboard.press("Enter");
   await inChannel(laptop, "#lobby");
   await sees(laptop, "you missed 119.");
-  await laptop.reload();
-  await sees(laptop, "you missed 119.");
-  await weigh(laptop, "the chat");
+  const cold = await person("bob, with nothing kept", { storageState: await laptop.context().storageState() });
+  await cold.goto(at.origin);
+  await sees(cold, "you missed 119.");
+  await weigh(cold, "the chat");
+  await cold.context().close();
   await ann.keyboard.press("Escape");
   await say(ann, "for both of you");
   await sees(laptop, "for both of you");
