@@ -1,6 +1,7 @@
 // Package show has pages on which a reader plays with real descriptors: what level,
-// edge and one-shot report of a pipe, and what a wait costs among idle ones. Each
-// button is a system call of this process, and the page shows what the kernel said.
+// edge and one-shot report of a pipe, what a wait costs among idle ones, a boss and
+// workers, who wakes, readiness beside completion, and the trap of edge. The buttons
+// are system calls of this process, and the pages show what the kernel said.
 package show
 
 import (
@@ -17,18 +18,34 @@ import (
 var assets embed.FS
 
 // Names are the pages.
-var Names = []string{"pipe", "signal", "cost"}
+var Names = []string{"pipe", "signal", "cost", "boss", "waiters", "twin", "trap"}
 
 // A Show is the pages and the descriptors behind them. Its methods may be called
 // from any goroutine.
 type Show struct {
-	mu    sync.Mutex
-	pipes []*pipe // guarded by mu
+	mu     sync.Mutex
+	pipes  []*pipe          // guarded by mu
+	stages map[string]stage // guarded by mu; those that somebody has used
+	closed bool             // guarded by mu
+}
+
+// A stage is what is behind one page. Its methods are called one at a time.
+type stage interface {
+	act(name string) (any, error)
+	close() error
+}
+
+// stages open what is behind a page, when its first button is pressed.
+var stages = map[string]func() (stage, error){
+	"boss":    newBoss,
+	"waiters": newWaiters,
+	"twin":    newTwin,
+	"trap":    newTrap,
 }
 
 // New opens what the pages need.
 func New() (*Show, error) {
-	s := &Show{}
+	s := &Show{stages: map[string]stage{}}
 	for _, m := range modes {
 		p, err := newPipe(m.name, m.mode)
 		if err != nil {
@@ -48,10 +65,15 @@ func (s *Show) Close() error {
 		err = errors.Join(err, p.close())
 	}
 	s.pipes = nil
+	for _, stage := range s.stages {
+		err = errors.Join(err, stage.close())
+	}
+	s.stages, s.closed = nil, true
 	return err
 }
 
-// Handler serves the pages, at / and their names, and what their buttons do, by POST.
+// Handler serves the page, at / and the names of its parts, and what the buttons do, by
+// POST. All of it may lie below any path.
 // It does not look at who asks: that is for what is around it.
 func (s *Show) Handler() http.Handler {
 	mux := http.NewServeMux()
@@ -77,11 +99,38 @@ func (s *Show) Handler() http.Handler {
 			return costs(idle)
 		})
 	})
+	mux.HandleFunc("POST /{stage}/{act}", func(w http.ResponseWriter, r *http.Request) {
+		reply(w, func() (any, error) { return s.actOn(r.PathValue("stage"), r.PathValue("act")) })
+	})
 	return mux
+}
+
+// actOn presses a button of a stage.
+func (s *Show) actOn(name, act string) (any, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return nil, errors.New("the pages are closed")
+	}
+	on := s.stages[name]
+	if on == nil {
+		open := stages[name]
+		if open == nil {
+			return nil, unknown(name)
+		}
+		var err error
+		if on, err = open(); err != nil {
+			return nil, err
+		}
+		s.stages[name] = on
+	}
+	return on.act(act)
 }
 
 // errAsked is wrapped by errors of the request.
 var errAsked = errors.New("bad request")
+
+func unknown(name string) error { return fmt.Errorf("%w: there is no %.20q", errAsked, name) }
 
 func reply(w http.ResponseWriter, do func() (any, error)) {
 	answer, err := do()
@@ -109,7 +158,7 @@ type Answer struct {
 func (s *Show) act(name string) ([]Answer, error) {
 	do := acts[name]
 	if do == nil {
-		return nil, fmt.Errorf("%w: there is no %.20q", errAsked, name)
+		return nil, unknown(name)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

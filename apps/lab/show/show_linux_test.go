@@ -10,8 +10,11 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi/apps/internal/browsertest"
+	"github.com/epinet/epi/internal/epitest"
+	"github.com/epinet/epi/poll"
 )
 
 var pictures = flag.String("pictures", "", "`directory` to write pictures of the pages into")
@@ -94,7 +97,7 @@ func TestCosts(t *testing.T) {
 			t.Errorf("%+v", c)
 		}
 	}
-	for _, nonsense := range []string{"/cost/-1", "/cost/5001", "/cost/many", "/pipe/format"} {
+	for _, nonsense := range []string{"/cost/-1", "/cost/5001", "/cost/many", "/pipe/format", "/boss/send-13", "/boss/slow-x", "/boss/format", "/twin/write-5", "/trap/format", "/waiters/nobody", "/nobody/look"} {
 		if code := post(t, server.URL+nonsense, nil); code != http.StatusBadRequest {
 			t.Errorf("%s: %d", nonsense, code)
 		}
@@ -106,7 +109,7 @@ func TestInBrowser(t *testing.T) {
 	t.Parallel()
 	b := browsertest.Start(t)
 	server := serve(t)
-	p := b.Open(server.URL+"/", 390, 1700)
+	p := b.Open(server.URL+"/", 390, 4600)
 	for _, act := range []string{"write", "write", "wait", "read", "wait"} {
 		before := p.Eval("document.querySelectorAll('#pipes li').length").(float64)
 		p.Eval("document.querySelector('[data-act=" + act + "]').click()")
@@ -123,15 +126,153 @@ func TestInBrowser(t *testing.T) {
 	}
 	p.Eval("{ const i = document.getElementById('idle'); i.value = 800; i.dispatchEvent(new Event('input')) }")
 	p.Until("the costs", "document.querySelectorAll('.bar').length === 3 && [...document.querySelectorAll('.bar')].every(b => b.textContent.includes('µs'))")
+	p.Eval("{ const i = document.getElementById('slow'); i.value = 0; i.dispatchEvent(new Event('input')) }")
+	p.Until("the handler is quick", "document.getElementById('boss-look').textContent.includes('served')")
+	p.Eval("document.querySelector('[data-boss=send-12]').click()")
+	p.Until("the requests are served", "document.getElementById('boss-look').textContent.includes('12 requests served')")
+	p.Eval("document.getElementById('trial').click()")
+	p.Until("who wakes", "document.querySelectorAll('#wakings tr').length === 5")
+	for _, press := range []string{"[data-twin=write-4]", "[data-trap=connect]", "[data-trap=send]"} {
+		p.Eval("document.querySelector('" + press + "').click()")
+	}
+	p.Until("both twins have answered", "document.querySelector('[data-twin=turn]').click(), [...document.querySelectorAll('#twins > div')].filter(d => d.textContent.includes(' 20 bytes')).length === 2")
+	p.Until("the trap", "document.getElementById('traps').textContent.includes('3072 bytes are unread')")
 	if wide := p.Eval("document.documentElement.scrollWidth"); wide.(float64) > 390 {
 		t.Errorf("the page is %v pixels wide", wide)
 	}
 	if *pictures != "" {
-		if err := os.WriteFile(filepath.Join(*pictures, "show.png"), p.Screenshot(), 0o644); err != nil {
-			t.Fatal(err)
+		picture(t, p, "show.png")
+		desk := b.Open(server.URL+"/boss", 1280, 3000)
+		desk.Dark()
+		desk.Eval("document.querySelector('[data-boss=send-12]').click()")
+		for _, press := range []string{"[data-trap=connect]", "[data-trap=send]", "#trial", "[data-twin=write-4]", "[data-twin=turn]"} {
+			desk.Eval("document.querySelector('" + press + "').click()")
 		}
+		desk.Until("who wakes", "document.querySelectorAll('#wakings tr').length === 5")
+		picture(t, desk, "show-dark.png")
 	}
 	if errs := b.Errors(); len(errs) > 0 {
 		t.Errorf("errors of the page: %q", errs)
+	}
+}
+
+func picture(t *testing.T, p *browsertest.Page, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(*pictures, name), p.Screenshot(), 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestBoss: requests wait in the queue while there are no workers, and are all served
+// by one.
+func TestBoss(t *testing.T) {
+	t.Parallel()
+	server := serve(t)
+	look := func(act string) (b BossLook) {
+		t.Helper()
+		if code := post(t, server.URL+"/boss/"+act, &b); code != http.StatusOK {
+			t.Fatalf("%s: %d", act, code)
+		}
+		return b
+	}
+	look("slow-0")
+	look("workers-0")
+	look("send-12")
+	look("send-12")
+	epitest.WaitUntil(t, "all connections are in the queue", func() bool { return len(look("look").Queue) == bossConns })
+	if b := look("look"); b.Served != 0 || b.Conns[0].Asked != 2 || len(b.Busy) != 0 {
+		t.Errorf("nobody works: %+v", b)
+	}
+	look("workers-1")
+	epitest.WaitUntil(t, "all is served", func() bool { return look("look").Served == 2*bossConns })
+	if b := look("look"); len(b.Queue) != 0 || b.Longest != bossConns || b.Conns[3].Asked != 0 {
+		t.Errorf("at the end %+v", b)
+	}
+}
+
+// TestWhoWakes: of what is written to a pipe that several threads wait for.
+func TestWhoWakes(t *testing.T) {
+	t.Parallel()
+	for _, a := range arrangements {
+		least, most := 1, 1
+		switch {
+		case a.mode == poll.Level:
+			least, most = waiterCount, waiterCount
+		case a.mode == poll.Exclusive:
+			most = waiterCount // one, or more: epoll_ctl(2)
+		}
+		quiet := settled(10 * time.Millisecond)
+		woken, err := trial(a.shared, a.mode, func(n int) bool { return quiet(n) && n >= least })
+		if err != nil {
+			t.Fatalf("%s: %v", a.name, err)
+		}
+		n := 0
+		for _, after := range woken {
+			if after >= 0 {
+				n++
+			}
+		}
+		if n < least || n > most {
+			t.Errorf("%s: %d threads woke, want %d to %d", a.name, n, least, most)
+		}
+	}
+}
+
+// TestTwins: both servers answer all clients, the one by readiness with a read and a
+// write for each, the other with one system call a turn.
+func TestTwins(t *testing.T) {
+	t.Parallel()
+	if missing := epitest.UringMissing(); missing != "" {
+		t.Skip(missing)
+	}
+	server := serve(t)
+	var calls, answered [2]int
+	press := func(act string) []TwinAnswer {
+		t.Helper()
+		var answers []TwinAnswer
+		if code := post(t, server.URL+"/twin/"+act, &answers); code != http.StatusOK || len(answers) != 2 {
+			t.Fatalf("%s: %d", act, code)
+		}
+		for i, a := range answers {
+			calls[i] += a.Calls
+			answered[i] += a.Answered
+		}
+		return answers
+	}
+	press("turn") // the one finds nobody, the other begins to receive
+	press("write-4")
+	epitest.WaitUntil(t, "all are answered", func() bool {
+		press("turn")
+		return answered == [2]int{20, 20}
+	})
+	if calls[0] < 2+2*twinConns || calls[1] >= calls[0] {
+		t.Errorf("the system calls were %v", calls)
+	}
+}
+
+// TestTrap: who reads, or accepts, once for each edge sleeps on the rest.
+func TestTrap(t *testing.T) {
+	t.Parallel()
+	server := serve(t)
+	for i, step := range []struct {
+		act      string
+		unread   [3]int // edge and once, edge until EAGAIN, level
+		stranded [3]int
+	}{
+		{"send", [3]int{3072, 0, 0}, [3]int{}},
+		{"nudge", [3]int{2049, 0, 0}, [3]int{}},
+		{"connect", [3]int{2049, 0, 0}, [3]int{2, 0, 0}},
+		{"again", [3]int{}, [3]int{}},
+		{"send", [3]int{3072, 0, 0}, [3]int{}},
+	} {
+		var answers []TrapAnswer
+		if code := post(t, server.URL+"/trap/"+step.act, &answers); code != http.StatusOK || len(answers) != 3 {
+			t.Fatalf("step %d, %s: %d", i, step.act, code)
+		}
+		for j, a := range answers {
+			if a.Unread != step.unread[j] || a.Stranded != step.stranded[j] {
+				t.Errorf("step %d, %s: %+v, want %d bytes and %d clients", i, step.act, a, step.unread[j], step.stranded[j])
+			}
+		}
 	}
 }
