@@ -197,6 +197,7 @@ type LDAP struct {
 	SearchDN       string `toml:"search-dn"`
 	SearchPassword string `toml:"search-password"`
 	NameAttribute  string `toml:"name-attribute"`
+	AdminGroup     string `toml:"admin-group"`
 }
 
 // OpenID is a provider whose tokens people log in with.

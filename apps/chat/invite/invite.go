@@ -22,7 +22,7 @@ import (
 )
 
 // Admin is the role of accounts that may invite others.
-const Admin = "admin"
+const Admin = vault.AdminRole
 
 const (
 	// minPassword is the least characters of a password that is chosen here.

@@ -107,6 +107,13 @@ func (m *Memory) apply(w Write) error {
 			return ErrNotFound
 		}
 		m.accounts[fold(w.Account.Name)] = w.Account
+	case SetRole:
+		a, ok := m.accounts[fold(w.Account)]
+		if !ok {
+			return ErrNotFound
+		}
+		a.Role = w.Role
+		m.accounts[fold(w.Account)] = a
 	case RemoveAccount:
 		return m.removeAccount(fold(w.Name))
 	case PutCredential:

@@ -218,6 +218,8 @@ func (t *transaction) applyOther(w Write) error {
 		a := w.Account
 		return t.change("UPDATE accounts SET name = ?, created = ?, email = ?, verified = ?, role = ?, suspended = ?, settings = ? WHERE folded = ?",
 			a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings), fold(a.Name))
+	case SetRole:
+		return t.change("UPDATE accounts SET role = ? WHERE folded = ?", w.Role, fold(w.Account))
 	case RemoveAccount:
 		return t.removeAccount(fold(w.Name))
 	case PutCredential:

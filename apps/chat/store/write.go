@@ -37,6 +37,8 @@ type (
 	}
 	// PutAccount changes an account: ErrNotFound without it.
 	PutAccount struct{ Account Account }
+	// SetRole changes an account's role, and nothing else of it: ErrNotFound without it.
+	SetRole struct{ Account, Role string }
 	// RemoveAccount removes an account and what belongs to it, but for what it
 	// said: ErrNotFound without it.
 	RemoveAccount struct{ Name string }
@@ -97,6 +99,7 @@ func (RemoveBefore) isWrite()       {}
 func (RenameTarget) isWrite()       {}
 func (AddAccount) isWrite()         {}
 func (PutAccount) isWrite()         {}
+func (SetRole) isWrite()            {}
 func (RemoveAccount) isWrite()      {}
 func (PutCredential) isWrite()      {}
 func (RemoveCredential) isWrite()   {}

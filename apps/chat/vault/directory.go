@@ -20,6 +20,9 @@ type Identity struct {
 	// Subject never changes and is nobody else's, whatever the name does.
 	Subject string
 	Email   string
+	// Governed: whether somebody administers the chat is decided elsewhere, and is Admin.
+	Governed bool
+	Admin    bool
 }
 
 // A Directory checks the passwords that a company has elsewhere.
@@ -90,7 +93,25 @@ func (v *Vault) admit(ctx context.Context, who Identity, err error) hall.Result 
 	case a.Suspended != "":
 		return hall.Result{}
 	}
+	if err := v.govern(ctx, a, who); err != nil {
+		return hall.Result{Code: "TEMPORARILY_UNAVAILABLE", Text: "The account's role could not be kept; try again later", Pending: true}
+	}
 	return hall.Result{OK: true, Account: a.Name}
+}
+
+// AdminRole is the role of accounts that administer the chat.
+const AdminRole = "admin"
+
+// govern gives an account the role that it has elsewhere, where that decides.
+func (v *Vault) govern(ctx context.Context, a store.Account, who Identity) error {
+	role := ""
+	if who.Admin {
+		role = AdminRole
+	}
+	if !who.Governed || a.Role == role {
+		return nil
+	}
+	return v.kept.writer.Do(ctx, store.SetRole{Account: a.Name, Role: role})
 }
 
 var errNoName = errors.New("no name of an account")

@@ -49,6 +49,11 @@ func NewLDAP(c config.LDAP) (Directory, error) {
 			return nil, fmt.Errorf("ldap.search-filter %q: %w", c.SearchFilter, err)
 		}
 	}
+	if c.AdminGroup != "" {
+		if _, err := ldap.ParseDN(c.AdminGroup); err != nil {
+			return nil, fmt.Errorf("ldap.admin-group %q: %w", c.AdminGroup, err)
+		}
+	}
 	d := &ldapDirectory{config: c, tls: &tls.Config{ServerName: u.Hostname(), MinVersion: tls.VersionTLS12}}
 	if c.CAFile != "" {
 		text, err := os.ReadFile(c.CAFile)
@@ -97,7 +102,31 @@ func (d *ldapDirectory) Check(ctx context.Context, name, password string) (Ident
 		return Identity{}, fmt.Errorf("ldap: the directory's name of a user: %w", err)
 	}
 	who.Subject = subjectOf("ldap", strings.ToLower(parsed.String()))
-	return who, nil
+	if d.config.AdminGroup == "" {
+		return who, nil
+	}
+	who.Governed = true
+	who.Admin, err = d.administers(c, dn, name)
+	return who, err
+}
+
+// administers reports whether an entry is a member of ldap.admin-group, as groups are
+// written (RFC 4519, 3.5 and 3.6; RFC 2307, 4). Who searches must be able to read the group, or the
+// entry itself where nobody searches.
+func (d *ldapDirectory) administers(c *ldap.Conn, dn, name string) (bool, error) {
+	if d.config.SearchDN != "" {
+		if err := c.Bind(d.config.SearchDN, d.config.SearchPassword); err != nil {
+			return false, fmt.Errorf("ldap: bind as ldap.search-dn: %w", err)
+		}
+	}
+	member := ldap.EscapeFilter(dn)
+	filter := fmt.Sprintf("(|(member=%s)(uniqueMember=%s)(memberUid=%s))", member, member, ldap.EscapeFilter(name))
+	found, err := c.Search(ldap.NewSearchRequest(d.config.AdminGroup, ldap.ScopeBaseObject, ldap.NeverDerefAliases, 1,
+		int(ldapTimeout/time.Second), false, filter, []string{"1.1"}, nil)) // no attributes (RFC 4511, 4.5.1.8)
+	if err != nil {
+		return false, fmt.Errorf("ldap: look into ldap.admin-group %q: %w", d.config.AdminGroup, err)
+	}
+	return len(found.Entries) == 1, nil
 }
 
 func (d *ldapDirectory) connect(ctx context.Context) (*ldap.Conn, error) {

@@ -30,6 +30,7 @@ rootdn "cn=admin,dc=example,dc=org"
 rootpw secret
 directory %[1]s/data
 access to attrs=userPassword by anonymous auth by * none
+access to dn.subtree="ou=groups,dc=example,dc=org" by users read by * none
 access to * by dn.exact="cn=admin,dc=example,dc=org" read by anonymous auth by * none
 `
 
@@ -59,6 +60,15 @@ cn: Bob
 sn: Lee
 employeeType: guest
 userPassword: right
+
+dn: ou=groups,dc=example,dc=org
+objectClass: organizationalUnit
+ou: groups
+
+dn: cn=admins,ou=groups,dc=example,dc=org
+objectClass: groupOfNames
+cn: admins
+member: uid=ann,ou=people,dc=example,dc=org
 `
 
 // startDirectory starts Debian's slapd, and returns its URL.
@@ -163,6 +173,59 @@ func TestLDAP(t *testing.T) {
 	}
 }
 
+// TestLDAPGroup: who is in the group administers the chat, and who is not any more does
+// not; a group that cannot be read decides nothing.
+func TestLDAPGroup(t *testing.T) {
+	url := startDirectory(t)
+	const group = "cn=admins,ou=groups,dc=example,dc=org"
+	byTemplate := config.LDAP{URL: url, UserDN: "uid={name},ou=people,dc=example,dc=org", NameAttribute: "uid", AdminGroup: group}
+	bySearch := config.LDAP{
+		URL: url, SearchBase: "dc=example,dc=org", SearchFilter: "(uid={name})", SearchDN: "cn=admin,dc=example,dc=org",
+		SearchPassword: "secret", NameAttribute: "uid", AdminGroup: group,
+	}
+	for name, c := range map[string]config.LDAP{"template": byTemplate, "search": bySearch} {
+		t.Run(name, func(t *testing.T) {
+			v, s := withAccounts(t)
+			login := func(c config.LDAP, account string) hall.Result {
+				d, err := vault.NewLDAP(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return v.Through(d, nil).Do(context.Background(), &hall.Work{Kind: hall.CheckPassword, Account: account, Password: "right"})
+			}
+			role := func(account, want string) {
+				t.Helper()
+				if a, err := s.Account(t.Context(), account); err != nil || a.Role != want {
+					t.Errorf("%s has the role %q, %v; not %q", account, a.Role, err, want)
+				}
+			}
+			for account, want := range map[string]string{"ann": vault.AdminRole, "bob": ""} {
+				if r := login(c, account); !r.OK {
+					t.Fatalf("%s: %+v", account, r)
+				}
+				role(account, want)
+			}
+			nowhere := c
+			nowhere.AdminGroup = "cn=nowhere,ou=groups,dc=example,dc=org"
+			if r := login(nowhere, "ann"); r.OK || r.Code != "TEMPORARILY_UNAVAILABLE" {
+				t.Errorf("without the group: %+v", r)
+			}
+			role("ann", vault.AdminRole)
+			alone := c
+			alone.AdminGroup = "ou=groups,dc=example,dc=org" // has no members
+			if r := login(alone, "ann"); !r.OK {
+				t.Errorf("after she has left: %+v", r)
+			}
+			role("ann", "")
+			ungoverned := c
+			ungoverned.AdminGroup = ""
+			login(c, "ann")
+			login(ungoverned, "ann")
+			role("ann", vault.AdminRole)
+		})
+	}
+}
+
 // TestLDAPDown: a directory that does not answer is nobody's wrong password.
 func TestLDAPDown(t *testing.T) {
 	d, err := vault.NewLDAP(config.LDAP{URL: "ldap://127.0.0.1:1", UserDN: "uid={name}"})
@@ -193,6 +256,7 @@ func TestLDAPConfiguration(t *testing.T) {
 		"neither":          func(c *config.LDAP) { c.SearchBase = "" },
 		"no place":         func(c *config.LDAP) { c.SearchFilter = "(uid=x)" },
 		"no filter":        func(c *config.LDAP) { c.SearchFilter = "(uid={name}" },
+		"no group":         func(c *config.LDAP) { c.AdminGroup = "admins" },
 		"no such CA":       func(c *config.LDAP) { c.CAFile = "/nowhere" },
 		"CA without certs": func(c *config.LDAP) { c.CAFile = "/dev/null" },
 	} {

@@ -261,6 +261,10 @@ func accounts(t *testing.T, s store.Store) {
 	changed.Suspended, changed.Role, changed.Verified = "spam", "admin", true
 	Apply(t, s, store.PutAccount{Account: changed})
 	same(t, "a changed account", must[store.Account](t)(s.Account(ctx, "alice")), changed)
+	refused(t, s, store.ErrNotFound, store.SetRole{Account: "carol", Role: "admin"})
+	Apply(t, s, store.SetRole{Account: "ALICE", Role: "other"})
+	changed.Role = "other"
+	same(t, "an account with another role", must[store.Account](t)(s.Account(ctx, "alice")), changed)
 	var names []string
 	if err := s.Accounts(ctx, func(a store.Account) error { names = append(names, a.Name); return nil }); err != nil {
 		t.Fatal(err)
