@@ -14,6 +14,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/epinet/epi/apps/internal/settings"
 )
@@ -44,6 +45,7 @@ type Config struct {
 	History   History   `toml:"history"`
 
 	Registration Registration `toml:"registration"`
+	Cluster      Cluster      `toml:"cluster"`
 
 	Accounts  []Account  `toml:"account"`
 	Operators []Operator `toml:"operator"`
@@ -222,6 +224,24 @@ type Registration struct {
 	EmailRequired bool `toml:"email-required"`
 }
 
+// Cluster is this machine's part in a chat on several.
+type Cluster struct {
+	Node        string   `toml:"node"`
+	Name        string   `toml:"name"`
+	Listen      string   `toml:"listen"`
+	Advertise   string   `toml:"advertise"`
+	Peers       []string `toml:"peers"`
+	Cert        string   `toml:"cert"`
+	Key         string   `toml:"key"`
+	CA          string   `toml:"ca"`
+	Plain       bool     `toml:"plain"`
+	URL         string   `toml:"url"`
+	Credentials string   `toml:"credentials"`
+	Replicas    int      `toml:"replicas"`
+	Lease       Duration `toml:"lease"`
+	Retention   Duration `toml:"retention"`
+}
+
 // An Operator can become one with OPER.
 type Operator struct {
 	Name     string         `toml:"name"`
@@ -337,7 +357,57 @@ func (c *Config) check() error {
 			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
 		}
 	}
+	if err := c.Cluster.check(); err != nil {
+		return err
+	}
 	return c.checkBlocks()
+}
+
+// leastLease is more than NATS needs to see that a leader is gone and to elect another.
+const leastLease = Duration(12 * time.Second)
+
+// check looks for what cannot work, in a configuration that has a cluster.
+func (c *Cluster) check() error {
+	if c.Node == "" {
+		return nil
+	}
+	secured := c.Cert != "" && c.Key != "" && c.CA != ""
+	for _, rule := range []struct {
+		key string
+		ok  bool
+		say string
+	}{
+		{"node", isNodeName(c.Node), "it must be 1 to 64 letters, digits, - and _"},
+		{"name", isNodeName(c.Name), "it must be 1 to 64 letters, digits, - and _"},
+		{"listen", c.URL != "" || len(c.Peers) == 0 || isAddress(c.Listen), "it must be host:port, where the other nodes connect to"},
+		{"advertise", c.Advertise == "" || isAddress(c.Advertise), "it must be host:port"},
+		{"peers", !slices.ContainsFunc(c.Peers, func(p string) bool { return !isAddress(p) }), "each must be host:port, what the other node has as cluster.listen"},
+		{"peers", len(c.Peers) != 1, "two nodes bear no failure: name both others of three, or all of more"},
+		{"cert", secured || c.URL != "" || c.Plain || c.onlyHere(), "nodes on several machines need cluster.cert, cluster.key and cluster.ca; or cluster.plain = true, if nobody else can reach their network"},
+		{"replicas", c.Replicas == 0 || within(c.Replicas, 1, 5) && c.Replicas%2 == 1, "it must be 1, 3 or 5, or 0 for as many as there are nodes, at most 3"},
+		{"lease", within(int(c.Lease), int(leastLease), int(Duration(5*time.Minute))), "it must be from 12s to 5m: NATS needs up to 10s when it loses a leader"},
+		{"retention", c.Retention >= Duration(time.Minute), "it must be at least 1m"},
+	} {
+		if !rule.ok {
+			return fmt.Errorf("cluster.%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
+		}
+	}
+	return nil
+}
+
+// onlyHere reports whether all nodes are on this machine.
+func (c *Cluster) onlyHere() bool {
+	return !slices.ContainsFunc(append([]string{c.Listen}, c.Peers...), func(address string) bool {
+		host, _, _ := net.SplitHostPort(address)
+		ip := net.ParseIP(host)
+		return address != "" && host != "localhost" && (ip == nil || !ip.IsLoopback())
+	})
+}
+
+func isNodeName(s string) bool {
+	return within(len(s), 1, 64) && strings.IndexFunc(s, func(r rune) bool {
+		return r != '-' && r != '_' && (r < '0' || r > '9') && (r < 'a' || r > 'z') && (r < 'A' || r > 'Z')
+	}) < 0
 }
 
 func (c *Config) checkBlocks() error {

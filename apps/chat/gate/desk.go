@@ -27,6 +27,7 @@ type desk struct {
 	ticks    bool         // a timer for Tick is set
 	event    *hall.Event  // that is applied
 	held     withheld
+	net      networked
 }
 
 // A reach says which shards have sessions in one channel.
@@ -50,7 +51,7 @@ type op struct {
 	caps    hall.Caps
 	lines   []byte // opSend and opClose
 	item    *hall.Item
-	work    *hall.Work // opBegin
+	run     func() // opRun
 }
 
 type opKind uint8
@@ -64,12 +65,15 @@ const (
 	opRegistered
 	opClose
 	opTaken // events that the shard session handed over were applied
-	opBegin // work, which is no loop's
+	opRun   // what is no loop's
 )
 
 func newDesk(s *Server, config Config) *desk {
 	d := &desk{server: s, loop: s.shards[0].loop, local: s.shards[0], out: make([]outbox, len(s.shards))}
 	d.hall = hall.New(config.Hall, d)
+	if config.Fabric != nil {
+		d.join(config.Fabric)
+	}
 	d.enter(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })
 	return d
 }
@@ -98,6 +102,7 @@ func (d *desk) enter(fn func()) {
 	func() {
 		defer d.recover(&hall.Event{Kind: hall.Tick})
 		d.applying, d.event = true, nil
+		d.checkLease()
 		fn()
 		d.applied()
 	}()
@@ -117,6 +122,7 @@ func (d *desk) catchUp() {
 func (d *desk) applyOne(e *hall.Event) {
 	defer d.recover(e)
 	d.applying, d.event = true, e
+	d.checkLease()
 	d.hall.Apply(e)
 	d.applied()
 }
@@ -180,7 +186,8 @@ func (d *desk) result(r *hall.Result) {
 	_ = d.loop.Do(func() { d.apply(&hall.Event{Kind: hall.Worked, Session: r.Session, Result: r}) }) // ended: nobody waits
 }
 
-// tick lets the hall know that time has passed, while there are sessions.
+// tick lets the hall know that time has passed, while there are sessions, or other nodes
+// that may need an answer.
 func (d *desk) tick() {
 	d.apply(&hall.Event{Kind: hall.Tick})
 	d.ticks = false
@@ -190,7 +197,7 @@ func (d *desk) tick() {
 const tickEvery = time.Second
 
 func (d *desk) keepTicking() {
-	if d.ticks || d.server.counts.sessions.Load() == 0 {
+	if d.ticks || d.server.counts.sessions.Load() == 0 && d.net.fabric == nil {
 		return
 	}
 	d.ticks = true
@@ -263,8 +270,8 @@ func (d *desk) pass(o *op) {
 		d.seat(o)
 	case opTaken:
 		d.add(d.server.shards[o.session], *o)
-	case opBegin:
-		d.server.begin(o.work)
+	case opRun:
+		o.run()
 	default:
 		d.add(d.shardOf(o.session), *o)
 	}
@@ -352,4 +359,6 @@ func (d *desk) Close(s hall.SessionID, last []byte) {
 
 // Begin is a method of hall.Gate. Work begins when what was said before is durable: so
 // a page of history has what its reader has said.
-func (d *desk) Begin(w *hall.Work) { d.do(op{kind: opBegin, work: w}) }
+func (d *desk) Begin(w *hall.Work) {
+	d.do(op{kind: opRun, run: func() { d.server.begin(w) }})
+}

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/ws"
@@ -57,6 +58,10 @@ type Config struct {
 	Durable func(*hall.Record)
 	// Push sends push messages; nil if there are none.
 	Push Push
+	// Fabric joins this chat with others to one network; nil if it is alone. New starts
+	// it, and whoever has made it closes it, after the engine's Run has returned and
+	// EndNetwork.
+	Fabric fabric.Fabric
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
 	// Applied is called when this configuration replaces another; nil: nothing is.
@@ -100,7 +105,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 		s.shards = append(s.shards, newShard(s, loop, i))
 	}
 	s.desk = newDesk(s, config)
-	return s, nil
+	return s, s.desk.startNetwork()
 }
 
 // Configure replaces the configuration, as SIGHUP does. It may be called from any
@@ -181,6 +186,9 @@ func (s *Server) Drain() {
 		_ = sh.loop.Do(sh.farewell) // an ended loop has no sessions
 	}
 }
+
+// EndNetwork lets the fabric go on that waits for the hall, whose loop has ended.
+func (s *Server) EndNetwork() { s.desk.endNetwork() }
 
 // Wait waits until no work is under way, after the engine's Run has returned.
 func (s *Server) Wait(ctx context.Context) error {

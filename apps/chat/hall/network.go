@@ -226,7 +226,11 @@ func (h *Hall) begun() {
 
 func (h *Hall) nodeUp(m fabric.Member) {
 	n := h.net
-	if m.Node == n.self.Node || m.Epoch <= n.over[m.Node] {
+	if m.Node == n.self.Node {
+		n.self = m // it drains
+		return
+	}
+	if m.Epoch <= n.over[m.Node] {
 		return
 	}
 	if at := n.nodes[m.Node]; at != nil {

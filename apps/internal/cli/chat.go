@@ -29,6 +29,7 @@ import (
 	"github.com/epinet/epi/apps/chat/api"
 	"github.com/epinet/epi/apps/chat/archive"
 	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/fabric/natsfabric"
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
@@ -97,12 +98,15 @@ type chat struct {
 	api         *api.Server
 	push        *push.Pusher // nil: there are no push messages
 	outgoing    *webhook.Sender
+	inCluster   bool               // it must be a node of a cluster
+	cluster     *natsfabric.Fabric // nil: it is alone
+	forget      func()             // the process, in the data of a node
 
 	delivered uint64 // at the last live
 }
 
 func chatCommand() *cobra.Command {
-	c := &chat{guesses: vault.NewGuesses(), created: time.Now(), endExpiry: func() {}}
+	c := &chat{guesses: vault.NewGuesses(), created: time.Now(), endExpiry: func() {}, forget: func() {}}
 	cmd := &cobra.Command{
 		Use:     "chat",
 		Short:   "Serve chat: IRC with IRCv3",
@@ -128,14 +132,17 @@ func chatCommand() *cobra.Command {
 		methods: []string{http.MethodGet, http.MethodHead, http.MethodOptions, http.MethodPost, http.MethodPatch, http.MethodDelete},
 		schemes: chatSchemes,
 		reload:  c.reload,
-		goodbye: func() { c.gate.Drain() },
+		goodbye: func() { c.leaveCluster(); c.gate.Drain() },
 		live:    c.live,
+		tells:   map[string]http.HandlerFunc{"/cluster": c.serveCluster},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	c.from.addFlags(flags, "server.name=irc.example.org", "; SIGHUP reads it again")
 	flags.StringVar(&c.data, "data", "", "`directory` for what lasts from one start to the next; it is made (default none; without --listen, --config and --set, epi-chat where the system keeps a user's data)")
+	flags.BoolVar(&c.inCluster, "cluster", false, "be a node of the cluster that [cluster] of the configuration says; refuse to serve without one")
 	c.addFlags(flags, "")
+	cmd.AddCommand(chatClusterCommand(), chatDrainCommand())
 	cmd.AddCommand(configCommand(config.Default), chatHashCommand(), chatTokenCommand(), chatInstallCommand())
 	cmd.AddCommand(chatDataCommands()...)
 	return cmd
@@ -160,6 +167,9 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	if err := c.useACME(); err != nil {
 		return failure{err}
 	}
+	if err := c.checkCluster(); err != nil {
+		return failure{err}
+	}
 	if err := c.openData(); err != nil {
 		return failure{err}
 	}
@@ -175,7 +185,8 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 		return failure{errors.Join(err, c.closeStore())}
 	}
 	_, _ = rand.Read(c.seed[:]) // it never fails
-	served := c.serve(stdout, stderr)
+	served := errors.Join(c.serve(stdout, stderr), c.closeCluster())
+	c.forget()
 	sweeper()
 	c.endExpiry()
 	if c.push != nil {
@@ -257,6 +268,9 @@ func (c *chat) prepare(s *server) error {
 	if e.TLS != nil && e.TLS.ClientAuth == tls.NoClientCert {
 		e.TLS.ClientAuth = tls.RequestClientCert // for SASL EXTERNAL
 	}
+	if err := c.openCluster(); err != nil {
+		return failure{err}
+	}
 	c.outgoing = webhook.New(e.Logger)
 	if err := c.openPush(); err != nil {
 		return failure{err}
@@ -264,6 +278,9 @@ func (c *chat) prepare(s *server) error {
 	settings, err := c.settings(c.config)
 	if err != nil {
 		return failure{err}
+	}
+	if c.cluster != nil { // a nil *Fabric is no nil Fabric
+		settings.Fabric = c.cluster
 	}
 	if settings.Kept, err = keep.Load(context.Background(), c.store); err != nil {
 		return failure{err}
@@ -284,6 +301,9 @@ func (c *chat) prepare(s *server) error {
 	c.outgoing.Configure(hooks)
 	c.expire()
 	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
+	if c.cluster != nil {
+		s.collectors = append(s.collectors, clusterCollector{c.cluster})
+	}
 	return nil
 }
 

@@ -173,14 +173,15 @@ func (m *Member) Waits() string {
 	return m.waits
 }
 
-// Claims is the number of keys that the node owns.
-func (m *Member) Claims() (n int) {
+// Claims is the number of keys that the node owns, by kind.
+func (m *Member) Claims() map[fabric.Kind]int {
+	claims := map[fabric.Kind]int{}
 	for _, s := range m.slots {
 		if s.revision != 0 {
-			n++
+			claims[s.key.Kind]++
 		}
 	}
-	return n
+	return claims
 }
 
 // Calls gives back what the handler must be called for, in order, and forgets it.

@@ -86,6 +86,8 @@ type Status struct {
 	Claims  int             // nicks, accounts and channels that it owns
 	Lease   time.Duration
 	Counts  Counts
+
+	Channels int // of the claims
 }
 
 var _ fabric.Fabric = (*Fabric)(nil)
@@ -382,9 +384,14 @@ func (f *Fabric) Status() Status {
 		Valid:   f.member.Valid(),
 		Members: f.member.Members(),
 		Waits:   f.member.Waits(),
-		Claims:  f.member.Claims(),
 		Lease:   f.config.Lease,
 		Counts:  f.counts,
+	}
+	for kind, n := range f.member.Claims() {
+		s.Claims += n
+		if kind == fabric.Channel {
+			s.Channels = n
+		}
 	}
 	if f.trouble != "" {
 		s.Waits = f.trouble

@@ -1,0 +1,170 @@
+package gate
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/hall"
+)
+
+// networked is a desk's part in a network of several machines. All but news and leased belongs to the
+// desk's loop.
+type networked struct {
+	fabric fabric.Fabric // nil: this machine is alone
+	self   fabric.Node
+	leased fabric.Epoch // that was reported last; of the fabric's goroutine
+	epoch  fabric.Epoch // of the lease that the hall knows, 0: none
+	news   mailbox
+}
+
+// A mailbox has what the fabric has called its handler for, and the hall does not know yet.
+type mailbox struct {
+	mu     sync.Mutex
+	room   sync.Cond
+	list   []hall.News // guarded by mu
+	posted bool        // guarded by mu; the desk has been asked to look
+	ended  bool        // guarded by mu; the desk's loop looks no more
+}
+
+// maxNews is how much waits for the hall before the fabric does.
+const maxNews = 1024
+
+// join makes the hall one of a network. Its first event comes later.
+func (d *desk) join(f fabric.Fabric) {
+	d.net.fabric, d.net.self = f, f.Self().Node
+	d.net.news.room.L = &d.net.news.mu
+	d.hall.Join(d)
+}
+
+// startNetwork lets the fabric begin.
+func (d *desk) startNetwork() error {
+	if d.net.fabric == nil {
+		return nil
+	}
+	if err := d.loop.Do(d.keepTicking); err != nil {
+		return err
+	}
+	return d.net.fabric.Start((*reporter)(d))
+}
+
+// checkLease fences the hall as soon as the lease is over by the clock. The fabric says so,
+// too, but may say it later: after a time in which the process was stopped, what clients
+// have sent meanwhile may come first.
+func (d *desk) checkLease() {
+	if d.net.epoch == 0 || d.net.fabric.Valid() {
+		return
+	}
+	d.net.epoch = 0
+	d.hall.Apply(&hall.Event{Kind: hall.Networked, At: time.Now().UnixMilli(), News: &hall.News{Kind: hall.Fenced}})
+}
+
+// read gives the hall what the fabric has said.
+func (d *desk) read() {
+	m := &d.net.news
+	m.mu.Lock()
+	list := m.list
+	m.list, m.posted = nil, false
+	m.room.Broadcast()
+	m.mu.Unlock()
+	for i := range list {
+		switch list[i].Kind {
+		case hall.Leased:
+			d.net.epoch = list[i].From.Epoch
+		case hall.Fenced:
+			d.net.epoch = 0
+		}
+		d.apply(&hall.Event{Kind: hall.Networked, News: &list[i]})
+	}
+}
+
+// Carry is a method of hall.Wire.
+func (d *desk) Carry(to fabric.Node, data []byte, records []int64) {
+	d.do(op{kind: opRun, run: func() {
+		_ = d.net.fabric.Send(to, data) // a node that is down needs it no more
+	}}, d.keepings(records...)...)
+}
+
+// Claim is a method of hall.Wire.
+func (d *desk) Claim(number uint64, key fabric.Key) {
+	d.net.fabric.Claim(key, func(_ fabric.Claim, err error) {
+		(*reporter)(d).report(hall.News{Kind: hall.ClaimEnded, Number: number, Err: err})
+	})
+}
+
+// Release is a method of hall.Wire.
+func (d *desk) Release(key fabric.Key) {
+	d.net.fabric.Release(fabric.Claim{Key: key, Epoch: d.net.epoch})
+}
+
+// A reporter is the fabric's handler: it brings to the desk's loop what happens in the
+// network, in order.
+type reporter desk
+
+// retryTask is when a task is offered to the loop again that had too many.
+const retryTask = time.Millisecond
+
+// report waits while the hall is too far behind.
+func (r *reporter) report(n hall.News) {
+	m := &r.net.news
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	for len(m.list) >= maxNews && !m.ended {
+		m.room.Wait()
+	}
+	if m.ended {
+		return
+	}
+	m.list = append(m.list, n)
+	for !m.posted && !m.ended {
+		err := r.loop.Do((*desk)(r).read)
+		switch {
+		case err == nil:
+			m.posted = true
+		case errors.Is(err, epi.ErrTooManyTasks):
+			m.mu.Unlock()
+			time.Sleep(retryTask)
+			m.mu.Lock()
+		default:
+			m.ended = true
+			m.room.Broadcast()
+		}
+	}
+}
+
+// endNetwork lets nobody wait for the desk any more.
+func (d *desk) endNetwork() {
+	m := &d.net.news
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.ended = true
+	if m.room.L != nil {
+		m.room.Broadcast()
+	}
+}
+
+// Up is a method of fabric.Handler.
+func (r *reporter) Up(m fabric.Member) {
+	kind := hall.NodeUp
+	if m.Node == r.net.self && m.Epoch != r.net.leased {
+		kind = hall.Leased
+		r.net.leased = m.Epoch
+	}
+	r.report(hall.News{Kind: kind, From: m})
+}
+
+// Down is a method of fabric.Handler.
+func (r *reporter) Down(m fabric.Member) { r.report(hall.News{Kind: hall.NodeDown, From: m}) }
+
+// Received is a method of fabric.Handler.
+func (r *reporter) Received(from fabric.Member, data []byte) {
+	r.report(hall.News{Kind: hall.NodeSaid, From: from, Data: data})
+}
+
+// Gap is a method of fabric.Handler.
+func (r *reporter) Gap(from fabric.Member) { r.report(hall.News{Kind: hall.NodeMissed, From: from}) }
+
+// Fenced is a method of fabric.Handler.
+func (r *reporter) Fenced() { r.report(hall.News{Kind: hall.Fenced}) }

@@ -1,0 +1,239 @@
+package cli
+
+import (
+	"bufio"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/spf13/cobra"
+)
+
+const trialHelp = `Serve one chat by several nodes on this machine, to see what a cluster does: each is
+a process of its own, "epi chat" with a [cluster], and has its own addresses, web
+page and data. Kill one, and the others go on; it is started again.
+
+The first node listens at the given ports, the next ones at those that follow.
+
+SIGINT or SIGTERM drains all nodes and ends.`
+
+// restartAfter is how long a node of a trial that was killed stays away.
+const restartAfter = 2 * time.Second
+
+// A trial is a cluster on one machine.
+type trial struct {
+	nodes  int
+	data   string
+	irc    int
+	web    int
+	routes int
+	sets   []string
+
+	mu    sync.Mutex // guards what follows
+	out   io.Writer
+	ended bool
+	procs []*exec.Cmd // by node, nil while it is away
+}
+
+func chatClusterCommand() *cobra.Command {
+	var t trial
+	cmd := &cobra.Command{
+		Use:     "cluster",
+		Short:   "Try a chat on several nodes, all on this machine",
+		Long:    trialHelp,
+		Example: "  epi chat cluster --nodes 3",
+		Args:    unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if t.nodes != 1 && (t.nodes < 3 || t.nodes > 9) {
+				return fmt.Errorf("--nodes %d: write 1, or from 3 to 9: two bear no failure", t.nodes)
+			}
+			if t.data == "" {
+				own, err := ownData()
+				if err != nil {
+					return failure{err}
+				}
+				t.data = own + "-cluster"
+			}
+			t.out = cmd.OutOrStdout()
+			if err := t.run(); err != nil {
+				return failure{err}
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.IntVar(&t.nodes, "nodes", 3, "`number` of nodes")
+	flags.StringVar(&t.data, "data", "", "`directory` for what lasts, of all nodes (default epi-chat-cluster where the system keeps a user's data)")
+	flags.IntVar(&t.irc, "irc-port", 6667, "`port` of the first node for IRC")
+	flags.IntVar(&t.web, "web-port", 8067, "`port` of the first node for browsers")
+	flags.IntVar(&t.routes, "node-port", 6222, "`port` of the first node for the other nodes")
+	flags.StringArrayVar(&t.sets, "set", nil, "`KEY=VALUE` of the configuration, for all nodes; repeatable")
+	return cmd
+}
+
+// name is a node's: a, b, c and so on.
+func (t *trial) name(node int) string { return string(rune('a' + node)) }
+
+// arguments are those of the command that a node is.
+func (t *trial) arguments(node int, secret string) []string {
+	at := func(first, node int) string { return fmt.Sprintf("127.0.0.1:%d", first+node) }
+	var peers []string
+	for other := range t.nodes {
+		if other != node {
+			peers = append(peers, at(t.routes, other))
+		}
+	}
+	args := []string{"chat", "--cluster",
+		"--data", filepath.Join(t.data, t.name(node)),
+		"--listen", "irc://" + at(t.irc, node), "--listen", "ws://" + at(t.web, node),
+	}
+	sets := []string{
+		"server.name=" + t.name(node) + ".localhost",
+		"users.cloak-secret=" + secret,
+		"cluster.node=" + t.name(node),
+		"cluster.listen=" + at(t.routes, node),
+		"cluster.peers=" + strings.Join(peers, ","),
+	}
+	for _, set := range append(sets, t.sets...) {
+		args = append(args, "--set", set)
+	}
+	return args
+}
+
+// secret is that of the nodes' cloaks, which must be the same.
+func (t *trial) secret() (string, error) {
+	if err := os.MkdirAll(t.data, 0o700); err != nil {
+		return "", fmt.Errorf("--data: %w", err)
+	}
+	name := filepath.Join(t.data, "cloak-secret")
+	kept, err := os.ReadFile(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		secret := rand.Text()
+		return secret, os.WriteFile(name, []byte(secret), 0o600)
+	}
+	return string(kept), err
+}
+
+func (t *trial) run() error {
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	secret, err := t.secret()
+	if err != nil {
+		return err
+	}
+	signals := make(chan os.Signal, 2)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	defer signal.Stop(signals)
+	t.procs = make([]*exec.Cmd, t.nodes)
+	stop := make(chan struct{})
+	failed := make(chan error, t.nodes)
+	var running sync.WaitGroup
+	for node := range t.nodes {
+		running.Go(func() { failed <- t.keep(node, program, secret, stop) })
+	}
+	select {
+	case <-signals:
+		err = nil
+	case err = <-failed:
+	}
+	close(stop)
+	t.end()
+	ended := make(chan struct{})
+	go func() { running.Wait(); close(ended) }()
+	for {
+		select {
+		case <-signals:
+			t.end() // their second one
+		case <-ended:
+			return err
+		}
+	}
+}
+
+// keep runs a node, and again when it was killed, until the trial ends or the node ends by
+// itself.
+func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) error {
+	for {
+		err := t.runOnce(node, exec.Command(program, t.arguments(node, secret)...))
+		var exit *exec.ExitError
+		if !errors.As(err, &exit) || exit.ExitCode() >= 0 { // it was not killed
+			if err != nil {
+				err = fmt.Errorf("node %s: %w", t.name(node), err)
+			}
+			return err
+		}
+		t.tell(node, "has ended: "+exit.String()+"; it is started again")
+		select {
+		case <-stop:
+			return nil
+		case <-time.After(restartAfter):
+		}
+	}
+}
+
+// runOnce runs a node to its end. It is told apart from the others by its name before each of its
+// lines.
+func (t *trial) runOnce(node int, cmd *exec.Cmd) error {
+	out, in := io.Pipe()
+	cmd.Stdout, cmd.Stderr = in, in
+	ownGroup(cmd)
+	t.mu.Lock()
+	if t.ended {
+		t.mu.Unlock()
+		return nil
+	}
+	err := cmd.Start()
+	if err == nil {
+		t.procs[node] = cmd
+	}
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	t.tell(node, fmt.Sprintf("is process %d", cmd.Process.Pid))
+	var read sync.WaitGroup
+	read.Go(func() {
+		for lines := bufio.NewScanner(out); lines.Scan(); {
+			t.tell(node, lines.Text())
+		}
+		_, _ = io.Copy(io.Discard, out) // a line was too long
+	})
+	err = cmd.Wait()
+	_ = in.Close()
+	read.Wait()
+	t.mu.Lock()
+	t.procs[node] = nil
+	t.mu.Unlock()
+	return err
+}
+
+func (t *trial) tell(node int, line string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	_, _ = fmt.Fprintf(t.out, "%s: %s\n", t.name(node), line)
+}
+
+// end gives all nodes the signal to drain.
+func (t *trial) end() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.ended = true
+	for _, cmd := range t.procs {
+		if cmd != nil {
+			_ = cmd.Process.Signal(syscall.SIGTERM)
+		}
+	}
+}
