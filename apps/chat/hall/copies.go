@@ -39,7 +39,8 @@ func (h *Hall) here(u *user) {
 	h.net.introduce(u, h.net.live)
 }
 
-// introduce gives a user a number. The others know it from then on, if told.
+// introduce gives a user a number. The others know it from then on, if told: in the order
+// of the numbers.
 func (n *network) introduce(u *user, told bool) {
 	delete(n.here, u.net.number)
 	n.users++
@@ -285,13 +286,17 @@ func (h *Hall) beginSweep(from *node) {
 }
 
 func (h *Hall) endSweep(from *node) {
+	if from.sweep == nil {
+		return // a part of what it has told was lost: it tells all again
+	}
 	var left []*user
 	for _, u := range h.everyone {
 		if u.net.node == from && from.sweep[u.net.number] {
 			left = append(left, u)
 		}
 	}
-	from.sweep = nil
+	from.sweep, from.behind = nil, 0
+	h.endDoubt(from)
 	for _, u := range left {
 		h.showQuit(u, "", "Connection closed")
 		h.vanish(u)

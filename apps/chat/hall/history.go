@@ -63,6 +63,8 @@ type Record struct {
 	// Session is who said it, and Label that of its answer: for Unkept.
 	Session SessionID `json:"-"`
 	Label   string    `json:"-"`
+	// Run is the command of another node that it belongs to.
+	Run uint64 `json:"-"`
 
 	// Copy: another node keeps it, too, and has told those who are to know.
 	Copy bool `json:"-"`
@@ -150,6 +152,9 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 	}
 	if sp.source != "" {
 		r.Source, r.Account, r.Bot = sp.source, "", false
+	}
+	if h.turn.run != nil {
+		r.Run = h.turn.run.number
 	}
 	r.addTags(sp.tags)
 	if sp.command == "TAGMSG" && sp.isPassing() {
@@ -287,6 +292,9 @@ func (h *Hall) recordEverywhere(u *user, command string, params ...string) {
 // unkept answers a message that could not be kept, and that nobody has seen.
 func (h *Hall) unkept(s *session, r *Record) {
 	h.beginTurn(s, r.Label)
+	if s.far != nil {
+		defer h.net.post(s.far.node, "done", doneOp{Run: r.Run, Answered: true}, nil)
+	}
 	h.fail(s, r.Command, "MESSAGE_NOT_KEPT", printable(h.shownTarget(r)), "The message could not be kept, and nobody got it; try again later")
 	h.endTurn()
 }

@@ -126,7 +126,11 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 // showIn shows a channel to who has joined it.
 func (h *Hall) showIn(m *member) {
 	if h.net != nil && m.user.net.node != nil {
-		h.net.post(m.user.net.node, "in", inChannel{fold(m.channel.name), m.user.net.number}, nil)
+		in := inChannel{Channel: fold(m.channel.name), User: m.user.net.number}
+		if h.turn.run != nil {
+			in.Run = h.turn.run.number
+		}
+		h.net.post(m.user.net.node, "in", in, nil)
 		return
 	}
 	for _, own := range m.user.sessions {

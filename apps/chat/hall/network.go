@@ -86,9 +86,9 @@ type network struct {
 	early   map[ref][]earlySeat
 	lease   string // the own name and epoch
 	split   string // those before this lease
+	orphans int64  // since when there may be channels without an owner; 0: there are none
 	returns []*returning
 	coming  map[*member]*returning // the same, by member
-	skip    *node                  // that gets none of the item which is spread
 	changed []*user                // by the event that is applied
 	altered []*channel             // the same
 	latest  int64                  // Hall.lastID, when it was carried last
@@ -101,6 +101,7 @@ type node struct {
 	seen     uint64                 // the highest number of a user that it has told of
 	sessions map[SessionID]*session // by their numbers there
 	sweep    map[uint64]bool        // users that it has not named since it began to tell all
+	behind   int64                  // since when it is to tell all again; 0: it is not
 	partial  []byte                 // of a parcel in several pieces
 	out      []byte                 // ops that were not carried yet
 	records  []int64                // that these show
@@ -160,8 +161,7 @@ func (h *Hall) heard(e *News) {
 		}
 	case NodeMissed:
 		if at := h.nodeOf(e.From); at != nil {
-			at.partial = nil
-			n.post(at, "again", struct{}{}, nil)
+			h.askAgain(at)
 		}
 	case ClaimEnded:
 		if then := n.claims[e.Number]; then != nil {
@@ -170,6 +170,17 @@ func (h *Hall) heard(e *News) {
 		}
 	}
 }
+
+// askAgain has a node tell all again, since something that it has said was lost.
+func (h *Hall) askAgain(at *node) {
+	at.partial, at.sweep, at.behind = nil, nil, h.now
+	h.doubt(at)
+	h.net.post(at, "again", struct{}{}, nil)
+	h.askToo(at)
+}
+
+// againEvery is how long that is waited for, in milliseconds: it may be lost, too.
+const againEvery = 2000
 
 // nodeOf returns a member by what it has sent, or nil when its life is over.
 func (h *Hall) nodeOf(m fabric.Member) *node {
@@ -206,6 +217,8 @@ func (h *Hall) takeSlot(tried int64) {
 		switch {
 		case errors.Is(err, fabric.ErrTaken):
 			h.takeSlot(tried + 1)
+		case errors.Is(err, fabric.ErrUnavailable):
+			h.takeSlot(tried)
 		case err == nil:
 			n.slot = slot
 			h.begun()
@@ -221,7 +234,9 @@ func (h *Hall) begun() {
 	for _, at := range n.order {
 		h.tellAll(at)
 	}
+	n.orphans = h.now
 	h.comeBack()
+	h.adoptOrphans()
 }
 
 func (h *Hall) nodeUp(m fabric.Member) {
@@ -246,7 +261,6 @@ func (h *Hall) nodeUp(m fabric.Member) {
 	slices.SortFunc(n.order, func(a, b *node) int { return strings.Compare(string(a.member.Node), string(b.member.Node)) })
 	if n.live {
 		h.tellAll(at)
-		h.askToo(at)
 		h.goBack()
 	}
 }
@@ -261,7 +275,8 @@ func (n *network) members() []fabric.Member {
 	return all
 }
 
-// tellAll tells a node of all users that are here and all channels that are owned here.
+// tellAll tells a node of all users that are here and all channels that are owned here, and
+// asks it what it was asked before.
 func (h *Hall) tellAll(at *node) {
 	n := h.net
 	n.post(at, "all", struct{}{}, nil)
@@ -276,6 +291,7 @@ func (h *Hall) tellAll(at *node) {
 			n.post(at, "channel", h.snapshot(c), nil)
 		}
 	}
+	h.askToo(at)
 }
 
 // An op is one thing that a node says to another.

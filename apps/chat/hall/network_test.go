@@ -18,6 +18,7 @@ type nation struct {
 	net    *fabrictest.Network
 	config Config
 	towns  map[fabric.Node]*town
+	trace  func(format string, args ...any) // what nodes say to each other
 }
 
 // A town is a world with its node.
@@ -33,7 +34,7 @@ type town struct {
 }
 
 func newNation(t *testing.T, seed uint64, config Config, options fabrictest.Options, names ...fabric.Node) *nation {
-	n := &nation{t: t, net: fabrictest.New(seed, len(names), options), config: config, towns: map[fabric.Node]*town{}}
+	n := &nation{t: t, net: fabrictest.New(seed, len(names), options), config: config, towns: map[fabric.Node]*town{}, trace: func(string, ...any) {}}
 	for _, name := range names {
 		n.found(name)
 	}
@@ -79,6 +80,9 @@ func (w *town) one(e *Event) {
 		w.fenced = true
 		w.hall.Apply(&Event{Kind: Networked, At: w.now, News: &News{Kind: Fenced}})
 	}
+	if e.Kind == Networked && e.News.Kind != NodeSaid && e.News.Kind != ClaimEnded {
+		w.nation.trace("%s: %d %v", w.node.Name(), e.News.Kind, e.News.From)
+	}
 	w.hall.Apply(e)
 }
 
@@ -112,13 +116,16 @@ func (w *town) Fenced() {
 
 func (w *town) Carry(to fabric.Node, data []byte, _ []int64) {
 	w.carried[to]++
+	w.nation.trace("%s -> %s %s", w.node.Name(), to, data)
 	if err := w.node.Send(to, data); err != nil && !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
 		w.problem("send: %v", err)
 	}
 }
 
 func (w *town) Claim(number uint64, key fabric.Key) {
+	w.nation.trace("%s claims %v", w.node.Name(), key)
 	w.node.Claim(key, func(c fabric.Claim, err error) {
+		w.nation.trace("%s has %v: %v", w.node.Name(), key, err)
 		if err == nil {
 			w.owned[key] = c
 		}
@@ -127,6 +134,7 @@ func (w *town) Claim(number uint64, key fabric.Key) {
 }
 
 func (w *town) Release(key fabric.Key) {
+	w.nation.trace("%s releases %v", w.node.Name(), key)
 	if c, ok := w.owned[key]; ok {
 		delete(w.owned, key)
 		w.node.Release(c)
@@ -150,7 +158,10 @@ func (n *nation) peace() {
 		return true
 	})
 	if !ok {
-		n.t.Fatal("the nodes do not find each other")
+		for _, name := range n.names() {
+			w := n.towns[name]
+			n.t.Errorf("node %s: live %t, %d others, members %v", name, w.hall.net.live, len(w.hall.net.order), w.node.Members())
+		}
 	}
 	n.settled()
 }

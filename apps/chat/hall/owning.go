@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"errors"
 	"slices"
 
@@ -16,8 +17,14 @@ type grant struct {
 	name    string
 	held    bool
 	asked   map[*node]bool // that have not answered yet
-	best    *snapshot      // the latest that they have
+	known   []view         // what they have answered
 	waiting []func(holder fabric.Node, err error)
+}
+
+// A view is a channel as a node knows it.
+type view struct {
+	node *node // nil is this one
+	*snapshot
 }
 
 func channelKey(name string) fabric.Key { return fabric.Key{Kind: fabric.Channel, Name: name} }
@@ -88,7 +95,8 @@ func (h *Hall) askAll(g *grant) {
 	h.tryOwn(g)
 }
 
-// askToo asks a node that is new what those were asked that were there.
+// askToo asks a node that is new, or has missed something, what those were asked that were
+// there.
 func (h *Hall) askToo(at *node) {
 	for _, g := range h.net.sortedGrants() {
 		if g.asked != nil && !g.held {
@@ -133,14 +141,10 @@ func (h *Hall) gotAnswer(from *node, a *answer) {
 		return
 	}
 	delete(g.asked, from)
-	if a.Known != nil && (g.best == nil || stampBefore(g.best.stamp, a.Known.stamp)) {
-		g.best = a.Known
+	if a.Known != nil {
+		g.known = append(g.known, view{from, a.Known})
 	}
 	h.tryOwn(g)
-}
-
-func stampBefore(a, b stamp) bool {
-	return a.Reign < b.Reign || a.Reign == b.Reign && a.Number < b.Number
 }
 
 // tryOwn begins to own a channel when all have answered.
@@ -148,32 +152,97 @@ func (h *Hall) tryOwn(g *grant) {
 	if len(g.asked) > 0 || g.held {
 		return
 	}
-	g.held, g.asked = true, nil
-	if g.best != nil || h.channels[g.name] != nil {
+	g.asked = nil
+	if c := h.channels[g.name]; c != nil {
+		g.known = append(g.known, view{nil, h.snapshot(c)})
+	}
+	if len(g.known) > 0 {
 		h.takeOver(g)
 	}
-	g.best = nil
+	g.held, g.known = true, nil
 	h.net.fresh = append(h.net.fresh, g)
 	g.answer("", nil)
 }
 
-// takeOver makes a channel that there is one of this node, in its latest state.
+// takeOver makes a channel that there is one of this node.
 func (h *Hall) takeOver(g *grant) {
-	held := g.held
-	g.held = false // a channel that is made now is not new in the network
+	latest := h.merged(g)
 	c := h.channels[g.name]
 	if c == nil {
-		c = h.create(g.best.Kept.Name)
+		c = h.create(latest.Kept.Name)
 	}
-	g.held = held
 	c.net.owner = nil
-	if g.best != nil && c.net.isBefore(g.best.stamp) {
-		h.adopt(c, g.best)
-	}
+	h.adopt(c, latest)
 	c.net.mine, c.net.reign = true, h.nextID()
 	h.net.postAll("channel", h.snapshot(c), nil)
 	if len(c.members) == 0 && c.registered == nil {
+		g.held = true
 		h.remove(c)
+	}
+}
+
+// merged returns the latest state that any node knows of a channel. Which users are in it,
+// their own nodes know best: they have told them so.
+func (h *Hall) merged(g *grant) *snapshot {
+	latest := *g.known[0].snapshot
+	for _, v := range g.known[1:] {
+		if latest.isBefore(v.stamp) {
+			latest = *v.snapshot
+		}
+	}
+	ranks := map[ref]Rank{}
+	for _, s := range latest.Seats {
+		ranks[s.ref] = s.Rank
+	}
+	latest.Seats, latest.Log = nil, nil
+	for _, v := range g.known {
+		for _, s := range v.Seats {
+			if s.Node == h.nameOf(v.node) {
+				s.Rank = ranks[s.ref]
+				latest.Seats = append(latest.Seats, s)
+			}
+		}
+		latest.Log = append(latest.Log, v.Log...)
+	}
+	slices.SortFunc(latest.Log, func(a, b logged) int {
+		return cmp.Or(cmp.Compare(a.Reign, b.Reign), cmp.Compare(a.Number, b.Number))
+	})
+	latest.Log = slices.CompactFunc(latest.Log, func(a, b logged) bool { return a.stamp == b.stamp })
+	return &latest
+}
+
+// nameOf returns the name of a node; nil is this one.
+func (h *Hall) nameOf(at *node) fabric.Node {
+	if at == nil {
+		return h.net.self.Node
+	}
+	return at.member.Node
+}
+
+// orphanWait is how long a channel without an owner is left to the node that it belongs to,
+// in milliseconds: that one may not know the channel.
+const orphanWait = 3000
+
+// adoptOrphans claims channels whose owner is down.
+func (h *Hall) adoptOrphans() {
+	n := h.net
+	if n.orphans == 0 || !n.live {
+		return
+	}
+	left := false
+	for _, c := range slices.Clone(h.slots) {
+		if c == nil || c.net.mine || c.net.owner != nil {
+			continue
+		}
+		left = true
+		name := fold(c.name)
+		home, _ := fabric.Home(name, n.members())
+		if home.Node == n.self.Node || h.now-n.orphans > orphanWait {
+			h.acquire(name, func(fabric.Node, error) {})
+		}
+	}
+	if !left {
+		n.orphans = 0
 	}
 }
 

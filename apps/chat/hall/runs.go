@@ -16,6 +16,7 @@ type run struct {
 	hops    int
 	since   int64
 	joined  []*member // to be shown with a label
+	doubt   bool      // something that its node said was lost
 	end     func(*doneOp)
 }
 
@@ -53,6 +54,8 @@ type doneOp struct {
 	// Owner is who carries it out instead; Failed: it was not carried out.
 	Owner  fabric.Node `json:"w,omitempty"`
 	Failed bool        `json:"x,omitempty"`
+	// Answered: the session has its answer already.
+	Answered bool `json:"d,omitempty"`
 }
 
 // maxHops is how often a command goes on to another node: who owns a channel may change
@@ -271,6 +274,10 @@ func (h *Hall) finish(r *run, d *doneOp) {
 // ended is the rest of a command in the turn of its session.
 func (h *Hall) ended(r *run, d *doneOp) {
 	s, t := r.session, &h.turn
+	if d.Answered {
+		t.label, t.refused = "", true
+		return
+	}
 	if d.Failed {
 		h.unavailable(s, &r.piece)
 		return
@@ -382,10 +389,7 @@ func (h *Hall) endRun() {
 	if len(t.out) > 0 {
 		d.Out, d.Begins = string(t.out), t.begins
 	}
-	h.net.post(r.node, "done", d, t.records)
-	if len(t.records) > 0 {
-		h.net.post(r.node, "done", doneOp{Run: r.number, Refused: true}, nil) // if the other is not carried
-	}
+	h.net.post(r.node, "done", d, t.records) // or not: see unkept
 	t.records = nil
 }
 
@@ -394,17 +398,19 @@ func (h *Hall) endRun() {
 type inChannel struct {
 	Channel string `json:"c"`
 	User    uint64 `json:"u"`
+	Run     uint64 `json:"r,omitempty"` // because of which
 }
 
-func (h *Hall) gotIn(_ *node, in *inChannel) {
+func (h *Hall) gotIn(from *node, in *inChannel) {
 	u := h.net.here[in.User]
 	m := u.in(h.channels[in.Channel])
 	if m == nil {
 		return
 	}
 	m.since = h.lastID
+	r := h.net.runs[in.Run]
 	for _, own := range u.sessions {
-		if r := h.net.labeled(own); r != nil {
+		if r != nil && r.node == from && r.session == own && own.rare.work.label != "" {
 			r.joined = append(r.joined, m)
 			continue
 		}
@@ -412,19 +418,6 @@ func (h *Hall) gotIn(_ *node, in *inChannel) {
 		h.showTo(own, m)
 		h.endTurn()
 	}
-}
-
-// labeled returns the run of a session if its answer has a label.
-func (n *network) labeled(s *session) *run {
-	if s.rare == nil || s.rare.work == nil || s.rare.work.label == "" {
-		return nil
-	}
-	for _, r := range n.runs {
-		if r.session == s {
-			return r
-		}
-	}
-	return nil
 }
 
 // remindNetwork fails runs that nobody answers, and tries again what waits for others.
@@ -437,7 +430,31 @@ func (h *Hall) remindNetwork() {
 		}
 	}
 	h.failRuns(late)
+	for _, at := range n.order {
+		if at.behind != 0 && h.now-at.behind > againEvery {
+			h.askAgain(at)
+		}
+	}
+	h.adoptOrphans()
 	h.goBack()
+}
+
+// doubt notes that the answers of a node may have been lost.
+func (h *Hall) doubt(at *node) {
+	for _, r := range h.net.runs {
+		r.doubt = r.doubt || r.node == at
+	}
+}
+
+// endDoubt fails runs whose answers were lost: the node has said all since.
+func (h *Hall) endDoubt(at *node) {
+	var lost []*run
+	for _, r := range h.net.runs {
+		if r.node == at && r.doubt {
+			lost = append(lost, r)
+		}
+	}
+	h.failRuns(lost)
 }
 
 func (h *Hall) failRuns(runs []*run) {

@@ -17,17 +17,18 @@ type sequence struct {
 	reign  int64
 	number uint64
 	at     map[*node]int // members by their nodes
-	log    []logged
+	// adopting: it is made what a snapshot says.
+	adopting bool
+	log      []logged
 	// split is the node, and its life before, whose members brought the channel back.
 	split string
 }
 
 // logged is something said, for nodes that have missed it.
 type logged struct {
-	Reign  int64           `json:"r"`
-	Number uint64          `json:"n"`
-	At     int64           `json:"t"`
-	Item   json.RawMessage `json:"i"`
+	stamp
+	At   int64           `json:"t"`
+	Item json.RawMessage `json:"i"`
 }
 
 // What is said is kept for nodes that have missed it for so long, and so much of it.
@@ -37,7 +38,7 @@ const (
 )
 
 // mayEnd says whether a channel without members is removed: its owner does so.
-func (q *sequence) mayEnd() bool { return q == nil || q.mine || q.owner == nil }
+func (q *sequence) mayEnd() bool { return q == nil || !q.adopting && (q.mine || q.owner == nil) }
 
 // left counts a member less.
 func (q *sequence) left(u *user) {
@@ -60,9 +61,11 @@ type stamp struct {
 	Number uint64 `json:"n,omitempty"`
 }
 
-func (q *sequence) isBefore(s stamp) bool {
-	return q.reign < s.Reign || q.reign == s.Reign && q.number < s.Number
+func (s stamp) isBefore(other stamp) bool {
+	return s.Reign < other.Reign || s.Reign == other.Reign && s.Number < other.Number
 }
+
+func (q *sequence) isBefore(s stamp) bool { return stamp{q.reign, q.number}.isBefore(s) }
 
 // takes says whether something of a channel comes from its owner and is new, and notes its
 // number.
@@ -135,6 +138,9 @@ type seating struct {
 func (h *Hall) snapshot(c *channel) *snapshot {
 	snap := &snapshot{state: *h.state(c)}
 	for _, m := range c.members {
+		if !m.user.net.told {
+			continue // see present
+		}
 		snap.Seats = append(snap.Seats, seating{h.net.refOf(m.user), m.rank, m.since})
 	}
 	for _, l := range c.net.log {
@@ -162,7 +168,7 @@ func (h *Hall) seated(m *member) {
 }
 
 func (h *Hall) seatedAgain(m *member) {
-	if m.channel.net.mine {
+	if m.channel.net.mine && m.user.net.told {
 		seat := seating{h.net.refOf(m.user), m.rank, h.lastID}
 		h.net.postAll("seat", seatChange{Channel: fold(m.channel.name), stamp: m.channel.net.step(), Seat: seat}, nil)
 	}
@@ -328,6 +334,7 @@ func (h *Hall) gotChannel(from *node, snap *snapshot) {
 	case c == nil:
 		c = h.create(snap.Kept.Name)
 	case c.net.owner == from:
+	case c.net.owner == nil && !c.net.mine:
 	case c.net.reign >= snap.Reign:
 		return
 	case c.net.mine:
@@ -343,7 +350,7 @@ func (h *Hall) gotChannel(from *node, snap *snapshot) {
 func (h *Hall) adopt(c *channel, snap *snapshot) {
 	q := c.net
 	for _, l := range snap.Log {
-		if q.isBefore(stamp{l.Reign, l.Number}) {
+		if q.isBefore(l.stamp) {
 			h.showMissed(c, l)
 		}
 	}
@@ -357,12 +364,6 @@ func (h *Hall) adopt(c *channel, snap *snapshot) {
 			continue
 		}
 		seats[u] = s
-	}
-	for _, m := range slices.Clone(c.members) {
-		if _, stays := seats[m.user]; !stays && !h.isReturning(m) {
-			h.showPart(m)
-			h.detach(m)
-		}
 	}
 	for _, s := range snap.Seats {
 		u := h.userOf(s.ref)
@@ -381,6 +382,15 @@ func (h *Hall) adopt(c *channel, snap *snapshot) {
 			h.showRanks(m, s.Rank)
 			h.setRank(m, s.Rank)
 		}
+	}
+	for _, m := range slices.Clone(c.members) {
+		if _, stays := seats[m.user]; stays || h.isReturning(m) {
+			continue
+		}
+		h.showPart(m)
+		q.adopting = true // without members, its owner ends it
+		h.detach(m)
+		q.adopting = false
 	}
 }
 
@@ -416,12 +426,8 @@ func (h *Hall) showPart(m *member) {
 }
 
 func (h *Hall) showJoin(m *member) {
-	item := newItem(h.joinLine(m.user, m.channel))
-	item.to(m.seenBy())
+	item := h.returnItem(m)
 	item.Sessions = sessionsOf(m.user, nil)
-	if m.rank != 0 {
-		item.Lines = lines(append(item.Lines, h.fromServer("MODE", rankParams(m.channel, m.user, m.rank)...))...)
-	}
 	h.giveHere(item)
 	if m.user.net.node == nil {
 		h.showIn(m)

@@ -13,12 +13,12 @@ import (
 func (h *Hall) nodeDown(at *node) {
 	n := h.net
 	name := at.member.Node
-	n.over[name] = max(n.over[name], at.member.Epoch)
 	delete(n.nodes, name)
 	n.order = without(n.order, at)
 	for _, c := range h.slots {
 		if c != nil && c.net.owner == at {
 			c.net.owner = nil
+			n.orphans = h.now
 		}
 	}
 	var gone []*user
@@ -41,6 +41,7 @@ func (h *Hall) nodeDown(at *node) {
 			delete(n.early, r)
 		}
 	}
+	h.adoptOrphans()
 	for _, g := range n.sortedGrants() {
 		if g.asked[at] {
 			delete(g.asked, at)
@@ -170,8 +171,7 @@ func (h *Hall) claimAgain(u *user) {
 // present lets the network know of a user that was here before the lease.
 func (h *Hall) present(u *user) {
 	n := h.net
-	u.net.told = true
-	h.noteUser(u)
+	n.introduce(u, true)
 	for _, m := range u.channels {
 		r := &returning{member: m}
 		n.returns = append(n.returns, r)
@@ -209,8 +209,12 @@ func (h *Hall) goBack() {
 	for _, r := range slices.Clone(n.returns) {
 		m := r.member
 		switch {
-		case m.user.in(m.channel) != m || m.channel.net.mine:
+		case m.user.in(m.channel) != m:
 			h.isBack(m)
+		case m.channel.net.mine:
+			h.isBack(m)
+			h.seatedAgain(m)
+			h.spreadFar(h.returnItem(m), nil) // nobody here has seen them go
 		case !n.live || r.sent != 0 && h.now-r.sent < goBackEvery:
 		default:
 			r.sent = h.now
@@ -266,19 +270,24 @@ func (h *Hall) takeBack(from *node, u *user, b *backOp) {
 		return
 	}
 	if rank == 0 && h.bannedFrom(c, u) {
-		h.net.post(from, "out", inChannel{fold(c.name), u.net.number}, nil)
+		h.net.post(from, "out", inChannel{Channel: fold(c.name), User: u.net.number}, nil)
 		return
 	}
 	m = h.add(c, u, rank)
-	h.net.skip = from // its sessions have seen nobody go
-	item := newItem(h.joinLine(u, c))
+	item := h.returnItem(m)
 	m.since = h.lastID
+	h.giveHere(item)
+	h.spreadFar(item, from) // its sessions have seen nobody go
+}
+
+// returnItem shows a member who is there again.
+func (h *Hall) returnItem(m *member) *Item {
+	item := newItem(h.joinLine(m.user, m.channel))
 	item.to(m.seenBy())
-	if rank != 0 {
-		item.Lines = lines(append(item.Lines, h.fromServer("MODE", rankParams(c, u, rank)...))...)
+	if m.rank != 0 {
+		item.Lines = lines(append(item.Lines, h.fromServer("MODE", rankParams(m.channel, m.user, m.rank)...))...)
 	}
-	h.give(item)
-	h.net.skip = nil
+	return item
 }
 
 // gotOut takes a member off that may not come back.

@@ -34,6 +34,11 @@ type farSession struct {
 // spread gives an item to the gate and to each node that has somebody who is to get it.
 func (h *Hall) spread(item *Item) {
 	h.giveHere(item)
+	h.spreadFar(item, nil)
+}
+
+// spreadFar gives an item to the other nodes, but for one.
+func (h *Hall) spreadFar(item *Item, but *node) {
 	n := h.net
 	var to []*node
 	also := func(at *node) {
@@ -68,14 +73,14 @@ func (h *Hall) spread(item *Item) {
 		return
 	}
 	if sequenced != nil && said {
-		sequenced.keep(logged{sequenced.reign, sequenced.number, h.now, data})
+		sequenced.keep(logged{far.stamp, h.now, data})
 	}
 	var records []int64
 	if item.Record != 0 {
 		records = []int64{item.Record}
 	}
 	for _, at := range to {
-		if at != n.skip {
+		if at != but {
 			n.put(at, "item", data, records)
 		}
 	}
@@ -162,7 +167,7 @@ func (h *Hall) gotItem(from *node, far *farItem) {
 			h.gate.Fault(err)
 			return
 		}
-		c.net.keep(logged{far.Reign, far.Number, h.now, data})
+		c.net.keep(logged{far.stamp, h.now, data})
 	}
 }
 
