@@ -283,6 +283,12 @@ func (h *Hall) beginSweep(from *node) {
 	for number := range from.users {
 		from.sweep[number] = true
 	}
+	from.unnamed = map[*channel]bool{}
+	for _, c := range h.slots {
+		if c != nil && c.net.owner == from {
+			from.unnamed[c] = true
+		}
+	}
 }
 
 func (h *Hall) endSweep(from *node) {
@@ -295,11 +301,24 @@ func (h *Hall) endSweep(from *node) {
 			left = append(left, u)
 		}
 	}
-	from.sweep, from.behind = nil, 0
+	from.sweep = nil
 	h.endDoubt(from)
 	for _, u := range left {
 		h.showQuit(u, "", "Connection closed")
 		h.vanish(u)
+	}
+}
+
+func (h *Hall) endSweepOfChannels(from *node) {
+	if from.unnamed == nil {
+		return
+	}
+	unnamed := from.unnamed
+	from.unnamed, from.behind = nil, 0
+	for _, c := range slices.Clone(h.slots) {
+		if c != nil && unnamed[c] && c.net.owner == from {
+			h.dropChannel(c)
+		}
 	}
 }
 

@@ -270,7 +270,8 @@ func (x *trial) heard(p *person, m *ircmsg.Message, line string) {
 	p.last[channel] = id
 }
 
-// exclusive checks that no nick is had twice by those that may act.
+// exclusive checks that no nick is had twice, and no channel owned twice, by those that may
+// act.
 func (x *trial) exclusive() {
 	seen := map[string]fabric.Node{}
 	for _, name := range x.names() {
@@ -287,6 +288,15 @@ func (x *trial) exclusive() {
 				x.t.Errorf("the nick %s is had at %s and %s", key, other, name)
 			}
 			seen[key] = name
+		}
+		for _, c := range w.hall.slots {
+			if c == nil || !c.net.mine {
+				continue
+			}
+			if other, twice := seen[c.name]; twice {
+				x.t.Errorf("%s is owned by %s and %s", c.name, other, name)
+			}
+			seen[c.name] = name
 		}
 	}
 }

@@ -101,6 +101,7 @@ type node struct {
 	seen     uint64                 // the highest number of a user that it has told of
 	sessions map[SessionID]*session // by their numbers there
 	sweep    map[uint64]bool        // users that it has not named since it began to tell all
+	unnamed  map[*channel]bool      // the same, channels
 	behind   int64                  // since when it is to tell all again; 0: it is not
 	partial  []byte                 // of a parcel in several pieces
 	out      []byte                 // ops that were not carried yet
@@ -173,7 +174,7 @@ func (h *Hall) heard(e *News) {
 
 // askAgain has a node tell all again, since something that it has said was lost.
 func (h *Hall) askAgain(at *node) {
-	at.partial, at.sweep, at.behind = nil, nil, h.now
+	at.partial, at.sweep, at.unnamed, at.behind = nil, nil, nil, h.now
 	h.doubt(at)
 	h.net.post(at, "again", struct{}{}, nil)
 	h.askToo(at)
@@ -291,6 +292,7 @@ func (h *Hall) tellAll(at *node) {
 			n.post(at, "channel", h.snapshot(c), nil)
 		}
 	}
+	n.post(at, "channels", struct{}{}, nil)
 	h.askToo(at)
 }
 
@@ -432,29 +434,30 @@ func reads[T any](do func(h *Hall, from *node, body *T)) func(*Hall, *node, []by
 
 func init() {
 	ops = map[string]func(*Hall, *node, []byte) error{
-		"again":   reads(func(h *Hall, from *node, _ *struct{}) { h.tellAll(from) }),
-		"all":     reads(func(h *Hall, from *node, _ *struct{}) { h.beginSweep(from) }),
-		"users":   reads(func(h *Hall, from *node, _ *struct{}) { h.endSweep(from) }),
-		"user":    reads((*Hall).gotUser),
-		"gone":    reads((*Hall).gotGone),
-		"channel": reads((*Hall).gotChannel),
-		"state":   reads((*Hall).gotState),
-		"seat":    reads((*Hall).gotSeat),
-		"empty":   reads((*Hall).gotEmpty),
-		"name":    reads((*Hall).gotName),
-		"item":    reads((*Hall).gotItem),
-		"record":  reads((*Hall).gotRecord),
-		"work":    reads((*Hall).gotWork),
-		"ban":     reads((*Hall).gotBan),
-		"unban":   reads((*Hall).gotUnban),
-		"send":    reads((*Hall).gotSend),
-		"end":     reads((*Hall).gotEnd),
-		"run":     reads((*Hall).gotRun),
-		"done":    reads((*Hall).gotDone),
-		"ask":     reads((*Hall).gotAsk),
-		"answer":  reads((*Hall).gotAnswer),
-		"back":    reads((*Hall).gotBack),
-		"out":     reads((*Hall).gotOut),
-		"in":      reads((*Hall).gotIn),
+		"again":    reads(func(h *Hall, from *node, _ *struct{}) { h.tellAll(from) }),
+		"all":      reads(func(h *Hall, from *node, _ *struct{}) { h.beginSweep(from) }),
+		"channels": reads(func(h *Hall, from *node, _ *struct{}) { h.endSweepOfChannels(from) }),
+		"users":    reads(func(h *Hall, from *node, _ *struct{}) { h.endSweep(from) }),
+		"user":     reads((*Hall).gotUser),
+		"gone":     reads((*Hall).gotGone),
+		"channel":  reads((*Hall).gotChannel),
+		"state":    reads((*Hall).gotState),
+		"seat":     reads((*Hall).gotSeat),
+		"empty":    reads((*Hall).gotEmpty),
+		"name":     reads((*Hall).gotName),
+		"item":     reads((*Hall).gotItem),
+		"record":   reads((*Hall).gotRecord),
+		"work":     reads((*Hall).gotWork),
+		"ban":      reads((*Hall).gotBan),
+		"unban":    reads((*Hall).gotUnban),
+		"send":     reads((*Hall).gotSend),
+		"end":      reads((*Hall).gotEnd),
+		"run":      reads((*Hall).gotRun),
+		"done":     reads((*Hall).gotDone),
+		"ask":      reads((*Hall).gotAsk),
+		"answer":   reads((*Hall).gotAnswer),
+		"back":     reads((*Hall).gotBack),
+		"out":      reads((*Hall).gotOut),
+		"in":       reads((*Hall).gotIn),
 	}
 }

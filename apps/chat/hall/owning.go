@@ -173,12 +173,12 @@ func (h *Hall) takeOver(g *grant) {
 	}
 	c.net.owner = nil
 	h.adopt(c, latest)
+	if len(c.members) == 0 && c.registered == nil {
+		h.remove(c) // whoever comes makes it anew
+		return
+	}
 	c.net.mine, c.net.reign = true, h.nextID()
 	h.net.postAll("channel", h.snapshot(c), nil)
-	if len(c.members) == 0 && c.registered == nil {
-		g.held = true
-		h.remove(c)
-	}
 }
 
 // merged returns the latest state that any node knows of a channel. Which users are in it,

@@ -342,6 +342,7 @@ func (h *Hall) gotChannel(from *node, snap *snapshot) {
 		c.net.mine = false
 	}
 	c.net.owner = from
+	delete(from.unnamed, c)
 	h.adopt(c, snap)
 }
 
