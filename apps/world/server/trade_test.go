@@ -117,7 +117,8 @@ func TestTrade(t *testing.T) {
 	b.send(&proto.Offer{Gold: 49}) // less than what Anna has agreed to
 	b.until("another version", func() bool { return b.deal.Version == old+1 })
 	b.confirm()
-	b.send(&proto.Confirm{Version: old})
+	a.send(&proto.Confirm{Version: old})
+	a.answered()
 	b.answered()
 	if len(b.dealt) != 0 || b.deal.Theirs.Agreed != 0 || b.deal.Yours.Agreed != 1 {
 		t.Fatalf("Anna has agreed to the old version only: %+v, %v", b.deal, b.dealt)

@@ -233,3 +233,18 @@ func TestWriterGoesOnAfterAFailure(t *testing.T) {
 		t.Fatal(err)
 	}
 }
+
+// A database of an older version is brought up to date, with all that is in it.
+func TestOlderDatabaseIsBroughtUp(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "world.db")
+	s := open(t, file)
+	storetest.Apply(t, s, storetest.Person(3), store.Make{Item: store.Item{ID: 8, Kind: 1, Owner: store.Of(3)}})
+	closeStore(t, s)
+	execute(t, "sqlite", "file:"+file, "ALTER TABLE marks DROP COLUMN played", "ALTER TABLE marks DROP COLUMN holder", "UPDATE epi_world SET version = 1")
+	s = open(t, file)
+	defer closeStore(t, s)
+	if character, item, err := s.Last(ctx); character != 3 || item != 8 || err != nil {
+		t.Errorf("the last are %d and %d, %v", character, item, err)
+	}
+	storetest.Clean(t, s)
+}
