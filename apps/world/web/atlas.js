@@ -20,11 +20,24 @@ const bodies = [
   (p) => p.disc('#f0c9a0', 8, 5, 3).box('#2f62c9', 5, 8, 6, 5).box('#2d3550', 5, 13, 2, 3).box('#2d3550', 9, 13, 2, 3), // me
 ];
 
+// What lies, from firstThing on, in the order of the kinds.
+const things = [
+  (p) => p.box('#6b4423', 2, 6, 12, 9).box('#8a5a30', 3, 7, 10, 3).box('#4a2f18', 2, 10, 12, 1).box('#e0b84c', 7, 9, 2, 4), // chest
+  (p) => p.box('#c9b79a', 7, 3, 2, 2).box('#dfe7f5', 6, 5, 4, 2).disc('#d0405a', 8, 10, 3).box('#f28a9c', 6, 8, 1, 2), // potion
+  (p) => p.disc('#8a5a2a', 8, 10, 4).disc('#c98f4a', 8, 9, 3).box('#8a5a2a', 6, 8, 1, 2).box('#8a5a2a', 9, 8, 1, 2), // bread
+  (p) => p.box('#8c8078', 4, 6, 8, 7).box('#8c8078', 3, 5, 2, 2).box('#8c8078', 11, 5, 2, 2).box('#a89c92', 6, 7, 4, 5), // pelt
+  (p) => p.disc('#cfd8ea', 8, 10, 3).disc('#ffffff', 7, 9, 1), // pearl
+  (p) => p.box('#b8a070', 5, 7, 6, 6).box('#8f7a50', 7, 7, 2, 6), // anything else
+];
+
 export const groundSprites = grounds.length;
 export const me = groundSprites + bodies.length - 1;
 export const fallen = me - 1;
-export const spriteOf = (kind) => groundSprites + Math.min(kind, bodies.length - 3); // the kinds of a game are all the same
-export const count = groundSprites + bodies.length;
+export const firstThing = 8, firstOwn = 16;
+export const isThing = (kind) => kind >= firstThing && kind < firstOwn;
+// The kinds of a game are all the same.
+export const spriteOf = (kind) => isThing(kind) ? me + 1 + Math.min(kind - firstThing, things.length - 1) : groundSprites + Math.min(kind, bodies.length - 3);
+export const count = groundSprites + bodies.length + things.length;
 
 // A Pen draws one sprite.
 class Pen {
@@ -54,6 +67,17 @@ export function draw() {
   canvas.width = count * side;
   canvas.height = side;
   const context = canvas.getContext('2d');
-  [...grounds, ...bodies].forEach((paint, i) => paint(new Pen(context, i * side)));
+  [...grounds, ...bodies, ...things].forEach((paint, i) => paint(new Pen(context, i * side)));
   return canvas;
 }
+
+// icon is one sprite as a picture of its own.
+export function icon(index) {
+  const canvas = document.createElement('canvas');
+  canvas.width = canvas.height = side;
+  atlas ??= draw();
+  canvas.getContext('2d').drawImage(atlas, index * side, 0, side, side, 0, 0, side, side);
+  canvas.setAttribute('aria-hidden', 'true');
+  return canvas;
+}
+let atlas = null;

@@ -18,6 +18,7 @@ import (
 	"github.com/epinet/epi/apps/internal/browsertest"
 	"github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/sim"
+	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/web"
 	"github.com/epinet/epi/internal/epitest"
 )
@@ -33,6 +34,7 @@ func serve(t *testing.T, monsters int) string {
 		Grace: time.Hour, HelloTimeout: time.Minute, FrameBudget: server.DefaultFrameBudget,
 		Conflate: server.DefaultConflate, MaxQueue: server.DefaultMaxQueue, TalkRate: 5, TalkBurst: 20,
 		Moderators: map[[sha256.Size]byte]string{sha256.Sum256([]byte("secret")): "chief"},
+		Store:      store.NewMemory(), // names last
 		Origins:    []string{"*"}, Log: epitest.NoLog(),
 	})
 	if err != nil {
@@ -157,6 +159,7 @@ func TestTwoBrowsers(t *testing.T) {
 	keep(t, anna, "walk")
 	keep(t, bert, "walk-narrow")
 
+	trade(t, anna, bert)
 	fight(t, anna, bert)
 
 	self := anna.Eval("world.replica.self")
@@ -169,6 +172,7 @@ func TestTwoBrowsers(t *testing.T) {
 	keep(t, anna, "back")
 	walk(anna)
 	keep(t, bert, "end-narrow")
+	comeBack(t, bert, b.Open("http://"+address+"/?canvas", 390, 844))
 	for _, e := range b.Errors() {
 		if !strings.Contains(e, "WebSocket connection") { // the one that was cut
 			t.Errorf("the page had an error: %s", e)
@@ -176,23 +180,86 @@ func TestTwoBrowsers(t *testing.T) {
 	}
 }
 
+func says(p *browsertest.Page, line string) {
+	p.Eval("document.getElementById('text').focus()")
+	p.Type(line)
+}
+
+func reads(p *browsertest.Page, line string) {
+	p.Until(line, "document.getElementById('log').textContent.includes('"+line+"')")
+}
+
+func press(p *browsertest.Page, code string) {
+	p.Press(code, true)
+	p.Press(code, false)
+}
+
+// click presses the button in a panel that has a word.
+func click(p *browsertest.Page, panel, word string) {
+	p.Until(word, fmt.Sprintf("[...document.querySelectorAll('#%s button')].some((b) => b.textContent === '%s')", panel, word))
+	p.Eval(fmt.Sprintf("[...document.querySelectorAll('#%s button')].find((b) => b.textContent === '%s').click()", panel, word))
+}
+
+// trade has Anna, a moderator, make a pelt and gold, and trade one for the other; then
+// Bert drops the pelt, and Anna picks it up.
+func trade(t *testing.T, anna, bert *browsertest.Page) {
+	t.Helper()
+	says(anna, "/key secret")
+	reads(anna, "You are a moderator now.")
+	for _, line := range []string{"/bring Bert", "/give Anna pelt", "/give Bert gold 9", "/give Bert potion 2"} {
+		says(anna, line)
+	}
+	reads(anna, "You have got: Pelt.")
+	reads(bert, "You have got 9 gold.")
+	press(anna, "KeyT")
+	reads(bert, "Anna wants to trade.")
+	keep(t, bert, "question-narrow")
+	press(bert, "KeyT")
+	click(anna, "bag", "Offer")
+	bert.Until("the pelt", "world.goods.deal !== null && world.goods.deal.theirs.items.length === 1")
+	bert.Eval("const give = document.getElementById('give'); give.value = 9; give.dispatchEvent(new Event('change'))")
+	anna.Until("the gold", "world.goods.deal.theirs.gold === 9")
+	click(anna, "deal", "Agree")
+	bert.Until("that Anna agrees", "world.goods.deal.theirs.agreed === 1")
+	keep(t, anna, "trade")
+	keep(t, bert, "trade-narrow")
+	click(bert, "deal", "Agree")
+	reads(anna, "The trade is done.")
+	bert.Until("the pelt in the bag", "world.goods.items.some((i) => i.kind === 3) && world.goods.gold === 0")
+	bert.Eval("[...document.querySelectorAll('#bag li')].find((li) => li.textContent.includes('Pelt')).querySelector('button').click()")
+	bert.Until("a bag without it", "world.goods.items.length === 2")
+	anna.Until("the pelt on the ground", "[...world.replica.entities.values()].some((e) => e.kind === 11)")
+	keep(t, anna, "bag")
+	keep(t, bert, "bag-narrow")
+	press(anna, "KeyE")
+	anna.Until("the pelt", "world.goods.items.length === 1 && world.goods.gold === 9")
+	for _, p := range []*browsertest.Page{anna, bert} {
+		press(p, "Escape")
+		p.Until("a bag that is shut", "document.getElementById('bag').hidden")
+	}
+}
+
+// comeBack opens the page once more: the name is there, and who comes in is the same, with
+// all that it had.
+func comeBack(t *testing.T, bert, again *browsertest.Page) {
+	t.Helper()
+	self := bert.Eval("world.replica.self")
+	again.Until("the name", "document.getElementById('name')?.value === 'Bert'")
+	enter(again, "Bert")
+	if now := again.Eval("world.replica.self"); now != self {
+		t.Errorf("it came back as %v, and was %v", now, self)
+	}
+	again.Until("what it had", "world.goods.items.length === 2")
+}
+
 // fight brings two players to a meadow, and lets one strike until the other falls.
 func fight(t *testing.T, anna, bert *browsertest.Page) {
 	t.Helper()
-	says := func(p *browsertest.Page, line string) {
-		p.Eval("document.getElementById('text').focus()")
-		p.Type(line)
-	}
-	reads := func(p *browsertest.Page, line string) {
-		p.Until(line, "document.getElementById('log').textContent.includes('"+line+"')")
-	}
 	says(anna, "/w Bert psst")
 	reads(bert, "Anna whispers: psst")
 	reads(anna, "to Bert: psst")
 	says(bert, "/who")
 	reads(bert, "2 here: Anna (1), Bert (1)")
-	says(anna, "/key secret")
-	reads(anna, "You are a moderator now.")
 	x, y := meadow(t)
 	for name, p := range map[string]*browsertest.Page{"Anna": anna, "Bert": bert} {
 		anna.Eval(fmt.Sprintf("world.link.send('order', { kind: 5, name: '%s', x: %d, y: %d })", name, x, y))

@@ -6,12 +6,24 @@ import { decode, encode, version } from './proto.js';
 const waits = [200, 500, 1000, 2000, 4000];
 const pingEvery = 2000;
 
+// The token of each name is kept for the next visit: a name that lasts belongs to who
+// has it. Where the browser keeps nothing, it is lost with the page.
+const kept = {
+  get: (key) => { try { return localStorage.getItem('epi world ' + key) ?? ''; } catch { return ''; } },
+  set: (key, value) => { try { localStorage.setItem('epi world ' + key, value); } catch { /* see above */ } },
+};
+const toHex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('');
+const fromHex = (text) => Uint8Array.from(/^([0-9a-f]{2}){16}$/.test(text) ? text.match(/../g) : [], (b) => parseInt(b, 16));
+
 export class Link {
+  // lastName is the one that came in last, empty for none.
+  static lastName() { return kept.get('name'); }
+
   // handlers has welcome(message), frame(messages), refused(message), lost().
   constructor(name, handlers) {
     this.name = name;
     this.handlers = handlers;
-    this.token = new Uint8Array();
+    this.token = fromHex(kept.get('token of ' + name));
     this.tries = 0;
     this.bytes = 0;
     this.ping = 0;
@@ -43,6 +55,8 @@ export class Link {
       switch (m.type) {
         case 'welcome':
           this.token = m.token.slice();
+          kept.set('token of ' + this.name, toHex(this.token));
+          kept.set('name', this.name);
           this.tries = 0;
           this.open = true;
           this.handlers.welcome(m);

@@ -1,6 +1,7 @@
 // The page: keys and fingers in, pictures and words out.
 import * as atlas from './atlas.js';
 import { Link } from './link.js';
+import { Goods } from './goods.js';
 import { directionOf, tile, WorldMap } from './map.js';
 import { renderer } from './render.js';
 import { Replica } from './replica.js';
@@ -18,7 +19,7 @@ const past = 2;
 const bubbleTime = 6000;
 const floatTime = 900; // of the figures of a blow
 // What the server allows (docs/world-protocol.md, Fights).
-const strikeRange = 3 * tile, strikeEvery = 500, firstOwn = 16;
+const strikeRange = 3 * tile, strikeEvery = 500, reach = 2 * tile, tradeRange = 8 * tile;
 const maxLog = 200;
 
 document.documentElement.lang = language;
@@ -26,7 +27,7 @@ document.querySelector('label[for=name]').textContent = say('name');
 document.querySelector('#enter button').textContent = say('enter');
 $('help').textContent = say('help');
 $('text').placeholder = say('say');
-$('strike').textContent = say('strike');
+for (const id of ['strike', 'take', 'open', 'trade']) $(id).textContent = say(id);
 $('health').setAttribute('aria-label', say('health'));
 
 let link = null, map = null, replica = null, welcome = null;
@@ -34,6 +35,7 @@ let tickAt = 0; // when the last tick came, smoothed
 const bubbles = new Map(); // by entity: what it says, and until when
 const floats = []; // figures of blows: what, over whom, until when
 let level = 0, struckAt = 0;
+const goods = new Goods((type, m) => link.send(type, m), (id) => replica.entities.get(id)?.name ?? '', (line) => write(line, 'system'));
 const figures = { fps: 0, bytes: 0, worst: 0 };
 
 $('enter').addEventListener('submit', (e) => {
@@ -44,6 +46,8 @@ $('enter').addEventListener('submit', (e) => {
   $('status').textContent = say('connecting');
   link = new Link($('name').value.trim(), { welcome: onWelcome, frame: onFrame, refused: onRefused, lost: () => { $('status').textContent = say('lost'); } });
 });
+$('name').value = Link.lastName();
+$('name').select();
 $('name').focus();
 
 function onWelcome(m) {
@@ -53,7 +57,8 @@ function onWelcome(m) {
   tickAt = performance.now();
   $('status').textContent = '';
   $('text').disabled = false;
-  $('figures').hidden = $('strike').hidden = false;
+  $('figures').hidden = $('actions').hidden = false;
+  goods.begin();
   write(say(m.resumed === 1 ? 'back' : 'welcome', { name: link.name }), 'system');
 }
 
@@ -84,7 +89,7 @@ function onFrame(messages) {
       write(say(mine ? 'whisperTo' : 'whisperFrom', { name: mine ? m.to : m.from, text: m.text }), 'whisper');
     } else if (m.type === 'online') {
       write(say('online', { count: m.count, names: m.people.map((p) => say('person', p)).join(', ') }), 'system');
-    }
+    } else goods.take(m);
   }
   if (replica.tick === before) return;
   // The beat of ticks, without the network's jitter.
@@ -105,12 +110,15 @@ function onStanding(m) {
   $('level').textContent = say(m.next === 0 ? 'level' : 'learned', m);
 }
 
-// nearest returns the entity that is nearest to a place within a distance, and that
-// can be struck.
-function nearest(at, within) {
+const strikable = (e) => e.kind < atlas.firstThing && e.health > 0;
+const thing = (e) => atlas.isThing(e.kind);
+const person = (e) => e.kind === 0;
+
+// nearest returns the entity of a sort that is nearest to a place within a distance.
+function nearest(at, within, sort = strikable) {
   let best = null, least = within;
   for (const e of replica.entities.values()) {
-    if (e.id === replica.self || e.kind >= firstOwn || e.health === 0) continue;
+    if (e.id === replica.self || !sort(e)) continue;
     const p = replica.at(e, replica.tick - past);
     const d = Math.hypot(p.x - at.x, p.y - at.y);
     if (d <= least) [best, least] = [e, d];
@@ -125,7 +133,22 @@ function strike(e) {
   struckAt = now;
   link.send('attack', { target: e.id, seen: (replica.tick - past) >>> 0 });
 }
-$('strike').addEventListener('click', () => { if (replica !== null) strike(nearest(replica.me, strikeRange)); });
+// take picks up what is nearest, or opens it when it is a chest.
+function take(e) {
+  if (e === null) write(say('nothingNear'), 'system');
+  else if (e.kind === atlas.firstThing) link.send('open', { chest: e.id });
+  else link.send('pickUp', { thing: e.id });
+}
+
+// What the buttons and keys do.
+const acts = {
+  strike: () => strike(nearest(replica.me, strikeRange)),
+  take: () => take(nearest(replica.me, reach, thing)),
+  open: () => goods.toggleBag(),
+  trade: () => goods.ask(nearest(replica.me, tradeRange, person)?.id ?? 0),
+};
+const actKeys = { KeyE: 'take', KeyB: 'open', KeyT: 'trade' };
+for (const id of Object.keys(acts)) $(id).addEventListener('click', () => { if (replica !== null) acts[id](); });
 
 function write(line, kind) {
   const log = $('log'), p = document.createElement('p');
@@ -148,7 +171,15 @@ addEventListener('keydown', (e) => {
     $('debug').hidden = !$('debug').hidden;
     return;
   }
+  if (e.code === 'Escape' && replica !== null && goods.escape()) return;
   if (e.target instanceof HTMLInputElement) return;
+  const act = actKeys[e.code];
+  if (act !== undefined && replica !== null && !e.repeat && !e.ctrlKey && !e.metaKey && !e.altKey) {
+    e.preventDefault();
+    acts[act]();
+    return;
+  }
+  if (e.target instanceof HTMLButtonElement && (e.code === 'Enter' || e.code === 'Space')) return; // it is pressed
   if (e.code === 'Enter' && !$('text').disabled) {
     e.preventDefault();
     $('text').focus();
@@ -166,6 +197,11 @@ scene.addEventListener('pointerdown', (e) => {
   const touched = replica === null ? null : nearest(placeOf(e), 0.7 * tile);
   if (touched !== null) {
     strike(touched);
+    return;
+  }
+  const lies = replica === null ? null : nearest(placeOf(e), 0.6 * tile, thing);
+  if (lies !== null && Math.hypot(...['x', 'y'].map((axis) => replica.at(lies, replica.tick)[axis] - replica.me[axis])) <= reach) {
+    take(lies);
     return;
   }
   pointer = e;
@@ -275,12 +311,12 @@ function paint(now) {
     const p = replica.at(e, replica.tick + part - past);
     const x = p.x / tile * size - left, y = p.y / tile * size - top;
     if (x < -size || y < -size || x > scene.width + size || y > scene.height + size) continue;
-    shown.push({ e, x, y, index: e.health === 0 ? atlas.fallen : atlas.spriteOf(e.kind) });
+    shown.push({ e, x, y, index: e.health === 0 && !thing(e) ? atlas.fallen : atlas.spriteOf(e.kind) });
   }
   const self = { id: replica.self, name: link.name, health: replica.health, level };
   shown.push({ e: self, x: at.x / tile * size - left, y: at.y / tile * size - top, index: replica.health === 0 ? atlas.fallen : atlas.me });
   $('health').value = replica.health;
-  shown.sort((a, b) => a.y - b.y);
+  shown.sort((a, b) => thing(b.e) - thing(a.e) || a.y - b.y); // what lies is below what stands
   for (const s of shown) draw.sprite(s.x - size / 2, s.y - size * 0.8, size, s.index);
   draw.end();
   paintLabels(shown, size, scale, now);
@@ -352,7 +388,7 @@ function paintMap(at) {
   }
   for (const e of replica.entities.values()) {
     const p = replica.at(e, replica.tick);
-    overview.fillStyle = e.id === replica.self ? '#fff' : e.kind === 0 ? '#ffd479' : '#ff6b5e';
+    overview.fillStyle = e.id === replica.self ? '#fff' : e.kind === 0 ? '#ffd479' : thing(e) ? '#c9a24a' : '#ff6b5e';
     overview.fillRect((p.x / tile - tx + mapTiles / 2) * dot - 1, (p.y / tile - ty + mapTiles / 2) * dot - 1, 3, 3);
   }
 }
@@ -376,4 +412,4 @@ function paintFigures(sprites) {
 }
 
 // For scripts that look at the page.
-window.world = { get replica() { return replica; }, get link() { return link; }, keys };
+window.world = { goods, get replica() { return replica; }, get link() { return link; }, keys };
