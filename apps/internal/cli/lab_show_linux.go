@@ -21,11 +21,13 @@ func labShowCommand() *cobra.Command {
 	var listen string
 	cmd := &cobra.Command{
 		Use:   "show [" + strings.Join(show.Names, " | ") + "]",
-		Short: "Play with level, edge, one-shot and select, poll, epoll in the browser",
+		Short: "Play with select, poll, epoll and io_uring in the browser",
 		Long: `Serve a page whose buttons are system calls on real descriptors of this kernel:
 three half-read pipes under level, edge and one-shot (pipe), the signal
-0000111000111000111 (signal), and what a wait of select, poll and epoll costs among
-idle descriptors (cost).`,
+0000111000111000111 (signal), what a wait of select, poll and epoll costs among
+idle descriptors (cost), a boss with a queue and workers (boss), which of several
+threads wake (waiters), the same echo by readiness and by completion (twin), and what
+hangs when one forgets that an edge comes once (trap).`,
 		Args: func(_ *cobra.Command, args []string) error {
 			if len(args) > 1 || len(args) == 1 && !slices.Contains(show.Names, args[0]) {
 				return fmt.Errorf("there is no page %q: choose one of %s", strings.Join(args, " "), strings.Join(show.Names, ", "))
