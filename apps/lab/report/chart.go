@@ -2,6 +2,7 @@ package report
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"html"
 	"io"
@@ -73,7 +74,7 @@ const (
 // newChart makes the chart of an experiment. It returns nil if there is no
 // point to draw.
 func newChart(e *lab.Experiment) *chart {
-	c := &chart{title: e.Title, x: e.X, y: e.Y}
+	c := &chart{title: cmp.Or(headline(e), e.Title), x: e.X, y: e.Y}
 	for i, s := range e.Series {
 		c.add(s, s.Name, lookOf(i))
 	}

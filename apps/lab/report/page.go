@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type link struct{ Anchor, Title string }
 
 type claim struct {
 	lab.Claim
+	Figure  string // the first of Figures
 	Sign    string // the verdict without colour
 	Verdict string
 	Tests   []link // what tests it; without an anchor if it is not on the page
@@ -37,9 +39,10 @@ type claim struct {
 
 type experiment struct {
 	*lab.Experiment
-	Anchor string
-	Figure *figure
-	Grid   grid
+	Anchor   string
+	Headline string // what the chart shows; empty where there is none
+	Figure   *figure
+	Grid     grid
 }
 
 type table struct {
@@ -88,10 +91,10 @@ func newPage(r *lab.Result) (*page, error) {
 		Notes:   r.Notes,
 		Deck:    len(r.Claims) > 0 || slices.ContainsFunc(r.Experiments, func(e lab.Experiment) bool { return e.Finding != "" }),
 	}
-	anchors := namer{"claims": true}
+	anchors := namer{"claims": true, "run": true}
 	for i := range r.Experiments {
 		e := &r.Experiments[i]
-		x := experiment{Experiment: e, Anchor: anchors.name(e.Name), Grid: numbersOf(e)}
+		x := experiment{Experiment: e, Anchor: anchors.name(e.Name), Headline: headline(e), Grid: numbersOf(e)}
 		if x.Figure, err = p.figure(newChart(e), e.Name); err != nil {
 			return nil, err
 		}
@@ -103,10 +106,82 @@ func newPage(r *lab.Result) (*page, error) {
 	}
 	for _, c := range r.Claims {
 		sign, verdict := verdictOf(c.Verdict)
-		p.Claims = append(p.Claims, claim{Claim: c, Sign: sign, Verdict: verdict, Tests: p.tests(c.By)})
+		figure, _, _ := strings.Cut(c.Figures, "; ")
+		p.Claims = append(p.Claims, claim{Claim: c, Figure: figure, Sign: sign, Verdict: verdict, Tests: p.tests(c.By)})
 	}
 	p.contents()
 	return p, nil
+}
+
+// headline says in one sentence what the chart of an experiment shows: which series is
+// highest where all have been measured, and how far above the lowest. It is empty
+// where nothing was measured.
+func headline(e *lab.Experiment) string {
+	x, ends := ends(e)
+	at := fmt.Sprintf("at %s %s", xText(quantityOf(e.X.Unit), x), e.X.Label)
+	y := quantityOf(e.Y.Unit)
+	switch len(ends) {
+	case 0:
+		return ""
+	case 1:
+		return fmt.Sprintf("%s: %s is %s, %s", ends[0].name, e.Y.Label, y.withUnit(ends[0].point.Median), at)
+	}
+	byMedian := func(a, b end) int { return cmp.Compare(a.point.Median, b.point.Median) }
+	low, high := slices.MinFunc(ends, byMedian), slices.MaxFunc(ends, byMedian)
+	switch {
+	case low.top >= high.low:
+		return fmt.Sprintf("No difference beyond the spread: %s, %s", e.Y.Label, at)
+	case low.point.Median <= 0:
+		return fmt.Sprintf("%s: %s with %s, %s with %s, %s", e.Y.Label, y.withUnit(low.point.Median), low.name, y.withUnit(high.point.Median), high.name, at)
+	}
+	return fmt.Sprintf("%s: %s the %s of %s, %s", high.name, times(high.point.Median/low.point.Median), e.Y.Label, low.name, at)
+}
+
+// An end is a series where it is compared with the others.
+type end struct {
+	name     string
+	point    lab.Point
+	low, top float64 // the middle half of the samples
+}
+
+// ends returns the series at the highest x at which most were measured. Where there
+// are very many x the last ones count together, as one sample may be anything.
+func ends(e *lab.Experiment) (x float64, most []end) {
+	xs := xsOf(e)
+	together := max(1, len(xs)/mostRows)
+	for i := together - 1; i < len(xs); i += together {
+		from := xs[i-together+1]
+		var here []end
+		for _, s := range e.Series {
+			if joined := joinPoints(s, from, xs[i]); joined != nil {
+				here = append(here, *joined)
+			}
+		}
+		if len(here) > 0 && len(here) >= len(most) {
+			x, most = xs[i], here
+		}
+	}
+	return x, most
+}
+
+// joinPoints makes one of a series' points from one x to another; nil: there are none.
+func joinPoints(s lab.Series, from, to float64) *end {
+	var samples []float64
+	for _, p := range s.Points {
+		switch {
+		case p.X < from || p.X > to || !measured(p):
+		case len(p.Samples) > 0:
+			samples = append(samples, p.Samples...)
+		default:
+			samples = append(samples, p.Min, p.Median, p.Max)
+		}
+	}
+	if len(samples) == 0 {
+		return nil
+	}
+	slices.Sort(samples)
+	quarter := len(samples) / 4
+	return &end{name: s.Name, point: lab.NewPoint(to, samples), low: samples[quarter], top: samples[len(samples)-1-quarter]}
 }
 
 // tests finds what is named in a claim, separated by commas: an experiment or a

@@ -48,7 +48,7 @@ func TestReportOfEverything(t *testing.T) {
 	for _, words := range []string{
 		"<title>select, poll and epoll</title>", "epi lab study --quick", "Partial result.", "interrupted in experiment threads",
 		"Linux 6.18.2", "AMD EPYC", "20,000 for a process", "28,232 for one source address", "8 GiB", "4 March 2025, 15:06 UTC", "1 min 37 s",
-		"The deck found", "This run shows", "poll rises gently", "<details>",
+		"All figures, thresholds and reasons", "the time per event of epoll edge, at 18,000 idle connections</h2>", "The deck found", "This run shows", "poll rises gently", "<details>",
 		"up to 7 neighbours are drawn as one", "The spread reaches up to", "beyond the chart",
 		"Nothing was measured", "io_uring (no points)",
 		"apt-get install libuv1-dev", "strace is not installed", ">reference<", ">best<", "1.00×", "more is better", "less is better",
@@ -64,6 +64,38 @@ func TestReportOfEverything(t *testing.T) {
 	}
 	if len(page) > 1<<20 {
 		t.Errorf("the page has %d bytes", len(page))
+	}
+}
+
+// TestHeadlines: the title of a chart is what it shows.
+func TestHeadlines(t *testing.T) {
+	series := func(name string, points ...lab.Point) lab.Series { return lab.Series{Name: name, Points: points} }
+	point := func(x float64, samples ...float64) lab.Point { return lab.NewPoint(x, samples) }
+	many := func(name string, y, last float64) lab.Series {
+		s := lab.Series{Name: name}
+		for x := range 1000 {
+			s.Points = append(s.Points, point(float64(x), y))
+		}
+		s.Points[999] = point(999, last)
+		return s
+	}
+	for _, test := range []struct {
+		series []lab.Series
+		want   string
+	}{
+		{nil, ""},
+		{[]lab.Series{series("poll", lab.Point{X: 1, Absent: "no"})}, ""},
+		{[]lab.Series{series("poll", point(0, 1), point(10, 3))}, "poll: cost is 3, at 10 idle"},
+		{[]lab.Series{series("poll", point(10, 29, 30, 31)), series("epoll", point(10, 2, 3, 4))}, "poll: 10.0× the cost of epoll, at 10 idle"},
+		{[]lab.Series{series("poll", point(10, 1, 2, 3)), series("epoll", point(10, 2, 3, 4))}, "No difference beyond the spread: cost, at 10 idle"},
+		{[]lab.Series{series("level", point(10, 2)), series("edge", point(10, 0))}, "cost: 0 with edge, 2 with level, at 10 idle"},
+		{[]lab.Series{series("select", point(5, 9)), series("poll", point(5, 4), point(10, 8)), series("epoll", point(5, 2), point(10, 2))}, "select: 4.50× the cost of epoll, at 5 idle"},
+		{[]lab.Series{many("poll", 8, 800), many("epoll", 2, 2)}, "poll: 4.00× the cost of epoll, at 999 idle"}, // somebody else had the CPU at the end
+	} {
+		e := &lab.Experiment{X: lab.Axis{Label: "idle"}, Y: lab.Axis{Label: "cost"}, Series: test.series}
+		if got := headline(e); got != test.want {
+			t.Errorf("the headline is %q, want %q", got, test.want)
+		}
 	}
 }
 
