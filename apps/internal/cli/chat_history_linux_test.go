@@ -4,9 +4,13 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -187,6 +191,85 @@ func TestChatOnAFullDisk(t *testing.T) {
 	ann.converse("CHATHISTORY LATEST #c * 2", "PRIVMSG #c :there is room again")
 	p.signal(syscall.SIGTERM)
 	p.end(exitDone)
+}
+
+// A disk with errors, and a file system that has become read-only: as a full one. strace
+// has the system calls fail that write to the database.
+func TestChatOnABrokenDisk(t *testing.T) {
+	if _, err := exec.LookPath("strace"); err != nil {
+		t.Skip("it needs strace: scripts/install-test-tools")
+	}
+	data := t.TempDir()
+	found(t, data, "#c")
+	p, address := remembering(t, data)
+	ann := chatAs(t, address, "ann")
+	ann.converse("CAP REQ :echo-message message-tags batch draft/chathistory", " ACK ")
+	ann.converse("JOIN #c", " 366 ")
+	seen := []string{"before"}
+	ann.converse("PRIVMSG #c :before", "PRIVMSG #c :before")
+	for _, fault := range []struct{ calls, number string }{{"pwrite64", "EIO"}, {"fsync,fdatasync", "EIO"}, {"pwrite64,fsync,fdatasync,ftruncate", "EROFS"}} {
+		mend := breakDisk(t, p, data, fault.calls, fault.number)
+		ann.until("PRIVMSG #c :lost by "+fault.number, "FAIL PRIVMSG MESSAGE_NOT_KEPT #c")
+		ann.converse("CHATHISTORY LATEST #c * 1000", "PRIVMSG #c :"+seen[len(seen)-1])
+		ann.converse("PING still", "PONG")
+		mend()
+		text := "after " + fault.number + " in " + fault.calls
+		ann.until("PRIVMSG #c :"+text, "PRIVMSG #c :"+text)
+		seen = append(seen, text)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+	if code, stdout, stderr := call("chat", "check", "--data", data); code != exitDone {
+		t.Errorf("check: exit code %d, %s%s", code, stdout, stderr)
+	}
+	p, address = remembering(t, data)
+	reader := chatAs(t, address, "reader")
+	reader.converse("CAP REQ :batch message-tags draft/chathistory", " ACK ")
+	reader.converse("JOIN #c", " 366 ")
+	kept := slices.Collect(maps.Values(reader.history("#c")))
+	for _, text := range seen {
+		if !slices.Contains(kept, text) {
+			t.Errorf("%q was seen, and is not in the history", text)
+		}
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}
+
+// breakDisk has system calls of a process on its database fail, until what it returns is
+// called.
+func breakDisk(t *testing.T, p *process, data, calls, number string) (mend func()) {
+	t.Helper()
+	args := []string{"-f", "-p", strconv.Itoa(p.cmd.Process.Pid), "-o", os.DevNull, "-e", "trace=" + calls, "-e", "inject=" + calls + ":error=" + number}
+	files, err := filepath.Glob(filepath.Join(data, "*.db*"))
+	if err != nil || len(files) == 0 {
+		t.Fatal(files, err)
+	}
+	for _, f := range files {
+		args = append(args, "-P", f)
+	}
+	cmd := exec.Command("strace", args...)
+	says, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	lines := bufio.NewScanner(says)
+	attached := lines.Scan() && strings.Contains(lines.Text(), "attached")
+	mend = sync.OnceFunc(func() {
+		_ = cmd.Process.Signal(syscall.SIGTERM) // it detaches
+		for lines.Scan() {
+		}
+		_ = cmd.Wait() // it ends by the signal
+	})
+	t.Cleanup(mend)
+	if !attached {
+		mend()
+		t.Skipf("strace cannot look at the process: %s", lines.Text())
+	}
+	return mend
 }
 
 // until says something again and again, until it reads a line with a text.
