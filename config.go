@@ -166,7 +166,26 @@ type config struct {
 	maxHandshakesPerIP       int
 	log                      *slog.Logger
 
+	knobs
 	seam.Seams
+}
+
+// knobs are bounds that no program sets. They are described where their values are.
+// A simulation makes them tiny.
+type knobs struct {
+	sendBudget, maxSend, maxVector, leastDirect int
+	sealBudget, maxShakeInput, slots            int
+	beginSplicing, keepSplicing, pipeSize       int
+	visitBudget                                 int
+}
+
+func defaultKnobs() knobs {
+	return knobs{
+		sendBudget: sendBudget, maxSend: maxSend, maxVector: sock.MaxVectors, leastDirect: leastDirect,
+		sealBudget: sealBudget, maxShakeInput: maxShakeInput, slots: slotsPerCPU * runtime.GOMAXPROCS(0),
+		beginSplicing: beginSplicing, keepSplicing: keepSplicing, pipeSize: driver.PipeSize,
+		visitBudget: visitBudget,
+	}
 }
 
 // resolve checks the fields and fills in the defaults.
@@ -176,6 +195,7 @@ func (e *Engine) resolve() (*config, error) {
 		reusePort:   e.ReusePort,
 		closeOnFull: e.CloseOnFull,
 		log:         e.Logger,
+		knobs:       defaultKnobs(),
 		Seams:       seam.Of(e),
 	}
 	if c.log == nil {

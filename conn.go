@@ -296,7 +296,7 @@ func (c *Conn) Read(p []byte) (int, error) {
 // of p or nothing; the errors are ErrClosed and ErrQueueFull. Every byte taken
 // reaches the peer, or OnClose says why not.
 func (c *Conn) Write(p []byte) (int, error) {
-	if len(p) >= leastDirect && c.loop.isCaller() && c.writeThrough(p) {
+	if len(p) >= c.loop.cfg.leastDirect && c.loop.isCaller() && c.writeThrough(p) {
 		return len(p), nil
 	}
 	c.mu.Lock()

@@ -295,7 +295,7 @@ func (c *Conn) flush(s *scratch) {
 	if c.holdsPipe() && !c.pending {
 		c.sendPipe()
 	}
-	for budget := sendBudget; !c.pending && c.state.Load()&aborting == 0 && c.nextQueue(); {
+	for budget := c.loop.cfg.sendBudget; !c.pending && c.state.Load()&aborting == 0 && c.nextQueue(); {
 		if budget <= 0 {
 			c.request(doCheck)
 			return
@@ -305,7 +305,7 @@ func (c *Conn) flush(s *scratch) {
 			c.sent(n)
 			continue
 		}
-		bufs := c.sending.Buffers(s.vec, maxSend)
+		bufs := c.sending.Buffers(s.vec, c.loop.cfg.maxSend)
 		n, pending, err := c.loop.drv.Send(&c.sock, bufs)
 		clear(bufs)
 		if err != nil {
@@ -338,7 +338,7 @@ func (c *Conn) writeThrough(p []byte) bool {
 	}
 	sent := 0
 	for sent < len(p) {
-		piece := p[sent:min(len(p), sent+maxSend)]
+		piece := p[sent:min(len(p), sent+c.loop.cfg.maxSend)]
 		n := c.loop.direct.SendNow(&c.sock, piece)
 		sent += n
 		if n < len(piece) {

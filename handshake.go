@@ -106,15 +106,19 @@ func (s *handshake) awaitInput() {
 	}
 	all := &s.layer.owner.loop.engine.handshakes
 	all.pause(s)
+	if s.sleep() {
+		all.resume(s)
+	}
+}
+
+// sleep waits for the peer, and reports whether anything has arrived.
+func (s *handshake) sleep() bool {
 	s.mu.Lock()
+	defer s.mu.Unlock()
 	for len(s.input) == 0 && s.closed == nil {
 		s.arrived.Wait()
 	}
-	there = len(s.input) > 0
-	s.mu.Unlock()
-	if there {
-		all.resume(s)
-	}
+	return len(s.input) > 0
 }
 
 // feed hands over what has arrived.
@@ -152,7 +156,7 @@ func (s *handshake) full() bool {
 	return s.fullLocked()
 }
 
-func (s *handshake) fullLocked() bool { return len(s.input) >= maxShakeInput }
+func (s *handshake) fullLocked() bool { return len(s.input) >= s.loop().cfg.maxShakeInput }
 
 // ended returns how the goroutine has ended, and what it left.
 func (s *handshake) ended() (rest []byte, done bool, err error) {

@@ -4,7 +4,6 @@ import (
 	"container/list"
 	"fmt"
 	"net/netip"
-	"runtime"
 	"sync"
 	"time"
 
@@ -57,7 +56,7 @@ func (h *handshakes) init(c *config) {
 	h.cfg = c
 	h.running = seam.NewCrew(c.Spawn)
 	h.places = c.maxHandshakes
-	h.slots = slotsPerCPU * runtime.GOMAXPROCS(0)
+	h.slots = c.slots
 	h.silence = int64(c.timeouts.handshake) / shareOfSilence
 	h.due = maxTime
 	h.perIP.most = c.maxHandshakesPerIP

@@ -290,7 +290,7 @@ func explore(t *testing.T, most int, scenario func(x *explorer) (check func())) 
 func (x *explorer) order(scenario func(*explorer) func()) {
 	x.at, x.threads, x.woken, x.arrived, x.wakes, x.released, x.timeout = 0, nil, false, false, 0, false, 0
 	e := &Engine{cfg: &config{Seams: seam.System()}}
-	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, log: slog.New(slog.DiscardHandler), Seams: seam.System()}, drv: x, packets: turnList[*PacketConn]{bit: hasPackets}, done: make(chan struct{})}
+	x.loop = &Loop{engine: e, cfg: &config{taskBudget: 1, maxTasks: 8, maxEvents: 1, knobs: defaultKnobs(), log: slog.New(slog.DiscardHandler), Seams: seam.System()}, drv: x, packets: turnList[*PacketConn]{bit: hasPackets}, done: make(chan struct{})}
 	x.loop.nextTimer.Store(math.MaxInt64)
 	x.loop.mu.step = x.step
 	check := scenario(x)

@@ -13,7 +13,6 @@ import (
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
-	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/internal/wheel"
 	"github.com/epinet/epi/poll"
 )
@@ -164,7 +163,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		l.looks.costs = true
 	}
 	l.dirty.bit, l.concluded.bit, l.packets.bit = hasDirty, hasConcluded, hasPackets
-	l.scratch.vec = make([][]byte, 0, sock.MaxVectors)
+	l.scratch.vec = make([][]byte, 0, e.cfg.maxVector)
 	l.nextTimer.Store(math.MaxInt64)
 	now := l.cfg.Clock()
 	l.wheel.Advance(now)
@@ -465,7 +464,7 @@ func (l *Loop) runTasks() {
 	l.takeTasks()
 	ran := 0
 	defer func() { l.returnTasks(ran) }() // also when a task ends its goroutine
-	for ran < len(l.batch) && l.visited < visitBudget {
+	for ran < len(l.batch) && l.visited < l.cfg.visitBudget {
 		fn := l.batch[ran]
 		ran++
 		l.guard("task", fn)

@@ -244,9 +244,9 @@ func (p *pipes) release() {
 // look decides by the size of what has arrived how the next bytes go on. Much goes
 // through a pipe as soon as nothing else waits before it.
 func (p *pipeEnd) look(c *Conn, size int) {
-	enough := size >= beginSplicing || p.bulk && size >= keepSplicing
+	enough := size >= c.loop.cfg.beginSplicing || p.bulk && size >= c.loop.cfg.keepSplicing
 	bulk := enough && c.loop == p.to.loop && c.loop.pipes.usable() &&
-		c.plain() && p.to.plain() && p.to.marks().queued >= driver.PipeSize
+		c.plain() && p.to.plain() && p.to.marks().queued >= c.loop.cfg.pipeSize
 	if !bulk && !p.bulk {
 		return
 	}

@@ -176,7 +176,7 @@ func (t *tlsLayer) encrypt() {
 		t.plain, c.queue = c.queue, nil
 		c.mu.Unlock()
 	}
-	for budget := sealBudget; t.plain != nil && budget > 0; {
+	for budget := c.loop.cfg.sealBudget; t.plain != nil && budget > 0; {
 		var one [1][]byte
 		n, err := t.conn.Write(t.plain.Buffers(one[:0], budget)[0])
 		if err != nil {

@@ -8,7 +8,6 @@ import (
 	"sync/atomic"
 
 	"github.com/epinet/epi/internal/seam"
-	"github.com/epinet/epi/internal/sock"
 )
 
 // A workerPool is the workers of an engine and the queue of connections that
@@ -41,7 +40,7 @@ func newWorkerPool(c *config) *workerPool {
 // start starts n workers.
 func (p *workerPool) start(n int) {
 	for i := range n {
-		s := &scratch{buf: make([]byte, workerRead), vec: make([][]byte, 0, sock.MaxVectors)}
+		s := &scratch{buf: make([]byte, workerRead), vec: make([][]byte, 0, p.cfg.maxVector)}
 		p.crew.Go(func() {
 			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(s) })
 		})

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"slices"
 	"syscall"
 	"time"
 
@@ -32,11 +33,26 @@ type World struct {
 	Calm    bool    // nothing goes wrong any more, and nothing is split or late
 	// Point is called where others may go on: in each call of a driver.
 	Point func()
-	// Sleep lets the others go on until there may be something for the driver.
-	Sleep func(d *Simulated)
+	// Wait lets the others go on for as long as until is false, and the time has not
+	// come; -1 is never.
+	Wait func(until func() bool, when int64)
+	// Thread returns a number of whoever goes on.
+	Thread func() int64
+	// Dialled says how attempts to connect end.
+	Dialled func(s Stream, l *Link, to net.Addr) Answer
 
-	links []*Link // by handle
-	free  []Handle
+	links   []*Link // by handle
+	free    []Handle
+	packets map[Endpoint]*datagrams
+	pipes   map[*Pipe][]byte // what lies in them
+}
+
+// An Answer is what comes of an attempt to connect.
+type Answer struct {
+	Fails error         // at once
+	Peer  *Link         // the other end, when it succeeds
+	Error error         // when it does not; nil with a nil Peer: there is no answer
+	Delay time.Duration // until then
 }
 
 // A Link is one connection as the server's kernel and the peer see it.
@@ -51,16 +67,22 @@ type Link struct {
 	OutEnd  bool   // the server sends no more
 	Acked   bool   // the peer has acknowledged that
 	Closed  bool   // the server has closed it
+	Early   bool   // before its peer had everything, and without RST
 	Refused bool   // it has answered with RST
 
 	// The peer.
 	Arrived []byte // at the peer, and not read
 	Stalled bool   // it reads nothing
+	Twin    *Link  // the other end, when it is a socket of the engine, too
 
-	handle  Handle
-	socket  *Socket
-	pending []byte // of the Send under way, when the kernel works on the buffers
-	sum     uint32 // of pending
+	Acknowledged int        // bytes of the server's
+	packet       *datagrams // of a socket for datagrams
+	handle       Handle
+	answer       Answer // to Connect
+	due          int64  // when it comes
+	socket       *Socket
+	pending      []byte // of the Send under way, when the kernel works on the buffers
+	sum          uint32 // of pending
 }
 
 // What one direction of a simulated socket holds, in bytes.
@@ -74,6 +96,9 @@ func (w *World) NewLink(number int) *Link { return &Link{Number: number, handle:
 
 // Accepted reports whether the server has the connection.
 func (w *World) Accepted(l *Link) bool { return l.handle != NoHandle && w.links[l.handle] == l }
+
+// LinkOf returns what has a handle.
+func (w *World) LinkOf(h Handle) *Link { return w.links[h] }
 
 // Open returns how many handles are open.
 func (w *World) Open() (n int) {
@@ -112,10 +137,8 @@ func (w *World) release(h Handle) {
 // kernels may, and fails the run when the engine breaks a rule of Driver.
 type Simulated struct {
 	sockets
-	Packets // none: a call of these panics
-	Asleep  bool
-	Woken   bool
-	Until   int64 // while asleep: when to wake up, or -1
+	Asleep bool
+	Woken  bool
 
 	world     *World
 	accepting []*Listening
@@ -123,9 +146,17 @@ type Simulated struct {
 	released  bool
 }
 
+// Flags of a Socket that are this driver's.
+const (
+	watched flags = ownFlags << iota // with lending: Ready may come
+	dialling
+	departing // Detach was called
+)
+
 // NewSimulated makes the driver of one loop.
 func NewSimulated(w *World, cfg Config) *Simulated {
 	d := &Simulated{sockets: sockets{cfg: cfg}, world: w}
+	w.Count("loops")
 	w.Drivers = append(w.Drivers, d)
 	return d
 }
@@ -142,14 +173,24 @@ func (d *Simulated) link(s *Socket) *Link {
 // can reports whether something of a socket could complete now.
 func (d *Simulated) can(s *Socket) bool {
 	l := d.world.links[s.Handle]
-	return s.flags&closed != 0 ||
-		s.flags&receiving != 0 && (len(l.In) > 0 || l.InEnd || l.Broken) ||
-		s.flags&sending != 0 && (len(l.Out) < SimulatedSend || l.Broken)
+	switch {
+	case s.flags&(closed|departing) != 0:
+		return true
+	case s.flags&dialling != 0:
+		return (l.answer.Peer != nil || l.answer.Error != nil) && l.due <= d.world.Now
+	case d.cfg.Lend && s.flags&watched == 0:
+		return false
+	}
+	return s.flags&receiving != 0 && l.hasInput() || s.flags&sending != 0 && l.hasRoom()
 }
+
+func (l *Link) hasInput() bool { return len(l.In) > 0 || l.InEnd || l.Broken }
+
+func (l *Link) hasRoom() bool { return len(l.Out) < SimulatedSend || l.Broken }
 
 // Possible counts what could complete now.
 func (d *Simulated) Possible() int {
-	n := d.unreported()
+	n := d.unreported() + d.possiblePackets()
 	for _, s := range d.open.All() {
 		if d.can(s) {
 			n++
@@ -167,11 +208,12 @@ func (d *Simulated) Possible() int {
 func (d *Simulated) Wait(timeout time.Duration) (int, error) {
 	w := d.world
 	if timeout != 0 && !d.Woken && d.Possible() == 0 {
-		d.Asleep, d.Until = true, -1
+		d.Asleep = true
+		until := int64(-1)
 		if timeout > 0 {
-			d.Until = w.Now + int64(timeout)
+			until = w.Now + int64(timeout)
 		}
-		w.Sleep(d)
+		w.Wait(func() bool { return d.Woken || d.Possible() > 0 }, until)
 		d.Asleep = false
 	} else {
 		w.Point()
@@ -207,9 +249,10 @@ func (d *Simulated) Dispatch() {
 			d.complete(s)
 		}
 	}
-	for _, l := range d.accepting {
+	for _, l := range slices.Clone(d.accepting) {
 		d.accept(l)
 	}
+	d.dispatchPackets()
 	d.reportGone()
 }
 
@@ -234,15 +277,42 @@ func (d *Simulated) complete(s *Socket) {
 	l := d.world.links[s.Handle]
 	switch {
 	case s.flags&closed != 0:
-		d.world.release(s.Handle)
-		l.socket = nil
-		d.forgetSocket(s)
+		d.letGo(s, l)
 		d.gone = append(d.gone, s)
+	case s.flags&dialling != 0:
+		d.connected(s, l)
+	case s.flags&departing != 0:
+		d.detach(s, l)
+	case d.cfg.Lend:
+		d.ready(s, l)
 	case s.flags&sending != 0 && (len(l.Out) < SimulatedSend || l.Broken) && d.world.Choose(2) == 0:
 		d.sent(s, l)
 	case s.flags&receiving != 0:
 		d.received(s, l)
 	}
+}
+
+// letGo forgets a socket and gives its handle back.
+func (d *Simulated) letGo(s *Socket, l *Link) {
+	d.world.release(s.Handle)
+	l.socket = nil
+	d.forgetSocket(s)
+}
+
+// connected ends Connect.
+func (d *Simulated) connected(s *Socket, l *Link) {
+	s.flags &^= dialling
+	if err := l.answer.Error; err != nil {
+		d.world.Count("not connected")
+		d.letGo(s, l)
+		s.Stream.Connected(err)
+		return
+	}
+	d.world.Count("connected")
+	l.Twin, l.answer.Peer.Twin = l.answer.Peer, l
+	d.world.Backlog = append(d.world.Backlog, l.Twin)
+	s.flags |= receiving | watched
+	s.Stream.Connected(nil)
 }
 
 // sent ends a Send.
@@ -272,13 +342,7 @@ func (d *Simulated) sent(s *Socket, l *Link) {
 func (d *Simulated) received(s *Socket, l *Link) {
 	switch {
 	case len(l.In) > 0:
-		n := 1 + d.world.Choose(min(len(l.In), d.cfg.ReadBudget))
-		p := append([]byte(nil), l.In[:n]...)
-		l.In = l.In[n:]
-		s.Stream.Received(p)
-		for i := range p {
-			p[i] = 0xEE // whoever reads it after the call will notice
-		}
+		d.hand(s, l, 1+d.world.Choose(min(len(l.In), d.cfg.ReadBudget)))
 	case l.Broken:
 		d.world.Count("ECONNRESET")
 		s.flags = s.flags&^receiving | ended
@@ -286,6 +350,31 @@ func (d *Simulated) received(s *Socket, l *Link) {
 	case l.InEnd:
 		s.flags = s.flags&^receiving | ended
 		s.Stream.ReceiveEnded(io.EOF)
+	}
+}
+
+// hand hands over n bytes, where the stream wants them.
+func (d *Simulated) hand(s *Socket, l *Link, n int) {
+	room, pipe := s.Stream.Room()
+	switch {
+	case pipe != nil:
+		d.world.Count("spliced")
+		pipe.held = n
+		d.world.pipes[pipe] = slices.Clone(l.In[:n])
+		l.In = l.In[n:]
+		s.Stream.Filled(n)
+	case len(room) > 0:
+		d.world.Count("filled")
+		n = copy(room, l.In[:n])
+		l.In = l.In[n:]
+		s.Stream.Filled(n)
+	default:
+		p := slices.Clone(l.In[:n])
+		l.In = l.In[n:]
+		s.Stream.Received(p)
+		for i := range p {
+			p[i] = 0xEE // whoever reads it after the call will notice
+		}
 	}
 }
 
@@ -324,7 +413,7 @@ func (d *Simulated) Shed(*Listening) error {
 		return syscall.EAGAIN
 	}
 	w.Count("shed")
-	w.Backlog[0].Refused = true
+	w.Backlog[0].refuse()
 	w.Backlog = w.Backlog[1:]
 	return nil
 }
@@ -340,17 +429,39 @@ func (d *Simulated) Open(s *Socket) error {
 	if l == nil || l.socket != nil {
 		d.world.Failf("handle %d cannot be opened", s.Handle)
 	}
+	if !d.world.Calm && d.world.Choose(100) == 0 {
+		d.world.Count("ENOMEM")
+		return os.NewSyscallError("epoll_ctl", syscall.ENOMEM)
+	}
 	l.socket = s
-	s.flags = receiving
+	s.flags = receiving | watched
 	s.token = d.open.Insert(s)
 	return nil
 }
 
-func (d *Simulated) Connect(*Socket, netip.Addr, net.Addr, sock.StreamOptions) error {
-	return syscall.ECONNREFUSED
+// Connect is a method of Driver.
+func (d *Simulated) Connect(s *Socket, _ netip.Addr, to net.Addr, _ sock.StreamOptions) error {
+	w := d.world
+	w.Point()
+	l := w.NewLink(-1)
+	l.answer = w.Dialled(s.Stream, l, to)
+	if l.answer.Fails != nil {
+		w.Count("connect fails at once")
+		return l.answer.Fails
+	}
+	l.due = w.Now + int64(l.answer.Delay)
+	s.Handle = w.number(l)
+	l.socket = s
+	s.flags = dialling
+	s.token = d.open.Insert(s)
+	return nil
 }
 
-func (d *Simulated) Surrender(s *Socket) Handle { return d.surrender(s) }
+// Surrender is a method of Driver.
+func (d *Simulated) Surrender(s *Socket) Handle {
+	d.link(s).socket = nil
+	return d.surrender(s)
+}
 
 // Close is a method of Driver.
 func (d *Simulated) Close(s *Socket, reset bool) {
@@ -359,20 +470,33 @@ func (d *Simulated) Close(s *Socket, reset bool) {
 	if s.flags&closed != 0 {
 		d.world.Failf("a socket is closed twice")
 	}
-	if early := len(l.Out) > 0 || l.OutEnd && !l.Acked; early && !reset && !l.Broken && s.flags&ended == 0 {
-		d.world.Failf("a socket is closed before its peer has everything")
+	if s.flags&dialling != 0 {
+		s.flags = closed
+		return
+	}
+	if early := len(l.Out) > 0 || l.OutEnd && !l.Acked; early && !reset && !l.Broken && s.flags&ended == 0 && (!l.InEnd || len(l.In) > 0) {
+		l.Early = true
 	}
 	s.flags = s.flags&^(sending|receiving) | closed
 	l.pending, l.Closed = nil, true
 	l.OutEnd = true
 	if reset {
 		d.world.Count("reset by the server")
-		l.Refused, l.Out, l.OutEnd = true, nil, false
+		l.refuse()
 	}
 	l.In = nil
 }
 
-func (d *Simulated) Detach(*Socket) { d.world.Failf("Detach is not simulated") }
+// refuse answers the peer with RST.
+func (l *Link) refuse() {
+	l.Refused, l.Out, l.OutEnd = true, nil, false
+	if l.Twin != nil {
+		l.Twin.Break()
+	}
+}
+
+// Break lets RST arrive.
+func (l *Link) Break() { l.Broken, l.Out, l.Arrived = true, nil, nil }
 
 // Receive is a method of Driver.
 func (d *Simulated) Receive(s *Socket, on bool) {
@@ -413,7 +537,7 @@ func (d *Simulated) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 		w.Count("EPIPE")
 		return 0, false, os.NewSyscallError("send", syscall.EPIPE)
 	}
-	if w.Choose(2) == 0 {
+	if !d.cfg.Lend && w.Choose(2) == 0 {
 		s.flags |= sending
 		if l.pending = all; len(bufs) == 1 {
 			l.pending = bufs[0]
@@ -464,7 +588,9 @@ func (d *Simulated) Unacked(s *Socket) int {
 	return n
 }
 
-func (d *Simulated) Traffic(*Socket) (received, acked uint64, ok bool) { return 0, 0, false }
+func (d *Simulated) Traffic(s *Socket) (received, acked uint64, ok bool) {
+	return 0, uint64(d.link(s).Acknowledged), true
+}
 
 func (d *Simulated) LocalAddr(*Socket) net.Addr {
 	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
@@ -490,7 +616,10 @@ func (d *Simulated) Stop(Handle) {}
 // Discard is a method of Driver.
 func (d *Simulated) Discard(h Handle) {
 	if l := d.world.links[h]; l != nil {
-		l.Refused = true
+		l.refuse()
+		if l.packet != nil {
+			delete(d.world.packets, l.packet.at)
+		}
 	}
 	d.world.release(h)
 }

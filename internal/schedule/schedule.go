@@ -43,9 +43,7 @@ func New(seed uint64, keep func(step int) bool) *Run {
 
 // Choose returns a number from 0 to n-1.
 func (r *Run) Choose(n int) int {
-	if r.failed != "" { // and something has recovered from that
-		panic(failure{r.failed})
-	}
+	r.Failed() // where something has recovered from that
 	if n <= 1 {
 		return 0
 	}
@@ -117,10 +115,22 @@ func (f failure) Error() string { return f.what }
 // Failf ends the run. It may be called by what the run calls, in its goroutine. Where
 // that recovers from panics the run goes on, and has failed all the same.
 func (r *Run) Failf(format string, args ...any) {
+	r.Fail(format, args...)
+	panic(failure{r.failed})
+}
+
+// Fail is Failf for where nothing can be ended: Failed does that later.
+func (r *Run) Fail(format string, args ...any) {
 	if r.failed == "" {
 		r.failed = fmt.Sprintf(format, args...)
 	}
-	panic(failure{r.failed})
+}
+
+// Failed ends a run that has failed.
+func (r *Run) Failed() {
+	if r.failed != "" {
+		panic(failure{r.failed})
+	}
 }
 
 // play plays to the end, and returns what failed.

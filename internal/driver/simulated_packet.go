@@ -1,0 +1,249 @@
+package driver
+
+import (
+	"net"
+	"net/netip"
+	"os"
+	"slices"
+	"syscall"
+
+	"github.com/epinet/epi/internal/sock"
+)
+
+// datagrams is a socket for datagrams in a World: one of the engine's, or a peer's.
+type datagrams struct {
+	at      Endpoint
+	socket  *PacketSocket // nil while no driver has it
+	arrived []Datagram
+	pending bool  // SendPackets found no room
+	failed  error // waits on the socket
+	stopped bool
+}
+
+// mostArrived is how many datagrams a simulated socket holds; more are lost.
+const mostArrived = 16
+
+// PacketPeer makes a peer that has an address.
+func (w *World) PacketPeer(at Endpoint) { w.packetSocket(at) }
+
+func (w *World) packetSocket(at Endpoint) *datagrams {
+	if w.packets == nil {
+		w.packets = map[Endpoint]*datagrams{}
+	}
+	p := &datagrams{at: at}
+	w.packets[at] = p
+	return p
+}
+
+// SendPacket sends a datagram of a peer, and reports whether it arrives.
+func (w *World) SendPacket(from, to Endpoint, p []byte) bool {
+	return w.post(Datagram{Bytes: slices.Clone(p), Peer: from}, to)
+}
+
+func (w *World) post(d Datagram, to Endpoint) bool {
+	l := w.packets[to]
+	if l == nil || l.stopped || len(l.arrived) >= mostArrived || !w.Calm && w.Choose(20) == 0 {
+		w.Count("datagram lost")
+		return false
+	}
+	if l.socket != nil && l.socket.Remote != (Endpoint{}) && l.socket.Remote != d.Peer {
+		return false
+	}
+	l.arrived = append(l.arrived, d)
+	return true
+}
+
+// TakePacket returns the next datagram that has arrived at a peer.
+func (w *World) TakePacket(at Endpoint) (Datagram, bool) {
+	l := w.packets[at]
+	if l == nil || len(l.arrived) == 0 {
+		return Datagram{}, false
+	}
+	d := l.arrived[0]
+	l.arrived = l.arrived[1:]
+	return d, true
+}
+
+// bindPacket gives a socket of the engine its handle.
+func (w *World) bindPacket(at Endpoint) Handle {
+	l := w.NewLink(-1)
+	l.packet = w.packetSocket(at)
+	return w.number(l)
+}
+
+func (d *Simulated) datagramsOf(s *PacketSocket) *datagrams {
+	w := d.world
+	if s.Handle < 0 || int(s.Handle) >= len(w.links) || w.links[s.Handle] == nil || w.links[s.Handle].packet == nil {
+		w.Failf("an operation on handle %d, which is no socket for datagrams", s.Handle)
+	}
+	return w.links[s.Handle].packet
+}
+
+func (d *Simulated) canPacket(s *PacketSocket) bool {
+	l := d.datagramsOf(s)
+	return s.ending || len(l.arrived) > 0 && !l.stopped || l.pending || l.failed != nil
+}
+
+func (d *Simulated) possiblePackets() (n int) {
+	for _, s := range d.packets.All() {
+		if d.canPacket(s) {
+			n++
+		}
+	}
+	return n
+}
+
+func (d *Simulated) dispatchPackets() {
+	var ready []*PacketSocket
+	for _, s := range d.packets.All() {
+		if d.canPacket(s) && (d.world.Calm || d.world.Choose(4) > 0) {
+			ready = append(ready, s)
+		}
+	}
+	for _, s := range ready {
+		d.completePacket(s)
+	}
+}
+
+func (d *Simulated) completePacket(s *PacketSocket) {
+	l := d.datagramsOf(s)
+	switch {
+	case s.ending:
+		d.packets.Remove(s.token)
+		l.socket = nil
+		delete(d.world.packets, l.at)
+		d.world.release(s.Handle)
+		s.Handle = NoHandle
+		d.gonePackets = append(d.gonePackets, s)
+	case l.failed != nil:
+		err := l.failed
+		l.failed = nil
+		s.Stream.Failed(err)
+	case l.pending && d.world.Choose(2) == 0:
+		l.pending = false
+		s.Stream.Writable()
+	case len(l.arrived) > 0 && !l.stopped:
+		n := 1 + d.world.Choose(min(len(l.arrived), d.cfg.PacketBatch))
+		batch := l.arrived[:n:n]
+		l.arrived = l.arrived[n:]
+		s.Stream.Arrived(batch, 0)
+	}
+}
+
+// BindPacket, AdoptPacket and ConnectPacket are methods of Packets.
+func (d *Simulated) BindPacket(_ string, local Endpoint, _ sock.PacketOptions) (Handle, Endpoint, error) {
+	if d.world.packets[local] != nil {
+		return NoHandle, Endpoint{}, syscall.EADDRINUSE
+	}
+	return d.world.bindPacket(local), local, nil
+}
+
+func (d *Simulated) AdoptPacket(net.PacketConn, sock.PacketOptions) (Handle, Endpoint, error) {
+	return NoHandle, Endpoint{}, syscall.ENOTSUP
+}
+
+func (d *Simulated) ConnectPacket(network string, _ Endpoint, _ sock.PacketOptions) (Handle, Endpoint, error) {
+	w := d.world
+	local := Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), uint16(30_000+len(w.links)))}
+	if network == "unixgram" {
+		local = Endpoint{Path: "@" + local.AddrPort.String()}
+	}
+	for w.packets[local] != nil {
+		return NoHandle, Endpoint{}, syscall.EADDRINUSE
+	}
+	return w.bindPacket(local), local, nil
+}
+
+// OpenPacket is a method of Packets.
+func (d *Simulated) OpenPacket(s *PacketSocket) error {
+	if !d.world.Calm && d.world.Choose(50) == 0 {
+		d.world.Count("ENOMEM")
+		return os.NewSyscallError("epoll_ctl", syscall.ENOMEM)
+	}
+	d.datagramsOf(s).socket = s
+	s.token = d.packets.Insert(s)
+	return nil
+}
+
+// SendPackets is a method of Packets.
+func (d *Simulated) SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
+	w := d.world
+	l := d.datagramsOf(s)
+	if s.ending || l.stopped && len(batch) > 0 {
+		w.Failf("datagrams are sent on a socket that is closed")
+	}
+	for n < len(batch) {
+		to := batch[n].Peer
+		if s.Remote != (Endpoint{}) {
+			to = s.Remote
+		}
+		switch peer := w.packets[to]; {
+		case !w.Calm && w.Choose(16) == 0:
+			w.Count("no room for a datagram")
+			l.pending = true
+			return n, true, nil
+		case !w.Calm && w.Choose(30) == 0:
+			w.Count("ECONNREFUSED")
+			return n, false, os.NewSyscallError("sendmsg", syscall.ECONNREFUSED)
+		case to.Path != "" && peer != nil && len(peer.arrived) >= mostArrived:
+			w.Count("unix peer is full")
+			return n, false, ErrBusy
+		}
+		w.post(Datagram{Bytes: slices.Clone(batch[n].Bytes), Peer: l.at}, to)
+		n++
+		if !w.Calm && w.Choose(8) == 0 {
+			break
+		}
+	}
+	return n, false, nil
+}
+
+// SendLast is a method of Packets.
+func (d *Simulated) SendLast(s *PacketSocket, batch []Datagram) (count, size int) {
+	at := d.datagramsOf(s).at
+	for _, b := range batch {
+		to := b.Peer
+		if s.Remote != (Endpoint{}) {
+			to = s.Remote
+		}
+		d.world.post(Datagram{Bytes: slices.Clone(b.Bytes), Peer: at}, to)
+		count++
+		size += len(b.Bytes)
+	}
+	return count, size
+}
+
+// StopPacket is a method of Packets.
+func (d *Simulated) StopPacket(h Handle) {
+	if l := d.world.links[h]; l != nil && l.packet != nil {
+		l.packet.stopped = true
+		return
+	}
+	d.world.Failf("handle %d, which is no socket for datagrams, is stopped", h)
+}
+
+// Outstanding is a method of Packets.
+func (d *Simulated) Outstanding(s *PacketSocket) (held, room int) {
+	if d.datagramsOf(s).at.Path == "" {
+		return 0, 0
+	}
+	for _, l := range d.world.packets {
+		if l.socket == nil {
+			for _, p := range l.arrived {
+				if p.Peer == d.datagramsOf(s).at {
+					held += len(p.Bytes)
+				}
+			}
+		}
+	}
+	return held, 1 << 16
+}
+
+// ClosePacket is a method of Packets.
+func (d *Simulated) ClosePacket(s *PacketSocket) {
+	if s.ending {
+		d.world.Failf("a socket for datagrams is closed twice")
+	}
+	d.datagramsOf(s)
+	s.ending = true
+}
