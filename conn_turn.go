@@ -251,8 +251,7 @@ func (c *Conn) offerAgain(wasPaused bool) {
 		c.touchReceived() // the time begins anew
 	}
 	if c.inbox != nil && !c.inbox.Waits() && (wasPaused || c.inbox.Consumed) {
-		c.unread = c.inbox.Bytes()
-		c.offer()
+		c.offerInbox()
 	}
 	c.offerEnd()
 }
@@ -263,12 +262,17 @@ func (c *Conn) offerExpected() {
 	if c.inbox == nil || !c.inbox.Waits() {
 		return
 	}
-	c.inbox.Expect(0)
-	c.unread = c.inbox.Bytes()
-	if len(c.unread) == 0 {
+	if len(c.inbox.Bytes()) == 0 {
 		c.dropInbox()
 		return
 	}
+	c.offerInbox()
+}
+
+// offerInbox offers what is in the inbox. What the handler has expected holds no more.
+func (c *Conn) offerInbox() {
+	c.inbox.Expect(0)
+	c.unread = c.inbox.Bytes()
 	c.offer()
 }
 
@@ -809,9 +813,7 @@ func (c *Conn) inboxGrew() {
 	if c.inbox.Waits() {
 		return
 	}
-	c.inbox.Expect(0)
-	c.unread = c.inbox.Bytes()
-	c.offer()
+	c.offerInbox()
 }
 
 // Room is where what a handler expects is collected, so that it need not be

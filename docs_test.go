@@ -209,6 +209,7 @@ var layers = [][]string{
 		"apps/world/store/storetest",
 	},
 	{"internal/seam"},
+	{"internal/simulation"},
 	{""},
 	{"ws", "apps/chat/webhook"},
 	{

@@ -417,7 +417,7 @@ func (h *simulatedHandler) peer() *simulatedHandler {
 // what it was sent.
 func (h *simulatedHandler) peerEnds() bool {
 	p := h.peer()
-	return p != nil && (p.own || p.closed > 0 || p.conn.state.Load()&ending != 0 || !p.opened)
+	return p != nil && (p.own || p.closed > 0 || p.conn.state.Load()&ending != 0 || !p.opened || h.written-p.taken < p.expects)
 }
 
 // peerIsDone reports whether all that the other end has written is on its way.
@@ -478,6 +478,9 @@ func (h *simulatedHandler) enter(what string) func() {
 }
 
 func (h *simulatedHandler) resume() {
+	if h.asleep {
+		return
+	}
 	h.paused = false
 	h.conn.Resume()
 }
@@ -597,6 +600,7 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	case len(unread) < h.expects && !h.client.InEnd && !h.client.Broken && h.client.Twin == nil:
 		h.s.Failf("OnData with %d bytes though %d are expected", len(unread), h.expects)
 	}
+	h.s.run.Note("    %d bytes", len(unread))
 	h.expects = 0
 	h.see(unread)
 	n := len(unread)
@@ -624,6 +628,7 @@ func (h *simulatedHandler) expect(c *Conn) {
 		return // a peer that sends no more would leave it waiting
 	}
 	if c.Expect(n) == nil {
+		h.s.run.Note("    %d bytes are expected", n)
 		h.expects = n
 	}
 }

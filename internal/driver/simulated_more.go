@@ -23,7 +23,7 @@ func (d *Simulated) ready(s *Socket, l *Link) {
 	}
 	if !d.world.Calm && d.world.Choose(8) == 0 {
 		d.world.Count("spurious")
-		r = Readiness(d.world.Choose(8))
+		r = Readiness(1 + d.world.Choose(7))
 	}
 	s.Stream.Ready(r)
 }

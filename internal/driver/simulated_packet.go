@@ -144,14 +144,15 @@ func (d *Simulated) AdoptPacket(net.PacketConn, sock.PacketOptions) (Handle, End
 
 func (d *Simulated) ConnectPacket(network string, _ Endpoint, _ sock.PacketOptions) (Handle, Endpoint, error) {
 	w := d.world
-	local := Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), uint16(30_000+len(w.links)))}
-	if network == "unixgram" {
-		local = Endpoint{Path: "@" + local.AddrPort.String()}
+	for port := uint16(30_000); ; port++ {
+		local := Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), port)}
+		if network == "unixgram" {
+			local = Endpoint{Path: "@" + local.AddrPort.String()}
+		}
+		if w.packets[local] == nil {
+			return w.bindPacket(local), local, nil
+		}
 	}
-	for w.packets[local] != nil {
-		return NoHandle, Endpoint{}, syscall.EADDRINUSE
-	}
-	return w.bindPacket(local), local, nil
 }
 
 // OpenPacket is a method of Packets.

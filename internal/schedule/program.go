@@ -40,7 +40,7 @@ func (p Program) Test(t *testing.T) {
 		p.replay(t)
 		return
 	}
-	count := p.Seeds
+	count := max(p.Seeds/slower, 1)
 	if *seeds > 0 {
 		count = *seeds
 	}

@@ -81,8 +81,8 @@ func (w *World) thread() int64 {
 	return w.current.number
 }
 
-// over is what coroutines are ended with.
-var over = errors.New("the simulation is over")
+// errOver is what coroutines are ended with.
+var errOver = errors.New("the simulation is over")
 
 // Spawn runs a function in a coroutine of its own, later.
 func (w *World) Spawn(run func()) {
@@ -102,7 +102,7 @@ func (w *World) body(c *Routine, run func()) {
 	defer func() {
 		c.done = true
 		switch v := recover(); {
-		case returned, v == over:
+		case returned, v == errOver:
 		case v != nil:
 			w.Run.Fail("panic: %v\n%s", v, debug.Stack())
 		case !w.ended:
@@ -120,7 +120,7 @@ func (w *World) Point() {
 	case w.current == nil:
 		return
 	case w.ended:
-		panic(over)
+		panic(errOver)
 	}
 	if w.Choose(w.Pauses) == 0 {
 		w.pause()
@@ -132,7 +132,7 @@ func (w *World) Point() {
 
 func (w *World) pause() {
 	if w.ended || !w.current.yield(struct{}{}) || w.ended {
-		panic(over)
+		panic(errOver)
 	}
 }
 
