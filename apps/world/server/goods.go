@@ -106,11 +106,24 @@ func newGoods(s *Server, kept store.Store, failed func(error)) (*goods, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	g := &goods{server: s, store: kept, lies: map[sim.ID]*piece{}, chests: map[sim.ID]*chest{}}
+	if err := g.claim(ctx); err != nil {
+		return nil, err
+	}
 	if err := g.read(ctx); err != nil {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	g.writer = store.NewWriter(kept, failed)
 	return g, nil
+}
+
+// claimTimeout is how long another server's end is waited for.
+const claimTimeout = 3 * time.Second
+
+// claim makes this the only server of its store.
+func (g *goods) claim(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, claimTimeout)
+	defer cancel()
+	return g.store.Claim(ctx)
 }
 
 func (g *goods) read(ctx context.Context) (err error) {

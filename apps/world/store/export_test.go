@@ -12,3 +12,12 @@ func (s *SQL) LimitPages(t *testing.T, n int) {
 		t.Fatal(err)
 	}
 }
+
+// LoseClaim ends what keeps other servers out, as the end of its connection does.
+func (s *SQL) LoseClaim(t *testing.T) {
+	t.Helper()
+	if err := s.claimed.Close(); err != nil {
+		t.Error(err)
+	}
+	s.claimed = nil
+}

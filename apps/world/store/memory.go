@@ -53,6 +53,9 @@ func (m *Memory) Apply(_ context.Context, writes []Write) ([]error, error) {
 	return results, nil
 }
 
+// Claim is a method of Store. Nobody else has what is in memory.
+func (m *Memory) Claim(context.Context) error { return nil }
+
 // Account is a method of Store.
 func (m *Memory) Account(_ context.Context, key string) (Account, Character, error) {
 	m.mu.Lock()

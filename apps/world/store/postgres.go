@@ -3,8 +3,10 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"fmt"
+	"io"
 	"strings"
 
 	"github.com/jackc/pgx/v5"
@@ -24,6 +26,7 @@ var postgresDialect = &dialect{
 	parameter: "$",
 	lock:      " FOR UPDATE",
 	snapshot:  sql.LevelRepeatableRead,
+	claim:     claimSchema,
 	broken: func(err error) error {
 		var failed *pgconn.PgError
 		switch {
@@ -34,6 +37,40 @@ var postgresDialect = &dialect{
 		}
 		return ErrInvalid
 	},
+}
+
+// claimKey is the first half of the key of an advisory lock: those of others are not ours.
+const claimKey = 0x65706977 // "epiw"
+
+// claimSchema takes an advisory lock, which lasts as long as its connection
+// (PostgreSQL, "Advisory Locks").
+func claimSchema(ctx context.Context, s *SQL) (io.Closer, error) {
+	conn, err := s.read.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var ours bool
+	err = conn.QueryRowContext(ctx, "SELECT pg_try_advisory_lock($1, hashtext(current_schema()))", claimKey).Scan(&ours)
+	if err == nil && ours {
+		return schemaClaim{conn}, nil
+	}
+	if err == nil {
+		err = ErrTaken
+	}
+	_ = conn.Close() // the other error says more
+	return nil, err
+}
+
+// A schemaClaim is a connection that has the lock.
+type schemaClaim struct{ conn *sql.Conn }
+
+// Close ends the connection: given back, it would keep the lock.
+func (c schemaClaim) Close() error {
+	err := c.conn.Raw(func(any) error { return driver.ErrBadConn })
+	if errors.Is(err, driver.ErrBadConn) {
+		err = nil
+	}
+	return err
 }
 
 // maxReaders bounds the connections to PostgreSQL for reading.

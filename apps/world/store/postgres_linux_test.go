@@ -157,6 +157,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("StoppedForAWhile", func(t *testing.T) { stoppedDatabase(t, p) })
 	t.Run("LostInACommit", func(t *testing.T) { lostConnection(t, p) })
 	t.Run("KilledClient", func(t *testing.T) { killAgain(t, p.create(t), 1) })
+	t.Run("OneServer", func(t *testing.T) { claims(t, p.create(t)) })
 	t.Run("NotOurs", func(t *testing.T) { foreignDatabases(t, p) })
 }
 

@@ -5,8 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
+	"math"
 	"math/rand/v2"
 	"strings"
+	"sync/atomic"
 	"time"
 )
 
@@ -16,6 +19,9 @@ type SQL struct {
 	write   *sql.DB // one connection
 	read    *sql.DB
 	file    string // of SQLite; else empty
+
+	claimed io.Closer    // what keeps others out; nil: nothing
+	holder  atomic.Int64 // what the database has as the one that may write; 0: anybody may
 }
 
 // A dialect is what differs between databases.
@@ -32,6 +38,9 @@ type dialect struct {
 	snapshot sql.IsolationLevel
 	// damage is a query for words about damage; empty: none.
 	damage string
+	// claim keeps other servers out, until the Closer is closed or the process ends. It
+	// fails with ErrTaken when another one does so.
+	claim func(ctx context.Context, s *SQL) (io.Closer, error)
 	// broken translates the error of a constraint, which is the fault of one write:
 	// ErrNotFound for a reference, else ErrInvalid. Other errors stay as they are.
 	broken func(error) error
@@ -80,13 +89,39 @@ func (s *SQL) Apply(ctx context.Context, writes []Write) ([]error, error) {
 		}
 	}
 	mark := rand.Int64()
-	if err := t.change(ErrForeign, "UPDATE marks SET last = $1", mark); err != nil {
+	if err := t.change(ErrTaken, "UPDATE marks SET last = $1 WHERE CAST($2 AS BIGINT) = 0 OR holder = $2", mark, s.holder.Load()); err != nil {
 		return nil, err
 	}
 	if err := tx.Commit(); err != nil {
 		return results, s.settle(mark, err)
 	}
 	return results, nil
+}
+
+// claimEvery is how often a store that another server has is asked for.
+const claimEvery = 50 * time.Millisecond
+
+// Claim is a method of Store.
+func (s *SQL) Claim(ctx context.Context) (err error) {
+	for {
+		if s.claimed, err = s.dialect.claim(ctx, s); !errors.Is(err, ErrTaken) {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return err
+		case <-time.After(claimEvery):
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("claim the store: %w", err)
+	}
+	holder := 1 + rand.Int64N(math.MaxInt64)
+	if _, err := s.write.ExecContext(ctx, s.dialect.text("UPDATE marks SET holder = $1"), holder); err != nil {
+		return fmt.Errorf("claim the store: %w", err)
+	}
+	s.holder.Store(holder)
+	return nil
 }
 
 // settleTimeout is how long a database that was lost in a commit is waited for.

@@ -129,4 +129,9 @@ func all[T any](rows *sql.Rows, err error, read func() (T, error)) (list []T, _ 
 }
 
 // Close is a method of Store.
-func (s *SQL) Close() error { return errors.Join(s.read.Close(), s.write.Close()) }
+func (s *SQL) Close() (err error) {
+	if s.claimed != nil {
+		err = s.claimed.Close()
+	}
+	return errors.Join(err, s.read.Close(), s.write.Close())
+}

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
@@ -17,6 +18,7 @@ import (
 
 // The result codes of SQLite that something depends on (sqlite.org/rescode.html).
 const (
+	codeBusy       = 5
 	codeConstraint = 19
 	codeNotADB     = 26
 	codeForeignKey = 787  // with the extension
@@ -36,6 +38,7 @@ var sqliteDialect = &dialect{
 	tables:    "SELECT count(*), coalesce(sum(name = '" + versionTable + "'), 0) FROM sqlite_schema",
 	parameter: "?",
 	damage:    "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check != 'ok'",
+	claim:     claimFile,
 	broken: func(err error) error {
 		var failed *sqlite.Error
 		switch {
@@ -108,11 +111,47 @@ func inspect(ctx context.Context, file string) error {
 	return err
 }
 
+// claimSuffix ends the name of the file whose lock a server has. It stays when the
+// server ends; the lock does not.
+const claimSuffix = "-claim"
+
+// claimFile takes a lock on a file beside the database, so that others may read the
+// database itself. It is a database, too, as that has locks on every system.
+func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
+	db, err := connectNow(s.file+claimSuffix, url.Values{"_txlock": {"exclusive"}})
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
+	if err == nil {
+		return &fileClaim{db, tx}, nil
+	}
+	_ = db.Close() // the other error says more
+	if sqliteCode(err) == codeBusy {
+		err = ErrTaken
+	}
+	return nil, err
+}
+
+// A fileClaim is a transaction that does nothing but have the lock.
+type fileClaim struct {
+	db *sql.DB
+	tx *sql.Tx
+}
+
+func (c *fileClaim) Close() error { return errors.Join(c.tx.Rollback(), c.db.Close()) }
+
 // busyTimeout is how long a connection waits for another's lock, in milliseconds.
 const busyTimeout = "busy_timeout(10000)"
 
 func connect(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
-	values["_pragma"] = append(pragmas, busyTimeout)
+	return connectNow(file, values, append(pragmas, busyTimeout)...)
+}
+
+// connectNow is connect without waiting for locks.
+func connectNow(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
+	values["_pragma"] = pragmas
 	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
 	return sql.Open("sqlite", u.String())
 }

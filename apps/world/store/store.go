@@ -24,6 +24,8 @@ var (
 	ErrBusy = errors.New("the store is busy")
 	// ErrClosed: the writer was closed.
 	ErrClosed = errors.New("the store is closed")
+	// ErrTaken: another server has the store. Of two only one may write.
+	ErrTaken = errors.New("another server has this store: end that one first, or name another store")
 	// ErrForeign: the database is not one of a world.
 	ErrForeign = errors.New("the database is not one of a world: name another")
 	// ErrNewer: the database was made by a newer version of this program.
@@ -40,6 +42,13 @@ type Store interface {
 	// A refused write changes nothing and hinders no other: results has why, at its
 	// index. When err is not nil none of the writes was done.
 	Apply(ctx context.Context, writes []Write) (results []error, err error)
+
+	// Claim makes this the one Store that writes what it opened, and is for servers. It
+	// waits until ctx ends for another one to let go, as the system does for a process
+	// that was killed, and fails then with ErrTaken. When a server loses its claim, as
+	// with the connection to its database, and another takes over, Apply fails with
+	// ErrTaken from then on. Close ends the claim.
+	Claim(ctx context.Context) error
 
 	// Account returns an account by its key, and its character.
 	Account(ctx context.Context, key string) (Account, Character, error)

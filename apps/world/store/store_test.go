@@ -3,11 +3,14 @@ package store_test
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/store/storetest"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 var ctx = context.Background()
@@ -58,3 +61,39 @@ func execute(t *testing.T, driver, address string, statements ...string) {
 		}
 	}
 }
+
+// Of two servers of one store the second is refused while the first has it; and one whose
+// claim was lost and taken by another writes nothing any more.
+func claims(t *testing.T, address string) {
+	t.Helper()
+	first, second := open(t, address), open(t, address)
+	claim := func(s store.Store) error {
+		ctx, cancel := context.WithTimeout(ctx, 200*time.Millisecond)
+		defer cancel()
+		return s.Claim(ctx)
+	}
+	if err := claim(first); err != nil {
+		t.Fatal(err)
+	}
+	storetest.Apply(t, first, storetest.Person(1))
+	if err := claim(second); !errors.Is(err, store.ErrTaken) {
+		t.Errorf("a second server: %v", err)
+	}
+	storetest.Clean(t, second) // tools may read
+	first.LoseClaim(t)
+	epitest.WaitUntil(t, "the claim of the second", func() bool { return claim(second) == nil })
+	storetest.Apply(t, second, storetest.Person(2))
+	if _, err := first.Apply(ctx, []store.Write{storetest.Person(3)}); !errors.Is(err, store.ErrTaken) {
+		t.Errorf("a write of the first: %v", err)
+	}
+	closeStore(t, second)
+	closeStore(t, first)
+	third := open(t, address)
+	epitest.WaitUntil(t, "the claim of the third", func() bool { return claim(third) == nil })
+	if _, _, err := third.Account(ctx, "player3"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("what the first wrote: %v", err)
+	}
+	closeStore(t, third)
+}
+
+func TestOneServerOfAFile(t *testing.T) { claims(t, filepath.Join(t.TempDir(), "world.db")) }

@@ -119,11 +119,10 @@ func enter(p *browsertest.Page, name string) {
 
 func keep(t *testing.T, p *browsertest.Page, name string) {
 	t.Helper()
-	png := p.Screenshot()
 	if *shots == "" {
 		return
 	}
-	if err := os.WriteFile(filepath.Join(*shots, name+".png"), png, 0o644); err != nil {
+	if err := os.WriteFile(filepath.Join(*shots, name+".png"), p.Screenshot(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
