@@ -18,7 +18,7 @@ import (
 // for themselves, as there is no slot of that number.
 type Token uint64
 
-// FreeBits are 0 in every token: users may mark tokens with them.
+// FreeBits are 0 in every token: users may mark tokens with them. So is the highest bit.
 const FreeBits Token = 0xF << freeShift
 
 // freeShift is the lowest of FreeBits. There are more slots below it than a
@@ -35,6 +35,8 @@ const (
 	inUse = math.MaxUint32
 	// maxEntries leaves the highest bits of the slot 0: see FreeBits.
 	maxEntries = 1<<freeShift - 1
+	// lastGen leaves the highest bit of a token 0.
+	lastGen = math.MaxInt32
 )
 
 // An entry is 16 bytes when T is a pointer.
@@ -50,7 +52,7 @@ type entry[T any] struct {
 // The slot freed last is used first: its entry is still in the cache, and the
 // values stay close together. Stale tokens do not call for a longer rest, since
 // the generation tells them apart. A slot whose generations are used up, after
-// 2^32-1 values, is never used again, so that not even then a token is given
+// 2^31-1 values, is never used again, so that not even then a token is given
 // out twice.
 //
 // A Slab grows as a slice does and never shrinks: it must remember the
@@ -106,7 +108,7 @@ func (s *Slab[T]) Remove(tok Token) bool {
 	s.count--
 	var none T
 	e.value, e.next = none, 0
-	e.gen++ // to 0 after the last generation
+	e.gen = (e.gen + 1) & lastGen // to 0 after the last generation
 	if e.gen != 0 {
 		e.next = s.free
 		s.free = tok.slot() + 1

@@ -27,6 +27,10 @@ func New(s store.Store, writer *store.Writer, log *slog.Logger) *Archive {
 
 // Record is a method of gate.History.
 func (a *Archive) Record(r *hall.Record, done func(error)) {
+	if r.Copy {
+		a.writer.Write(store.CopyMessage{Message: toMessage(r)}, done)
+		return
+	}
 	a.writer.Write(store.AddMessage{Message: toMessage(r)}, done)
 }
 

@@ -73,12 +73,26 @@ func (d *desk) Record(r *hall.Record) {
 	if config.History == nil {
 		return
 	}
+	if r.Copy {
+		config.History.Record(r, d.copied)
+		return
+	}
 	k := &keeping{record: r}
 	if !config.Relaxed {
 		d.held.current = append(d.held.current, k)
 		d.held.queue = append(d.held.queue, held{keeping: k})
 	}
 	config.History.Record(r, func(err error) { d.settle(k, err) })
+}
+
+// copied is called when a message of another node is durable here, too, or cannot be: what
+// shows it does not wait, since it is durable there.
+func (d *desk) copied(err error) {
+	if err == nil {
+		return
+	}
+	d.server.counts.unkept.Add(1)
+	d.server.config.Load().Log.Error("a message of another node could not be kept here", "error", err)
 }
 
 // settle notes what has become of a message. It is called by the goroutine that writes;

@@ -82,6 +82,11 @@ func (m *Memory) apply(w Write) error {
 	switch w := w.(type) {
 	case AddMessage:
 		return m.addMessage(w.Message)
+	case CopyMessage:
+		if _, ok := m.find(w.Message.ID); ok {
+			return nil
+		}
+		return m.addMessage(w.Message)
 	case EditMessage:
 		i, ok := m.find(w.ID)
 		if !ok {

@@ -93,6 +93,7 @@ const messageColumns = "id, target, command, params, source, sender, account, fl
 var (
 	insertRow   = "(" + strings.TrimSuffix(strings.Repeat("?,", strings.Count(messageColumns, ",")+1), ",") + ")"
 	insertOne   = "INSERT INTO messages (" + messageColumns + ") VALUES " + insertRow
+	insertCopy  = "INSERT OR IGNORE" + strings.TrimPrefix(insertOne, "INSERT")
 	insertBlock = insertOne + strings.Repeat(","+insertRow, insertAtOnce-1)
 )
 
@@ -115,9 +116,48 @@ func (t *transaction) apply(w Write) (refused, err error) {
 }
 
 func (t *transaction) addMessage(m *Message) error {
-	target, err := t.target(m.Target)
+	var err error
+	if t.added, err = t.appendRow(t.added, m); err != nil {
+		return err
+	}
+	t.rows++
+	t.spoken = t.spoken || m.Text != ""
+	if t.rows < insertAtOnce {
+		return nil
+	}
+	_, err = t.tx.ExecContext(t.ctx, insertBlock, t.added...)
+	t.added, t.rows = t.added[:0], 0
+	return err
+}
+
+// copyMessage inserts a message that may be there, and indexes it if the index is past it.
+func (t *transaction) copyMessage(m *Message) error {
+	row, err := t.appendRow(nil, m)
 	if err != nil {
 		return err
+	}
+	done, err := t.tx.ExecContext(t.ctx, insertCopy, row...)
+	if err != nil {
+		return err
+	}
+	if n, err := done.RowsAffected(); n == 0 || err != nil {
+		return err
+	}
+	t.spoken = t.spoken || m.Text != ""
+	return t.indexEarlier(m.ID)
+}
+
+// indexEarlier indexes a message that the index would not come to any more.
+func (t *transaction) indexEarlier(id ID) error {
+	return t.exec(`INSERT INTO words (rowid, text) SELECT id, text FROM messages
+		WHERE id = ? AND text != '' AND id <= (SELECT id FROM indexed)`, int64(id))
+}
+
+// appendRow appends the columns of a message.
+func (t *transaction) appendRow(to []any, m *Message) ([]any, error) {
+	target, err := t.target(m.Target)
+	if err != nil {
+		return to, err
 	}
 	sender, _, _ := strings.Cut(m.Source, "!")
 	params, joined := "", ""
@@ -127,16 +167,8 @@ func (t *transaction) addMessage(m *Message) error {
 	if len(m.Joined) > 0 {
 		joined = encode(m.Joined)
 	}
-	t.added = append(t.added, int64(m.ID), target, m.Command, params, m.Source, fold(sender), m.Account,
-		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown))
-	t.rows++
-	t.spoken = t.spoken || m.Text != ""
-	if t.rows < insertAtOnce {
-		return nil
-	}
-	_, err = t.tx.ExecContext(t.ctx, insertBlock, t.added...)
-	t.added, t.rows = t.added[:0], 0
-	return err
+	return append(to, int64(m.ID), target, m.Command, params, m.Source, fold(sender), m.Account,
+		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown)), nil
 }
 
 // flush inserts the messages that do not fill a block.
@@ -204,6 +236,8 @@ func (t *transaction) change(statement string, args ...any) error {
 
 func (t *transaction) applyOther(w Write) error {
 	switch w := w.(type) {
+	case CopyMessage:
+		return t.copyMessage(&w.Message)
 	case EditMessage:
 		return t.editMessage(w)
 	case RemoveMessage:
@@ -285,8 +319,7 @@ func (t *transaction) editMessage(w EditMessage) error {
 	if err := t.exec("DELETE FROM words WHERE rowid = ?", int64(w.ID)); err != nil {
 		return err
 	}
-	return t.exec(`INSERT INTO words (rowid, text) SELECT id, text FROM messages
-		WHERE id = ? AND text != '' AND id <= (SELECT id FROM indexed)`, int64(w.ID))
+	return t.indexEarlier(w.ID)
 }
 
 // removeMessages takes out messages, and their words first.

@@ -8,6 +8,9 @@ type Write interface{ isWrite() }
 type (
 	// AddMessage puts a message into the history. Its ID must be above all before.
 	AddMessage struct{ Message Message }
+	// CopyMessage puts in a message of another machine's history, in any order. One whose
+	// ID is there already stays as it is.
+	CopyMessage struct{ Message Message }
 	// EditMessage changes a message's text: ErrNotFound without it.
 	EditMessage struct {
 		ID, Edited ID
@@ -93,6 +96,7 @@ type (
 )
 
 func (AddMessage) isWrite()         {}
+func (CopyMessage) isWrite()        {}
 func (EditMessage) isWrite()        {}
 func (RemoveMessage) isWrite()      {}
 func (RemoveBefore) isWrite()       {}

@@ -21,6 +21,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"PagesFollowWithoutGapOrDuplicate", pages},
 		{"PageLeavesOutWhatIsNotForTheReader", visibility},
+		{"CopiesComeInAnyOrder", copies},
 		{"EditsAndRemovals", edits},
 		{"Renaming", renaming},
 		{"LatestAndConversations", latest},
@@ -122,6 +123,37 @@ func pages(t *testing.T, s store.Store) {
 	between := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", After: want[10], Before: want[15], Limit: 100}))
 	same(t, "between", ids(between), want[11:15])
 	same(t, "a target without messages", len(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#none", Limit: 5}))), 0)
+}
+
+// copies puts in messages of another machine, out of order and twice.
+func copies(t *testing.T, s store.Store) {
+	said := func(id store.ID, text string) store.CopyMessage {
+		return store.CopyMessage{Message: Said(id, "#c", text).Message}
+	}
+	Apply(t, s, Said(10, "#c", "quick ten"), Said(30, "#c", "quick thirty"))
+	waitIndexed(t, s)
+	Apply(t, s, said(20, "quick twenty"), said(10, "another ten"), said(40, "quick forty"), said(20, "another twenty"))
+	Apply(t, s, said(20, "another twenty"), Said(50, "#c", "quick fifty"))
+	page := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 9}))
+	same(t, "the order of copies", ids(page), []store.ID{10, 20, 30, 40, 50})
+	same(t, "what was there", []string{page[0].Text, page[1].Text}, []string{"quick ten", "quick twenty"})
+	waitIndexed(t, s)
+	same(t, "what is found", find(t, s, "quick"), []store.ID{50, 40, 30, 20, 10})
+	same(t, "what is not", len(find(t, s, "another")), 0)
+	Apply(t, s, store.RemoveMessage{ID: 20})
+	same(t, "what was removed", find(t, s, "quick"), []store.ID{50, 40, 30, 10})
+}
+
+// waitIndexed lets a store that indexes what was said later do so.
+func waitIndexed(t *testing.T, s store.Store) {
+	t.Helper()
+	indexer, ok := s.(interface{ WaitIndexed(context.Context) error })
+	if !ok {
+		return
+	}
+	if err := indexer.WaitIndexed(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // unique leaves out writes whose ID was there before.
