@@ -24,13 +24,14 @@ var networkLog = flag.Int("hall.log", 150, "how much is shown of what happened b
 // seen.
 type trial struct {
 	*nation
-	random *rand.Rand
-	people []*person
-	disks  map[fabric.Node][]Record
-	said   int
-	dead   []fabric.Node // killed
-	log    []string
-	lost   map[fabric.Node]int64 // when a node was fenced or killed last
+	random  *rand.Rand
+	people  []*person
+	disks   map[fabric.Node][]Record
+	said    int
+	dead    []fabric.Node // killed
+	drained []fabric.Node // until they begin anew
+	log     []string
+	lost    map[fabric.Node]int64 // when a node was fenced or killed last
 }
 
 // A person is a client as it sees itself.
@@ -139,7 +140,7 @@ func (x *trial) fail() {
 	names := x.names()
 	one, other := names[x.random.IntN(3)], names[x.random.IntN(3)]
 	w := x.towns[one]
-	switch x.random.IntN(9) {
+	switch x.random.IntN(10) {
 	case 0:
 		x.note("isolate %s", one)
 		x.net.Isolate(one)
@@ -161,6 +162,12 @@ func (x *trial) fail() {
 	case 4:
 		x.note("lose")
 		x.net.Lose(0.05)
+	case 6:
+		if !w.node.Paused() && !slices.Contains(x.dead, one) && len(x.drained) == 0 {
+			x.note("drain %s", one)
+			w.node.Drain()
+			x.drained = append(x.drained, one)
+		}
 	case 5:
 		x.note("stall")
 		x.net.Stall(time.Duration(1+x.random.IntN(10)) * time.Second)
@@ -191,10 +198,15 @@ func (x *trial) mend() {
 			w.node.Resume()
 		}
 	}
+	for _, name := range x.drained {
+		if !slices.Contains(x.dead, name) {
+			x.kill(name)
+		}
+	}
 	for _, name := range x.dead {
 		x.found(name)
 	}
-	x.dead = nil
+	x.dead, x.drained = nil, nil
 }
 
 // read looks at what everybody has received.

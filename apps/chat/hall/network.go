@@ -243,7 +243,10 @@ func (h *Hall) begun() {
 func (h *Hall) nodeUp(m fabric.Member) {
 	n := h.net
 	if m.Node == n.self.Node {
-		n.self = m // it drains
+		n.self = m
+		if m.Draining && n.live {
+			h.drain()
+		}
 		return
 	}
 	if m.Epoch <= n.over[m.Node] {

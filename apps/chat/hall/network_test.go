@@ -30,6 +30,7 @@ type town struct {
 	owned   map[fabric.Key]fabric.Claim
 	busy    bool
 	fenced  bool
+	epoch   fabric.Epoch
 	carried map[fabric.Node]int // parcels, by where they went
 }
 
@@ -93,8 +94,8 @@ func (w *town) news(n News) {
 }
 
 func (w *town) Up(m fabric.Member) {
-	if m.Node == w.node.Name() {
-		w.fenced = false
+	if m.Node == w.node.Name() && m.Epoch != w.epoch {
+		w.fenced, w.epoch = false, m.Epoch
 		w.news(News{Kind: Leased, From: m})
 		return
 	}
@@ -366,4 +367,45 @@ func (n *nation) ownerOf(name string) fabric.Node {
 		}
 	}
 	return "nobody"
+}
+
+// TestNetworkDrain: a node that drains gives its channels to others, and nothing is lost or
+// refused meanwhile.
+func TestNetworkDrain(t *testing.T) {
+	n := threeNodes(t, Config{})
+	for _, name := range []string{"a", "b", "c"} {
+		n.user(fabric.Node(name), name+name)
+		n.say(fabric.Node(name), name+name, "JOIN #x")
+	}
+	old := n.ownerOf("#x")
+	n.expectAny()
+	n.town(old).node.Drain()
+	for i := range 20 {
+		w := n.town("a")
+		w.line(w.names["aa"], fmt.Sprintf("PRIVMSG #x :%d", i))
+		n.net.Run(15 * time.Millisecond)
+	}
+	n.settled()
+	if now := n.ownerOf("#x"); now == old || now == "nobody" {
+		t.Errorf("the channel of %s is now of %s", old, now)
+	}
+	for _, at := range []fabric.Node{"b", "c"} {
+		got := n.town(at).text()
+		for i := range 20 {
+			if !strings.Contains(got, fmt.Sprintf("PRIVMSG #x :%d\n", i)) {
+				t.Errorf("%s has not read %d", at, i)
+			}
+		}
+	}
+	if got := n.town("a").text(); strings.Contains(got, "FAIL") {
+		t.Errorf("refused: %s", got)
+	}
+	n.same()
+}
+
+// expectAny forgets what was received.
+func (n *nation) expectAny() {
+	for _, w := range n.towns {
+		w.look()
+	}
 }

@@ -18,6 +18,7 @@ type grant struct {
 	held    bool
 	asked   map[*node]bool // that have not answered yet
 	known   []view         // what they have answered
+	tries   int
 	waiting []func(holder fabric.Node, err error)
 }
 
@@ -47,22 +48,28 @@ func (h *Hall) acquire(name string, then func(holder fabric.Node, err error)) {
 	}
 	g = &grant{name: name, waiting: []func(fabric.Node, error){then}}
 	n.grants[name] = g
-	n.claim(channelKey(name), func(err error) {
+	h.claimGrant(g)
+}
+
+func (h *Hall) claimGrant(g *grant) {
+	n := h.net
+	n.claim(channelKey(g.name), func(err error) {
+		var taken *fabric.TakenError
 		switch {
-		case n.grants[name] != g:
-			if err == nil {
-				n.wire.Release(channelKey(name))
+		case n.grants[g.name] != g:
+			if err == nil && n.live && n.grants[g.name] == nil {
+				n.wire.Release(channelKey(g.name))
 			}
-		case err != nil:
-			delete(n.grants, name)
-			var taken *fabric.TakenError
-			if errors.As(err, &taken) {
-				g.answer(taken.Holder.Node, nil)
-				return
-			}
-			g.answer("", err)
-		default:
+		case err == nil:
 			h.askAll(g)
+		case errors.As(err, &taken) && n.isGiven(g, taken.Holder.Node):
+			h.claimGrant(g)
+		case taken != nil:
+			delete(n.grants, g.name)
+			g.answer(taken.Holder.Node, nil)
+		default:
+			delete(n.grants, g.name)
+			g.answer("", err)
 		}
 	})
 }
@@ -226,7 +233,7 @@ const orphanWait = 3000
 // adoptOrphans claims channels whose owner is down.
 func (h *Hall) adoptOrphans() {
 	n := h.net
-	if n.orphans == 0 || !n.live {
+	if n.orphans == 0 || !n.live || !n.mayOwn() {
 		return
 	}
 	left := false

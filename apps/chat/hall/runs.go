@@ -125,7 +125,7 @@ func (h *Hall) carryOutIn(s *session, p *piece) {
 		h.unavailable(s, p)
 	case c != nil && c.net.owner != nil:
 		h.sendRun(s, p, c.net.owner, 0)
-	case s.far != nil: // its node has chosen this one
+	case s.far != nil && n.mayOwn(): // its node has chosen this one
 		h.claimFor(s, p, 0)
 	default:
 		home, _ := fabric.Home(name, n.members())
