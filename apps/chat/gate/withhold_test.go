@@ -98,20 +98,29 @@ func TestWithhold_NothingIsShownBeforeItIsDurable(t *testing.T) {
 			ann, bob := meets(t, c, disk)
 			before := c.Stats().Deliveries
 			ann.say("PRIVMSG #c :one")
+			ann.say("PRIVMSG #c :two")
 			ann.say("PING after")
-			done := epitest.Receive(t, disk.queued)
-			c.barrier(loops)
-			if n := c.Stats().Deliveries; n != before {
-				t.Errorf("%d lines were shown before the message was durable", n-before)
-			}
-			done(nil)
-			for _, want := range []string{"PRIVMSG #c :one", "PONG irc.test :after"} {
-				if line := ann.line(); !strings.HasSuffix(line, want) {
-					t.Errorf("ann got %q, not %q", line, want)
+			one, two := epitest.Receive(t, disk.queued), epitest.Receive(t, disk.queued)
+			shows := func(receivers []*client, want string) {
+				t.Helper()
+				for _, r := range receivers {
+					if line := r.line(); !strings.HasSuffix(line, want) {
+						t.Errorf("somebody got %q, not %q", line, want)
+					}
+				}
+				c.barrier(loops)
+				before += uint64(len(receivers))
+				if n := c.Stats().Deliveries; n != before {
+					t.Errorf("%d lines were shown before their messages were durable", n-before)
 				}
 			}
-			if line := bob.line(); !strings.HasSuffix(line, "PRIVMSG #c :one") {
-				t.Errorf("bob got %q", line)
+			shows(nil, "")
+			one(nil)
+			shows([]*client{ann, bob}, "PRIVMSG #c :one")
+			two(nil)
+			shows([]*client{ann, bob}, "PRIVMSG #c :two")
+			if line := ann.line(); !strings.HasSuffix(line, "PONG irc.test :after") {
+				t.Errorf("ann got %q", line)
 			}
 		})
 	}

@@ -17,6 +17,7 @@ import (
 
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/store/storetest"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 var ctx = context.Background()
@@ -213,6 +214,49 @@ func (f *failing) Apply(ctx context.Context, writes []store.Write) ([]error, err
 		return nil, f.fail
 	}
 	return f.Store.Apply(ctx, writes)
+}
+
+// counting counts groups, each of which waits for a word.
+type counting struct {
+	store.Store
+	groups chan int
+	goOn   chan struct{}
+}
+
+func (c *counting) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	c.groups <- len(writes)
+	<-c.goOn
+	return c.Store.Apply(ctx, writes)
+}
+
+// TestWriterCommitsInGroups: what comes while a commit is under way is one group, so that
+// a disk that is slow to synchronise takes as much as one that is not.
+func TestWriterCommitsInGroups(t *testing.T) {
+	s := &counting{Store: store.NewMemory(), groups: make(chan int), goOn: make(chan struct{})}
+	w := store.NewWriter(s)
+	id := store.ID(0)
+	write := func(n int) {
+		for range n {
+			id++
+			w.Write(storetest.Said(id, "#c", ""), nil)
+		}
+	}
+	write(1)
+	for i, want := range []int{1, 500, 1000, 200} {
+		if got := epitest.Receive(t, s.groups); got != want {
+			t.Fatalf("group %d has %d writes, want %d", i, got, want)
+		}
+		switch i {
+		case 0:
+			write(500)
+		case 1:
+			write(1200)
+		}
+		s.goOn <- struct{}{}
+	}
+	if err := w.Close(ctx); err != nil {
+		t.Fatal(err)
+	}
 }
 
 func TestWriterGoesOnAfterAFailure(t *testing.T) {
