@@ -448,6 +448,7 @@ func init() {
 		"seat":     reads((*Hall).gotSeat),
 		"empty":    reads((*Hall).gotEmpty),
 		"name":     reads((*Hall).gotName),
+		"left":     reads((*Hall).gotLeft),
 		"item":     reads((*Hall).gotItem),
 		"record":   reads((*Hall).gotRecord),
 		"work":     reads((*Hall).gotWork),
