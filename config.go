@@ -21,21 +21,21 @@ type Driver string
 // The drivers.
 const (
 	// DriverAuto is the best one that the system has for this engine; Stats
-	// tells which and why.
+	// says which and why.
 	DriverAuto Driver = ""
-	// DriverSelect stands on select(2): at most 1,024 descriptors, and each
+	// DriverSelect uses select(2): at most 1,024 descriptors, and each
 	// wait costs time for all of them.
 	DriverSelect Driver = "select"
-	// DriverPoll stands on poll(2): each wait costs time for every descriptor.
+	// DriverPoll uses poll(2): each wait costs time for every descriptor.
 	DriverPoll Driver = "poll"
-	// DriverEpoll stands on epoll(7): a wait costs time for what is ready.
+	// DriverEpoll uses epoll(7): a wait costs time for what is ready.
 	DriverEpoll Driver = "epoll"
-	// DriverUring stands on io_uring(7), of Linux 6.1 or later: the kernel does
-	// the I/O of a whole turn for one system call. Each loop has a thread of its
+	// DriverUring uses io_uring(7), Linux 6.1 or later: one system call does the
+	// I/O of a whole turn. Each loop has a thread of its
 	// own. Workers read and write by themselves, and io_uring is the poller.
 	DriverUring Driver = "uring"
-	// DriverPortable stands on package net, and so on what the Go runtime has on
-	// each system: kqueue, IOCP, epoll. It costs a goroutine for each connection
+	// DriverPortable uses package net, and so what the Go runtime has on each
+	// system: kqueue, IOCP, epoll. It costs a goroutine for each connection
 	// and is the only driver of systems other than Linux.
 	DriverPortable Driver = "portable"
 )

@@ -368,8 +368,8 @@ func (c *Conn) reserve(n int) error {
 	return nil
 }
 
-// refuseWrite answers a write for which there is no room. When there is, OnDrain
-// tells, as if the queue had risen above HighWater. The caller holds mu.
+// refuseWrite answers a write for which there is no room. OnDrain is called when
+// there is, as if the queue had risen above HighWater. The caller holds mu.
 func (c *Conn) refuseWrite() error {
 	c.loop.count.queueFull.Add(1)
 	if c.loop.cfg.closeOnFull {
@@ -557,7 +557,7 @@ func (c *Conn) Resume() {
 }
 
 // Close delivers what is queued and closes the connection, for which it allows
-// Engine.Linger without progress. The handler hears nothing more but OnClose.
+// Engine.Linger without progress. Of the handler only OnClose is still called.
 // It returns ErrClosed when the connection is closed or closing already.
 func (c *Conn) Close() error { return c.end(closing, nil) }
 
@@ -617,7 +617,7 @@ func (c *Conn) endLocked(how stateBits, cause error) error {
 		return ErrClosed
 	}
 	if c.cause == nil || c.cause == io.EOF && how&aborting != 0 || st&(closing|detaching) == detaching {
-		// Neither an orderly end nor Detach tells why bytes are thrown away.
+		// Neither an orderly end nor Detach explains why bytes are thrown away.
 		c.cause = cause
 	}
 	c.set(how)

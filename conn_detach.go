@@ -14,7 +14,7 @@ import (
 // is called with ErrDetached, and then to, in a goroutine of its own, with the
 // connection as one of package net. That yields what was left unread first, and
 // of a TLS connection it yields plain bytes; then it is a [tls.Conn] where
-// nothing was left. When the connection breaks before, OnClose tells why and to
+// nothing was left. When the connection breaks before, OnClose gets the reason and to
 // is not called; nor is it when the peer takes none of what is queued for
 // Engine.Linger.
 //

@@ -40,9 +40,9 @@ type dialing struct {
 
 // Dial begins to connect to address, tcp://host:port, tcp4://, tcp6://,
 // tls://host:port or unix:///path, and returns the connection at once: Write
-// queues, and what is queued leaves when it is established, of which OnOpen
-// tells; with TLS that is after the handshake. When it cannot be established, or
-// ctx ends before it is, OnClose tells why. Afterwards ctx has no meaning.
+// queues, and queued bytes are sent once it is established, after the TLS handshake
+// if there is one; OnOpen is called then. When it cannot be established, or ctx
+// ends before it is, OnClose gets the reason. Afterwards ctx has no meaning.
 //
 // A name may have several addresses. They are tried one after the other, those of
 // IPv4 and IPv6 in turns, the next when one has failed or has had no answer for 250
@@ -60,8 +60,8 @@ func (e *Engine) Dial(ctx context.Context, address string, handler Handler) (*Co
 type DialOptions struct {
 	// Local is the address of this machine to dial from. The system chooses the
 	// port when it knows the peer, so each local address has all ephemeral ports
-	// for each peer: who needs more connections to one peer than there are ports
-	// dials from several addresses. Default: the system chooses.
+	// for each peer: to open more connections to one peer than there are ports,
+	// dial from several addresses. Default: the system chooses.
 	Local netip.Addr
 	// TLS is for a tls:// address. Without a ServerName, it is the host of the
 	// address. Default: Engine.TLS.
@@ -280,7 +280,7 @@ func (d *dialing) late() {
 	d.fail(fmt.Errorf("%w: it was not established within %v, DialOptions.Timeout", context.DeadlineExceeded, d.timeout))
 }
 
-// connected hears how the attempt under way ended.
+// connected is called with the end of the attempt under way.
 func (c *Conn) connected(err error) {
 	d := c.extra.dialing
 	if err != nil {

@@ -57,7 +57,7 @@ type Engine struct {
 	// ReusePort gives each loop a listening socket of its own (SO_REUSEPORT),
 	// over which the kernel spreads connections. It also lets another process
 	// of the same user listen on the same port. Default: one socket for all
-	// loops, of which one is woken for each connection.
+	// loops; one of them is woken for each connection.
 	ReusePort bool
 
 	// MaxConns bounds the open connections; more are accepted and closed at
@@ -79,7 +79,7 @@ type Engine struct {
 	// read from until its queue has fallen to LowWater. A write that was refused
 	// (MaxQueued) has the same effect. Default: 256 KiB, at most half of MaxQueued.
 	HighWater int
-	// LowWater: see HighWater. Default: 64 KiB, at most half of HighWater.
+	// LowWater is the queue length at which reading resumes; see HighWater. Default: 64 KiB, at most half of HighWater.
 	LowWater int
 	// MaxQueued bounds the queued bytes of one connection: a write that would
 	// exceed it fails with ErrQueueFull (Stats.QueueFull). What TLS adds to the 64 KiB
@@ -122,9 +122,9 @@ type Engine struct {
 	PacketBatch int
 	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
 	// socket, each counted with 128 bytes besides: one that would exceed it is
-	// dropped, with ErrQueueFull (Stats.PacketsDropped). Of it a Unix peer that
-	// does not read has at most a quarter, and all of those three quarters; what
-	// is beyond is dropped, too.
+	// dropped, with ErrQueueFull (Stats.PacketsDropped). A Unix peer that
+	// does not read may hold at most a quarter of it, and all of those three
+	// quarters; the rest is dropped, too.
 	// Default: 4 MiB.
 	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
@@ -148,7 +148,7 @@ type Engine struct {
 	WriteTimeout time.Duration
 	// MessageTimeout closes a connection (ErrUnfinished) whose peer has begun a
 	// message and not finished it for so long: bytes that OnData leaves unread
-	// without consuming any, a TLS record, and what Conn.MessagePending tells of.
+	// without consuming any, a TLS record, and what Conn.MessagePending reports.
 	// Time in which it is not read from does not count. Default: none.
 	MessageTimeout time.Duration
 	// Linger bounds how long Close tries to deliver what is queued while the
@@ -163,13 +163,13 @@ type Engine struct {
 	// context has ended. Default: 10 s.
 	DrainTimeout time.Duration
 
-	// TLS is for listeners on tls:// addresses and for dialling them, where
-	// ListenOptions and DialOptions have nothing else. It must not be changed
+	// TLS is the default configuration for tls:// listeners and dials;
+	// ListenOptions.TLS and DialOptions.TLS override it. It must not be changed
 	// once the engine has it; [Certificate] is for certificates that change.
 	// Default: none, and dialling trusts what the system trusts.
 	TLS *tls.Config
-	// MaxHandshakes bounds the TLS handshakes under way, each of which has a
-	// goroutine and about 31 KiB. One is under way when the client has sent its
+	// MaxHandshakes bounds the TLS handshakes under way; each has a goroutine and
+	// about 31 KiB. One is under way when the client has sent its
 	// ClientHello as a whole. More wait for their turn; when one has waited for
 	// its client for a fifth of HandshakeTimeout, it gives way to another
 	// (Stats.HandshakesCut). Default: 4,096.
@@ -184,7 +184,7 @@ type Engine struct {
 	// Default: 10 s.
 	HandshakeTimeout time.Duration
 
-	// Logger hears what happens, each nature at one level:
+	// Logger receives log records, at these levels:
 	//
 	//	Error  a fault of the program or of the system: a panic in a callback,
 	//	       with its stack; a system call that must not fail and did
@@ -192,9 +192,9 @@ type Engine struct {
 	//	Info   the life of listeners; peers that are refused, and why
 	//	Debug  connections opening, and closing with the cause
 	//
-	// What can be repeated without end at Warn is said once, or once in a while,
-	// and what a peer can cause at Info ten times in ten seconds; Stats counts
-	// all of it. Default: slog.Default().
+	// Warnings that could repeat without end are logged once, or rate-limited; what
+	// a peer can cause at Info, at most ten times in ten seconds. Stats counts all
+	// of it. Default: slog.Default().
 	Logger *slog.Logger
 
 	once     sync.Once

@@ -14,7 +14,7 @@ import (
 // twenty times.
 const sayAgain = 10 * time.Second
 
-// A lack is something of which the log tells once in a while.
+// A throttle limits how often one message is logged.
 type throttle struct{ said int64 }
 
 // allow reports whether it is to be told at the time now.
@@ -30,8 +30,8 @@ func (s *throttle) allow(now int64) bool {
 // sayAgain.
 const linesAtOnce = 10
 
-// A spate is lines about single peers, of which a hostile one can cause any
-// number: the first of them are said, and of the others how many there were.
+// A spate is lines about single peers. A hostile one can cause any number: the first
+// of them are logged, and the number of the others.
 type spate struct {
 	mu    sync.Mutex
 	begun int64  // guarded by mu; when the first of these lines was said
@@ -56,8 +56,8 @@ func (s *spate) say(now int64) (yes bool, kept uint64) {
 	return true, kept
 }
 
-// logs reports whether somebody wants to hear what is said at level, so that
-// what costs something to say is not put together for nobody.
+// enabled reports whether level is enabled, so that attributes are built only when
+// needed.
 func (l *Loop) enabled(level slog.Level) bool {
 	return l.cfg.log.Enabled(context.Background(), level)
 }
@@ -68,7 +68,7 @@ func (c *Conn) logOpened() {
 	}
 }
 
-// logClosed tells the end of a connection. That it was refused is worth more
+// logClosed logs the end of a connection. That it was refused is worth more
 // attention than that it ended.
 func (c *Conn) logClosed(cause Cause, err error) {
 	if cause == CauseRefused {
@@ -80,8 +80,8 @@ func (c *Conn) logClosed(cause Cause, err error) {
 	}
 }
 
-// logRefused tells what was refused to a peer. What would be too much at level
-// Info is said at Debug.
+// logRefused logs what was refused to a peer. What would be too much at level
+// Info is logged at Debug.
 func (c *Conn) logRefused(text string, args ...any) {
 	if !c.loop.enabled(slog.LevelInfo) {
 		return

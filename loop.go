@@ -65,8 +65,8 @@ type Loop struct {
 	stopped   bool                  // guarded by mu; the loop takes no more tasks
 	done      chan struct{}         // closed with stopped
 
-	// waking is held, shared, by those who wake the loop, and by the engine
-	// while it frees the driver: they may be late.
+	// waking guards freed: wakers read-lock it and free locks it, since a waker may
+	// come after the driver was freed.
 	waking sync.RWMutex
 	freed  bool // guarded by waking
 
@@ -195,7 +195,7 @@ func (l *Loop) run(start func(func()), fail func(error)) {
 	}
 	if l.cfg.backend == driver.Uring {
 		// Its ring belongs to this thread. But a goroutine that is ending runs its
-		// deferred functions, in one of which the loop can go on.
+		// deferred functions, and the loop can go on in one of them.
 		start = func(again func()) { again() }
 	}
 	outlive(func() {

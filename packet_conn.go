@@ -163,7 +163,7 @@ func (c *PacketConn) Write(p []byte) (int, error) {
 }
 
 // Close sends what is queued, for which it allows Engine.Linger without progress,
-// and closes the socket. The handler hears nothing more but OnClose, when the address
+// and closes the socket. Of the handler only OnClose is still called, when the address
 // is free. It returns ErrClosed when the socket is closed or closing already.
 func (c *PacketConn) Close() error { return c.end(nil) }
 

@@ -47,8 +47,8 @@ func (a PacketAddr) IsZero() bool { return a == PacketAddr{} }
 type PacketHandler interface {
 	// OnPacket is called for each datagram that has arrived, also for one
 	// without bytes. p is valid until it returns. Datagrams come in the order
-	// in which the system has queued them; it drops, without a word, what
-	// arrives while its queue is full (SO_RCVBUF, socket(7)).
+	// in which the system has queued them; what arrives while the socket's buffer
+	// is full is dropped silently (SO_RCVBUF, socket(7)).
 	OnPacket(c *PacketConn, p []byte, from PacketAddr)
 
 	// OnClose is the last call, made exactly once. err is nil after Close, and
@@ -58,8 +58,8 @@ type PacketHandler interface {
 
 // A PacketErrorHandler also wants to hear of errors that end nothing: a datagram
 // could not be sent and is lost (Stats.PacketsDropped), or the peer's host has
-// answered that nobody listens there (syscall.ECONNREFUSED), which it tells a
-// socket of DialPacket only. Such answers can be forged, and the peer may come
+// answered that no one listens there (syscall.ECONNREFUSED), which only a socket of
+// DialPacket learns. Such answers can be forged, and the peer may come
 // back; so closing is left to the handler.
 type PacketErrorHandler interface {
 	OnError(c *PacketConn, err error)
@@ -197,7 +197,7 @@ func (e *Engine) DialPacket(ctx context.Context, address string, handler PacketH
 	return e.DialPacketWith(ctx, address, PacketOptions{}, handler)
 }
 
-// DialPacketWith is DialPacket with options, of which Groups are for listeners alone.
+// DialPacketWith is DialPacket with options; Groups are for listeners alone.
 func (e *Engine) DialPacketWith(ctx context.Context, address string, o PacketOptions, handler PacketHandler) (*PacketConn, error) {
 	if err := e.start(); err != nil {
 		return nil, err

@@ -174,7 +174,7 @@ func (s *PacketSessions[T]) touch(p *packetSession[T]) {
 	}
 }
 
-// end takes p out before it tells, so that OnEnd finds things as they will be.
+// end takes p out before it calls OnEnd, which so finds things as they will be.
 func (s *PacketSessions[T]) end(p *packetSession[T]) {
 	delete(s.byPeer, p.peer)
 	s.unlink(p)

@@ -8,7 +8,7 @@ import (
 
 const (
 	// packetAgain is the pause before a Unix peer whose queue was full is tried
-	// again. Nothing tells when it has room: the sending socket, which is not
+	// again. Nothing reports when it has room: the sending socket, which is not
 	// connected, is writable all the time (unix(7)).
 	packetAgain = 2 * time.Millisecond
 	// packetPatience is how long it may stay full before it loses what waits.
@@ -170,7 +170,7 @@ const (
 	// fewTrials of a peer may use the reserve, and maxTrials end the growth of
 	// the pause, at 2 s.
 	fewTrials, maxTrials = 2, 5
-	// maxTried bounds the peers of which a crowded socket has a record.
+	// maxTried bounds the peers that a crowded socket has a record of.
 	maxTried = 1024
 )
 
@@ -179,7 +179,7 @@ const (
 // a peer that is connected to the socket and does not read could fill all of it,
 // and then nobody has an answer.
 //
-// Nothing tells who holds how much; only the sum can be asked (SIOCOUTQ). So while
+// Nothing shows who holds how much; only the sum can be asked (SIOCOUTQ). So while
 // the sum is above a quarter, each peer has one datagram at a time, and the next
 // when the sum has fallen to what it was before that one: which it does as soon as
 // the peer reads, because those that do not are not given more. A trial after a

@@ -27,7 +27,7 @@ func (c *PacketConn) post() error {
 	return nil
 }
 
-// discard closes the socket of which no loop knows.
+// discard closes a socket that no loop has.
 func (c *PacketConn) discard() {
 	c.removeSocketFile()
 	c.loop.drv.Discard(c.sock.Handle)

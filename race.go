@@ -11,8 +11,8 @@ import (
 // tried beside it (RFC 8305, section 5).
 const attemptDelay = 250 * time.Millisecond
 
-// A race is the attempts to connect to several addresses of one name, of which the
-// first to succeed becomes the connection (RFC 8305):
+// A race is the attempts to connect to several addresses of one name; the first
+// to succeed becomes the connection (RFC 8305):
 //
 //	address 1  ├──────────────────── … ✗ closed
 //	address 2        ├─────✓ ──► Conn

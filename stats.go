@@ -36,8 +36,8 @@ type counters struct {
 	packetsCrowded atomic.Uint64
 }
 
-// LoopStats are the counters of one loop, since its start, or of all loops
-// added up.
+// LoopStats are counters since the start, of one loop or summed over all
+// loops.
 type LoopStats struct {
 	Conns         int64  // connections and packet sockets now, from acceptance or Dial to the end of OnClose
 	Turns         uint64 // iterations of the loop

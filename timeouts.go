@@ -160,8 +160,8 @@ func (c *Conn) outstanding() int {
 	return c.queued + c.extra.unacked
 }
 
-// noteStall keeps the moment since which the peer has taken nothing, and since
-// which it is asked. n is what the kernel has just taken.
+// noteStall records since when the peer has taken nothing, and since when it is
+// asked. n is what the kernel has just taken.
 func (c *Conn) noteStall(n int) {
 	t := c.timeouts()
 	if n > 0 && c.extra != nil && c.extra.lingering.begun != 0 {
@@ -196,9 +196,8 @@ func (c *Conn) endStall() {
 }
 
 // askPeer looks whether the peer's host has acknowledged anything since it was last
-// asked. There need be no room for new bytes yet: the system tells of that only
-// when much of its buffer is free, for which a slow peer may need longer than any
-// timeout. Where nobody has asked since bytes last moved, but some are on their
+// asked. Writability is no measure: the kernel reports it only when much of its
+// buffer is free, and a slow peer may need longer for that than any timeout. Where nobody has asked since bytes last moved, but some are on their
 // way, it is not known: then the peer is not idle.
 func (c *Conn) askPeer(now int64) {
 	unacked := c.loop.drv.Unacked(&c.sock)

@@ -17,7 +17,7 @@ import (
 )
 
 // nginxConfig is for two servers, of one process, that say who they are. Their sockets
-// are Unix ones, of which no other test can take the number.
+// are Unix ones: no other test can take their port.
 const nginxConfig = `
 daemon off;
 master_process off;

@@ -83,7 +83,7 @@ func ask(t *testing.T, c net.Conn, text, want string) {
 	}
 }
 
-// talkChat comes second into the room, and hears the first say goodbye.
+// talkChat comes second into the room, and gets the first one's goodbye.
 func talkChat(t *testing.T, c net.Conn) {
 	first, err := net.Dial("tcp", c.RemoteAddr().String())
 	if err != nil {
@@ -159,7 +159,7 @@ func serve(t *testing.T, name string, args ...string) string {
 	return address(t, log)
 }
 
-// address reads the log until it tells the address.
+// address reads the log until it has the address.
 func address(t *testing.T, log io.Reader) string {
 	t.Helper()
 	var said strings.Builder

@@ -12,8 +12,7 @@ import (
 
 // Submit hands the prepared entries to the kernel, which tries each operation
 // at once, and posts completions that are due. It does not wait. Without an
-// error it has handed over all entries; one that makes no sense to the kernel
-// gets a completion that says so. The error is EAGAIN or EBUSY when the kernel
+// error it has handed over all entries; an invalid one completes with an error. The error is EAGAIN or EBUSY when the kernel
 // cannot take them all now; those that it took not stay prepared. EBADR says
 // once that completions were lost.
 //

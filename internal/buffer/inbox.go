@@ -87,7 +87,7 @@ func (in *Inbox) Filled(n int) { in.base = in.base[:len(in.base)+n] }
 // Keep drops all but the last n unread bytes, the part not consumed.
 func (in *Inbox) Keep(n int) { in.read = len(in.base) - n }
 
-// Take returns n bytes, of which rest follow up to the end of the unread bytes.
+// Take returns n bytes; rest bytes follow them up to the end of the unread ones.
 // They belong to the caller. It copies them only where they are a small part of
 // the buffer, and otherwise those that follow.
 func (in *Inbox) Take(p *Pool, n, rest int) []byte {

@@ -14,7 +14,7 @@ import (
 type RawClient int
 
 // DialRaw connects to an IPv4 address, from 127.0.0.source: each source address
-// has ports of its own, of which closed connections keep some for a minute.
+// has ports of its own; closed connections keep theirs for a minute.
 func DialRaw(to *net.TCPAddr, source byte) (RawClient, error) {
 	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {

@@ -190,8 +190,8 @@ func serveNames(t *testing.T) (address string) {
 	return ln.Addr().String()
 }
 
-// answerNames answers the questions of a connection, each of which has its length
-// before it (RFC 1035, section 4.2.2).
+// answerNames answers the questions of a connection; each has its length before it
+// (RFC 1035, section 4.2.2).
 func answerNames(conn net.Conn) error {
 	for {
 		var length uint16

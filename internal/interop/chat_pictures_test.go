@@ -15,7 +15,7 @@ import (
 
 var updatePictures = flag.Bool("update-pictures", false, "make the pictures of the documentation anew")
 
-// shownViews are those of which the documentation has pictures.
+// shownViews are those that the documentation has pictures of.
 var shownViews = []string{"light", "dark", "phone", "thread", "search", "settings", "admin-people", "admin-phone"}
 
 // pictureDir is where the documentation has them.

@@ -48,7 +48,7 @@ func AwaitAsleep(tid int) error {
 	return errors.New("the waiter does not come to sleep")
 }
 
-// Asleep tells whether the thread is blocked in a call that waits for events.
+// Asleep reports whether the thread is blocked in a call that waits for events.
 func Asleep(tid int) bool {
 	line, err := os.ReadFile(fmt.Sprintf("/proc/self/task/%d/syscall", tid))
 	if err != nil {

@@ -52,7 +52,7 @@ func twoDescriptorsAtOnce(t *testing.T, s Subject) {
 	}
 }
 
-// HalfRead is case P04: Level tells of what was left unread, Edge does not.
+// HalfRead is case P04: Level reports what was left unread, Edge does not.
 func HalfRead(t *testing.T, s Subject) {
 	s.EachMode(t, func(t *testing.T, mode poll.Mode) {
 		p := s.Open(t)

@@ -26,8 +26,8 @@ import (
 //     as Error, by Level with each Wait, by the others once.
 //   - The kernel holds the file of a registered descriptor. Closing it without
 //     Remove ends neither the registration nor even the connection.
-//   - An event tells what has changed. With Edge, what held before may be
-//     missing in Ready, and a change that was undone meanwhile may be told.
+//   - An event reports what has changed. With Edge, what held before may be
+//     missing in Ready, and a change that was undone meanwhile may be in it.
 //     An event beyond len(events) keeps the Ready that it came with.
 //
 // Beyond what the contract asks for, Exclusive may be combined with every
@@ -402,9 +402,9 @@ func (p *Poller) event(c uring.CQE) (event poll.Event, reported bool, err error)
 	return event, true, err
 }
 
-// missed waits on after a completion that tells nothing that was asked for:
-// the kernel also tells that the peer shut down its writing half, always and,
-// unless it waits for a change, at once.
+// missed waits on after a completion with nothing that was asked for: the kernel
+// also reports that the peer shut down its writing half, always and, unless it
+// waits for a change, at once.
 func (p *Poller) missed(fd int32, r *registration) {
 	r.patient = true
 	if !r.armed {
@@ -412,7 +412,7 @@ func (p *Poller) missed(fd int32, r *registration) {
 	}
 }
 
-// readiness returns what of the interest the completion tells.
+// readiness returns what of the interest the completion reports.
 func (r *registration) readiness(fd int32, c uring.CQE) poll.Mask {
 	if c.Res < 0 {
 		return poll.Error

@@ -34,8 +34,8 @@ func TestP07_ExclusiveWakesOneOfSeveral(t *testing.T) {
 	}
 }
 
-// The kernel tells of the peer's half-close whether asked for or not. Who did
-// not ask must neither hear of it nor spin, and still hear the rest.
+// The kernel reports the peer's half-close whether asked for or not. Who did not
+// ask must neither get it nor spin, and still get the rest.
 //
 //	test: Wait ──► asleep ──────────────► asleep ──► event
 //	peer:            shut down ──► asleep?    read ──►
@@ -59,7 +59,7 @@ func TestUnaskedReadHangUpIsSilent(t *testing.T) {
 			polltest.Expect(t, p, poll.Event{Token: 1, Ready: writable})
 			return
 		}
-		// Draining takes several reads, of which each may be an edge for the writer.
+		// Draining takes several reads, and each may be an edge for the writer.
 		for again := polltest.Glance(t, p); len(again) > 0; again = polltest.Glance(t, p) {
 			polltest.Equal(t, again, poll.Event{Token: 1, Ready: writable})
 		}

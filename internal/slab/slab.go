@@ -51,7 +51,7 @@ type entry[T any] struct {
 //
 // The slot freed last is used first: its entry is still in the cache, and the
 // values stay close together. Stale tokens do not call for a longer rest, since
-// the generation tells them apart. A slot whose generations are used up, after
+// the generation distinguishes them. A slot whose generations are used up, after
 // 2^31-1 values, is never used again, so that not even then a token is given
 // out twice.
 //

@@ -39,7 +39,7 @@ func acceptShared(fd int) (int, error) {
 	}
 }
 
-// lostClientHere are more of them, of which this system has none: see lostClient.
+// lostClientHere are more of them; this system has none: see lostClient.
 var lostClientHere []syscall.Errno
 
 // netConn makes a connection of package net of fd, which is closed if that fails.

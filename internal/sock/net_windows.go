@@ -68,7 +68,7 @@ const (
 )
 
 // Received reports whether the peer's host has acknowledged everything that was
-// written to a connection of package net and shut down: its state tells. Where it
+// written to a connection of package net and shut down: its state says so. Where it
 // cannot be asked, the system delivers the rest behind the close.
 func Received(c *net.TCPConn) bool {
 	received := true
@@ -101,5 +101,5 @@ func (b *Backlog) AcceptAndClose() error { return syscall.EAGAIN }
 // Close has nothing to give back.
 func (b *Backlog) Close() error { return nil }
 
-// lostClientHere are more of them, of which this system has none: see lostClient.
+// lostClientHere are more of them; this system has none: see lostClient.
 var lostClientHere []syscall.Errno

@@ -55,7 +55,7 @@ func LocalControl(local netip.Addr) []byte {
 }
 
 // parseControl reads the control messages of one message: the size of the
-// datagrams of which it consists, 0 for one alone, and the address that they were
+// datagrams in it, 0 for one alone, and the address that they were
 // sent to. For a broadcast that is the address of this machine at which it has
 // arrived.
 func parseControl(b []byte) (segment int, local netip.Addr) {

@@ -9,7 +9,7 @@ import (
 
 // A Reserve is a descriptor kept for the moment when there are no others: it
 // is given up to accept one connection more, which is then closed at once, so
-// that its client hears of it instead of waiting in the backlog.
+// that its client notices instead of waiting in the backlog.
 type Reserve struct {
 	mu    sync.Mutex
 	file  *os.File    // guarded by mu; nil when the reserve is spent

@@ -1,7 +1,7 @@
 // Package wheel keeps timers in a hierarchical timing wheel: adding, removing
 // and expiring one costs the same whether there are ten or ten million.
 //
-// A wheel has no goroutine, no clock and no lock. Its owner tells it the time,
+// A wheel has no goroutine, no clock and no lock. Its owner gives it the time,
 // takes out what is due and guards every call. Timers are linked through their
 // own fields, so that the wheel allocates nothing.
 //
@@ -21,8 +21,8 @@
 // the life of a timer.
 //
 // The slots only sort coarsely. The exact order comes from the ready queue,
-// and from the queue of whichever slot comes first, both of which find their
-// earliest timer on demand; see queue.
+// and from the queue of whichever slot comes first; both find their earliest timer
+// on demand; see queue.
 package wheel
 
 import "math/bits"

@@ -14,8 +14,7 @@ import (
 	"time"
 )
 
-// A Usage is what a process has used since its start, of the threads that it
-// has now.
+// A Usage is what the threads that a process has now have used since it started.
 type Usage struct {
 	CPU         time.Duration // on a CPU, user and system (schedstat)
 	Voluntary   uint64        // context switches because a thread waited

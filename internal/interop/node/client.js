@@ -1,5 +1,5 @@
 // Sends a conversation to the server at the URL, compares what comes back, and
-// tells "ok". A server that answers wrongly, or not at all, is told as an error.
+// prints "ok". A server that answers wrongly, or not at all, is printed as an error.
 import { randomBytes } from "node:crypto";
 import WebSocket from "ws";
 

@@ -1,4 +1,4 @@
-// An IRC client that does what it reads from its input, one line each, and tells
+// An IRC client that does what it reads from its input, one line each, and prints
 // what it sees. It ends with its input.
 import readline from "node:readline";
 import IRC from "irc-framework";

@@ -1,4 +1,4 @@
-// Sends back every message, until its standard input ends. It tells its port.
+// Sends back every message, until its standard input ends. It prints its port.
 import { WebSocketServer } from "ws";
 
 const server = new WebSocketServer({ host: "127.0.0.1", port: 0, perMessageDeflate: { threshold: 0 }, maxPayload: Number(process.argv[2]) });
