@@ -38,15 +38,21 @@ var (
 	order    = check{name: "order", run: keepsOrder}
 	reuse    = check{name: "reused descriptor", run: keepsApart}
 	fairness = check{name: "reads and writes", run: writesWhileReading}
+	beyond   = check{name: "beyond select", run: servesBeyondSet, prepare: withManyFiles}
+	asks     = check{name: "what a wait hands over", run: asksOnce, prepare: underStrace}
+	cheap    = check{name: "cost", run: staysCheap, prepare: withManyFiles}
 )
 
 var exercises = map[int]exercise{
+	1:  {"an echo server for more clients than select can watch", stream, []check{greets, beyond}},
+	2:  {"an echo server that the kernel keeps the list for", stream, []check{greets, idle, asks}},
 	3:  {"an echo server at its limit", stream, []check{greets, limit}},
 	4:  {"an echo server and the end of a stream", stream, []check{greets, tail, closing}},
 	5:  {"an echo server that waits", stream, []check{greets, signals, idle, wakes}},
 	6:  {"an echo server, drained", stream, []check{greets, backlog, drains}},
 	7:  {"an echo server", stream, []check{greets, limit, tail, closing, signals, idle, wakes, backlog, drains, order, reuse, fairness}},
 	8:  {"a chat with rooms", lines, append([]check{greets, closing, signals, idle, wakes, piecesOfLines}, chatChecks...)},
+	9:  {"an echo server that finds its clients", stream, []check{greets, cheap, reuse}},
 	10: {"boss and workers", lines, []check{greets, {name: "hold", run: holds}, tail, closing, signals, idle, wakes, backlog, drains, order, reuse}},
 	11: {"frames", framed, []check{greets, {name: "pieces", run: joinsPieces}, {name: "half a frame", run: waitsForRest}, {name: "too long", run: refusesLong}, tail, closing, signals, idle, wakes, backlog, drains, order, reuse}},
 }

@@ -21,6 +21,7 @@ type wrongServer struct {
 	replies         chan wrongReply // to the worker
 	buf             []byte
 	threads         int
+	records         []int
 }
 
 type wrongSession struct {
@@ -66,6 +67,9 @@ func serveWrongly(args []string) error {
 	if err := w.control(unix.EPOLL_CTL_ADD, w.listener, unix.EPOLLIN); err != nil {
 		return err
 	}
+	if w.fault == "each wait hands over all" {
+		return w.serveByPoll()
+	}
 	for events := make([]unix.EpollEvent, 64); ; {
 		n, err := unix.EpollWait(w.epoll, events, timeout)
 		if err == unix.EINTR && w.fault != "EINTR ends the server" {
@@ -84,6 +88,43 @@ func serveWrongly(args []string) error {
 	}
 }
 
+// serveByPoll is serve with poll, whose question is asked anew each time.
+func (w *wrongServer) serveByPoll() error {
+	w.mode = 0
+	for {
+		asked := []unix.PollFd{{Fd: int32(w.listener), Events: unix.POLLIN}}
+		for fd := range w.sessions {
+			asked = append(asked, unix.PollFd{Fd: int32(fd), Events: unix.POLLIN})
+		}
+		if _, err := unix.Poll(asked, -1); err != nil && err != unix.EINTR {
+			return fmt.Errorf("poll: %w", err)
+		}
+		for _, a := range asked {
+			switch {
+			case a.Revents == 0:
+			case int(a.Fd) == w.listener:
+				w.accept()
+			default:
+				w.ready(int(a.Fd), unix.EPOLLIN)
+				if s := w.sessions[int(a.Fd)]; s != nil {
+					w.flush(int(a.Fd), s)
+				}
+			}
+		}
+	}
+}
+
+// search finds a session as the deck's program does, record by record, and by who it
+// is of.
+func (w *wrongServer) search(fd int) {
+	who, _ := unix.Getpeername(fd)
+	for _, record := range w.records {
+		if other, _ := unix.Getpeername(record); record == fd && other != who {
+			return
+		}
+	}
+}
+
 func (w *wrongServer) control(op, fd int, events uint32) error {
 	return unix.EpollCtl(w.epoll, op, fd, &unix.EpollEvent{Events: events | w.mode, Fd: int32(fd)})
 }
@@ -94,12 +135,18 @@ func (w *wrongServer) accept() {
 		if err != nil {
 			return
 		}
+		if w.fault == "descriptors have a highest number" && fd >= setSize {
+			continue // no bit of its set is this one's
+		}
 		w.sessions[fd] = &wrongSession{}
 		events := uint32(unix.EPOLLIN)
 		if w.mode != 0 {
 			events |= unix.EPOLLOUT | unix.EPOLLRDHUP
 		}
 		_ = w.control(unix.EPOLL_CTL_ADD, fd, events)
+		if w.fault == "the record is searched" {
+			w.records = append(w.records, fd)
+		}
 		if w.fault == "one accept per edge" {
 			return
 		}
@@ -108,6 +155,9 @@ func (w *wrongServer) accept() {
 
 func (w *wrongServer) ready(fd int, events uint32) {
 	s := w.sessions[fd]
+	if w.fault == "the record is searched" {
+		w.search(fd)
+	}
 	switch {
 	case s == nil:
 		return
