@@ -31,6 +31,9 @@ type simulatedClient struct {
 	secure *tls.Conn // nil without TLS
 	up     bool      // its handshake is over
 	failed bool      // or has failed
+
+	message []byte // of a group: the beginning of the next
+	next    uint32 // the least number that it can have
 }
 
 // excused reports whether the connection has met something that loses bytes.
@@ -203,6 +206,10 @@ func (s *simulation) carryTwins(c *simulatedClient) (moved bool) {
 
 // read checks the next byte.
 func (c *simulatedClient) read(b byte) {
+	if c.s.groups != nil {
+		c.s.groups.read(c, b)
+		return
+	}
 	want := pattern(c.Number, c.got)
 	if h := c.handler; h != nil && h.partner != nil {
 		want = pattern(h.partner.client.Number+1, c.got)
@@ -366,11 +373,12 @@ type simulatedHandler struct {
 	paused    bool // on the loop, and not resumed since
 	own       bool // this side has ended it, or has let it fail
 	asleep    bool // it has paused, for good
-	stays     bool // StayOpen was called
 	timed     bool // it has an idle timeout of its own
 	owesDrain bool // a write was refused, and OnDrain has not been called since
 	detached  bool
-	expects   int // OnData is not to be called for less; 0: for anything
+	member    bool // of the group
+	due       int  // messages that were sent to it
+	expects   int  // OnData is not to be called for less; 0: for anything
 	piped     bool
 	partner   *simulatedHandler // where its bytes go, when it is piped
 }
@@ -417,7 +425,10 @@ func (h *simulatedHandler) peer() *simulatedHandler {
 // what it was sent.
 func (h *simulatedHandler) peerEnds() bool {
 	p := h.peer()
-	return p != nil && (p.own || p.closed > 0 || p.conn.state.Load()&ending != 0 || !p.opened || h.written-p.taken < p.expects)
+	if p == nil {
+		return h.dials // it has not been accepted
+	}
+	return p.own || p.closed > 0 || p.conn.state.Load()&ending != 0 || !p.opened || h.written-p.taken < p.expects
 }
 
 // peerIsDone reports whether all that the other end has written is on its way.
@@ -485,6 +496,22 @@ func (h *simulatedHandler) resume() {
 	h.conn.Resume()
 }
 
+// setTimeouts gives the connection timeouts of its own.
+func (h *simulatedHandler) setTimeouts() {
+	d := time.Duration(h.s.Choose(2)) * 2 * time.Second
+	h.timed = true
+	switch h.s.Choose(5) {
+	case 0:
+		h.conn.SetReadTimeout(d)
+	case 1:
+		h.conn.SetWriteTimeout(d)
+	case 2:
+		h.conn.SetLinger(300*time.Millisecond + d)
+	default:
+		h.conn.SetIdleTimeout(d)
+	}
+}
+
 // task runs something on the loop.
 func (h *simulatedHandler) task() {
 	s := h.s
@@ -500,7 +527,7 @@ func (h *simulatedHandler) task() {
 }
 
 func (h *simulatedHandler) write(n int) {
-	if h.piped || h.s.options.pipes {
+	if h.piped || h.s.options.pipes || h.s.groups != nil {
 		return
 	}
 	p := make([]byte, n)
@@ -617,6 +644,9 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	h.taken += n
 	if h.s.Choose(10) == 0 {
 		h.expect(c)
+	}
+	if h.s.Choose(20) == 0 {
+		c.Hold(h.s.Choose(2) * 100)
 	}
 	return h.act(n)
 }
@@ -794,8 +824,12 @@ func (h *simulatedHandler) OnShutdown(c *Conn) {
 	defer h.enter("OnShutdown")()
 	h.own = true
 	h.write(1 + h.s.Choose(60))
-	if h.s.Choose(4) == 0 {
-		h.stays = true
+	switch h.s.Choose(4) {
+	case 0:
+		if h.s.options.stubborn {
+			c.StayOpen()
+		}
+	case 1:
 		c.StayOpen()
 		_ = c.Loop().After(time.Duration(h.s.Choose(60))*time.Millisecond, func() { _ = c.Close() })
 	}

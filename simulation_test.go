@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"math"
 	"net"
 	"net/netip"
@@ -38,7 +37,10 @@ type simulation struct {
 	dials    map[*Conn]*simulatedHandler
 	dialled  []*simulatedHandler
 	waiting  *simulatedHandler // for another, to be piped to
-	group    Group
+	groups   *simulatedGroups  // nil without a group
+	tap      *Tap
+	noted    uint64
+	second   *Listener
 	packets  *simulatedPackets // nil without datagrams
 	options  simulationOptions
 	chaos    bool // anything may go wrong
@@ -58,6 +60,8 @@ type simulationOptions struct {
 	memory                  bool // MaxMemory is small
 	pipes                   bool // connections are given to Pipe, two by two
 	datagrams               bool
+	groups                  bool // connections get the messages of a group alone
+	stubborn                bool // some refuse to end with the engine
 }
 
 func (s *simulation) chooseOptions() {
@@ -77,7 +81,10 @@ func (s *simulation) chooseOptions() {
 		o.dials, o.tls = true, once(6)
 	case 4:
 		o.pipes = true
+	case 5:
+		o.groups, o.detaches = true, false
 	}
+	o.stubborn = once(12)
 	s.options = o
 	s.Pauses = 2 + s.Choose(14)
 }
@@ -100,7 +107,7 @@ func (s *simulation) newEngine() *Engine {
 	e := &Engine{
 		Loops: 1 + s.Choose(3), Driver: DriverPortable, HighWater: 200 + s.Choose(3000), MaxQueued: 8000,
 		ReadBudget: 1 + s.Choose(200), MaxUnread: 4000, AcceptBudget: 1 + s.Choose(3), TaskBudget: 1 + s.Choose(4),
-		Linger: 300 * time.Millisecond, DrainTimeout: time.Second, MaxConns: 1 + s.Choose(8), Logger: slog.New(slog.DiscardHandler),
+		Linger: 300 * time.Millisecond, DrainTimeout: time.Second, MaxConns: 1 + s.Choose(8), Logger: s.logger(),
 		MaxEvents: 1 + s.Choose(16), PacketBatch: 1 + s.Choose(8), PacketQueue: 2000 + s.Choose(4000), MaxDatagram: 400,
 	}
 	e.LowWater = s.Choose(e.HighWater)
@@ -126,7 +133,11 @@ func (s *simulation) newEngine() *Engine {
 	if s.options.dials {
 		e.MaxConns *= 2
 	}
-	e.CloseOnFull = s.Choose(6) == 0
+	e.CloseOnFull = s.Choose(6) == 0 && !s.options.groups
+	e.ReusePort = s.Choose(8) == 0 && !s.options.datagrams
+	if s.Choose(8) == 0 {
+		e.MaxConnsPerIP = 1 + s.Choose(3)
+	}
 	return e
 }
 
@@ -161,21 +172,18 @@ func (s *simulation) start() {
 			l.direct = s.Drivers[i]
 		}
 	}
-	address, o := "tcp://10.0.0.1:1", ListenOptions{}
-	if s.options.tls {
-		address = "tls://10.0.0.1:1"
-	}
-	if s.options.proxy {
-		o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}
-	}
+	o := ListenOptions{}
 	if s.Choose(4) == 0 {
 		o.HighWater = e.HighWater / 2
 	}
-	if _, err := e.ListenWith(address, o, s.handler); err != nil {
+	if _, err := s.listen("10.0.0.1:1", o); err != nil {
 		s.Failf("listen: %v", err)
 	}
 	if s.options.datagrams {
 		s.startPackets()
+	}
+	if s.options.groups {
+		s.groups = &simulatedGroups{s: s}
 	}
 	var ctx context.Context
 	ctx, s.stop = context.WithCancel(context.Background())
@@ -183,6 +191,18 @@ func (s *simulation) start() {
 	if s.options.others {
 		s.Between = s.other
 	}
+}
+
+// listen has the engine accept clients, which are all of one kind.
+func (s *simulation) listen(at string, o ListenOptions) (*Listener, error) {
+	scheme := "tcp://"
+	if s.options.tls {
+		scheme = "tls://"
+	}
+	if s.options.proxy {
+		o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}
+	}
+	return s.engine.ListenWith(scheme+at, o, s.handler)
 }
 
 // step lets one of all that could go on do so.
@@ -218,7 +238,7 @@ func (s *simulation) other() {
 		return
 	}
 	h := s.handlers[s.Choose(len(s.handlers))]
-	switch s.Choose(16) {
+	switch s.Choose(20) {
 	case 0:
 		if s.Choose(4) == 0 {
 			h.own = true
@@ -244,12 +264,21 @@ func (s *simulation) other() {
 	case 5:
 		h.task()
 	case 6:
-		h.conn.SetIdleTimeout(time.Duration(s.Choose(2)) * 2 * time.Second)
-		h.timed = true
+		h.setTimeouts()
 	case 7:
 		s.ask(h)
 	case 8:
-		s.useGroup(h)
+		s.useTap()
+	case 9:
+		s.useTimers(h.conn.Loop())
+	case 10:
+		if s.Choose(4) == 0 {
+			s.useListeners()
+		}
+	case 11, 12:
+		if s.groups != nil {
+			s.groups.use(h)
+		}
 	default:
 		h.write(1 + s.Choose(400))
 	}
@@ -263,6 +292,7 @@ func (s *simulation) ask(h *simulatedHandler) {
 		s.Failf("%d bytes are queued", c.Queued())
 	}
 	_ = c.Info()
+	_, _ = c.Delivered()
 	_, _ = c.PeerCredentials()
 	_ = c.Loop().Watched()
 	st := s.engine.Stats()
@@ -328,13 +358,13 @@ func (s *simulation) carryAll() (moved bool) {
 func (s *simulation) checkRest() {
 	s.run.Note("at rest: %s", s.describe())
 	for _, h := range s.handlers {
-		if h.link().Broken && h.closed == 0 && h.opened && !h.asleep && !h.detached && h.conn.state.Load()&ending == 0 {
+		if h.link().Broken && h.closed == 0 && h.opened && !h.asleep && !h.detached && h.conn.state.Load()&(ending|readEnded) == 0 {
 			s.Failf("at rest client %d is reset, and nobody has noticed: %s", h.client.Number, s.describe())
 		}
 		if h.closed > 0 || h.client.excused() || h.conn.state.Load()&ending != 0 || !h.opened {
 			continue
 		}
-		if got := h.client.gotOf(h); got != h.written && !h.peerEnds() && !h.piped {
+		if got := h.client.gotOf(h); got != h.written && !h.peerEnds() && !h.piped && s.groups == nil {
 			s.Failf("at rest client %d has read %d bytes of %d that were accepted: %s", h.client.Number, got, h.written, s.describe())
 		}
 		if sent := h.client.sentTo(h); h.shown != sent && !h.piped && !h.asleep && sent-h.taken >= h.expects {
@@ -345,6 +375,9 @@ func (s *simulation) checkRest() {
 		}
 	}
 	s.checkPipes()
+	if s.groups != nil {
+		s.groups.checkRest()
+	}
 	if s.packets != nil {
 		s.packets.checkRest()
 	}
@@ -417,7 +450,7 @@ func (s *simulation) end() {
 		if !s.goOn() {
 			s.Failf("all loops sleep for ever: %s", s.describe())
 		}
-		if s.Now-began > int64(s.engine.cfg.drainTimeout+2*time.Second) {
+		if s.Now-began > int64(s.engine.cfg.drainTimeout+3*time.Second) {
 			s.Failf("the engine does not drain: %s", s.describe())
 		}
 	}
@@ -443,7 +476,7 @@ func (s *simulation) check() {
 	if !drained && !errors.Is(s.result, ErrDrainTimeout) {
 		s.Failf("Run returns %v", s.result)
 	}
-	if !drained && !s.options.stalls && !s.options.timeouts && !s.staysOpen() {
+	if !drained && !s.options.stalls && !s.options.timeouts && !s.options.stubborn {
 		s.Failf("Run returns %v, though nobody was slow", s.result)
 	}
 	for _, h := range s.handlers {
@@ -470,16 +503,6 @@ func (s *simulation) check() {
 		s.packets.check()
 	}
 	s.checkStats()
-}
-
-// staysOpen reports whether a handler has refused to end with the engine.
-func (s *simulation) staysOpen() bool {
-	for _, h := range s.handlers {
-		if h.stays {
-			return true
-		}
-	}
-	return false
 }
 
 func (s *simulation) checkLoop(i int, l *Loop) {
@@ -532,11 +555,11 @@ func (s *simulation) checkHandler(h *simulatedHandler) {
 		s.Failf("OnClose of client %d was called %d times", c.Number, h.closed)
 	case h.cause == nil && !h.own:
 		s.Failf("client %d ends without a cause, and nobody has closed it", c.Number)
-	case c.gotOf(h) > h.written && !h.piped:
+	case c.gotOf(h) > h.written && !h.piped && s.groups == nil:
 		s.Failf("client %d has read more than was accepted", c.Number)
 	case h.link().Early && (orderly || errors.Is(h.cause, ErrShutdown)):
 		s.Failf("client %d ends with %v, and its socket is closed before it has everything", c.Number, h.cause)
-	case orderly && !c.excused() && !h.peerEnds() && c.gotOf(h) != h.written && !h.piped:
+	case orderly && !c.excused() && !h.peerEnds() && c.gotOf(h) != h.written && !h.piped && s.groups == nil:
 		s.Failf("client %d ends with %v, and has read %d bytes of %d that were accepted", c.Number, h.cause, c.gotOf(h), h.written)
 	case !h.own && h.opened && !c.spoilt && !h.piped && h.peerIsDone() && (h.cause == io.EOF || c.Broken && c.Twin == nil && isReset(h.cause) && !s.options.memory) && h.shown != c.sentTo(h):
 		s.Failf("client %d ends with %v, and of %d bytes that it sent %d were shown", c.Number, h.cause, c.sentTo(h), h.shown)
@@ -634,28 +657,6 @@ func (s *simulation) lookUp(name string) (all []net.Addr, err error) {
 		return nil, &net.DNSError{Err: "no such host", Name: name}
 	}
 	return all, nil
-}
-
-// useGroup does something to the group of all connections that are in it.
-func (s *simulation) useGroup(h *simulatedHandler) {
-	switch s.Choose(4) {
-	case 0:
-		_ = s.group.Add(h.conn)
-	case 1:
-		_ = s.group.Remove(h.conn)
-	case 2:
-		_ = s.group.Each(func(c *Conn) {
-			for _, h := range s.handlers {
-				if h.conn == c {
-					h.write(1 + s.Choose(60))
-				}
-			}
-		})
-	default:
-		if n := s.group.Len(); n < 0 {
-			s.Failf("the group has %d members", n)
-		}
-	}
 }
 
 var errSimulated = errors.New("an error of the callback")

@@ -23,6 +23,10 @@ type datagrams struct {
 // mostArrived is how many datagrams a simulated socket holds; more are lost.
 const mostArrived = 16
 
+// mostUnread is how many datagrams lie unread in a Unix socket, until nobody can send
+// to it: few, as the limit is by default (net.unix.max_dgram_qlen).
+const mostUnread = 3
+
 // PacketPeer makes a peer that has an address.
 func (w *World) PacketPeer(at Endpoint) { w.packetSocket(at) }
 
@@ -186,7 +190,7 @@ func (d *Simulated) SendPackets(s *PacketSocket, batch []Datagram) (n int, pendi
 		case !w.Calm && w.Choose(30) == 0:
 			w.Count("ECONNREFUSED")
 			return n, false, os.NewSyscallError("sendmsg", syscall.ECONNREFUSED)
-		case to.Path != "" && peer != nil && len(peer.arrived) >= mostArrived:
+		case to.Path != "" && peer != nil && len(peer.arrived) >= mostUnread:
 			w.Count("unix peer is full")
 			return n, false, ErrBusy
 		}
