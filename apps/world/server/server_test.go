@@ -493,15 +493,18 @@ func TestCase17_LeavesAbruptly(t *testing.T) {
 	})
 }
 
-func TestHelloMustComeFirstAndSoon(t *testing.T) {
+func TestHelloMustComeSoon(t *testing.T) {
 	config := settings()
 	config.HelloTimeout = 20 * time.Millisecond
-	w := start(t, config)
-	late := w.connect()
+	late := start(t, config).connect()
 	late.ends()
 	if late.refused == nil || late.refused.Reason != 10 {
 		t.Errorf("refused %+v", late.refused)
 	}
+}
+
+func TestHelloMustComeFirst(t *testing.T) {
+	w := start(t, settings())
 	early := w.connect()
 	early.send(&proto.Ping{})
 	early.ends()
