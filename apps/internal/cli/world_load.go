@@ -71,6 +71,7 @@ func worldLoadCommand() *cobra.Command {
 	flags.Var(countFrom1(&c.Players), "players", fmt.Sprintf("`number` of players (default %d)", defaultBots))
 	flags.IntVar(&c.Moving, "moving", defaultMoving, "`per cent` of the players that walk at any time")
 	flags.IntVar(&c.Fighting, "fighting", 0, "`per cent` of the players that strike what is near")
+	flags.IntVar(&c.Looting, "looting", 0, "`per cent` of the players that pick up, put down and trade")
 	flags.DurationVar(&c.Talk, "talk", defaultTalk, "`duration` between two lines of one player, on the average; 0: nobody talks")
 	flags.Var(limit(&c.Duration), "duration", fmt.Sprintf("`duration` of measuring (default %v)", defaultBotsTime))
 	flags.DurationVar(&c.Warmup, "warmup", defaultBotsWarmup, "`duration` of play before measuring")
@@ -97,6 +98,9 @@ func (e botsEvent) text() string {
 		fmt.Fprintf(&b, "server       %.2f us of CPU a frame, %.0f%% of a CPU\n", e.CPUPerFrame, e.CPUPercent)
 	}
 	fmt.Fprintf(&b, "corrections  %d\n", e.Corrected)
+	if e.Picked+e.Dropped+e.Trades > 0 {
+		fmt.Fprintf(&b, "things       %d picked up, %d put down, %d trades\n", e.Picked, e.Dropped, e.Trades/2)
+	}
 	fmt.Fprintf(&b, "wrong frames %d, lost sessions %d\n", e.Wrong, e.Lost)
 	for _, fault := range e.Faults {
 		fmt.Fprintf(&b, "  %s\n", fault)

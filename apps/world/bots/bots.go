@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"time"
 
@@ -26,6 +27,11 @@ type Config struct {
 	Moving   int           // per cent of them that walk; default 30
 	Talk     time.Duration // between two lines of one bot on the average; 0: none talk
 	Fighting int           // per cent of them that strike what is near
+	Looting  int           // per cent of them that pick up, put down and trade
+	// Tokens are of those who have been in the world before, by their names.
+	Tokens map[string][]byte
+	// Entered is called when all are in the world; nil: it is not.
+	Entered  func()
 	Warmup   time.Duration
 	Duration time.Duration
 	Seed     uint64
@@ -47,6 +53,10 @@ type Result struct {
 	Lost      uint64          `json:"lost"`         // sessions that ended before the end
 	Faults    []string        `json:"faults"`       // the first of what was wrong
 	Late      *load.Histogram `json:"late"`         // frames, after the beat of ticks
+	Picked    uint64          `json:"picked_up"`
+	Dropped   uint64          `json:"put_down"`
+	Trades    uint64          `json:"trades"`       // counted by both
+	Hoards    []Hoard         `json:"-"`            // of those that loot
 	Own       time.Duration   `json:"own_lateness"` // the longest turn of the bots' own loops
 
 	BytesPerPlayer float64 `json:"bytes_per_player_per_second"`
@@ -57,7 +67,7 @@ type Result struct {
 // maxFaults is how many faults a result has in words.
 const maxFaults = 10
 
-// Run plays until the duration is over or ctx ends. The error is for what keeps the
+// Run plays until the duration is over, ctx ends, or no session is left. The error is for what keeps the
 // bots from playing at all.
 func Run(ctx context.Context, c Config) (*Result, error) {
 	scheme, _, ok := strings.Cut(c.Target, "://")
@@ -76,7 +86,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(engine) }()
-	herd := &herd{config: c, engine: e, random: rand.New(rand.NewPCG(c.Seed, 1)), late: load.NewHistogram()}
+	herd := &herd{config: c, engine: e, random: rand.New(rand.NewPCG(c.Seed, 1)), late: load.NewHistogram(), gone: make(chan struct{})}
 	result, err := herd.play(ctx, loop)
 	stop()
 	return result, errors.Join(err, <-ran)
@@ -97,10 +107,14 @@ type herd struct {
 	seen      uint64
 	corrected uint64
 	blows     uint64
+	picked    uint64
+	dropped   uint64
+	trades    uint64
 	wrong     uint64
 	lost      uint64
 	faults    []string
 	hz        int
+	gone      chan struct{} // closed when all sessions have ended
 }
 
 // on runs fn on the loop and waits for it.
@@ -119,11 +133,11 @@ func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
 		if err := h.enter(ctx, n); err != nil {
 			return nil, err
 		}
-		if n%(perSecond/50) == perSecond/50-1 && !sleep(ctx, time.Second/50) {
+		if n%(perSecond/50) == perSecond/50-1 && !h.sleep(ctx, time.Second/50) {
 			return nil, context.Cause(ctx)
 		}
 	}
-	sleep(ctx, h.config.Warmup)
+	h.sleep(ctx, h.config.Warmup)
 	var before, after proc.Usage
 	if h.config.Server != 0 {
 		var err error
@@ -133,7 +147,7 @@ func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
 	}
 	on(loop, func() { h.measuring = true })
 	began := time.Now()
-	sleep(ctx, h.config.Duration)
+	h.sleep(ctx, h.config.Duration)
 	seconds := time.Since(began).Seconds()
 	if h.config.Server != 0 {
 		var err error
@@ -149,8 +163,11 @@ func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
 	return r, nil
 }
 
-func sleep(ctx context.Context, d time.Duration) bool {
+// sleep waits, but not when ctx ends or no session is left.
+func (h *herd) sleep(ctx context.Context, d time.Duration) bool {
 	select {
+	case <-h.gone:
+		return false
 	case <-time.After(d):
 		return true
 	case <-ctx.Done():
@@ -162,6 +179,7 @@ func (h *herd) result(seconds float64, used proc.Usage) *Result {
 	h.measuring = false
 	r := &Result{
 		Players: h.entered, Seconds: seconds, Hz: h.hz, Frames: h.frames, Bytes: h.bytes, Corrected: h.corrected, Blows: h.blows,
+		Picked: h.picked, Dropped: h.dropped, Trades: h.trades, Hoards: h.hoards(),
 		Wrong: h.wrong, Lost: h.lost, Faults: h.faults, Late: h.late,
 		CPUPercent: used.CPU.Seconds() / seconds * 100,
 	}
@@ -200,6 +218,7 @@ type bot struct {
 	sequence uint32
 	going    uint8
 	fights   bool
+	loots    *looter       // nil: it does not
 	strikes  uint32        // whom it has struck last; 0: nobody
 	ready    uint32        // the tick in which it strikes again
 	until    uint32        // the tick up to which it goes there
@@ -214,6 +233,9 @@ const maxFrame = 1 << 20
 func (h *herd) enter(ctx context.Context, n int) error {
 	b := &bot{herd: h, name: fmt.Sprintf("Bot%d", n), fights: n%100 < h.config.Fighting}
 	b.in = frame.Reader{Framing: frame.LengthPrefix{Size: 3}, Max: maxFrame}
+	if n%100 < h.config.Looting {
+		b.loots = &looter{Hoard: Hoard{Name: b.name, Token: h.config.Tokens[b.name]}}
+	}
 	h.bots = append(h.bots, b)
 	if strings.HasPrefix(h.config.Target, "ws") {
 		_, err := ws.Dial(ctx, h.engine, h.config.Target, ws.Options{MaxMessage: maxFrame}, (*socketBot)(b))
@@ -264,7 +286,9 @@ func (b *bot) closed(err error) {
 		return
 	}
 	b.leaving = true
-	b.herd.lost++
+	if b.herd.lost++; b.herd.lost == uint64(b.herd.config.Players) {
+		close(b.herd.gone)
+	}
 	b.herd.fault("%s: the connection ended: %v", b.name, err)
 }
 
@@ -284,7 +308,9 @@ func (b *bot) send(m proto.Message) {
 	_ = b.conn.Send([]byte{byte(n >> 16), byte(n >> 8), byte(n)}, p)
 }
 
-func (b *bot) hello() { b.send(&proto.Hello{Version: proto.Version, Name: b.name}) }
+func (b *bot) hello() {
+	b.send(&proto.Hello{Version: proto.Version, Name: b.name, Token: b.herd.config.Tokens[b.name]})
+}
 
 func (b *bot) leave() {
 	if b.leaving {
@@ -322,11 +348,21 @@ func (b *bot) other(m proto.Message) {
 		b.replica.Begin(m)
 		b.epoch, b.entered = m.Epoch, true
 		b.herd.entered++
+		if b.herd.entered == b.herd.config.Players && b.herd.config.Entered != nil {
+			b.herd.config.Entered()
+		}
 		b.herd.hz = int(m.Hz)
+		if b.loots != nil {
+			b.loots.Token = slices.Clone(m.Token)
+		}
 	case *proto.Hit:
 		b.hit(m)
 	case *proto.Refused:
 		b.herd.fault("%s: refused: %s", b.name, m.Text)
+	default:
+		if b.loots != nil {
+			b.answer(m)
+		}
 	}
 }
 
@@ -345,6 +381,9 @@ func (b *bot) play() {
 	if b.fights && int32(b.replica.Tick-b.ready) >= 0 {
 		b.strike()
 	}
+	if b.loots != nil {
+		b.loot()
+	}
 	if int32(b.replica.Tick-b.until) >= 0 {
 		b.decide()
 	}
@@ -358,16 +397,8 @@ const strikeRange = 3 * 64
 
 // strike strikes the nearest that it sees.
 func (b *bot) strike() {
-	own, least := &b.replica.Own, int64(strikeRange*strikeRange)
 	b.ready = b.replica.Tick + uint32(b.herd.hz)/2 + b.herd.random.Uint32N(4)
-	target := uint32(0)
-	for id, e := range b.replica.Entities {
-		x, y := b.replica.At(e)
-		dx, dy := int64(x)-int64(own.X), int64(y)-int64(own.Y)
-		if d := dx*dx + dy*dy; id != b.replica.Self && e.Health > 0 && d <= least {
-			target, least = id, d
-		}
-	}
+	target := b.nearest(strikeRange, isAlive)
 	if target != 0 {
 		b.strikes = target
 		b.send(&proto.Attack{Target: target, Seen: b.replica.Tick})

@@ -39,7 +39,7 @@ func TestBotsFindNothingWrong(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx) }()
 	for _, target := range []string{"tcp://" + tcp.Addr().String(), "ws://" + web.Addr().String() + "/world"} {
-		r, err := bots.Run(context.Background(), bots.Config{Target: target, Players: 40, Moving: 60, Talk: time.Second, Fighting: 80, Duration: 2 * time.Second})
+		r, err := bots.Run(context.Background(), bots.Config{Target: target, Players: 40, Moving: 60, Talk: time.Second, Fighting: 80, Looting: 50, Duration: 2 * time.Second})
 		if err != nil {
 			t.Fatal(err)
 		}

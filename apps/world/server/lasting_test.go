@@ -22,7 +22,7 @@ func keeping(s store.Store) server.Config {
 	return config
 }
 
-func openStore(t *testing.T, file string) *store.SQL {
+func openStore(t testing.TB, file string) *store.SQL {
 	t.Helper()
 	s, err := store.Open(context.Background(), file)
 	if err != nil {

@@ -158,6 +158,7 @@ func TestPostgres(t *testing.T) {
 	t.Run("LostInACommit", func(t *testing.T) { lostConnection(t, p) })
 	t.Run("KilledClient", func(t *testing.T) { killAgain(t, p.create(t), 1) })
 	t.Run("OneServer", func(t *testing.T) { claims(t, p.create(t)) })
+	t.Run("StoppedUnderAWorld", func(t *testing.T) { stoppedUnderAWorld(t, p) })
 	t.Run("NotOurs", func(t *testing.T) { foreignDatabases(t, p) })
 }
 
