@@ -66,13 +66,15 @@ func (h *Hall) join(s *session, name, key string, follow bool) {
 }
 
 // keptOut returns the numeric for the reason why a user may not join, or "". Who was
-// invited may.
+// invited may; who has a rank by the account needs no invitation, and as half-operator or
+// more is not kept out by a ban.
 func (h *Hall) keptOut(c *channel, u *user, key string) (numeric, why string) {
-	if u.invitedTo(c) || c.registered.grants(u.account)&Founder != 0 {
+	granted := c.registered.grants(u.account)
+	if u.invitedTo(c) || granted&Founder != 0 {
 		return "", ""
 	}
 	switch {
-	case c.is(modeInviteOnly) && !h.listedIn(c.invexes, u, h.covers):
+	case c.is(modeInviteOnly) && granted == 0 && !h.listedIn(c.invexes, u, h.covers):
 		return nInviteOnlyChan, "+i"
 	case c.password != "" && c.password != key:
 		return nBadChannelKey, "+k"
@@ -80,7 +82,7 @@ func (h *Hall) keptOut(c *channel, u *user, key string) (numeric, why string) {
 		return nChannelIsFull, "+l"
 	case c.is(modeAccountJoin) && u.account == "":
 		return nNeedReggedNick, "+R: you must be logged in"
-	case h.bannedFrom(c, u):
+	case granted < HalfOp && h.bannedFrom(c, u):
 		return nBannedFromChan, "+b"
 	}
 	return "", ""
