@@ -174,7 +174,7 @@ type config struct {
 // A simulation makes them tiny.
 type knobs struct {
 	sendBudget, maxSend, maxVector, leastDirect int
-	sealBudget, maxShakeInput, slots            int
+	sealBudget, maxHandshakeInput, slots        int
 	beginSplicing, keepSplicing, pipeSize       int
 	visitBudget                                 int
 }
@@ -182,7 +182,7 @@ type knobs struct {
 func defaultKnobs() knobs {
 	return knobs{
 		sendBudget: sendBudget, maxSend: maxSend, maxVector: sock.MaxVectors, leastDirect: leastDirect,
-		sealBudget: sealBudget, maxShakeInput: maxShakeInput, slots: slotsPerCPU * runtime.GOMAXPROCS(0),
+		sealBudget: sealBudget, maxHandshakeInput: maxHandshakeInput, slots: slotsPerCPU * runtime.GOMAXPROCS(0),
 		beginSplicing: beginSplicing, keepSplicing: keepSplicing, pipeSize: driver.PipeSize,
 		visitBudget: visitBudget,
 	}

@@ -113,7 +113,7 @@ const (
 
 const (
 	doOpen      todoBits = (doFollowUp + 1) << iota // begin: receive, and make the handler or begin what comes before it
-	doHandshake                                     // its goroutine has ended, or may have
+	doTLS                                           // its Pipe asks for a look
 	doOffer                                         // Resume after Pause: offer what is unread
 	doOfferRest                                     // Resume: offer it if something was consumed
 	doCheck                                         // look at the state and the queue

@@ -70,7 +70,7 @@ func (s *stream) Detached(conn net.Conn, rest []byte, err error) {
 func (c *Conn) assemble(conn net.Conn, rest []byte) net.Conn {
 	conn = c.bounded(conn)
 	if t := c.extra.tls; t != nil {
-		conn, rest = t.giveAway(withPrefix(conn, rest)), nil
+		conn, rest = t.NetConn(withPrefix(conn, rest)), nil
 	}
 	var prefix []byte
 	if c.inbox != nil {

@@ -59,8 +59,8 @@ func (c *Conn) do(todo todoBits, s *scratch) {
 	if todo&doOpen != 0 {
 		c.start()
 	}
-	if todo&doHandshake != 0 {
-		c.finishHandshake()
+	if todo&doTLS != 0 {
+		c.advanceHandshake()
 	}
 	if todo&doPipe != 0 {
 		c.switchHandlerLater()
@@ -172,9 +172,8 @@ func (c *Conn) calledOff(name string, v any) {
 func (c *Conn) tidy() {
 	c.unread = nil
 	c.receiving = false // the driver may have been on its way to read more: it is asked again
-	if c.extra != nil && c.extra.tls != nil {
-		c.extra.tls.over = true // what follows was lost
-		c.extra.tls.input = nil
+	if t := c.extra.tlsPipe(); t != nil {
+		t.StopReading() // what follows was lost
 	}
 }
 
@@ -375,16 +374,22 @@ func (c *Conn) nextQueue() bool {
 	if c.sending != nil {
 		return true
 	}
-	if c.extra != nil && c.extra.tls != nil {
-		c.sending = c.extra.tls.seal()
-		return c.sending != nil
+	if c.extra.tlsPipe() != nil {
+		c.sending = c.seal()
+	} else {
+		c.sending = c.takeQueue()
 	}
-	c.mu.Lock()
-	if c.state.Load()&handshaking == 0 {
-		c.sending, c.queue = c.queue, nil
-	}
-	c.mu.Unlock()
 	return c.sending != nil
+}
+
+// takeQueue returns what was queued, or nil. Before the handler it stays.
+func (c *Conn) takeQueue() (q *buffer.Queue) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.state.Load()&handshaking == 0 {
+		q, c.queue = c.queue, nil
+	}
+	return q
 }
 
 // sent accounts for n bytes that the driver took.
@@ -498,8 +503,8 @@ func (c *Conn) dropQueues() {
 			*q = nil
 		}
 	}
-	if c.extra != nil && c.extra.tls != nil {
-		c.extra.tls.dropQueues()
+	if t := c.extra.tlsPipe(); t != nil {
+		t.Close()
 	}
 	c.queued = 0
 }
@@ -571,7 +576,7 @@ func (c *Conn) offerDue() bool {
 func (c *Conn) advanceClose() (done bool) {
 	c.mu.Lock()
 	st := c.state.Load()
-	empty := c.queued == 0
+	empty := c.queued == 0 && !c.hasSealed()
 	if c.pending || empty {
 		c.todo &^= doCheck // this turn has seen to it, or Sent will
 	}
@@ -760,7 +765,7 @@ func (s *stream) Received(p []byte) {
 	case c.state.Load()&handshaking != 0:
 		c.prefaceReceived(p)
 	case c.extra.tls != nil:
-		c.extra.tls.received(p)
+		c.cipherReceived(p)
 	default:
 		c.received(p)
 	}
@@ -845,7 +850,7 @@ func (s *stream) Filled(n int) {
 
 func (s *stream) ReceiveEnded(cause error) {
 	c := (*Conn)(s)
-	if cause == io.EOF && c.extra != nil && c.extra.tls != nil {
+	if cause == io.EOF && c.extra.tlsPipe() != nil {
 		cause = ErrTruncated // close_notify would have ended it before
 	}
 	c.endReading(cause)
@@ -871,7 +876,7 @@ func (s *stream) Sent(n int, err error) {
 // lookAgain asks for a turn after a send, if there is anything to do in it.
 func (c *Conn) lookAgain() {
 	c.mu.Lock()
-	if c.queued > 0 || c.state.Load()&^undisturbed != 0 {
+	if c.queued > 0 || c.state.Load()&^undisturbed != 0 || c.hasSealed() {
 		c.todo |= doCheck
 	}
 	c.unlock()

@@ -208,7 +208,7 @@ var layers = [][]string{
 		"apps/world/inputs",
 		"apps/world/store/storetest",
 	},
-	{"internal/seam"},
+	{"internal/seam", "internal/tlspipe"},
 	{"internal/simulation"},
 	{""},
 	{"ws", "apps/chat/webhook"},

@@ -256,7 +256,7 @@ func (p *pipeEnd) look(c *Conn, size int) {
 }
 
 // plain reports whether the bytes of the handler are those on the socket.
-func (c *Conn) plain() bool { return c.extra == nil || c.extra.tls == nil }
+func (c *Conn) plain() bool { return c.extra.tlsPipe() == nil }
 
 // pipeToFill returns an empty pipe, if what arrives next on c may be passed on
 // through one: nothing is before it, on either side.

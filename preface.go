@@ -1,7 +1,6 @@
 package epi
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -13,12 +12,13 @@ import (
 
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/proxyheader"
+	"github.com/epinet/epi/internal/tlspipe"
 	"github.com/epinet/epi/internal/tlsrecord"
 )
 
 // An extra is what only some connections have.
 type extra struct {
-	tls       *tlsLayer        // nil on a plain connection
+	tls       *tlspipe.Pipe    // nil on a plain connection
 	proxy     bool             // the holder's; a PROXY header is looked for
 	trusted   bool             // the holder's; and the peer may send one
 	expires   int64            // the holder's; when the time for header and handshake is over
@@ -76,7 +76,7 @@ func (c *Conn) beginPreface() bool {
 		x.proxy, x.trusted = true, c.fromProxy()
 	}
 	if from.tls != nil {
-		x.tls = newTLSLayer(c, from.tls, from.dials)
+		x.tls = c.newPipe(from.tls)
 	}
 	x.expires = deadline(c.loop.now(), c.timeouts().handshake)
 	c.mu.Lock()
@@ -90,22 +90,12 @@ func (c *Conn) beginPreface() bool {
 	return true
 }
 
-func newTLSLayer(c *Conn, config *tls.Config, client bool) *tlsLayer {
-	t := &tlsLayer{owner: c}
-	if client {
-		t.conn = tls.Client((*transport)(t), config)
-	} else {
-		t.conn = tls.Server((*transport)(t), config)
-	}
-	return t
-}
-
 // prefaceReceived takes bytes that arrive before the handler is told.
 func (c *Conn) prefaceReceived(p []byte) {
 	x, st := c.extra, c.state.Load()
 	switch {
-	case x.tls != nil && x.tls.shake != nil && st&(ending&^closing) == 0:
-		x.tls.shake.feed(p) // what is queued leaves after the handshake, also after Close
+	case x.tls != nil && x.tls.InHandshake() && st&(ending&^closing) == 0:
+		x.tls.Feed(p) // what is queued leaves after the handshake, also after Close
 		c.yieldToHandshakes()
 		c.adjustReceiving()
 		return
@@ -139,17 +129,13 @@ func (c *Conn) goOnWithPreface() {
 // whole: one that says nothing, or not enough, costs no goroutine.
 func (c *Conn) awaitHello() {
 	t := c.extra.tls
-	if t.hello == nil {
-		t.hello = &tlsrecord.Hello{}
-	}
-	switch t.hello.Look(c.inbox.Bytes()) {
+	switch t.Look(c.inbox.Bytes()) {
 	case tlsrecord.HelloAwaited:
 	case tlsrecord.HelloWhole:
 		c.beginHandshake()
 	case tlsrecord.HelloBroken: // crypto/tls knows which alert to send
-		c.beginHandshake()
-		if t.shake != nil {
-			t.shake.close(errNoHello)
+		if c.beginHandshake() {
+			t.EndHandshake(errNoHello)
 		}
 	case tlsrecord.NotTLS:
 		c.refuse(aborting, fmt.Errorf("%w: %w", ErrHandshake, errNoHello))
@@ -169,10 +155,8 @@ func (c *Conn) prefaceEnded(cause error) {
 	if orderly(cause) {
 		cause = io.ErrUnexpectedEOF
 	}
-	if t := c.extra.tls; t != nil && t.shake != nil {
-		t.shake.close(cause) // which may have all that it needs
-		if c.loop.engine.handshakes.withdraw(t.shake) {
-			t.shake = nil // it would need an answer
+	if t := c.extra.tls; t != nil && t.InHandshake() {
+		if !t.EndHandshake(cause) {
 			c.handshakeFailed(cause)
 		}
 		return
@@ -199,17 +183,13 @@ func (c *Conn) checkPreface(now int64) (next int64) {
 // prefaceFull reports whether no more is to be read before the next step.
 func (c *Conn) prefaceFull() bool {
 	t := c.extra.tls
-	return t != nil && t.shake != nil && t.shake.full()
+	return t != nil && t.Full()
 }
 
 // dropPreface ends a handshake that is under way.
 func (c *Conn) dropPreface() {
-	if c.extra == nil {
-		return
-	}
-	if t := c.extra.tls; t != nil && t.shake != nil {
-		t.shake.abandon(net.ErrClosed)
-		c.loop.engine.handshakes.withdraw(t.shake)
+	if t := c.extra.tlsPipe(); t != nil {
+		t.AbandonHandshake(net.ErrClosed)
 	}
 }
 

@@ -149,7 +149,7 @@ func (s *simulation) simulatedKnobs() knobs {
 	}
 	few := func() int { return 1 + s.Choose(600) }
 	k.sendBudget, k.maxSend, k.maxVector, k.sealBudget = few(), few(), 1+s.Choose(4), few()
-	k.leastDirect, k.maxShakeInput, k.slots, k.visitBudget = few(), few(), 1+s.Choose(2), 1+s.Choose(3)
+	k.leastDirect, k.maxHandshakeInput, k.slots, k.visitBudget = few(), few(), 1+s.Choose(2), 1+s.Choose(3)
 	k.beginSplicing, k.pipeSize = 1+s.Choose(60), 1
 	k.keepSplicing = 1 + s.Choose(k.beginSplicing)
 	return k
@@ -165,7 +165,7 @@ func (s *simulation) start() {
 		s.Failf("start: %v", err)
 	}
 	e.cfg.knobs = s.simulatedKnobs()
-	e.handshakes.slots = e.cfg.slots
+	e.handshakes.init(e.cfg)
 	for i, l := range e.loops {
 		l.scratch.vec = make([][]byte, 0, e.cfg.maxVector)
 		if s.options.direct {

@@ -6,12 +6,13 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"os"
-	"sync/atomic"
+	"net/netip"
+	"sync"
 	"time"
 
 	"github.com/epinet/epi/internal/buffer"
-	"github.com/epinet/epi/internal/tlsrecord"
+	"github.com/epinet/epi/internal/seam"
+	"github.com/epinet/epi/internal/tlspipe"
 )
 
 // TLS returns what was agreed on in the handshake. It is nil on a plain
@@ -19,336 +20,270 @@ import (
 // that has failed. Callbacks only; in the function given to Listen, too. It never
 // blocks.
 func (c *Conn) TLS() *tls.ConnectionState {
-	// During the handshake, which may block in a function of the tls.Config, the
-	// tls.Conn would let nobody look.
-	if c.extra == nil || c.extra.tls == nil || c.extra.tls.shake != nil {
-		return nil
+	if t := c.extra.tlsPipe(); t != nil {
+		return t.State()
 	}
-	state := c.extra.tls.conn.ConnectionState()
-	if !state.HandshakeComplete {
-		return nil
-	}
-	return &state
+	return nil
 }
 
-// A tlsLayer stands between the driver's bytes and the handler's:
-//
-//	Received(ciphertext) ──► tls.Conn.Read  ──► OnData
-//	Write ──► Conn.queue ──► tls.Conn.Write ──► sealed ──► Send
-//
-// The handshake has a goroutine (handshake.go). Afterwards the holder feeds the
-// tls.Conn, whose Read comes back with errStarved when it wants more than has
-// arrived, and goes on from there the next time. So nobody waits, and an idle
-// connection holds what crypto/tls does and nothing else.
-type tlsLayer struct {
-	owner   *Conn
-	conn    *tls.Conn
-	hello   *tlsrecord.Hello // the holder's; nil when a ClientHello is not waited for
-	shake   *handshake       // nil when it is over
-	input   []byte           // the holder's; what Read may take
-	records tlsrecord.Stream // of the one that reads; where in them the tls.Conn is
-	plain   *buffer.Queue    // the holder's; on its way into conn; nil when nothing
-	sealed  *buffer.Queue    // guarded by owner.mu; on its way out of it; nil when nothing
-	over    bool             // the holder's; close_notify was received
-	goodbye bool             // the holder's; close_notify was sent
-	failed  bool             // the holder's; nothing more can be read or written
-	under   net.Conn         // after Detach
+// tlsPipe returns the TLS of a connection that has it, else nil.
+func (x *extra) tlsPipe() *tlspipe.Pipe {
+	if x == nil {
+		return nil
+	}
+	return x.tls
+}
+
+// handshakes are what an engine bounds its TLS handshakes by.
+type handshakes struct {
+	limit   *tlspipe.Limit // MaxHandshakes
+	perIP   addresses      // MaxHandshakesPerIP
+	running *seam.Crew     // their goroutines
 }
 
 const (
 	// sealBudget bounds the plain bytes that are encrypted before they are sent.
 	sealBudget = 64 << 10
-	// leastPlain is the least room to decrypt into.
-	leastPlain = 2 << 10
+	// maxHandshakeInput is how much of what has arrived waits for a handshake at most,
+	// which takes it record by record. Beyond it the connection is not read from.
+	maxHandshakeInput = 32 << 10
+	// slotsPerCPU bounds the handshakes that compute at once. More would gain
+	// nothing, and the loops would have to share the CPUs with all of them.
+	slotsPerCPU = 4
 )
 
-// starved is what the transport's Read says when nothing more has arrived. It
-// is temporary: tls.Conn keeps the part of a record that it has, and can be
-// asked again.
-type starved struct{}
+// shareOfSilence is the part of HandshakeTimeout that a peer may be silent for while
+// others wait for its place.
+const shareOfSilence = 5
 
-func (starved) Error() string   { return "no more bytes have arrived" }
-func (starved) Timeout() bool   { return true }
-func (starved) Temporary() bool { return true }
-
-var errStarved error = starved{}
-
-// received decrypts what has arrived.
-func (t *tlsLayer) received(p []byte) {
-	ended := t.records.Ended()
-	t.unseal(p, t.records.Between() && tlsrecord.IsOne(p))
-	t.owner.notePart(partRecord, !t.records.Between(), t.records.Ended() != ended)
+func (h *handshakes) init(c *config) {
+	h.running = seam.NewCrew(c.Spawn)
+	h.perIP.most = c.maxHandshakesPerIP
+	h.limit = tlspipe.NewLimit(tlspipe.LimitConfig{
+		Places:    c.maxHandshakes,
+		Slots:     c.slots,
+		MaxInput:  c.maxHandshakeInput,
+		Silence:   c.timeouts.handshake / shareOfSilence,
+		Time:      c.Clock,
+		After:     func(d time.Duration, ring func()) tlspipe.Alarm { return c.After(d, ring) },
+		Condition: func(l sync.Locker) tlspipe.Condition { return c.Condition(l) },
+		Spawn:     h.running.Go,
+	})
 }
 
-// unseal is received, where single says that p is one record and that tls.Conn
-// has not read any other before that it keeps.
-func (t *tlsLayer) unseal(p []byte, single bool) {
-	c := t.owner
-	t.input = p
-	for !t.failed && !t.over {
-		room := c.loop.pool.Get(min(max(len(t.input), leastPlain), buffer.MaxPooled))
-		n, err := t.decrypt(room[:cap(room)], single)
+// tlsHost is how a Pipe sees its Conn.
+type tlsHost Conn
+
+func (h *tlsHost) LocalAddr() net.Addr  { return (*Conn)(h).LocalAddr() }
+func (h *tlsHost) RemoteAddr() net.Addr { return (*Conn)(h).RemoteAddr() }
+func (h *tlsHost) Wake()                { (*Conn)(h).request(doTLS) }
+func (h *tlsHost) Panicked(v any) error { return h.loop.panicked("TLS handshake", v) }
+func (h *tlsHost) Now() int64           { return h.loop.now() }
+func (h *tlsHost) Looked() int64        { return h.loop.looked() }
+
+// Later does nothing when the loop has ended: then nobody waits.
+func (h *tlsHost) Later(fn func()) { _ = h.loop.post(fn, unbounded) }
+
+func (h *tlsHost) HandshakeOver() {
+	if from := (*Conn)(h).handshakeFrom(); from.IsValid() {
+		h.loop.engine.handshakes.perIP.leave(from)
+	}
+}
+
+// handshakeFrom returns as whose the connection's handshake counts for
+// MaxHandshakesPerIP, or the zero Addr. Who is dialled is no client, and a Unix socket
+// without a PROXY header has no strangers.
+func (c *Conn) handshakeFrom() netip.Addr {
+	if c.loop.engine.handshakes.perIP.most == noLimitPerIP || c.origin.dials {
+		return netip.Addr{}
+	}
+	return c.host
+}
+
+// newPipe makes the connection's TLS.
+func (c *Conn) newPipe(config *tls.Config) *tlspipe.Pipe {
+	if c.origin.dials {
+		return tlspipe.Client(config, (*tlsHost)(c), &c.loop.pool)
+	}
+	return tlspipe.Server(config, (*tlsHost)(c), &c.loop.pool)
+}
+
+// beginHandshake lets the handshake begin with what has arrived, and reports whether
+// it may.
+func (c *Conn) beginHandshake() bool {
+	all := &c.loop.engine.handshakes
+	if from := c.handshakeFrom(); from.IsValid() && !all.perIP.enter(from) {
+		c.refuse(aborting, fmt.Errorf("%w: MaxHandshakesPerIP is %d", ErrTooManyHandshakes, all.perIP.most))
+		return false
+	}
+	var arrived []byte
+	if c.inbox != nil {
+		arrived = c.inbox.Bytes()
+	}
+	c.extra.tls.Start(all.limit, arrived)
+	c.dropInbox()
+	c.yieldToHandshakes()
+	return true
+}
+
+// yieldToHandshakes makes the loop yield once before it sleeps, so that handshakes run.
+// Otherwise they might have to wait until the Go scheduler takes the
+// processor away from the loop that sleeps: tens of microseconds, in which it
+// keeps looking. A worker that waits gives way anyhow.
+func (c *Conn) yieldToHandshakes() {
+	if c.loop.engine.workers == nil {
+		c.loop.owesYield = true
+	}
+}
+
+// advanceHandshake goes on where the handshake has ended.
+func (c *Conn) advanceHandshake() {
+	t := c.extra.tlsPipe()
+	if t == nil {
+		return
+	}
+	done, err := t.FinishHandshake()
+	switch {
+	case !done:
+		return
+	case err != nil:
+		c.handshakeFailed(err)
+		return
+	}
+	c.loop.count.handshakes.Add(1)
+	if d := c.extra.dialing; d != nil && !d.end() {
+		return // ctx ended first
+	}
+	c.open()
+	c.unseal()
+	c.offerEnd()
+}
+
+// handshakeFailed closes the connection when the alert, if there is one, is sent.
+func (c *Conn) handshakeFailed(err error) {
+	if c.state.Load()&(ending&^closing) != 0 {
+		return // that was the reason
+	}
+	how := closing
+	switch {
+	case errors.Is(err, tlspipe.ErrCut):
+		c.loop.count.handshakesCut.Add(1)
+		how = aborting // it has kept others waiting for long enough
+		err = fmt.Errorf("%w: %w", ErrHandshakeTimeout, err)
+	case errors.Is(err, io.EOF): // which would stand for an orderly end
+		err = io.ErrUnexpectedEOF
+	}
+	err = fmt.Errorf("%w: %w", ErrHandshake, err)
+	c.failTLS(err)
+	c.mu.Lock()
+	c.unset(handshaking)
+	c.mu.Unlock()
+	c.refuse(how, err)
+}
+
+// refuse closes a connection that was not worth a handler.
+func (c *Conn) refuse(how stateBits, cause error) {
+	c.loop.count.refused.Add(1)
+	c.logRefused("a connection is refused", "error", cause)
+	_ = c.end(how, cause)
+}
+
+// cipherReceived decrypts what has arrived.
+func (c *Conn) cipherReceived(p []byte) {
+	t := c.extra.tls
+	_, before := t.Record()
+	t.Feed(p)
+	c.unseal()
+	unfinished, ended := t.Record()
+	c.notePart(partRecord, unfinished, ended != before)
+}
+
+// unseal lets the handler have the plain bytes of what was fed.
+func (c *Conn) unseal() {
+	t := c.extra.tls
+	for err := error(nil); err == nil; {
+		var n int
+		room := c.loop.pool.Get(t.Room())
+		n, err = t.Read(room[:cap(room)])
 		if n > 0 {
 			c.received(room[:n])
 		}
 		c.loop.pool.Put(room)
 		if err != nil {
-			t.ended(err)
-			break
+			c.unsealed(err)
 		}
 	}
-	t.input = nil
 }
 
-// decrypt fills p as far as there is something. When what has arrived is a single
-// record, which p has room for, nothing is behind its bytes: so tls.Conn, which
-// takes long to find that out, is not asked.
-func (t *tlsLayer) decrypt(p []byte, single bool) (n int, err error) {
-	for n < len(p) && err == nil {
-		var m int
-		m, err = t.conn.Read(p[n:])
-		n += m
-		if single && err == nil {
-			err = errStarved
-		}
-	}
-	return n, err
-}
-
-// ended follows up an error of Read.
-func (t *tlsLayer) ended(err error) {
-	c := t.owner
+// unsealed follows up an error of Read.
+func (c *Conn) unsealed(err error) {
 	switch err {
-	case errStarved:
-	case io.EOF: // close_notify; what comes behind it has no meaning
-		t.over = true
+	case tlspipe.ErrStarved:
+	case io.EOF:
 		c.loop.drv.Receive(&c.sock, false)
 		c.endReading(io.EOF)
 		c.offerEnd()
-	default: // of which the peer is told by an alert
-		t.giveUp(err)
+	default: // the peer is told by an alert
+		c.giveUpTLS(err)
 	}
 }
 
-// giveUp closes the connection for an error of tls.Conn.
-func (t *tlsLayer) giveUp(err error) {
+// giveUpTLS closes the connection for an error of its tls.Conn.
+func (c *Conn) giveUpTLS(err error) {
 	err = fmt.Errorf("tls: %w", err)
-	t.fail(err)
-	_ = t.owner.end(closing, err)
+	c.failTLS(err)
+	_ = c.end(closing, err)
 }
 
-// fail ends sealing: nothing but what is sealed already, an alert, can be sent. Also
+// failTLS ends sealing: nothing but what is sealed already, an alert, can be sent. Also
 // a connection that is closing is told why the rest is not delivered.
-func (t *tlsLayer) fail(cause error) {
-	t.failed = true
-	c := t.owner
+func (c *Conn) failTLS(cause error) {
+	lost := c.extra.tls.Fail()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	for _, q := range []**buffer.Queue{&c.queue, &t.plain} {
-		if *q != nil {
-			if c.cause == nil || c.cause == io.EOF {
-				c.cause = cause
-			}
-			c.queued -= (*q).Len()
-			c.loop.pool.PutQueue(*q)
-			*q = nil
-		}
+	if c.queue != nil {
+		lost += c.queue.Len()
+		c.loop.pool.PutQueue(c.queue)
+		c.queue = nil
 	}
+	if lost > 0 && (c.cause == nil || c.cause == io.EOF) {
+		c.cause = cause
+	}
+	c.queued -= lost
 }
 
-// seal encrypts the next of what is queued, and returns what is to be sent.
-func (t *tlsLayer) seal() *buffer.Queue {
-	c := t.owner
-	if t.shake == nil && !t.failed {
-		t.encrypt()
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	q := t.sealed
-	t.sealed = nil
-	return q
-}
-
-func (t *tlsLayer) encrypt() {
-	c := t.owner
-	if t.plain == nil {
-		c.mu.Lock()
-		t.plain, c.queue = c.queue, nil
-		c.mu.Unlock()
-	}
-	for budget := c.loop.cfg.sealBudget; t.plain != nil && budget > 0; {
-		var one [1][]byte
-		n, err := t.conn.Write(t.plain.Buffers(one[:0], budget)[0])
-		if err != nil {
-			t.giveUp(err)
-			return
-		}
-		budget -= n
-		t.plain.Discard(&c.loop.pool, n)
-		if t.plain.Len() == 0 {
-			c.loop.pool.PutQueue(t.plain)
-			t.plain = nil
-		}
-		c.mu.Lock()
-		c.queued -= n // sealed bytes are counted as they come
-		c.mu.Unlock()
-	}
-}
-
-// farewell sends close_notify behind everything else, and reports whether it did.
-func (c *Conn) sealEnd() (sealed bool) {
-	if c.extra == nil || c.extra.tls == nil {
-		return false
-	}
+// seal encrypts the next of what is queued, and returns what is to be sent. Sealed
+// bytes count as queued from now on, in the place of the plain ones: those of a
+// handshake, a few KiB, have not counted before.
+func (c *Conn) seal() *buffer.Queue {
 	t := c.extra.tls
-	if t.goodbye || t.failed || t.shake != nil || c.state.Load()&writeEnded != 0 {
-		return false
-	}
-	t.goodbye = true
-	return t.conn.CloseWrite() == nil
-}
-
-// dropQueues throws away what is queued. The caller holds owner.mu.
-func (t *tlsLayer) dropQueues() {
-	for _, q := range []**buffer.Queue{&t.plain, &t.sealed} {
-		if *q != nil {
-			t.owner.loop.pool.PutQueue(*q)
-			*q = nil
+	if t.Wants() {
+		if q := c.takeQueue(); q != nil {
+			t.Append(q)
 		}
 	}
-}
-
-// giveAway returns the connection for others to use, on conn from now on.
-func (t *tlsLayer) giveAway(conn net.Conn) net.Conn {
-	t.under = conn
-	return t.conn
-}
-
-// transport is what the tls.Conn takes for its connection.
-type transport tlsLayer
-
-func (t *transport) Read(p []byte) (int, error) {
-	switch {
-	case t.under != nil:
-		return t.under.Read(p)
-	case t.shake != nil:
-		n, err := t.shake.read(p)
-		t.records.Follow(p[:n])
-		return n, err
-	case len(t.input) == 0:
-		return 0, errStarved
+	sealed, plain, err := t.Seal(c.loop.cfg.sealBudget)
+	if err != nil {
+		c.giveUpTLS(err)
 	}
-	n := copy(p, t.input)
-	t.input = t.input[n:]
-	t.records.Follow(p[:n])
-	return n, nil
-}
-
-// Write queues ciphertext. It never blocks.
-func (t *transport) Write(p []byte) (int, error) {
-	if t.under != nil {
-		return t.under.Write(p)
-	}
-	c := t.owner
-	c.mu.Lock()
-	defer c.unlock()
-	if c.state.Load()&(writeEnded|gone) != 0 {
-		return 0, net.ErrClosed
-	}
-	if t.sealed == nil {
-		t.sealed = c.loop.pool.Queue()
-	}
-	t.sealed.Write(&c.loop.pool, p)
-	c.queued += len(p)
-	c.todo |= doCheck
-	return len(p), nil
-}
-
-// Close is for the connection that was given away. The engine closes its own.
-func (t *transport) Close() error {
-	if t.under != nil {
-		return t.under.Close()
-	}
-	return nil
-}
-
-func (t *transport) LocalAddr() net.Addr {
-	if t.under != nil {
-		return t.under.LocalAddr()
-	}
-	return t.owner.LocalAddr()
-}
-
-func (t *transport) RemoteAddr() net.Addr { return t.owner.RemoteAddr() }
-
-// Deadlines are the engine's timeouts until the connection is given away.
-
-func (t *transport) SetDeadline(d time.Time) error {
-	return t.deadline(func(c net.Conn) error { return c.SetDeadline(d) })
-}
-
-func (t *transport) SetReadDeadline(d time.Time) error {
-	return t.deadline(func(c net.Conn) error { return c.SetReadDeadline(d) })
-}
-
-func (t *transport) SetWriteDeadline(d time.Time) error {
-	return t.deadline(func(c net.Conn) error { return c.SetWriteDeadline(d) })
-}
-
-func (t *transport) deadline(set func(net.Conn) error) error {
-	if t.under == nil {
+	if sealed == nil {
 		return nil
 	}
-	return set(t.under)
+	plain -= sealed.Len()
+	c.mu.Lock()
+	c.queued -= plain
+	c.mu.Unlock()
+	return sealed
 }
 
-// hasCertificate reports whether a server can work with a configuration.
-func hasCertificate(config *tls.Config) bool {
-	return config != nil && (len(config.Certificates) > 0 || config.GetCertificate != nil || config.GetConfigForClient != nil)
+// sealEnd puts close_notify behind everything else, and reports whether it did.
+func (c *Conn) sealEnd() (sealed bool) {
+	t := c.extra.tlsPipe()
+	return t != nil && t.CloseWrite()
 }
 
-var errNoCertificate = errors.New("there is no certificate: set Engine.TLS or ListenOptions.TLS to a tls.Config with Certificates or GetCertificate")
-
-// A Certificate is a server's certificate and key in files, which may change
-// while it serves. Its GetCertificate belongs into a [tls.Config].
-type Certificate struct {
-	certFile, keyFile string
-	current           atomic.Pointer[tls.Certificate]
-}
-
-// LoadCertificate reads a certificate (with the chain that leads to its issuer)
-// and its key, both as PEM. The error names the file that cannot be used, and why.
-func LoadCertificate(certFile, keyFile string) (*Certificate, error) {
-	c := &Certificate{certFile: certFile, keyFile: keyFile}
-	if err := c.Reload(); err != nil {
-		return nil, err
-	}
-	return c, nil
-}
-
-// Reload reads the files again: connections from now on get the new certificate.
-// After an error the old one stays. It may be called from any goroutine.
-func (c *Certificate) Reload() error {
-	for _, name := range []string{c.certFile, c.keyFile} {
-		if _, err := os.ReadFile(name); err != nil {
-			return fmt.Errorf("certificate: %w: give a file that is there and that this user may read", err)
-		}
-	}
-	pair, err := tls.LoadX509KeyPair(c.certFile, c.keyFile)
-	if err != nil {
-		return fmt.Errorf("certificate %s with key %s: %w: give a certificate chain and the key that it was made with, both as PEM", c.certFile, c.keyFile, err)
-	}
-	now := time.Now()
-	if leaf := pair.Leaf; leaf != nil && now.After(leaf.NotAfter) {
-		return fmt.Errorf("certificate %s has expired on %s: renew it", c.certFile, leaf.NotAfter.Format(time.DateOnly))
-	} else if leaf != nil && now.Before(leaf.NotBefore) {
-		return fmt.Errorf("certificate %s is not valid before %s: look at the clock", c.certFile, leaf.NotBefore.Format(time.RFC3339))
-	}
-	c.current.Store(&pair)
-	return nil
-}
-
-// GetCertificate returns the certificate as it was last read.
-func (c *Certificate) GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return c.current.Load(), nil
+// hasSealed reports whether something is to be sent that does not count as queued yet.
+func (c *Conn) hasSealed() bool {
+	t := c.extra.tlsPipe()
+	return t != nil && t.Waiting()
 }

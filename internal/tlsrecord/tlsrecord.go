@@ -106,15 +106,15 @@ func beginsRecord(p []byte) bool {
 type Stream struct {
 	header [headerSize]byte
 	have   uint8  // bytes of the header, until it is whole
-	left   int    // bytes of the record behind it
+	left   int32  // bytes of the record behind it
 	ended  uint32 // records so far
 }
 
 // Follow goes on by p.
 func (s *Stream) Follow(p []byte) {
 	for len(p) > 0 {
-		n := min(s.left, len(p))
-		s.left -= n
+		n := min(int(s.left), len(p))
+		s.left -= int32(n)
 		p = p[n:]
 		if n > 0 && s.left == 0 {
 			s.ended++
@@ -123,7 +123,7 @@ func (s *Stream) Follow(p []byte) {
 		s.have += uint8(n)
 		p = p[n:]
 		if s.have == headerSize {
-			s.left, s.have = sizeOf(s.header[:])-headerSize, 0
+			s.left, s.have = int32(sizeOf(s.header[:])-headerSize), 0
 		}
 	}
 }
