@@ -72,6 +72,8 @@ func (h *host) Later(fn func()) {
 func newLimit(places int) *Limit {
 	return NewLimit(LimitConfig{
 		Places:    places,
+		Slots:     4,
+		MaxInput:  maxInput,
 		Silence:   time.Hour,
 		Time:      func() int64 { return 1 },
 		After:     func(time.Duration, func()) Alarm { return stopped{} },
@@ -79,6 +81,11 @@ func newLimit(places int) *Limit {
 		Spawn:     func(run func()) { go run() },
 	})
 }
+
+const (
+	sealBudget = 64 << 10
+	maxInput   = 32 << 10
+)
 
 // A stopped alarm never rings.
 type stopped struct{}
@@ -126,7 +133,7 @@ func newPair(server, client *tls.Config) (c, s *peer) {
 // take returns what is to be sent.
 func (p *peer) take() (cipher []byte) {
 	for {
-		q, _, err := p.Seal()
+		q, _, err := p.Seal(sealBudget)
 		if q != nil {
 			for q.Len() > 0 {
 				var one [1][]byte
