@@ -36,6 +36,7 @@ type trial struct {
 	data   string
 	irc    int
 	web    int
+	admin  int
 	routes int
 	sets   []string
 
@@ -77,6 +78,7 @@ func chatClusterCommand() *cobra.Command {
 	flags.StringVar(&t.data, "data", "", "`directory` for what lasts, of all nodes (default epi-chat-cluster where the system keeps a user's data)")
 	flags.IntVar(&t.irc, "irc-port", 6667, "`port` of the first node for IRC")
 	flags.IntVar(&t.web, "web-port", 8067, "`port` of the first node for browsers")
+	flags.IntVar(&t.admin, "admin-port", 9067, "`port` of the first node for /cluster, /live, /metrics and so on")
 	flags.IntVar(&t.routes, "node-port", 6222, "`port` of the first node for the other nodes")
 	flags.StringArrayVar(&t.sets, "set", nil, "`KEY=VALUE` of the configuration, for all nodes; repeatable")
 	return cmd
@@ -96,7 +98,7 @@ func (t *trial) arguments(node int, secret string) []string {
 	}
 	args := []string{"chat", "--cluster",
 		"--data", filepath.Join(t.data, t.name(node)),
-		"--listen", "irc://" + at(t.irc, node), "--listen", "ws://" + at(t.web, node),
+		"--listen", "irc://" + at(t.irc, node), "--listen", "ws://" + at(t.web, node), "--admin", at(t.admin, node),
 	}
 	sets := []string{
 		"server.name=" + t.name(node) + ".localhost",
