@@ -233,6 +233,7 @@ var layers = [][]string{
 		"apps/internal/browsertest",
 		"apps/internal/live",
 		"apps/lab/compare",
+		"apps/lab/cluster",
 		"apps/lab/study",
 		"apps/lab/bench",
 		"apps/world/bots",

@@ -395,9 +395,10 @@ func (c *Cluster) check() error {
 	return nil
 }
 
-// onlyHere reports whether all nodes are on this machine.
+// onlyHere reports whether all nodes are on this machine. A node without peers does not
+// listen.
 func (c *Cluster) onlyHere() bool {
-	return !slices.ContainsFunc(append([]string{c.Listen}, c.Peers...), func(address string) bool {
+	return len(c.Peers) == 0 || !slices.ContainsFunc(append([]string{c.Listen}, c.Peers...), func(address string) bool {
 		host, _, _ := net.SplitHostPort(address)
 		ip := net.ParseIP(host)
 		return address != "" && host != "localhost" && (ip == nil || !ip.IsLoopback())

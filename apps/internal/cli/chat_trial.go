@@ -87,30 +87,53 @@ func chatClusterCommand() *cobra.Command {
 // name is a node's: a, b, c and so on.
 func (t *trial) name(node int) string { return string(rune('a' + node)) }
 
-// arguments are those of the command that a node is.
-func (t *trial) arguments(node int, secret string) []string {
-	at := func(first, node int) string { return fmt.Sprintf("127.0.0.1:%d", first+node) }
-	var peers []string
-	for other := range t.nodes {
-		if other != node {
-			peers = append(peers, at(t.routes, other))
-		}
-	}
-	args := []string{"chat", "--cluster",
-		"--data", filepath.Join(t.data, t.name(node)),
-		"--listen", "irc://" + at(t.irc, node), "--listen", "ws://" + at(t.web, node), "--admin", at(t.admin, node),
+// A clusterNode is a node that another command starts as a process.
+type clusterNode struct {
+	name      string
+	data      string
+	listen    []string
+	admin     string
+	address   string // for the other nodes
+	advertise string
+	peers     []string
+	secret    string   // of the cloaks
+	sets      []string // more of the configuration
+}
+
+// arguments are those of the command that serves a node.
+func (n clusterNode) arguments() []string {
+	args := []string{"chat", "--cluster", "--data", n.data, "--admin", n.admin}
+	for _, address := range n.listen {
+		args = append(args, "--listen", address)
 	}
 	sets := []string{
-		"server.name=" + t.name(node) + ".localhost",
-		"users.cloak-secret=" + secret,
-		"cluster.node=" + t.name(node),
-		"cluster.listen=" + at(t.routes, node),
-		"cluster.peers=" + strings.Join(peers, ","),
+		"server.name=" + n.name + ".localhost",
+		"users.cloak-secret=" + n.secret,
+		"cluster.node=" + n.name,
+		"cluster.listen=" + n.address,
+		"cluster.advertise=" + n.advertise,
+		"cluster.peers=" + strings.Join(n.peers, ","),
 	}
-	for _, set := range append(sets, t.sets...) {
+	for _, set := range append(sets, n.sets...) {
 		args = append(args, "--set", set)
 	}
 	return args
+}
+
+// node is one of the trial's.
+func (t *trial) node(i int, secret string) clusterNode {
+	at := func(first, i int) string { return fmt.Sprintf("127.0.0.1:%d", first+i) }
+	n := clusterNode{
+		name: t.name(i), data: filepath.Join(t.data, t.name(i)),
+		listen: []string{"irc://" + at(t.irc, i), "ws://" + at(t.web, i)}, admin: at(t.admin, i),
+		address: at(t.routes, i), secret: secret, sets: t.sets,
+	}
+	for other := range t.nodes {
+		if other != i {
+			n.peers = append(n.peers, at(t.routes, other))
+		}
+	}
+	return n
 }
 
 // secret is that of the nodes' cloaks, which must be the same.
@@ -169,7 +192,7 @@ func (t *trial) run() error {
 // itself.
 func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) error {
 	for {
-		err := t.runOnce(node, exec.Command(program, t.arguments(node, secret)...))
+		err := t.runOnce(node, exec.Command(program, t.node(node, secret).arguments()...))
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() >= 0 { // it was not killed
 			if err != nil {

@@ -23,6 +23,6 @@ func labCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
 	cmd.AddCommand(labMeasuring()...)
-	cmd.AddCommand(labLiveCommand(), compareCommand())
+	cmd.AddCommand(labLiveCommand(), labClusterCommand(), compareCommand())
 	return cmd
 }

@@ -1,0 +1,170 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/lab/cluster"
+)
+
+const labClusterHelp = `Put a chat on several nodes to the test: clients on all of them talk, join, part and
+want the same nicks, while nodes are killed, stopped, and cut off from the others.
+Afterwards all nodes must have one history, with everything in it that anybody was
+shown; everybody must have seen it in that order; and no nick may have been two
+clients' at the same time.
+
+Exit codes: 0 all was so, 1 it was not, or the nodes did not come together again.`
+
+// A clusterCheck is the command's run.
+type clusterCheck struct {
+	run    cluster.Config
+	faults string
+	log    string
+
+	dir    string
+	secret string
+}
+
+func labClusterCommand() *cobra.Command {
+	var c clusterCheck
+	cmd := &cobra.Command{
+		Use:   "cluster",
+		Short: "Check what a chat on several nodes promises, while nodes fail",
+		Long:  labClusterHelp,
+		Example: `  epi lab cluster --for 1m
+  epi lab cluster --for 1h --faults stop,freeze`,
+		Args: unexpectedArgument,
+		RunE: func(cmd *cobra.Command, _ []string) (err error) {
+			if c.run.Faults, err = cluster.ParseFaults(c.faults); err != nil {
+				return fmt.Errorf("--faults: %w", err)
+			}
+			if c.run.Nodes < 3 || c.run.Nodes > 9 {
+				return fmt.Errorf("--nodes %d: write a number from 3 to 9", c.run.Nodes)
+			}
+			if err := c.check(cmd.Context(), cmd.OutOrStdout()); err != nil {
+				return failure{err}
+			}
+			return nil
+		},
+	}
+	flags := cmd.Flags()
+	flags.SortFlags = false
+	flags.DurationVar(&c.run.For, "for", time.Minute, "`duration` of the faults")
+	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze with commas, or all, or none")
+	flags.IntVar(&c.run.Nodes, "nodes", 3, "`number` of nodes")
+	flags.IntVar(&c.run.Clients, "clients", 3, "`number` of clients on each node")
+	flags.Uint64Var(&c.run.Seed, "seed", 1, "`number` that chooses faults and what clients do; when they do it no seed chooses")
+	flags.StringVar(&c.log, "log", "", "`file` for what the nodes say (default none)")
+	return cmd
+}
+
+func (c *clusterCheck) check(ctx context.Context, out io.Writer) (err error) {
+	defaults, err := config.Read("", nil)
+	if err != nil {
+		return err
+	}
+	c.run.Lease = time.Duration(defaults.Cluster.Lease)
+	if c.dir, err = os.MkdirTemp("", "epi-cluster"); err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(c.dir)) }()
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log := io.Discard
+	if c.log != "" {
+		file, err := os.Create(c.log)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, file.Close()) }()
+		log = file
+	}
+	c.secret = rand.Text()
+	c.run.Command = func(p cluster.Place) *exec.Cmd { return c.command(program, p, log) }
+	c.run.Ready = c.ready
+	began := time.Now()
+	c.run.Tell = func(format string, args ...any) {
+		_, _ = fmt.Fprintf(out, "%6.1fs %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
+	}
+	result, err := cluster.Run(ctx, c.run)
+	if err != nil {
+		return err
+	}
+	_, _ = fmt.Fprintf(out, "faults %v; %d messages, %d echoed, %d refused, shown %d times; at most %.1f s without an echo at all\n",
+		result.Injected, result.Said, result.Echoed, result.Refused, result.Shown, result.Longest.Seconds())
+	for i, fault := range result.Faults {
+		if i == 20 {
+			_, _ = fmt.Fprintf(out, "and %d more\n", len(result.Faults)-i)
+			break
+		}
+		_, _ = fmt.Fprintln(out, fault)
+	}
+	if len(result.Faults) > 0 {
+		return fmt.Errorf("%d things were not as they must be", len(result.Faults))
+	}
+	_, err = fmt.Fprintln(out, "one order on all nodes, everything shown is kept, every nick had one user")
+	return err
+}
+
+func (c *clusterCheck) command(program string, p cluster.Place, log io.Writer) *exec.Cmd {
+	n := clusterNode{
+		name: p.Name, data: filepath.Join(c.dir, p.Name), listen: []string{"irc://" + p.IRC}, admin: p.Admin,
+		address: p.Listen, advertise: p.Advertise, peers: p.Peers, secret: c.secret,
+		sets: []string{"history.unregistered=true", "throttle.enabled=false"},
+	}
+	cmd := exec.Command(program, n.arguments()...)
+	cmd.Stdout, cmd.Stderr = log, log
+	ownGroup(cmd)
+	return cmd
+}
+
+// askEvery is the time between two looks at a node.
+const askEvery = 100 * time.Millisecond
+
+// ready waits until a node knows all others.
+func (c *clusterCheck) ready(ctx context.Context, p cluster.Place) error {
+	var last error
+	for {
+		status, err := readStatus(ctx, p.Admin)
+		if err == nil && status.Valid && len(status.Members) == c.run.Nodes {
+			return nil
+		}
+		if ctx.Err() != nil {
+			return fmt.Errorf("it is no member together with all others: %w", last)
+		}
+		if last = err; err == nil {
+			last = fmt.Errorf("it knows %v, and waits for %q", status.Members, status.Waits)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(askEvery):
+		}
+	}
+}
+
+func readStatus(ctx context.Context, address string) (s clusterStatus, err error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/cluster", nil)
+	if err != nil {
+		return s, err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return s, err
+	}
+	defer answer.Body.Close()
+	return s, json.NewDecoder(answer.Body).Decode(&s)
+}

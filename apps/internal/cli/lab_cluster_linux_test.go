@@ -1,0 +1,64 @@
+package cli
+
+import (
+	"context"
+	"strings"
+	"testing"
+
+	"github.com/epinet/epi/apps/lab/cluster"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+// TestClusterHoldsItsPromises starts three nodes and lets clients talk on all of them. With faults,
+// which take longer, epi lab cluster has it.
+func TestClusterHoldsItsPromises(t *testing.T) {
+	t.Parallel()
+	stdout, stderr := start(t, "lab", "cluster", "--for", "1s", "--faults", "none", "--clients", "2").end(exitDone)
+	if !strings.Contains(stdout, "one order on all nodes") {
+		t.Errorf("it says %q and %q", stdout, stderr)
+	}
+}
+
+// TestNodeDrains: "epi chat drain" ends the node of a directory, and no other.
+func TestNodeDrains(t *testing.T) {
+	t.Parallel()
+	data := t.TempDir()
+	if code, _, stderr := call("chat", "drain", "--data", data); code != exitFailed || !strings.Contains(stderr, "no node") {
+		t.Errorf("without a node: exit code %d, %q", code, stderr)
+	}
+	p := start(t, "chat", "--json", "--cluster", "--listen", "irc://127.0.0.1:0", "--admin", ":0", "--data", data, "--set", "cluster.node=only", "--set", "users.cloak-secret=x")
+	begun := await[startEvent](p, "start")
+	ctx, cancel := context.WithTimeout(t.Context(), epitest.Patience)
+	defer cancel()
+	alone := clusterCheck{run: cluster.Config{Nodes: 1}}
+	if err := alone.ready(ctx, cluster.Place{Admin: strings.TrimPrefix(begun.Admin, "http://")}); err != nil {
+		t.Fatal(err)
+	}
+	ann := chatAs(t, strings.TrimPrefix(begun.Listen[0], "irc://"), "ann")
+	ann.converse("JOIN #x", " 366 ")
+	if code, stdout, stderr := call("chat", "drain", "--data", data); code != exitDone || !strings.Contains(stdout, "ended") {
+		t.Errorf("exit code %d: %q, %q", code, stdout, stderr)
+	}
+	ann.converse("", "ERROR ")
+	p.end(exitDone)
+	if code, _, _ := call("chat", "drain", "--data", data); code != exitFailed {
+		t.Errorf("a node that has ended: exit code %d", code)
+	}
+}
+
+// TestClusterIsRefused: what cannot be a node says why.
+func TestClusterIsRefused(t *testing.T) {
+	for want, args := range map[string][]string{
+		"names no node": {"--cluster", "--data", t.TempDir()},
+		"needs --data":  {"--set", "cluster.node=a"},
+		"cloak-secret":  {"--set", "cluster.node=a", "--data", t.TempDir()},
+		"cluster.peers": {"--set", "cluster.node=a", "--set", "cluster.peers=127.0.0.1:1", "--data", t.TempDir()},
+		"cluster.cert":  {"--set", "cluster.node=a", "--set", "cluster.peers=b.example.org:1,c.example.org:1", "--data", t.TempDir()},
+		"cluster.lease": {"--set", "cluster.node=a", "--set", "cluster.lease=2s", "--data", t.TempDir()},
+	} {
+		args = append([]string{"chat", "--listen", "irc://127.0.0.1:0"}, args...)
+		if code, _, stderr := call(args...); code == exitDone || !strings.Contains(stderr, want) {
+			t.Errorf("%v: exit code %d, %q does not say %q", args, code, stderr, want)
+		}
+	}
+}

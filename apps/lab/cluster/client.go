@@ -1,0 +1,277 @@
+package cluster
+
+import (
+	"bufio"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
+)
+
+// answerWithin is how long a client waits for an answer before it goes on. It says
+// nothing about what has become of the request.
+const answerWithin = 20 * time.Second
+
+// A client is at one node, and connects again whenever the connection ends.
+type client struct {
+	name     string
+	address  string
+	channels []string
+	nicks    []string // that all clients try to have
+	random   *rand.Rand
+	said     int
+	echoes   *echoes // of all clients
+
+	evidence Evidence // its own part
+
+	conn net.Conn
+	in   *bufio.Reader
+	nick string               // as the server says
+	held *Hold                // nil: it has its own nick
+	seen map[string][]Message // of this connection
+}
+
+// run talks until the context ends.
+func (c *client) run(ctx context.Context) {
+	for ctx.Err() == nil {
+		err := c.connect(ctx)
+		for err == nil && ctx.Err() == nil {
+			err = c.act()
+		}
+		c.leave()
+		if err != nil {
+			select {
+			case <-ctx.Done():
+			case <-time.After(200 * time.Millisecond):
+			}
+		}
+	}
+}
+
+func (c *client) leave() {
+	if c.conn == nil {
+		return
+	}
+	_ = c.conn.Close()
+	c.conn = nil
+	for channel := range c.seen {
+		c.endSession(channel)
+	}
+	c.endHold()
+}
+
+func (c *client) endSession(channel string) {
+	if len(c.seen[channel]) > 0 {
+		c.evidence.Sessions = append(c.evidence.Sessions, Session{c.name, channel, c.seen[channel]})
+	}
+	delete(c.seen, channel)
+}
+
+func (c *client) endHold() {
+	if c.held != nil && c.held.Until.After(c.held.From) {
+		c.evidence.Holds = append(c.evidence.Holds, *c.held)
+	}
+	c.held = nil
+}
+
+func (c *client) connect(ctx context.Context) (err error) {
+	var d net.Dialer
+	if c.conn, err = d.DialContext(ctx, "tcp", c.address); err != nil {
+		c.conn = nil
+		return err
+	}
+	c.in = bufio.NewReader(c.conn)
+	c.seen = map[string][]Message{}
+	_, err = c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
+		func(m *ircmsg.Message) bool { return m.Command == "001" })
+	for _, channel := range c.channels {
+		if err == nil {
+			err = c.join(channel)
+		}
+	}
+	return err
+}
+
+func (c *client) join(channel string) error {
+	_, err := c.ask("JOIN "+channel, func(m *ircmsg.Message) bool {
+		return m.Command == "366" && m.Params[1] == channel
+	})
+	return err
+}
+
+// ask sends a line and reads up to an answer, or an error.
+func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Message, error) {
+	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
+		return nil, err
+	}
+	for end := time.Now().Add(answerWithin); ; {
+		m, err := c.read(end)
+		if err != nil {
+			return nil, err
+		}
+		if answer(m) || m.Command == "FAIL" || isError(m.Command) {
+			return m, nil
+		}
+	}
+}
+
+func isError(command string) bool {
+	return len(command) == 3 && (command[0] == '4' && command != "422" || command[0] == '5')
+}
+
+// read reads a message and notes what it shows.
+func (c *client) read(end time.Time) (*ircmsg.Message, error) {
+	if err := c.conn.SetReadDeadline(end); err != nil {
+		return nil, err
+	}
+	line, err := c.in.ReadString('\n')
+	if err != nil {
+		return nil, err
+	}
+	m := new(ircmsg.Message)
+	if err := m.Parse(strings.TrimRight(line, "\r\n"), ircmsg.FromServer); err != nil {
+		return nil, fmt.Errorf("%q: %w", line, err)
+	}
+	c.note(m)
+	return m, nil
+}
+
+func (c *client) note(m *ircmsg.Message) {
+	from, _, _ := strings.Cut(m.Source, "!")
+	switch {
+	case m.Command == "PING":
+		_, _ = fmt.Fprintf(c.conn, "PONG :%s\r\n", m.Params[0])
+	case m.Command == "001":
+		c.nick = m.Params[0]
+	case m.Command == "NICK" && from == c.nick:
+		c.nick = m.Params[0]
+	case m.Command == "PRIVMSG" && !inBatch(m):
+		c.seen[m.Params[0]] = append(c.seen[m.Params[0]], Message{tag(m, "msgid"), m.Params[1]})
+	}
+}
+
+func tag(m *ircmsg.Message, key string) string {
+	value, _ := m.Tags.Get(key)
+	return value
+}
+
+func inBatch(m *ircmsg.Message) bool { return tag(m, "batch") != "" }
+
+// act does one thing.
+func (c *client) act() error {
+	switch n := c.random.IntN(20); {
+	case n == 0:
+		return c.rename()
+	case n == 1:
+		return c.rejoin()
+	case n < 4:
+		return c.confirm()
+	}
+	time.Sleep(time.Duration(c.random.IntN(40)) * time.Millisecond)
+	return c.say()
+}
+
+// say says something in a channel.
+func (c *client) say() error {
+	c.said++
+	s := Said{Client: c.name, Channel: c.channels[c.random.IntN(len(c.channels))], Text: fmt.Sprintf("%s says %d", c.name, c.said)}
+	answer, err := c.ask(fmt.Sprintf("PRIVMSG %s :%s", s.Channel, s.Text), func(m *ircmsg.Message) bool {
+		return m.Command == "PRIVMSG" && m.Params[1] == s.Text
+	})
+	switch {
+	case err != nil:
+	case answer.Command == "PRIVMSG":
+		s.ID = tag(answer, "msgid")
+		c.echoes.note()
+	default:
+		s.Refused = true
+	}
+	c.evidence.Said = append(c.evidence.Said, s)
+	return err
+}
+
+// rename takes one of the nicks that all want, or gives it back.
+func (c *client) rename() error {
+	want := c.name
+	if c.held == nil {
+		want = c.nicks[c.random.IntN(len(c.nicks))]
+	}
+	c.endHold()
+	_, err := c.ask("NICK "+want, func(m *ircmsg.Message) bool { return m.Command == "NICK" && m.Params[0] == want })
+	if err == nil && c.nick == want && want != c.name {
+		now := time.Now()
+		c.held = &Hold{Client: c.name, Nick: want, From: now, Until: now}
+	}
+	return err
+}
+
+// confirm asks the server what the client is called: it has the nick at least up to
+// the question.
+func (c *client) confirm() error {
+	asked := time.Now()
+	answer, err := c.ask("ISON nobody", func(m *ircmsg.Message) bool { return m.Command == "303" })
+	if err != nil || c.held == nil || answer.Command != "303" {
+		return err
+	}
+	if answer.Params[0] != c.held.Nick {
+		c.endHold()
+		return nil
+	}
+	c.held.Until = asked
+	return nil
+}
+
+// rejoin leaves a channel and joins it again.
+func (c *client) rejoin() error {
+	channel := c.channels[c.random.IntN(len(c.channels))]
+	_, err := c.ask("PART "+channel, func(m *ircmsg.Message) bool {
+		from, _, _ := strings.Cut(m.Source, "!")
+		return m.Command == "PART" && from == c.nick && m.Params[0] == channel
+	})
+	if err != nil {
+		return err
+	}
+	c.endSession(channel)
+	return c.join(channel)
+}
+
+// history reads all that the node has of a channel.
+func (c *client) history(channel string) (all []Message, err error) {
+	for before := "*"; ; {
+		line := "CHATHISTORY LATEST " + channel + " * 100"
+		if before != "*" {
+			line = "CHATHISTORY BEFORE " + channel + " msgid=" + before + " 100"
+		}
+		page, err := c.page(line)
+		if err != nil || len(page) == 0 {
+			return all, err
+		}
+		before = page[0].ID
+		all = append(page, all...)
+	}
+}
+
+func (c *client) page(line string) (page []Message, err error) {
+	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
+		return nil, err
+	}
+	for end, batch := time.Now().Add(answerWithin), ""; ; {
+		m, err := c.read(end)
+		switch {
+		case err != nil:
+			return nil, err
+		case m.Command == "FAIL":
+			return nil, fmt.Errorf("%s: %s", line, strings.Join(m.Params, " "))
+		case m.Command == "BATCH" && strings.HasPrefix(m.Params[0], "+") && m.Params[1] == "chathistory":
+			batch = m.Params[0][1:]
+		case m.Command == "BATCH" && batch != "" && m.Params[0] == "-"+batch:
+			return page, nil
+		case m.Command == "PRIVMSG" && batch != "" && tag(m, "batch") == batch:
+			page = append(page, Message{tag(m, "msgid"), m.Params[1]})
+		}
+	}
+}

@@ -1,0 +1,140 @@
+// Package cluster puts a chat on several machines to the test, as Jepsen does with
+// databases: clients on all nodes talk, join, part and change their nicks while nodes
+// are killed, stopped and cut off, and afterwards a judge looks whether what they
+// have seen, and what the nodes have kept, holds what the chat promises:
+//
+//   - one order: each node has the same history of a channel, and each client has seen
+//     messages in that order
+//   - echoed is kept: a message that its sender has seen back is in the history, once
+//   - shown is kept: so is every message that anybody has seen
+//   - a nick is one user's: no two clients have had the same at the same time
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
+
+// A Message is one line in a channel, as a client or a history shows it.
+type Message struct {
+	ID   string // msgid
+	Text string
+}
+
+// A Said is a message as its sender knows it.
+type Said struct {
+	Client  string
+	Channel string
+	Text    string
+	ID      string // as it was echoed; empty: it was not
+	Refused bool   // with an error
+}
+
+// A Session is what one connection has seen of one channel while it was a member, in
+// order.
+type Session struct {
+	Client  string
+	Channel string
+	Seen    []Message
+}
+
+// A Hold is a time in which a client surely had a nick: from when it read so to when it
+// asked for the last time and was still called by it.
+type Hold struct {
+	Client string
+	Nick   string
+	From   time.Time
+	Until  time.Time
+}
+
+// A History is all that a node has of a channel, in order.
+type History struct {
+	Node     string
+	Channel  string
+	Messages []Message
+}
+
+// Evidence is what a run has left.
+type Evidence struct {
+	Said      []Said
+	Sessions  []Session
+	Holds     []Hold
+	Histories []History
+}
+
+// Judge returns what was not as it must be; nothing, if all was.
+func (e *Evidence) Judge() (faults []string) {
+	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
+	place := map[string]map[string]int{} // of a msgid in what all nodes have of its channel
+	for channel, all := range e.union() {
+		place[channel] = map[string]int{}
+		texts := map[string]string{}
+		for at, m := range all {
+			if other, twice := texts[m.Text]; twice {
+				fault("%s: %q is there twice, as %s and %s", channel, m.Text, other, m.ID)
+			}
+			texts[m.Text] = m.ID
+			place[channel][m.ID] = at
+		}
+		for _, h := range e.Histories {
+			if h.Channel == channel {
+				h.compare(all, fault)
+			}
+		}
+	}
+	for _, s := range e.Said {
+		if _, kept := place[s.Channel][s.ID]; s.ID != "" && !kept {
+			fault("%s: %q was echoed to %s as %s and is not in the history", s.Channel, s.Text, s.Client, s.ID)
+		}
+	}
+	for _, s := range e.Sessions {
+		last := -1
+		for i, m := range s.Seen {
+			at, kept := place[s.Channel][m.ID]
+			switch {
+			case !kept:
+				fault("%s: %q was shown to %s as %s and is not in the history", s.Channel, m.Text, s.Client, m.ID)
+				continue
+			case at <= last:
+				fault("%s: %s has seen %q (%s) after %q (%s), and the history has them in another order", s.Channel, s.Client, m.Text, m.ID, s.Seen[i-1].Text, s.Seen[i-1].ID)
+			}
+			last = at
+		}
+	}
+	slices.SortFunc(e.Holds, func(a, b Hold) int { return a.From.Compare(b.From) })
+	for i, a := range e.Holds {
+		for _, b := range e.Holds[i+1:] {
+			if a.Nick == b.Nick && a.Client != b.Client && b.From.Before(a.Until) {
+				fault("nick %s: %s had it until %v, and %s from %v on", a.Nick, a.Client, a.Until.Format(time.StampMicro), b.Client, b.From.Format(time.StampMicro))
+			}
+		}
+	}
+	return faults
+}
+
+// union is what the nodes have together of each channel, by msgid: those of one channel
+// rise.
+func (e *Evidence) union() map[string][]Message {
+	all := map[string][]Message{}
+	for _, h := range e.Histories {
+		all[h.Channel] = append(all[h.Channel], h.Messages...)
+	}
+	for channel, messages := range all {
+		slices.SortFunc(messages, func(a, b Message) int { return cmp.Or(strings.Compare(a.ID, b.ID), strings.Compare(a.Text, b.Text)) })
+		all[channel] = slices.Compact(messages)
+	}
+	return all
+}
+
+// compare finds the first difference between what a node has and what all have.
+func (h *History) compare(all []Message, fault func(string, ...any)) {
+	for i, m := range all {
+		if i >= len(h.Messages) || h.Messages[i] != m {
+			fault("%s: node %s has %d of %d messages, or in another order: %q (%s) is not where it must be", h.Channel, h.Node, len(h.Messages), len(all), m.Text, m.ID)
+			return
+		}
+	}
+}

@@ -1,0 +1,41 @@
+package cluster
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestJudge(t *testing.T) {
+	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
+	one, two, three := Message{"1", "one"}, Message{"2", "two"}, Message{"3", "three"}
+	both := func(m ...Message) []History {
+		return []History{{"a", "#x", m}, {"b", "#x", m}}
+	}
+	for name, test := range map[string]struct {
+		Evidence
+		want string
+	}{
+		"all is well": {Evidence{
+			Said:      []Said{{Client: "ann", Channel: "#x", Text: "one", ID: "1"}, {Client: "ann", Channel: "#x", Text: "lost"}},
+			Sessions:  []Session{{"ann", "#x", []Message{one, three}}, {"bob", "#x", []Message{two, three}}},
+			Holds:     []Hold{{"ann", "n", at(1), at(3)}, {"bob", "n", at(3), at(4)}, {"bob", "m", at(1), at(2)}},
+			Histories: both(one, two, three),
+		}, ""},
+		"an echo that is not kept": {Evidence{Said: []Said{{Client: "ann", Channel: "#x", Text: "two", ID: "2"}}, Histories: both(one)}, "not in the history"},
+		"shown and not kept":       {Evidence{Sessions: []Session{{"ann", "#x", []Message{two}}}, Histories: both(one)}, "not in the history"},
+		"two orders":               {Evidence{Sessions: []Session{{"ann", "#x", []Message{two, one}}}, Histories: both(one, two)}, "another order"},
+		"kept twice":               {Evidence{Histories: both(one, Message{"2", "one"})}, "twice"},
+		"one node has more":        {Evidence{Histories: []History{{"a", "#x", []Message{one}}, {"b", "#x", []Message{one, two}}}}, "node a has 1 of 2"},
+		"another node has more":    {Evidence{Histories: []History{{"a", "#x", []Message{one, two}}, {"b", "#x", []Message{two}}}}, "node b has 1 of 2"},
+		"a nick that two had":      {Evidence{Holds: []Hold{{"bob", "n", at(2), at(4)}, {"ann", "n", at(1), at(3)}}}, "nick n"},
+	} {
+		faults := test.Judge()
+		switch {
+		case test.want == "" && len(faults) > 0, test.want != "" && len(faults) != 1:
+			t.Errorf("%s: %q", name, faults)
+		case test.want != "" && !strings.Contains(faults[0], test.want):
+			t.Errorf("%s: %q does not say %q", name, faults[0], test.want)
+		}
+	}
+}

@@ -1,0 +1,359 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os/exec"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+)
+
+// A Fault is what can be done to a node.
+type Fault string
+
+// The faults. After each, the node has time to come back.
+const (
+	Kill   Fault = "kill"   // SIGKILL; it is started again
+	Stop   Fault = "stop"   // SIGSTOP for longer than its lease, then SIGCONT
+	Cut    Fault = "cut"    // connections to the other nodes are cut, and new ones as well
+	Freeze Fault = "freeze" // what nodes send to it and it to them waits, and comes at the end
+)
+
+// Faults are all of them.
+var Faults = []Fault{Kill, Stop, Cut, Freeze}
+
+// A Place is where a node is.
+type Place struct {
+	Name      string
+	IRC       string // address
+	Admin     string // address of its admin server
+	Listen    string // for other nodes
+	Advertise string
+	Peers     []string
+}
+
+// A Config is a run.
+type Config struct {
+	Nodes   int
+	Clients int           // on each node
+	For     time.Duration // of faults; before and after it there are none
+	Lease   time.Duration // of the nodes
+	Faults  []Fault       // which there are; empty: none
+	Seed    uint64
+	// Command returns what serves a node. It is called again after a kill.
+	Command func(Place) *exec.Cmd
+	// Ready waits until a node is a member of the network with all the others.
+	Ready func(ctx context.Context, p Place) error
+	// Tell gets a line about what happens.
+	Tell func(format string, args ...any)
+}
+
+// A Result is what a run has shown.
+type Result struct {
+	Faults   []string // what was not as it must be
+	Said     int
+	Echoed   int
+	Refused  int
+	Shown    int // messages, to all clients together
+	Injected map[Fault]int
+	Longest  time.Duration // without an echo at any client
+}
+
+// settle is how long all nodes may take to come together.
+const settle = 3 * time.Minute
+
+// A node is one process.
+type node struct {
+	Place
+	cmd   *exec.Cmd
+	doors []*door
+}
+
+// Run starts nodes and clients, injects faults, and judges.
+func Run(ctx context.Context, c Config) (*Result, error) {
+	r := &run{Config: c, random: rand.New(rand.NewPCG(c.Seed, c.Seed))}
+	if c.Tell == nil {
+		r.Tell = func(string, ...any) {}
+	}
+	defer r.end()
+	if err := r.start(); err != nil {
+		return nil, err
+	}
+	if err := r.ready(ctx); err != nil {
+		return nil, err
+	}
+	injected, longest := r.inject(ctx)
+	r.Tell("the faults have ended; waiting for the nodes")
+	if err := r.ready(ctx); err != nil {
+		return nil, err
+	}
+	r.stopClients()
+	evidence, err := r.collect(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return r.result(evidence, injected, longest), nil
+}
+
+type run struct {
+	Config
+	random  *rand.Rand
+	nodes   []*node
+	clients []*client
+	talk    sync.WaitGroup
+	silence context.CancelFunc
+	echoes  echoes
+}
+
+// channels are those in which all clients are.
+var channels = []string{"#one", "#two", "#three", "#four"}
+
+func (r *run) start() error {
+	for i := range r.Nodes {
+		n := &node{Place: Place{Name: string(rune('a' + i))}}
+		r.nodes = append(r.nodes, n)
+		var err error
+		if n.IRC, err = freeAddress(); err != nil {
+			return err
+		}
+		if n.Admin, err = freeAddress(); err != nil {
+			return err
+		}
+		if n.Listen, err = freeAddress(); err != nil {
+			return err
+		}
+		front, err := newDoor(n.Listen)
+		if err != nil {
+			return err
+		}
+		n.Advertise, n.doors = front.address(), append(n.doors, front)
+	}
+	for _, n := range r.nodes {
+		for _, other := range r.nodes {
+			if n == other {
+				continue
+			}
+			d, err := newDoor(other.Listen)
+			if err != nil {
+				return err
+			}
+			n.Peers = append(n.Peers, d.address())
+			n.doors, other.doors = append(n.doors, d), append(other.doors, d)
+		}
+	}
+	for _, n := range r.nodes {
+		if err := r.launch(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func freeAddress() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
+}
+
+func (r *run) launch(n *node) error {
+	n.cmd = r.Command(n.Place)
+	if err := n.cmd.Start(); err != nil {
+		return fmt.Errorf("node %s: %w", n.Name, err)
+	}
+	return nil
+}
+
+func (r *run) end() {
+	r.stopClients()
+	for _, n := range r.nodes {
+		if n.cmd != nil && n.cmd.Process != nil {
+			_ = n.cmd.Process.Kill()
+			_ = n.cmd.Wait()
+		}
+		for _, d := range n.doors {
+			d.end()
+		}
+	}
+}
+
+// ready waits until all nodes are members.
+func (r *run) ready(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	for _, n := range r.nodes {
+		if err := r.Ready(ctx, n.Place); err != nil {
+			return fmt.Errorf("node %s: %w", n.Name, err)
+		}
+	}
+	return nil
+}
+
+// inject starts the clients, and faults one after the other.
+func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.Duration) {
+	talking, silence := context.WithCancel(ctx)
+	r.silence = silence
+	for _, n := range r.nodes {
+		for i := range r.Clients {
+			c := &client{
+				name: fmt.Sprintf("%s%d", n.Name, i), address: n.IRC, channels: channels, nicks: []string{"king", "queen"},
+				random: rand.New(rand.NewPCG(r.Seed, r.random.Uint64())), echoes: &r.echoes,
+			}
+			r.clients = append(r.clients, c)
+			r.talk.Go(func() { c.run(talking) })
+		}
+	}
+	r.echoes.note()
+	injected = map[Fault]int{}
+	for end := time.Now().Add(r.For); time.Now().Before(end) && ctx.Err() == nil; {
+		wait(ctx, 2*time.Second)
+		if len(r.Faults) == 0 {
+			continue
+		}
+		f, n := r.Faults[r.random.IntN(len(r.Faults))], r.nodes[r.random.IntN(len(r.nodes))]
+		injected[f]++
+		r.Tell("%s node %s", f, n.Name)
+		if err := r.do(ctx, f, n); err != nil {
+			r.Tell("%s node %s: %v", f, n.Name, err)
+		}
+		if err := r.ready(ctx); err != nil {
+			r.Tell("%v", err)
+			break
+		}
+	}
+	wait(ctx, time.Second)
+	return injected, r.echoes.longest()
+}
+
+func wait(ctx context.Context, d time.Duration) {
+	select {
+	case <-ctx.Done():
+	case <-time.After(d):
+	}
+}
+
+// do does a fault to a node, and mends it.
+func (r *run) do(ctx context.Context, f Fault, n *node) error {
+	away := r.Lease/2 + time.Duration(r.random.Int64N(int64(r.Lease))) // some end before the lease does
+	switch f {
+	case Kill:
+		if err := n.cmd.Process.Kill(); err != nil {
+			return err
+		}
+		_ = n.cmd.Wait()
+		wait(ctx, away/4)
+		return r.launch(n)
+	case Stop:
+		return r.stopProcess(ctx, n, away)
+	case Cut, Freeze:
+		for _, d := range n.doors {
+			d.close(f == Cut)
+		}
+		wait(ctx, away)
+		for _, d := range n.doors {
+			d.open()
+		}
+		return nil
+	}
+	return fmt.Errorf("there is no fault %q", f)
+}
+
+func (r *run) stopClients() {
+	if r.silence != nil {
+		r.silence()
+	}
+	r.talk.Wait()
+}
+
+// collect asks each node for its history.
+func (r *run) collect(ctx context.Context) (e Evidence, err error) {
+	for _, c := range r.clients {
+		e.Said = append(e.Said, c.evidence.Said...)
+		e.Sessions = append(e.Sessions, c.evidence.Sessions...)
+		e.Holds = append(e.Holds, c.evidence.Holds...)
+	}
+	for _, n := range r.nodes {
+		c := &client{name: "judge" + n.Name, address: n.IRC, channels: channels, echoes: &echoes{}}
+		err := c.connect(ctx)
+		for _, channel := range channels {
+			if err != nil {
+				break
+			}
+			h := History{Node: n.Name, Channel: channel}
+			if h.Messages, err = c.history(channel); err == nil {
+				e.Histories = append(e.Histories, h)
+			}
+		}
+		c.leave()
+		if err != nil {
+			return e, fmt.Errorf("history of node %s: %w", n.Name, err)
+		}
+	}
+	if len(e.Histories) == 0 {
+		return e, errors.New("there is no history")
+	}
+	return e, nil
+}
+
+func (r *run) result(e Evidence, injected map[Fault]int, longest time.Duration) *Result {
+	result := &Result{Said: len(e.Said), Injected: injected, Longest: longest}
+	for _, s := range e.Said {
+		if s.ID != "" {
+			result.Echoed++
+		}
+		if s.Refused {
+			result.Refused++
+		}
+	}
+	for _, s := range e.Sessions {
+		result.Shown += len(s.Seen)
+	}
+	result.Faults = e.Judge()
+	return result
+}
+
+// ParseFaults reads words with commas between them; "all" is all, "none" none.
+func ParseFaults(text string) (faults []Fault, err error) {
+	switch text {
+	case "all":
+		return Faults, nil
+	case "none":
+		return nil, nil
+	}
+	for word := range strings.SplitSeq(text, ",") {
+		if !slices.Contains(Faults, Fault(word)) {
+			return nil, fmt.Errorf("there is no fault %q: write some of %v, with commas, or all, or none", word, Faults)
+		}
+		faults = append(faults, Fault(word))
+	}
+	return faults, nil
+}
+
+// echoes notes how long nobody has got an answer.
+type echoes struct {
+	mu   sync.Mutex
+	last time.Time
+	most time.Duration
+}
+
+func (e *echoes) note() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	now := time.Now()
+	if !e.last.IsZero() {
+		e.most = max(e.most, now.Sub(e.last))
+	}
+	e.last = now
+}
+
+func (e *echoes) longest() time.Duration {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.most
+}
