@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/epinet/epi/apps/internal/browsertest"
+	"github.com/epinet/epi/apps/lab/show"
 )
 
 var pictures = flag.String("pictures", "", "`directory` to write pictures of the pages into")
@@ -18,8 +19,17 @@ var pictures = flag.String("pictures", "", "`directory` to write pictures of the
 func TestInBrowser(t *testing.T) {
 	t.Parallel()
 	b := browsertest.Start(t)
-	server := httptest.NewServer(Handler())
-	defer server.Close()
+	live, err := show.New()
+	if err != nil {
+		t.Fatal(err)
+	}
+	server := httptest.NewServer(Handler(live.Handler()))
+	defer func() {
+		server.Close()
+		if err := live.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	for _, width := range []int{390, 1280} {
 		for _, at := range []string{"/README.md", "/ko/11-systems.md"} {
 			p := b.Open(server.URL+at, width, 900)
@@ -35,6 +45,18 @@ func TestInBrowser(t *testing.T) {
 					t.Fatal(err)
 				}
 			}
+		}
+	}
+	p := b.Open(server.URL+"/en/06-trigger.md", 390, 900)
+	p.Eval("document.querySelectorAll('.live details').forEach(d => { d.open = true })")
+	p.Eval("document.querySelectorAll('.live iframe').forEach(f => { f.loading = 'eager' })")
+	p.Until("the frames have one part each", `[...document.querySelectorAll('.live iframe')].map(f => f.contentDocument?.querySelectorAll('section:not([hidden])').length).join() === '1,1,1'`)
+	p.Eval("document.querySelectorAll('.live iframe')[2].contentDocument.querySelector('[data-trap=send]').click()")
+	p.Until("the trap has caught somebody", "document.querySelectorAll('.live iframe')[2].contentDocument.getElementById('traps').textContent.includes('3072 bytes are unread')")
+	if *pictures != "" {
+		p.Eval("document.querySelector('.live').scrollIntoView()")
+		if err := os.WriteFile(filepath.Join(*pictures, "390-live.png"), p.Screenshot(), 0o644); err != nil {
+			t.Fatal(err)
 		}
 	}
 	if errs := b.Errors(); len(errs) > 0 {

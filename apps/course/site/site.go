@@ -45,11 +45,65 @@ type view struct {
 	Contents       chapter
 	Other          chapter // the same page in the other language
 	Body           template.HTML
+	Live           []play
 }
 
-// Handler serves the course. It answers GET and HEAD, and needs nothing from elsewhere.
-func Handler() http.Handler {
+// A play is a live page beside a chapter.
+type play struct {
+	Name  string // below /show/
+	Title string
+}
+
+// plays are the live pages by the chapter's file, and what they are called.
+var plays = map[string][]string{
+	"01-select.md":   {"cost"},
+	"02-epoll.md":    {"cost", "twin"},
+	"04-register.md": {"pipe"},
+	"06-trigger.md":  {"pipe", "signal", "trap"},
+	"07-echo.md":     {"trap"},
+	"10-boss.md":     {"boss", "waiters"},
+	"11-systems.md":  {"trap", "boss"},
+}
+
+var playTitles = map[string]map[string]string{
+	"en": {
+		"cost":    "what one wait costs",
+		"twin":    "readiness beside completion",
+		"pipe":    "three pipes, half read",
+		"signal":  "the signal",
+		"trap":    "the trap of edge",
+		"boss":    "boss and workers",
+		"waiters": "who wakes",
+	},
+	"ko": {
+		"cost":    "대기 호출 한 번의 비용",
+		"twin":    "준비 통지와 완료 통지",
+		"pipe":    "절반만 읽은 파이프 세 개",
+		"signal":  "신호",
+		"trap":    "에지 트리거의 함정",
+		"boss":    "보스와 워커",
+		"waiters": "누가 깨어나는가",
+	},
+}
+
+// playsOf returns the live pages of a chapter.
+func playsOf(language, file string) (all []play) {
+	for _, name := range plays[file] {
+		all = append(all, play{name, playTitles[language][name]})
+	}
+	return all
+}
+
+// Handler serves the course, and live below /show/, where the chapters have its pages
+// in frames; nil: there are none. It answers GET and HEAD, live what it answers, and
+// needs nothing from elsewhere.
+func Handler(live http.Handler) http.Handler {
 	mux := http.NewServeMux()
+	if live != nil {
+		below := http.StripPrefix("/show", framed(live))
+		mux.Handle("GET /show/", below)
+		mux.Handle("POST /show/", below)
+	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, r *http.Request) {
 		http.Redirect(w, r, "/"+contents(preferred(r)), http.StatusFound)
 	})
@@ -60,13 +114,21 @@ func Handler() http.Handler {
 		http.ServeFileFS(w, r, pages.Pages, "pictures/"+r.PathValue("name"))
 	})
 	mux.Handle("GET /examples/course/", http.StripPrefix("/examples/course/", http.FileServerFS(programs.Programs)))
-	mux.HandleFunc("GET /", servePage)
+	mux.HandleFunc("GET /", func(w http.ResponseWriter, r *http.Request) { servePage(w, r, live != nil) })
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
-		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; base-uri 'none'; form-action 'none'")
+		h.Set("Content-Security-Policy", "default-src 'none'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; frame-src 'self'; base-uri 'none'; form-action 'none'")
 		h.Set("X-Content-Type-Options", "nosniff")
 		h.Set("Referrer-Policy", "no-referrer")
 		mux.ServeHTTP(w, r)
+	})
+}
+
+// framed lets pages of the same origin, and no others, have the answers in frames.
+func framed(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("X-Frame-Options", "SAMEORIGIN")
+		next.ServeHTTP(w, r)
 	})
 }
 
@@ -86,7 +148,8 @@ func contents(language string) string {
 	return "README.md"
 }
 
-func servePage(w http.ResponseWriter, r *http.Request) {
+// servePage serves a page, with live pages beside it if there are any.
+func servePage(w http.ResponseWriter, r *http.Request, live bool) {
 	name := strings.TrimPrefix(r.URL.Path, "/")
 	source, err := fs.ReadFile(pages.Pages, name)
 	if err != nil || path.Ext(name) != ".md" {
@@ -97,6 +160,9 @@ func servePage(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
+	}
+	if live {
+		v.Live = playsOf(v.Language, path.Base(name))
 	}
 	var out bytes.Buffer
 	if err := page.Execute(&out, v); err != nil {

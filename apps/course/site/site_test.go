@@ -1,6 +1,7 @@
 package site
 
 import (
+	"io"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -17,7 +18,7 @@ func get(t *testing.T, url, language string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(http.MethodGet, url, nil)
 	r.Header.Set("Accept-Language", language)
 	w := httptest.NewRecorder()
-	Handler().ServeHTTP(w, r)
+	Handler(nil).ServeHTTP(w, r)
 	return w
 }
 
@@ -84,5 +85,33 @@ func TestPages(t *testing.T) {
 		if code := get(t, nothing, "en").Code; code == http.StatusOK {
 			t.Errorf("%s: %d", nothing, code)
 		}
+	}
+}
+
+// TestPlays: live pages have a name in both languages and stand beside chapters that are
+// there; without live pages there are none.
+func TestPlays(t *testing.T) {
+	live := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "live at "+r.URL.Path) })
+	ask := func(url string) string {
+		w := httptest.NewRecorder()
+		Handler(live).ServeHTTP(w, httptest.NewRequest(http.MethodGet, url, nil))
+		return w.Body.String()
+	}
+	for file := range plays {
+		for _, language := range []string{"en", "ko"} {
+			page := ask("/" + language + "/" + file)
+			for _, p := range playsOf(language, file) {
+				frame := `<iframe src="/show/` + p.Name + "?only=" + p.Name
+				if p.Title == "" || !strings.Contains(page, frame) || !strings.Contains(page, "<summary>"+p.Title) {
+					t.Errorf("%s/%s has no %s %q", language, file, p.Name, p.Title)
+				}
+			}
+		}
+	}
+	if at := ask("/show/pipe?only=pipe"); at != "live at /pipe" {
+		t.Errorf("below /show/ is %q", at)
+	}
+	if page := get(t, "/en/06-trigger.md", "en").Body.String(); strings.Contains(page, "iframe") {
+		t.Error("there are frames without live pages")
 	}
 }

@@ -42,8 +42,13 @@ func courseCommand() *cobra.Command {
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 			defer end()
-			guard := &webguard.Guard{Links: true}
-			if err := servePages(ctx, cmd, listen, "the course is at http://%s/", guard.Wrap(site.Handler())); err != nil {
+			live, closeLive, err := livePages()
+			if err != nil {
+				return failure{err}
+			}
+			guard := &webguard.Guard{Links: true, Methods: []string{http.MethodGet, http.MethodHead, http.MethodPost}}
+			err = servePages(ctx, cmd, listen, "the course is at http://%s/", guard.Wrap(site.Handler(live)))
+			if err := errors.Join(err, closeLive()); err != nil {
 				return failure{err}
 			}
 			return nil

@@ -3,6 +3,7 @@ package cli
 import (
 	"io"
 	"net/http"
+	"regexp"
 	"strings"
 	"syscall"
 	"testing"
@@ -41,6 +42,38 @@ func TestCourseServesItsPages(t *testing.T) {
 	p.end(exitDone)
 }
 
+// Beside the chapters are live pages, in frames that only the course may have.
+func TestCourseHasLivePages(t *testing.T) {
+	t.Parallel()
+	p := start(t, "course", "--listen", "127.0.0.1:0")
+	url := strings.TrimSuffix(p.line("the course is at "), "/")
+	place := strings.TrimPrefix(url, "http://")
+	_, chapter := get(t, url+"/ko/06-trigger.md")
+	frames := regexp.MustCompile(`<iframe src="([^"]+)"`).FindAllStringSubmatch(chapter, -1)
+	if len(frames) != 3 {
+		t.Fatalf("chapter 6 has %d frames", len(frames))
+	}
+	for _, frame := range frames {
+		r, err := http.Get(url + frame[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = r.Body.Close()
+		if embeds := r.Header.Get("X-Frame-Options"); r.StatusCode != http.StatusOK || embeds != "SAMEORIGIN" {
+			t.Errorf("%s: %s, X-Frame-Options %q", frame[1], r.Status, embeds)
+		}
+	}
+	if status, body := ask(t, "POST", url+"/show/trap/send", place, "Sec-Fetch-Site", "same-origin"); status != http.StatusOK || !strings.Contains(body, `"Unread":3072`) {
+		t.Errorf("the button of the trap: %d %s", status, body)
+	}
+	if status, body := ask(t, "POST", url+"/show/trap/send", place, "Sec-Fetch-Site", "cross-site"); status != http.StatusForbidden {
+		t.Errorf("the button of the trap, for another site: %d %s", status, body)
+	}
+	http.DefaultClient.CloseIdleConnections()
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+}
+
 func TestCourseCheckSaysWhatFailed(t *testing.T) {
 	t.Parallel()
 	code, stdout, stderr := call("course", "check", "4", "--", "sh", "-c", "echo the roof is on fire >&2; exit 7")
@@ -54,7 +87,7 @@ func TestCourseCheckSaysWhatFailed(t *testing.T) {
 	}{
 		{[]string{"course", "check", "7"}, "the command of a server"},
 		{[]string{"course", "check", "seven", "--", "x"}, `"seven" is not a number`},
-		{[]string{"course", "check", "9", "--", "x"}, "chapter 9 has no exercise"},
+		{[]string{"course", "check", "12", "--", "x"}, "chapter 12 has no exercise"},
 		{[]string{"course", "chek"}, `unknown command "chek"`},
 	} {
 		code, _, stderr := call(row.args...)

@@ -149,5 +149,11 @@ for (const button of document.querySelectorAll('[data-trap]')) button.onclick = 
   }));
 };
 
+// In a frame beside a chapter there is one part only.
+const only = new URLSearchParams(location.search).get('only');
+if ($(only)) {
+  document.body.classList.add('only');
+  for (const part of document.querySelectorAll('section')) part.hidden = part.id !== only;
+}
 const chosen = $(location.pathname.split('/').pop());
 if (chosen) chosen.scrollIntoView();

@@ -79,7 +79,7 @@ func (s *Show) Handler() http.Handler {
 	mux := http.NewServeMux()
 	for _, name := range append([]string{"{$}"}, Names...) {
 		mux.HandleFunc("GET /"+name, func(w http.ResponseWriter, r *http.Request) {
-			w.Header().Set("Content-Security-Policy", "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'")
+			w.Header().Set("Content-Security-Policy", "default-src 'self'; img-src data:; base-uri 'none'; form-action 'none'; frame-ancestors 'self'")
 			http.ServeFileFS(w, r, assets, "page.html")
 		})
 	}
