@@ -190,6 +190,9 @@ func (d *desk) result(r *hall.Result) {
 // that may need an answer.
 func (d *desk) tick() {
 	d.apply(&hall.Event{Kind: hall.Tick})
+	if d.net.fabric != nil {
+		d.appendAll()
+	}
 	d.ticks = false
 	d.keepTicking()
 }

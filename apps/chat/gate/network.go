@@ -18,6 +18,10 @@ type networked struct {
 	leased fabric.Epoch // that was reported last; of the fabric's goroutine
 	epoch  fabric.Epoch // of the lease that the hall knows, 0: none
 	news   mailbox
+
+	journals [fabric.Shards]journal
+	appends  appends
+	replayed [fabric.Shards]uint64 // the last entry of each shard; of the fabric's goroutine
 }
 
 // A mailbox has what the fabric has called its handler for, and the hall does not know yet.
@@ -153,6 +157,9 @@ func (r *reporter) Up(m fabric.Member) {
 		r.net.leased = m.Epoch
 	}
 	r.report(hall.News{Kind: kind, From: m})
+	if kind == hall.Leased {
+		r.replay()
+	}
 }
 
 // Down is a method of fabric.Handler.
@@ -164,7 +171,10 @@ func (r *reporter) Received(from fabric.Member, data []byte) {
 }
 
 // Gap is a method of fabric.Handler.
-func (r *reporter) Gap(from fabric.Member) { r.report(hall.News{Kind: hall.NodeMissed, From: from}) }
+func (r *reporter) Gap(from fabric.Member) {
+	r.report(hall.News{Kind: hall.NodeMissed, From: from})
+	r.replay()
+}
 
 // Fenced is a method of fabric.Handler.
 func (r *reporter) Fenced() { r.report(hall.News{Kind: hall.Fenced}) }

@@ -62,6 +62,9 @@ type Config struct {
 	// it, and whoever has made it closes it, after the engine's Run has returned and
 	// EndNetwork.
 	Fabric fabric.Fabric
+	// Replicated: what is said is durable, and shown, once a majority of the nodes has it
+	// on disk, and not only this one.
+	Replicated bool
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
 	// Applied is called when this configuration replaces another; nil: nothing is.

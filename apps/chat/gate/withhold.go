@@ -82,7 +82,11 @@ func (d *desk) Record(r *hall.Record) {
 		d.held.current = append(d.held.current, k)
 		d.held.queue = append(d.held.queue, held{keeping: k})
 	}
-	config.History.Record(r, func(err error) { d.settle(k, err) })
+	if d.replicates(config) {
+		config.History.Record(r, func(err error) { d.settle(k, err) })
+		return
+	}
+	config.History.Record(r, func(err error) { d.announce(k, err) })
 }
 
 // copied is called when a message of another node is durable here, too, or cannot be: what
@@ -95,9 +99,8 @@ func (d *desk) copied(err error) {
 	d.server.config.Load().Log.Error("a message of another node could not be kept here", "error", err)
 }
 
-// settle notes what has become of a message. It is called by the goroutine that writes;
-// the desk looks once for all that are known by then.
-func (d *desk) settle(k *keeping, err error) {
+// announce settles a message and, if it is durable, lets those know who wait for that.
+func (d *desk) announce(k *keeping, err error) {
 	config := d.server.config.Load()
 	if config.Push != nil && err == nil {
 		config.Push.Notify(k.record)
@@ -105,6 +108,12 @@ func (d *desk) settle(k *keeping, err error) {
 	if config.Durable != nil && err == nil {
 		config.Durable(k.record)
 	}
+	d.settle(k, err)
+}
+
+// settle notes what has become of a message. It is called by the goroutine that writes;
+// the desk looks once for all that are known by then.
+func (d *desk) settle(k *keeping, err error) {
 	s := &d.held.settled
 	s.mu.Lock()
 	s.list = append(s.list, settlement{k, err})

@@ -45,7 +45,7 @@ func (h *Hall) edit(s *session, target, reference string, sp *speech) {
 				h.fail(s, "EDIT", "EDIT_FAILED", printable(target), reference, "The message could not be edited; try again later")
 				return
 			}
-			h.workEverywhere(&Work{Kind: EditRecord, Record: &edited})
+			h.shareWork(r.Target, &Work{Kind: EditRecord, Record: &edited})
 			sp.id, sp.command = edited.Edited, r.Command
 			sp.tags = append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})
 			h.tell(s, r, target, true, h.numbered(s.user, h.shownTarget(r), sp)...)

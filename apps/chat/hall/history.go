@@ -246,7 +246,7 @@ func (h *Hall) recordOneOf(shown int64, c *channel, rank Rank, u *user, command 
 func (h *Hall) record(r *Record) {
 	h.gate.Record(r)
 	if h.net != nil {
-		h.net.postAll("record", r, []int64{r.ID})
+		h.shareRecord(r)
 	}
 }
 

@@ -26,7 +26,8 @@ type trial struct {
 	*nation
 	random  *rand.Rand
 	people  []*person
-	disks   map[fabric.Node][]Record
+	disks   map[fabric.Node][]Record // of nodes that were killed
+	buried  []Record                 // that these nodes have kept first, and may have told nobody
 	said    int
 	dead    []fabric.Node // killed
 	drained []fabric.Node // until they begin anew
@@ -180,7 +181,12 @@ func (x *trial) kill(name fabric.Node) {
 	w := x.towns[name]
 	w.node.Kill()
 	x.dead = append(x.dead, name)
-	x.disks[name] = append(x.disks[name], w.records...)
+	for _, r := range w.records {
+		if !r.Copy {
+			x.buried = append(x.buried, r)
+		}
+	}
+	x.disks[name] = w.records
 	x.lost[name] = w.now
 	for _, p := range x.people {
 		if p.town == w {
@@ -204,7 +210,7 @@ func (x *trial) mend() {
 		}
 	}
 	for _, name := range x.dead {
-		x.found(name)
+		x.found(name).records = x.disks[name]
 	}
 	x.dead, x.drained = nil, nil
 }
@@ -323,9 +329,17 @@ func (x *trial) finish() {
 	}
 	x.read()
 	x.same()
-	kept := map[string]bool{}
-	for name, w := range x.towns {
-		for _, r := range append(x.disks[name], w.records...) {
+	x.net.Run(10 * time.Second) // what the others have not is appended
+	for _, w := range x.towns {
+		w.replay()
+	}
+	x.net.Run(10 * time.Second)
+	kept, lost := map[string]bool{}, map[string]bool{}
+	for _, r := range x.buried {
+		lost[r.Text] = true
+	}
+	for _, w := range x.towns {
+		for _, r := range w.records {
 			kept[r.Text] = true
 		}
 	}
@@ -338,6 +352,11 @@ func (x *trial) finish() {
 		for text := range p.echoed {
 			if !kept[text] {
 				x.t.Errorf("%s@%s was shown %s, which is nowhere", p.name, p.at, text)
+			}
+			for _, name := range x.names() {
+				if !lost[text] && !slices.ContainsFunc(x.towns[name].records, func(r Record) bool { return r.Text == text }) {
+					x.t.Errorf("%s@%s was shown %s, which is not at %s", p.name, p.at, text, name)
+				}
 			}
 		}
 	}

@@ -27,6 +27,10 @@ type Wire interface {
 	// the wire's.
 	Carry(to fabric.Node, data []byte, records []int64)
 
+	// Append adds an entry to the replicated history of a name, which nodes read that were
+	// away: see Replayed. It goes in as Carry does.
+	Append(name string, entry []byte, records []int64)
+
 	// Claim asks for a key; the answer is an event with the same number.
 	Claim(number uint64, key fabric.Key)
 
@@ -50,6 +54,9 @@ const (
 	NodeSaid
 	// NodeMissed: something that a member said was lost.
 	NodeMissed
+	// Replayed is an entry of the replicated history, in News.Data: maybe one that this node
+	// has, or has made.
+	Replayed
 	// ClaimEnded is the end of a claim: News.Number, and News.Err if it was in vain.
 	ClaimEnded
 )
@@ -164,6 +171,8 @@ func (h *Hall) heard(e *News) {
 		if at := h.nodeOf(e.From); at != nil {
 			h.askAgain(at)
 		}
+	case Replayed:
+		h.replayed(e.Data)
 	case ClaimEnded:
 		if then := n.claims[e.Number]; then != nil {
 			delete(n.claims, e.Number)

@@ -24,14 +24,16 @@ type nation struct {
 // A town is a world with its node.
 type town struct {
 	*world
-	nation  *nation
-	node    *fabrictest.Node
-	queue   []Event
-	owned   map[fabric.Key]fabric.Claim
-	busy    bool
-	fenced  bool
-	epoch   fabric.Epoch
-	carried map[fabric.Node]int // parcels, by where they went
+	nation   *nation
+	node     *fabrictest.Node
+	queue    []Event
+	owned    map[fabric.Key]fabric.Claim
+	busy     bool
+	fenced   bool
+	epoch    fabric.Epoch
+	appended int
+	read     [fabric.Shards]uint64 // of the replicated history
+	carried  map[fabric.Node]int   // parcels, by where they went
 }
 
 func newNation(t *testing.T, seed uint64, config Config, options fabrictest.Options, names ...fabric.Node) *nation {
@@ -97,6 +99,7 @@ func (w *town) Up(m fabric.Member) {
 	if m.Node == w.node.Name() && m.Epoch != w.epoch {
 		w.fenced, w.epoch = false, m.Epoch
 		w.news(News{Kind: Leased, From: m})
+		w.replay()
 		return
 	}
 	w.news(News{Kind: NodeUp, From: m})
@@ -120,6 +123,34 @@ func (w *town) Carry(to fabric.Node, data []byte, _ []int64) {
 	w.nation.trace("%s -> %s %s", w.node.Name(), to, data)
 	if err := w.node.Send(to, data); err != nil && !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
 		w.problem("send: %v", err)
+	}
+}
+
+// Append tries until the entry is in the replicated history, or the node ends.
+func (w *town) Append(name string, data []byte, _ []int64) {
+	w.appended++
+	w.append(fabric.Shard(name), fmt.Sprint(w.node.Name(), w.epoch, w.appended), data)
+}
+
+func (w *town) append(shard uint32, id string, data []byte) {
+	w.node.Append(shard, id, data, func(err error) {
+		if err != nil {
+			w.nation.net.After(time.Second, func() {
+				if w.nation.towns[w.node.Name()] == w && !w.node.Paused() {
+					w.append(shard, id, data)
+				}
+			})
+		}
+	})
+}
+
+// replay reads what is new in the replicated history.
+func (w *town) replay() {
+	for shard := range uint32(fabric.Shards) {
+		w.node.Replay(shard, w.read[shard]+1, func(number uint64, data []byte) {
+			w.read[shard] = max(w.read[shard], number)
+			w.news(News{Kind: Replayed, Data: data})
+		}, func(error) {})
 	}
 }
 

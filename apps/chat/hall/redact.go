@@ -32,7 +32,7 @@ func (h *Hall) redact(s *session, params []string, _ *ircmsg.Message) {
 				h.fail(s, "REDACT", "REDACT_FAILED", printable(target), reference, "The message could not be deleted; try again later")
 				return
 			}
-			h.workEverywhere(&Work{Kind: RemoveRecord, Lookup: &Lookup{ID: r.ID}})
+			h.shareWork(r.Target, &Work{Kind: RemoveRecord, Lookup: &Lookup{ID: r.ID}})
 			m := ircmsg.Message{Command: "REDACT", Params: []string{target, reference}}
 			if reason != "" {
 				m.Params, m.Text = append(m.Params, reason), true

@@ -204,32 +204,6 @@ func (h *Hall) showMissed(c *channel, l logged) {
 	h.showFar(&far)
 }
 
-// gotRecord keeps what another node has kept.
-func (h *Hall) gotRecord(_ *node, r *Record) {
-	r.Copy = true
-	h.lastID = max(h.lastID, r.ID)
-	h.gate.Record(r)
-}
-
-// A farWork is a change of the history, which all nodes make.
-type farWork struct {
-	Kind   WorkKind `json:"k"`
-	Lookup *Lookup  `json:"l,omitempty"`
-	Record *Record  `json:"r,omitempty"`
-}
-
-// workEverywhere has the other nodes do the same work.
-func (h *Hall) workEverywhere(w *Work) {
-	if h.net != nil {
-		h.net.postAll("work", farWork{w.Kind, w.Lookup, w.Record}, nil)
-	}
-}
-
-func (h *Hall) gotWork(_ *node, w *farWork) {
-	h.lastWork++
-	h.gate.Begin(&Work{Kind: w.Kind, Number: h.lastWork, Lookup: w.Lookup, Record: w.Record})
-}
-
 func (h *Hall) gotBan(_ *node, k *KeptBan) {
 	h.dropOldBans()
 	h.addBan(banOf(k))

@@ -235,6 +235,12 @@ func (w *world) Echo(to SessionID, lines []byte, records []int64) {
 
 // Record keeps a record, or loses it while the disk is full.
 func (w *world) Record(r *Record) {
+	if r.Copy {
+		if !slices.ContainsFunc(w.records, func(o Record) bool { return o.ID == r.ID }) {
+			w.records = append(w.records, *r)
+		}
+		return
+	}
 	if w.full && !r.IsEvent() {
 		if w.lost == nil {
 			w.lost = map[int64]bool{}

@@ -1,0 +1,168 @@
+package gate
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"sync"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/hall"
+)
+
+// A journal is what of the replicated history is still to be appended: entries of one shard in
+// batches, one under way at a time, so that their order is kept. It belongs to the desk's
+// loop.
+type journal struct {
+	shard   uint32
+	queue   [][]byte // the last one may grow, unless it is the one under way
+	size    int      // of the queue
+	under   bool     // the first of the queue is under way
+	number  uint64   // of the batch, which names it
+	dropped bool     // there was no room, and that was logged
+}
+
+// maxBatch is the size from which a batch is appended at once and not at the next tick, and
+// maxJournal that of all batches of a shard: beyond it, nodes that are away miss some.
+const (
+	maxBatch   = 64 << 10
+	maxJournal = 64 << 20
+)
+
+// An appended is the end of an append.
+type appended struct {
+	journal *journal
+	err     error
+}
+
+// appends are those that have ended.
+type appends struct {
+	mu    sync.Mutex
+	ended []appended // guarded by mu
+}
+
+// Append is a method of hall.Wire. Where the history is durable only once a majority has
+// it, what shows the records waits for that, too.
+func (d *desk) Append(name string, entry []byte, records []int64) {
+	shard := fabric.Shard(name)
+	shown := d.keepings(records...)
+	if !d.replicates(d.server.config.Load()) || len(shown) == 0 {
+		d.do(op{kind: opRun, run: func() { d.put(shard, entry) }}, shown...)
+		return
+	}
+	k := &keeping{record: shown[0].record}
+	batch := fmt.Appendf(nil, "[%s]", entry)
+	id := fmt.Sprint(d.net.self, " ", k.record.ID)
+	d.do(op{kind: opRun, run: func() {
+		if shown[0].dropped() {
+			k.done = true // its sender knows from the first
+			return
+		}
+		d.net.fabric.Append(shard, id, batch, func(err error) { d.announce(k, err) })
+	}})
+	d.held.current = append(d.held.current, k)
+	d.held.queue = append(d.held.queue, held{keeping: k})
+}
+
+// replicates says whether messages are durable only once a majority of the nodes has them.
+func (d *desk) replicates(config *Config) bool { return config.Replicated && d.net.fabric != nil }
+
+// put adds an entry to the batch of its shard.
+func (d *desk) put(shard uint32, entry []byte) {
+	j := &d.net.journals[shard]
+	j.shard = shard
+	if j.size += len(entry); j.size > maxJournal {
+		j.size -= len(entry)
+		if !j.dropped {
+			d.server.config.Load().Log.Error("the replicated history takes nothing; nodes that are away will miss some of it")
+		}
+		j.dropped = true
+		return
+	}
+	last := len(j.queue) - 1
+	if last < 0 || last == 0 && j.under || len(j.queue[last]) > maxBatch {
+		j.queue = append(j.queue, append([]byte{'['}, entry...))
+		last++
+	} else {
+		j.queue[last] = append(append(j.queue[last], ','), entry...)
+	}
+	if len(j.queue[last]) > maxBatch {
+		d.appendNext(j)
+	}
+}
+
+// appendNext appends the first batch of a shard, if none is under way.
+func (d *desk) appendNext(j *journal) {
+	if j.under || len(j.queue) == 0 {
+		return
+	}
+	j.under = true
+	batch := append(bytes.Clone(j.queue[0]), ']')
+	id := fmt.Sprint(d.net.self, " ", d.net.epoch, " ", j.shard, " ", j.number)
+	d.net.fabric.Append(j.shard, id, batch, func(err error) {
+		a := &d.net.appends
+		a.mu.Lock()
+		a.ended = append(a.ended, appended{j, err})
+		a.mu.Unlock()
+		_ = d.loop.Do(d.collect) // if there are too many tasks, the next tick does it
+	})
+}
+
+// collect goes on with shards whose batch was appended. What failed is tried again at the
+// next tick, under the same name.
+func (d *desk) collect() {
+	a := &d.net.appends
+	a.mu.Lock()
+	ended := a.ended
+	a.ended = nil
+	a.mu.Unlock()
+	for _, e := range ended {
+		j := e.journal
+		j.under = false
+		if e.err != nil {
+			continue
+		}
+		j.size -= len(j.queue[0])
+		j.queue[0] = nil
+		j.queue = j.queue[1:]
+		j.number++
+		j.dropped = false
+		if len(j.queue) > 0 && len(j.queue[0]) > maxBatch {
+			d.appendNext(j)
+		}
+	}
+}
+
+// appendAll appends what has gathered since the last tick.
+func (d *desk) appendAll() {
+	d.collect()
+	for i := range d.net.journals {
+		d.appendNext(&d.net.journals[i])
+	}
+}
+
+// replay reads what this node has missed of the replicated history. It is for the fabric's
+// goroutine.
+func (r *reporter) replay() {
+	for shard := range uint32(fabric.Shards) {
+		r.net.fabric.Replay(shard, r.net.replayed[shard]+1, func(number uint64, data []byte) {
+			r.net.replayed[shard] = max(r.net.replayed[shard], number)
+			r.reportBatch(data)
+		}, func(err error) {
+			if err != nil {
+				r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
+			}
+		})
+	}
+}
+
+func (r *reporter) reportBatch(data []byte) {
+	var entries []json.RawMessage
+	if err := json.Unmarshal(data, &entries); err != nil {
+		r.server.config.Load().Log.Error("the replicated history cannot be read", "error", err)
+		return
+	}
+	for _, e := range entries {
+		r.report(hall.News{Kind: hall.Replayed, Data: e})
+	}
+}
