@@ -224,6 +224,10 @@ type Registration struct {
 	EmailRequired bool `toml:"email-required"`
 }
 
+// ClusterDurability is the value of history.durability with which what is said waits for
+// a majority of the nodes.
+const ClusterDurability = "cluster"
+
 // Cluster is this machine's part in a chat on several.
 type Cluster struct {
 	Node        string   `toml:"node"`
@@ -348,7 +352,8 @@ func (c *Config) check() error {
 		{"uploads.max-file", c.Uploads.MaxFile > 0, "it must be above 0"},
 		{"uploads.quota", c.Uploads.Quota >= c.Uploads.MaxFile, "it must be at least uploads.max-file"},
 		{"uploads.keep", c.Uploads.Keep >= 0, "it cannot be negative; 0 is for good"},
-		{"history.durability", slices.Contains([]string{"commit", "relaxed"}, c.History.Durability), "it must be commit or relaxed"},
+		{"history.durability", slices.Contains([]string{"commit", "relaxed", ClusterDurability}, c.History.Durability), "it must be commit, relaxed or cluster"},
+		{"history.durability", c.History.Durability != ClusterDurability || c.Cluster.Node != "", "cluster is for a node of a cluster: see [cluster]"},
 		{"history.keep", c.History.Keep >= 0, "it cannot be negative; 0 is for good"},
 		{"history.page", within(c.History.Page, 1, 1000), "it must be from 1 to 1000"},
 		{"history.replay", within(c.History.Replay, 0, 1000), "it must be from 0 to 1000; 0 is none"},

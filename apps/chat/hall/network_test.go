@@ -135,11 +135,19 @@ func (w *town) Append(name string, data []byte, _ []int64) {
 func (w *town) append(shard uint32, id string, data []byte) {
 	w.node.Append(shard, id, data, func(err error) {
 		if err != nil {
-			w.nation.net.After(time.Second, func() {
-				if w.nation.towns[w.node.Name()] == w && !w.node.Paused() {
-					w.append(shard, id, data)
-				}
-			})
+			w.appendLater(shard, id, data)
+		}
+	})
+}
+
+func (w *town) appendLater(shard uint32, id string, data []byte) {
+	w.nation.net.After(time.Second, func() {
+		switch {
+		case w.nation.towns[w.node.Name()] != w:
+		case w.node.Paused():
+			w.appendLater(shard, id, data)
+		default:
+			w.append(shard, id, data)
 		}
 	})
 }

@@ -205,7 +205,11 @@ const chatDatabase = "chat.db"
 func (c *chat) openStore() error {
 	c.store = store.NewMemory()
 	if c.data != "" {
-		kept, err := store.Open(context.Background(), filepath.Join(c.data, chatDatabase), store.Durability(c.config.History.Durability))
+		durability := store.Durability(c.config.History.Durability)
+		if durability == config.ClusterDurability {
+			durability = store.Commit // and then there are the other nodes
+		}
+		kept, err := store.Open(context.Background(), filepath.Join(c.data, chatDatabase), durability)
 		if err != nil {
 			return err
 		}
@@ -384,6 +388,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Proxies:      k.Listen.ProxyLine,
 		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
 		Relaxed:      k.History.Durability == string(store.Relaxed),
+		Replicated:   k.History.Durability == config.ClusterDurability,
 		Vault:        c.login.Watch(secrets),
 		Reload:       c.reread,
 		Stop:         c.stop,
