@@ -213,6 +213,9 @@ func (d *Simulated) Wait(timeout time.Duration) (int, error) {
 		if timeout > 0 {
 			until = w.Now + int64(timeout)
 		}
+		if due := d.nextAnswer(); due >= 0 && (until < 0 || due < until) {
+			until = due
+		}
 		w.Wait(func() bool { return d.Woken || d.Possible() > 0 }, until)
 		d.Asleep = false
 	} else {
@@ -228,6 +231,17 @@ func (d *Simulated) Wait(timeout time.Duration) (int, error) {
 		return 1, nil
 	}
 	return d.events, nil
+}
+
+// nextAnswer returns when the next answer to Connect comes, or -1.
+func (d *Simulated) nextAnswer() (next int64) {
+	next = -1
+	for _, s := range d.open.All() {
+		if l := d.world.links[s.Handle]; s.flags&(dialling|closed) == dialling && (l.answer.Peer != nil || l.answer.Error != nil) && (next < 0 || l.due < next) {
+			next = l.due
+		}
+	}
+	return next
 }
 
 // Dispatch is a method of Driver. It completes as many operations as Wait has found,
