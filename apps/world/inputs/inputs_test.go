@@ -33,7 +33,7 @@ func play(t *testing.T) []byte {
 	}
 	w.Record(l.Note)
 	r := rand.New(rand.NewPCG(1, 1))
-	var ids []sim.ID
+	var ids, things []sim.ID
 	for tick := range 320 {
 		if id, err := w.Join(fmt.Sprint("p", tick)); err == nil {
 			ids = append(ids, id)
@@ -42,7 +42,7 @@ func play(t *testing.T) []byte {
 			_, _ = w.Move(id, proto.Move{Epoch: uint8(r.IntN(2)), Sequence: uint32(tick + 1), Direction: uint8(r.IntN(9)), Ticks: 1})
 		}
 		id := ids[r.IntN(len(ids))]
-		switch r.IntN(8) {
+		switch r.IntN(10) {
 		case 0:
 			_ = w.Leave(id)
 		case 1:
@@ -51,6 +51,17 @@ func play(t *testing.T) []byte {
 			_ = w.Say(id, "hello 안녕")
 		case 3:
 			_ = w.Restart(id)
+		case 4, 5:
+			if id, err := w.Put(sim.Chest+uint8(r.IntN(9)), int32(r.IntN(9000)), int32(r.IntN(9000))-1000); err == nil {
+				things = append(things, id)
+			}
+		case 6:
+			if len(things) > 0 {
+				_ = w.Take(things[r.IntN(len(things))])
+			}
+		case 7:
+			_ = w.SetHealth(id, uint8(r.IntN(100)))
+			_ = w.Heal(id, uint8(r.IntN(256)))
 		}
 		w.Step(sim.Alone)
 	}

@@ -315,6 +315,7 @@ func (g *goods) makeAll(p *player, kind uint8, amount int64, done func(error)) {
 // the reason why it does not.
 func (g *goods) write(w store.Write, done func(error)) {
 	g.writer.Write(w, func(err error) {
+		g.server.watch(err)
 		_ = g.server.loop.Do(func() { done(err) }) // an ended loop shows nothing
 	})
 }

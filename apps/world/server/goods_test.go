@@ -488,3 +488,37 @@ func (d *dying) Apply(ctx context.Context, writes []store.Write) (results []erro
 	}
 	return results, nil
 }
+
+// A fenced store is one that another server has taken, from some time on.
+type fenced struct {
+	store.Store
+	taken atomic.Bool
+}
+
+func (f *fenced) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	if f.taken.Load() {
+		return nil, store.ErrTaken
+	}
+	return f.Store.Apply(ctx, writes)
+}
+
+// When another server takes the store, a world ends for its players, and lets nobody in.
+func TestAWorldWithoutItsStoreEnds(t *testing.T) {
+	t.Parallel()
+	s := &fenced{Store: store.NewMemory()}
+	w := start(t, givers(s))
+	a := w.join("anna")
+	a.give("anna", server.Potion, 1)
+	s.taken.Store(true)
+	a.send(&proto.PutDown{Item: a.owns(1).bag.Items[0].Number})
+	a.ends()
+	b := w.join("bert")
+	if a.reason() != 9 || b.reason() != 9 {
+		t.Errorf("refused with %d and %d", a.reason(), b.reason())
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), epitest.Patience)
+	defer cancel()
+	if err := w.Keep(ctx); err == nil {
+		t.Error("all was saved, to whom?")
+	}
+}

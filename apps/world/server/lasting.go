@@ -198,6 +198,7 @@ func (k *keeper) drain() {
 
 // failed is called by the writer's goroutine.
 func (k *keeper) failed(err error) {
+	k.server.watch(err)
 	k.server.config.Log.Error("a player could not be saved", "error", err)
 	if k.draining.Load() {
 		k.unsaved.Add(1)

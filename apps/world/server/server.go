@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/epinet/epi"
@@ -92,6 +93,7 @@ type Server struct {
 	goods    *goods
 	keeper   *keeper // nil: nothing lasts
 	draining bool
+	fenced   sync.Once // another server has the store
 }
 
 type token [16]byte
@@ -219,6 +221,9 @@ func (s *Server) WebSocket(path string, page http.Handler) *ws.Server {
 // called from any goroutine and does not wait.
 func (s *Server) Drain() {
 	_ = s.loop.Do(func() { // an ended loop has no sessions
+		if s.draining {
+			return
+		}
 		s.draining = true
 		for se := range s.sessions {
 			se.refuse(refusedShutdown, "the world ends here for now")
@@ -227,6 +232,17 @@ func (s *Server) Drain() {
 			s.keeper.drain()
 		}
 	})
+}
+
+// watch ends the world for its players when another server has its store: nothing lasts
+// here any more. Any goroutine may call it with the error of a write.
+func (s *Server) watch(err error) {
+	if errors.Is(err, store.ErrTaken) {
+		s.fenced.Do(func() {
+			s.config.Log.Error("this world ends", "error", err)
+			s.Drain()
+		})
+	}
 }
 
 func newToken() (t token) {

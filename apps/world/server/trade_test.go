@@ -346,3 +346,31 @@ func TestCase03_PartnerLeaves(t *testing.T) {
 		t.Error("the store has no trade")
 	}
 }
+
+// TestCase05_PurseAtItsLimit: what has no room is not paid.
+func TestCase05_PurseAtItsLimit(t *testing.T) {
+	t.Parallel()
+	s := store.NewMemory()
+	w := start(t, givers(s))
+	a, b := traders(w)
+	a.give("anna", 0, 1<<32-1)
+	a.until("a full purse", func() bool { return a.bag.Gold == 1<<32-1 })
+	a.trade(b)
+	b.offers(a, 1)
+	a.confirm()
+	b.confirm()
+	a.dealtWith(5)
+	b.dealtWith(5)
+	a.trade(b)
+	a.offers(b, 1<<32-1-100)
+	b.offers(a, 0)
+	a.confirm()
+	b.confirm()
+	a.dealtWith(0)
+	b.dealtWith(0)
+	if a.bag.Gold != 100 || b.bag.Gold != 1<<32-1-50 {
+		t.Errorf("%d and %d pieces of gold", a.bag.Gold, b.bag.Gold)
+	}
+	w.keepOpen()
+	storetest.Clean(t, s)
+}

@@ -92,6 +92,8 @@ function onFrame(messages) {
     } else goods.take(m);
   }
   if (replica.tick === before) return;
+  const chest = replica.entities.get(goods.contents?.chest);
+  if (goods.contents !== null && (chest === undefined || distance(chest) > reach)) goods.closeChest();
   // The beat of ticks, without the network's jitter.
   const now = performance.now(), period = 1000 / welcome.hz;
   const expected = tickAt + ((replica.tick - before) | 0) * period;
@@ -124,6 +126,12 @@ function nearest(at, within, sort = strikable) {
     if (d <= least) [best, least] = [e, d];
   }
   return best;
+}
+
+// distance is how far the player is from what lies.
+function distance(e) {
+  const p = replica.at(e, replica.tick);
+  return Math.hypot(p.x - replica.me.x, p.y - replica.me.y);
 }
 
 // strike strikes an entity as it is drawn, when there is one and it is time.
@@ -200,7 +208,7 @@ scene.addEventListener('pointerdown', (e) => {
     return;
   }
   const lies = replica === null ? null : nearest(placeOf(e), 0.6 * tile, thing);
-  if (lies !== null && Math.hypot(...['x', 'y'].map((axis) => replica.at(lies, replica.tick)[axis] - replica.me[axis])) <= reach) {
+  if (lies !== null && distance(lies) <= reach) {
     take(lies);
     return;
   }
