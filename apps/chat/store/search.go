@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"database/sql"
+	"database/sql/driver"
 	"errors"
 	"slices"
 	"strings"
@@ -19,6 +20,9 @@ const (
 	indexAtOnce = 64
 	// trigram is the shortest text that the index can find.
 	trigram = 3
+	// indexPause is how long indexing waits for more: a transaction for each commit would
+	// cost more than the commit.
+	indexPause = 200 * time.Millisecond
 	// indexRetry is how long indexing waits after an error.
 	indexRetry = time.Second
 )
@@ -36,6 +40,12 @@ func (s *SQLite) keepIndexing(ctx context.Context) {
 	for {
 		select {
 		case <-s.wake:
+		case <-ctx.Done():
+			return
+		}
+		select {
+		case <-time.After(indexPause):
+		case <-s.hurry:
 		case <-ctx.Done():
 			return
 		}
@@ -58,15 +68,35 @@ func (s *SQLite) retryIndexing(ctx context.Context) {
 	}
 }
 
-// indexBlock indexes the next messages, and reports whether there are more.
+// indexBlock indexes the next messages, and reports whether there are more. What it has
+// done need not be durable: a crash that takes it back takes the mark in table indexed
+// back, too.
 func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
-	tx, err := s.write.BeginTx(ctx, nil)
+	c, err := s.write.Conn(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer c.Close() // it goes back to where it came from
+	if _, err := c.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
+		return false, err
+	}
+	more, err = indexNext(ctx, c)
+	if _, failed := c.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = "+s.synchronous); failed != nil {
+		_ = c.Raw(func(any) error { return driver.ErrBadConn }) // no message goes through a connection that is not durable
+		return false, errors.Join(err, failed)
+	}
+	return more, err
+}
+
+func indexNext(ctx context.Context, c *sql.Conn) (more bool, err error) {
+	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
 	}
 	defer tx.Rollback() // after Commit it has nothing to do
 	var last sql.NullInt64
-	err = tx.QueryRowContext(ctx, "SELECT max(id) FROM (SELECT id FROM messages WHERE id > (SELECT id FROM indexed) ORDER BY id LIMIT ?)", indexAtOnce).Scan(&last)
+	var count int
+	err = tx.QueryRowContext(ctx, "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > (SELECT id FROM indexed) ORDER BY id LIMIT ?)", indexAtOnce).Scan(&last, &count)
 	if err != nil || !last.Valid {
 		return false, err
 	}
@@ -78,7 +108,7 @@ func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
 			return false, err
 		}
 	}
-	return true, tx.Commit()
+	return count == indexAtOnce, tx.Commit()
 }
 
 // WaitIndexed waits until the index has everything that was committed before.
@@ -90,6 +120,10 @@ func (s *SQLite) WaitIndexed(ctx context.Context) error {
 			return err
 		}
 		s.wakeIndexer()
+		select {
+		case s.hurry <- struct{}{}:
+		default: // it has been told
+		}
 		select {
 		case <-time.After(time.Millisecond):
 		case <-ctx.Done():

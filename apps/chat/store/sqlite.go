@@ -54,9 +54,12 @@ type SQLite struct {
 
 	targets map[string]int64 // Apply's: ids of targets
 
-	wake chan struct{} // something is to be indexed
-	end  context.CancelFunc
-	done chan struct{} // indexing has ended
+	wake  chan struct{} // something is to be indexed
+	hurry chan struct{} // somebody waits for that
+	// synchronous is how the writer's commits are made durable (PRAGMA synchronous).
+	synchronous string
+	end         context.CancelFunc
+	done        chan struct{} // indexing has ended
 }
 
 // Open opens the database in a file, and makes it if there is none.
@@ -98,7 +101,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		return nil, err
 	}
 	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
-	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, wake: make(chan struct{}, 1), done: make(chan struct{})}
+	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
 	var background context.Context
 	background, s.end = context.WithCancel(context.Background())
 	go s.keepIndexing(background)
