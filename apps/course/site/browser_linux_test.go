@@ -30,36 +30,48 @@ func TestInBrowser(t *testing.T) {
 			t.Error(err)
 		}
 	}()
-	for _, width := range []int{390, 1280} {
-		for _, at := range []string{"/README.md", "/ko/11-systems.md"} {
-			p := b.Open(server.URL+at, width, 900)
-			if wide := p.Eval("document.documentElement.scrollWidth"); wide.(float64) > float64(width) {
-				t.Errorf("%s is %v pixels wide in a window of %d", at, wide, width)
-			}
-			if loaded := p.Eval("[...document.images].every(i => i.naturalWidth > 0)"); loaded != true {
-				t.Errorf("%s: a picture is missing", at)
-			}
-			if *pictures != "" {
-				name := fmt.Sprintf("%d-%s.png", width, filepath.Base(at))
-				if err := os.WriteFile(filepath.Join(*pictures, name), p.Screenshot(), 0o644); err != nil {
-					t.Fatal(err)
-				}
-			}
+	for _, at := range []struct {
+		page  string
+		width int
+	}{
+		{"/README.md", 1280},
+		{"/ko/11-systems.md", 1280},
+		{"/ko/11-systems.md", 390},
+		{"/en/06-trigger.md", 390},
+	} {
+		p := b.Open(server.URL+at.page, at.width, 900)
+		if wide := p.Eval("document.documentElement.scrollWidth"); wide.(float64) > float64(at.width) {
+			t.Errorf("%s is %v pixels wide in a window of %d", at.page, wide, at.width)
 		}
-	}
-	p := b.Open(server.URL+"/en/06-trigger.md", 390, 900)
-	p.Eval("document.querySelectorAll('.live details').forEach(d => { d.open = true })")
-	p.Eval("document.querySelectorAll('.live iframe').forEach(f => { f.loading = 'eager' })")
-	p.Until("the frames have one part each", `[...document.querySelectorAll('.live iframe')].map(f => f.contentDocument?.querySelectorAll('section:not([hidden])').length).join() === '1,1,1'`)
-	p.Eval("document.querySelectorAll('.live iframe')[2].contentDocument.querySelector('[data-trap=send]').click()")
-	p.Until("the trap has caught somebody", "document.querySelectorAll('.live iframe')[2].contentDocument.getElementById('traps').textContent.includes('3072 bytes are unread')")
-	if *pictures != "" {
-		p.Eval("document.querySelector('.live').scrollIntoView()")
-		if err := os.WriteFile(filepath.Join(*pictures, "390-live.png"), p.Screenshot(), 0o644); err != nil {
-			t.Fatal(err)
+		if loaded := p.Eval("[...document.images].every(i => i.naturalWidth > 0)"); loaded != true {
+			t.Errorf("%s: a picture is missing", at.page)
 		}
+		if at.page == "/en/06-trigger.md" {
+			playInFrames(p)
+		}
+		picture(t, p, fmt.Sprintf("%d-%s.png", at.width, filepath.Base(at.page)))
 	}
 	if errs := b.Errors(); len(errs) > 0 {
 		t.Errorf("errors of the pages: %q", errs)
+	}
+}
+
+// playInFrames opens the live pages beside a chapter and presses a button in one.
+func playInFrames(p *browsertest.Page) {
+	p.Eval("document.querySelectorAll('.live iframe').forEach(f => { f.loading = 'eager' })")
+	p.Eval("document.querySelectorAll('.live details').forEach(d => { d.open = true })")
+	p.Until("the frames have one part each", `[...document.querySelectorAll('.live iframe')].map(f => f.contentDocument?.querySelectorAll('section:not([hidden])').length).join() === '1,1,1'`)
+	p.Eval("document.querySelectorAll('.live iframe')[2].contentDocument.querySelector('[data-trap=send]').click()")
+	p.Until("the trap has caught somebody", "document.querySelectorAll('.live iframe')[2].contentDocument.getElementById('traps').textContent.includes('3072 bytes are unread')")
+	p.Eval("document.querySelector('.live').scrollIntoView()")
+}
+
+func picture(t *testing.T, p *browsertest.Page, name string) {
+	t.Helper()
+	if *pictures == "" {
+		return
+	}
+	if err := os.WriteFile(filepath.Join(*pictures, name), p.Screenshot(), 0o644); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -76,7 +76,6 @@ async function measure() {
   } finally { busy = false; }
 }
 $('idle').oninput = measure;
-measure();
 
 // Boss and workers: the page looks while something is under way.
 let looking = false;
@@ -155,5 +154,6 @@ if ($(only)) {
   document.body.classList.add('only');
   for (const part of document.querySelectorAll('section')) part.hidden = part.id !== only;
 }
+if (!$('cost').hidden) measure();
 const chosen = $(location.pathname.split('/').pop());
 if (chosen) chosen.scrollIntoView();
