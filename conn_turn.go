@@ -24,7 +24,7 @@ const (
 // turn is a visit of the connection's holder, which does all that is to do, in order.
 // The holder is the loop in its flush phase, or a worker.
 func (c *Conn) turn(s *scratch) {
-	todo := c.take()
+	todo, taken := c.take()
 	c.pipe()
 	if todo&doClose != 0 {
 		c.callOnClose()
@@ -32,7 +32,12 @@ func (c *Conn) turn(s *scratch) {
 	}
 	s.turn = c
 	c.do(todo, s)
+	sent := c.flush(s, taken && todo == doCheck)
+	ended := c.settle(sent)
 	s.turn = nil
+	if ended {
+		return
+	}
 	if c.advanceClose() {
 		c.conclude()
 		return
@@ -41,14 +46,14 @@ func (c *Conn) turn(s *scratch) {
 	c.endTurn()
 }
 
-// take returns what the turn is for. doClose is left, so that it is noticed when it
-// comes twice.
-func (c *Conn) take() todoBits {
+// take returns what the turn is for, and makes what is queued the next to be sent,
+// unless something else is. doClose is left, so that it is noticed when it comes twice.
+func (c *Conn) take() (todo todoBits, taken bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	todo := c.todo
+	todo = c.todo
 	c.todo &= doClose
-	return todo
+	return todo, c.takeQueue()
 }
 
 // do is the part of a turn that calls the handler.
@@ -80,7 +85,35 @@ func (c *Conn) do(todo todoBits, s *scratch) {
 	if todo&doShutdown != 0 {
 		c.callOnShutdown()
 	}
-	c.flush(s)
+}
+
+// settle takes n bytes that have left off what is queued. Where a turn has nothing else
+// to do, it ends it, under the same lock, and reports that it did.
+func (c *Conn) settle(n int) (ended bool) {
+	c.mu.Lock()
+	below := c.dequeue(n)
+	queued, st := c.queued, c.state.Load()
+	ended = st&^undisturbed == 0 && !below && c.receiving == c.wantsBytes(st) && c.loop.engine.workers == nil
+	if ended {
+		c.forgetCheck(queued == 0)
+		c.unset(scheduled)
+		c.unlock()
+	} else {
+		c.mu.Unlock()
+	}
+	c.account(queued)
+	if below {
+		c.callOnDrain()
+	}
+	return ended
+}
+
+// forgetCheck forgets that somebody has asked for a look at what is queued: this turn
+// has seen to it, or Sent will. The caller holds mu.
+func (c *Conn) forgetCheck(empty bool) {
+	if c.pending || empty {
+		c.todo &^= doCheck
+	}
 }
 
 // followUp does what a lent socket became ready for.
@@ -276,49 +309,74 @@ func (c *Conn) offerInbox() {
 }
 
 // adjustReceiving asks the driver for bytes or stops asking, as the state
-// demands. A connection that is closing reads on, and throws away, so that a
-// peer in the middle of sending can finish and read what was queued for it.
+// demands.
 func (c *Conn) adjustReceiving() {
-	st := c.state.Load()
-	full := st&(congested|piped) == congested
-	want := st&(opening|readEnded|detaching|gone) == 0 &&
-		(st&closing != 0 || st&(handshaking|paused) == 0 && !full || st&handshaking != 0 && !c.prefaceFull())
-	if want != c.receiving {
+	if want := c.wantsBytes(c.state.Load()); want != c.receiving {
 		c.receiving = want
 		c.loop.drv.Receive(&c.sock, want)
 		c.restartParts()
 	}
 }
 
-// flush gives the driver what is queued, as long as it takes it.
-func (c *Conn) flush(s *scratch) {
+// wantsBytes reports whether the driver is to receive. A connection that is closing
+// reads on, and throws away, so that a peer in the middle of sending can finish and read
+// what was queued for it.
+func (c *Conn) wantsBytes(st stateBits) bool {
+	full := st&(congested|piped) == congested
+	return st&(opening|readEnded|detaching|gone) == 0 &&
+		(st&closing != 0 || st&(handshaking|paused) == 0 && !full || st&handshaking != 0 && !c.prefaceFull())
+}
+
+// flush gives the driver what is queued, as long as it takes it, and returns how many
+// bytes less are queued then. taken says that nothing has been queued since take, but by
+// others, whose bytes have another turn.
+func (c *Conn) flush(s *scratch, taken bool) (sent int) {
 	if c.state.Load()&(opening|writeEnded|gone) != 0 {
-		return
+		return 0
 	}
 	if c.holdsPipe() && !c.pending {
 		c.sendPipe()
 	}
-	for budget := c.loop.cfg.sendBudget; !c.pending && c.state.Load()&aborting == 0 && c.nextQueue(); {
+	sealed := false
+	for budget := c.loop.cfg.sendBudget; !c.pending && c.state.Load()&aborting == 0; {
+		if c.sending == nil && !taken {
+			c.mu.Lock()
+			taken = c.takeQueue()
+			c.mu.Unlock()
+		}
+		if t := c.extra.tlsPipe(); c.sending == nil && t != nil && !(sealed && t.Wants()) {
+			sealed = true
+			sent += c.seal(t)
+		}
+		if c.sending == nil {
+			return sent
+		}
 		if budget <= 0 {
 			c.request(doCheck)
-			return
+			return sent
 		}
-		if n := c.sending.Skipped(); n > 0 {
-			budget -= n
-			c.sent(n)
-			continue
-		}
-		bufs := c.sending.Buffers(s.vec, c.loop.cfg.maxSend)
-		n, pending, err := c.loop.drv.Send(&c.sock, bufs)
-		clear(bufs)
+		n, err := c.sendSome(s)
 		if err != nil {
 			c.sendFailed(err)
-			return
+			return 0
 		}
-		c.pending = pending
 		budget -= n
-		c.sent(n)
+		sent += n
 	}
+	return sent
+}
+
+// sendSome gives the driver the next bytes, and returns how many have left.
+func (c *Conn) sendSome(s *scratch) (n int, err error) {
+	if n = c.sending.Skipped(); n == 0 {
+		bufs := c.sending.Buffers(s.vec, c.loop.cfg.maxSend)
+		n, c.pending, err = c.loop.drv.Send(&c.sock, bufs)
+		clear(bufs)
+	}
+	if err == nil {
+		c.trim(n)
+	}
+	return n, err
 }
 
 // leastDirect is the length from which a write is worth a system call of its own:
@@ -368,32 +426,25 @@ func (c *Conn) reserveFirst(n int) bool {
 	return c.reserve(n) == nil
 }
 
-// nextQueue makes what was queued the queue to send and reports whether there
-// is anything.
-func (c *Conn) nextQueue() bool {
-	if c.sending != nil {
-		return true
+// takeQueue makes what is queued the next to be sent, or to be sealed, and reports
+// whether there is nothing more behind it. The caller is the holder, and holds mu.
+func (c *Conn) takeQueue() bool {
+	if c.sending != nil || c.pending || c.holdsPipe() || c.state.Load()&(starting|writeEnded|gone) != 0 {
+		return false
 	}
-	if c.extra.tlsPipe() != nil {
-		c.sending = c.seal()
-	} else {
-		c.sending = c.takeQueue()
+	t := c.extra.tlsPipe()
+	switch {
+	case t == nil:
+		c.sending, c.queue = c.queue, nil
+	case t.Wants() && c.queue != nil:
+		t.Append(c.queue)
+		c.queue = nil
 	}
-	return c.sending != nil
+	return c.queue == nil
 }
 
-// takeQueue returns what was queued, or nil. Before the handler it stays.
-func (c *Conn) takeQueue() (q *buffer.Queue) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.state.Load()&handshaking == 0 {
-		q, c.queue = c.queue, nil
-	}
-	return q
-}
-
-// sent accounts for n bytes that the driver took.
-func (c *Conn) sent(n int) {
+// trim takes n bytes off what is being sent.
+func (c *Conn) trim(n int) {
 	must(n <= c.sending.Len(), "the driver has sent more than it was given")
 	if n == c.sending.Len() {
 		c.loop.pool.PutQueue(c.sending)
@@ -401,33 +452,43 @@ func (c *Conn) sent(n int) {
 	} else {
 		c.sending.Discard(&c.loop.pool, n)
 	}
-	c.took(n)
+	c.moved(n)
 }
 
-// took accounts for n bytes that the driver took of what is queued.
-func (c *Conn) took(n int) {
+// moved notes that the driver has taken n bytes, or none although it was asked.
+func (c *Conn) moved(n int) {
 	if n > 0 {
 		c.touch()
+		c.loop.count.bytesOut.Add(uint64(n))
 	}
 	c.noteStall(n)
-	if n == 0 {
-		return
-	}
-	c.loop.count.bytesOut.Add(uint64(n))
+}
+
+// unqueue takes n bytes that have left off what is queued.
+func (c *Conn) unqueue(n int) {
 	c.mu.Lock()
-	c.queued -= n
-	must(c.queued >= 0, "more was sent than was queued")
-	left := c.queued
-	below := c.state.Load()&congested != 0 && c.queued <= c.drainMark()
+	below := c.dequeue(n)
 	if below {
-		c.unset(congested)
 		c.todo |= doCheck // for receiving again
 	}
+	queued := c.queued
 	c.mu.Unlock()
-	c.account(left)
+	c.account(queued)
 	if below {
 		c.callOnDrain()
 	}
+}
+
+// dequeue takes n bytes off what is queued, and reports whether the queue has fallen to
+// where OnDrain is due. The caller holds mu.
+func (c *Conn) dequeue(n int) (below bool) {
+	c.queued -= n
+	must(c.queued >= 0, "more was sent than was queued")
+	below = n > 0 && c.state.Load()&congested != 0 && c.queued <= c.drainMark()
+	if below {
+		c.unset(congested)
+	}
+	return below
 }
 
 // drainMark is the length to which the queue has to fall for OnDrain.
@@ -577,9 +638,7 @@ func (c *Conn) advanceClose() (done bool) {
 	c.mu.Lock()
 	st := c.state.Load()
 	empty := c.queued == 0 && !c.hasSealed()
-	if c.pending || empty {
-		c.todo &^= doCheck // this turn has seen to it, or Sent will
-	}
+	c.forgetCheck(empty)
 	unwritten, queued := c.queue != nil, c.queued
 	c.mu.Unlock()
 	c.account(queued)
@@ -868,7 +927,8 @@ func (s *stream) Sent(n int, err error) {
 	case err != nil:
 		c.sendFailed(err)
 	case n > 0:
-		c.sent(n)
+		c.trim(n)
+		c.unqueue(n)
 	}
 	c.lookAgain()
 }

@@ -639,7 +639,7 @@ func TestImpossibleStatesPanic(t *testing.T) {
 		"concluded outside its turn": func() { open(0).conclude() },
 		"concluded twice":            func() { open(scheduled | closed).conclude() },
 		"retired twice":              func() { l.retire() },
-		"sent without being queued":  func() { open(scheduled).took(1) },
+		"sent without being queued":  func() { open(scheduled).unqueue(1) },
 		"closed twice": func() {
 			c := open(scheduled | closed)
 			c.todo = doClose

@@ -337,7 +337,10 @@ func (c *Conn) sendPipe() {
 	if pipe.Held() == 0 {
 		c.dropPipe()
 	}
-	c.took(n)
+	c.moved(n)
+	if n > 0 {
+		c.unqueue(n)
+	}
 }
 
 // copyPipe makes what lies in a pipe that cannot be spliced the first to be sent.

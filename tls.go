@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/seam"
 	"github.com/epinet/epi/internal/tlspipe"
 )
@@ -252,28 +251,19 @@ func (c *Conn) failTLS(cause error) {
 	c.queued -= lost
 }
 
-// seal encrypts the next of what is queued, and returns what is to be sent. Sealed
-// bytes count as queued from now on, in the place of the plain ones: those of a
-// handshake, a few KiB, have not counted before.
-func (c *Conn) seal() *buffer.Queue {
-	t := c.extra.tls
-	if t.Wants() {
-		if q := c.takeQueue(); q != nil {
-			t.Append(q)
-		}
-	}
+// seal makes the next of what is queued ciphertext, which is sent next, and returns how
+// many bytes less are queued then, mostly a negative number. Sealed bytes count in the
+// place of the plain ones; those of a handshake, a few KiB, have not counted before.
+func (c *Conn) seal(t *tlspipe.Pipe) (less int) {
 	sealed, plain, err := t.Seal(c.loop.cfg.sealBudget)
+	if sealed != nil {
+		c.sending = sealed
+		plain -= sealed.Len()
+	}
 	if err != nil {
 		c.giveUpTLS(err)
 	}
-	if sealed == nil {
-		return nil
-	}
-	plain -= sealed.Len()
-	c.mu.Lock()
-	c.queued -= plain
-	c.mu.Unlock()
-	return sealed
+	return plain
 }
 
 // sealEnd puts close_notify behind everything else, and reports whether it did.
