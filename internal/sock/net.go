@@ -5,6 +5,9 @@ import (
 	"syscall"
 )
 
+// MaxVectors is how many buffers one write takes at most.
+const MaxVectors = 64
+
 // PacketSendBuffer is what a Unix socket for datagrams asks for as its send buffer
 // (SO_SNDBUF), which all its peers share. The system gives what it allows
 // (net.core.wmem_max, socket(7)).

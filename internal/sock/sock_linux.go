@@ -23,9 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MaxVectors is how many buffers one Writev takes at most.
-const MaxVectors = 64
-
 // Read reads from a non-blocking descriptor. It returns io.EOF at the end of
 // the stream and unix.EAGAIN when nothing has arrived.
 func Read(fd int, p []byte) (int, error) {
