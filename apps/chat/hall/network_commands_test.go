@@ -1,0 +1,212 @@
+package hall
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// inOneChannel returns a network with #x, in which are ann, its operator, bob and cid, each of
+// another node.
+func inOneChannel(t *testing.T, config Config, caps ...string) *nation {
+	n := threeNodes(t, config)
+	n.user("a", "ann", caps...)
+	n.user("b", "bob", caps...)
+	n.user("c", "cid", caps...)
+	n.say("a", "ann", "JOIN #x")
+	n.say("b", "bob", "JOIN #x")
+	n.say("c", "cid", "JOIN #x")
+	n.expectAny()
+	return n
+}
+
+// elsewhere returns a node that does not own #x, and its user.
+func (n *nation) elsewhere() (at fabric.Node, name string) {
+	users := map[fabric.Node]string{"a": "ann", "b": "bob", "c": "cid"}
+	for _, at := range n.names() {
+		if at != n.ownerOf("#x") {
+			return at, users[at]
+		}
+	}
+	panic("nobody")
+}
+
+func TestNetworkLabels(t *testing.T) {
+	n := inOneChannel(t, Config{History: History{Enabled: true}}, "labeled-response", "batch", "echo-message")
+	at, name := n.elsewhere()
+	for _, c := range []struct{ line, want string }{
+		{"@label=1 PRIVMSG #x :one", "@label=1 :NAME!NAME@NAME.host PRIVMSG #x :one"},
+		{"@label=2 PRIVMSG #x,nobody :two", "@label=2 :NODE BATCH +ID labeled-response|@batch=ID :NAME!NAME@NAME.host PRIVMSG #x :two|@batch=ID :NODE 401 NAME nobody :No such nick|:NODE BATCH -ID"},
+		{"@label=3 MODE #x b", "@label=3 :OWNER 368 NAME #x :End of channel ban list"},
+		{"@label=4 PING x", "@label=4 :NODE PONG NODE :x"},
+		{"@label=5 PART #x,#x", "@label=5 :NODE BATCH +ID labeled-response|@batch=ID :NAME!NAME@NAME.host PART #x|@batch=ID :OWNER 442 NAME #x :You're not on that channel|:NODE BATCH -ID"},
+		{"@label=6 JOIN #x", "@label=6 :NODE BATCH +ID labeled-response|@batch=ID :NAME!NAME@NAME.host JOIN #x|@batch=ID :NODE 353 NAME = #x :MEMBERS|@batch=ID :NODE 366 NAME #x :End of /NAMES list|:NODE BATCH -ID"},
+		{"@label=7 NAMES #y", "@label=7 :NODE 366 NAME #y :End of /NAMES list"},
+	} {
+		n.expectAny()
+		n.say(at, name, c.line)
+		var got []string
+		id := ""
+		for _, r := range n.town(at).look() {
+			if line := r.line; r.to == n.town(at).names[name] {
+				if _, after, ok := strings.Cut(line, "BATCH +"); ok {
+					id, _, _ = strings.Cut(after, " ")
+				}
+				if id != "" {
+					line = strings.ReplaceAll(line, id, "ID")
+				}
+				if before, _, ok := strings.Cut(line, " = #x :"); ok {
+					line = before + " = #x :MEMBERS"
+				}
+				got = append(got, line)
+			}
+		}
+		want := strings.NewReplacer("NAME!NAME@NAME.host", name+"!"+name+"@"+name+".host", " NAME ", " "+name+" ", "NODE", string(at)+".example", "OWNER", string(n.ownerOf("#x"))+".example").Replace(c.want)
+		if strings.Join(got, "|") != want {
+			t.Errorf("%s\n got %s\nwant %s", c.line, strings.Join(got, "|"), want)
+		}
+	}
+	n.same()
+}
+
+// TestNetworkFanOut counts what goes between nodes for one message.
+func TestNetworkFanOut(t *testing.T) {
+	n := inOneChannel(t, Config{})
+	for i := range 30 {
+		at := n.names()[i%3]
+		name := fmt.Sprint("u", i)
+		n.user(at, name)
+		n.say(at, name, "JOIN #x")
+	}
+	owner := n.town(n.ownerOf("#x"))
+	clear(owner.carried)
+	speaker := map[fabric.Node]string{"a": "ann", "b": "bob", "c": "cid"}[owner.node.Name()]
+	n.expectAny()
+	n.say(owner.node.Name(), speaker, "PRIVMSG #x :to all")
+	read := 0
+	for at, w := range n.towns {
+		read += strings.Count(w.text(), ":to all")
+		if w != owner && owner.carried[at] != 1 {
+			t.Errorf("%d parcels for node %s, want 1", owner.carried[at], at)
+		}
+	}
+	if read != 32 {
+		t.Errorf("%d have read it, want 32", read)
+	}
+}
+
+func TestNetworkSplitAndReturn(t *testing.T) {
+	n := inOneChannel(t, Config{}, "batch")
+	n.net.Isolate("c")
+	n.net.RunUntil(5*time.Minute, func() bool { return len(n.town("a").hall.net.order) == 1 && !n.town("c").hall.net.live })
+	n.settled()
+	got := n.town("a").text()
+	for _, part := range []string{"BATCH +", " netsplit a c\n", ":cid!cid@cid.host QUIT :a c\n", "BATCH -"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("ann has not read %q in\n%s", part, got)
+		}
+	}
+	n.expectAny()
+	n.say("c", "cid", "PRIVMSG #x :lost", "NICK other", "PRIVMSG cid :me")
+	got = n.town("c").text()
+	for _, part := range []string{"FAIL PRIVMSG CHANNEL_UNAVAILABLE #x", "FAIL NICK NETWORK_UNAVAILABLE other", "FAIL PRIVMSG USER_UNAVAILABLE cid"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("cid has not read %q in\n%s", part, got)
+		}
+	}
+	n.say("a", "ann", "PRIVMSG #x :without cid", "MODE #x +m")
+	n.net.Heal()
+	n.peace()
+	for range 5 {
+		for _, w := range n.towns {
+			w.apply(&Event{Kind: Tick})
+		}
+		n.settled()
+	}
+	n.same()
+	got = n.town("a").text()
+	if !strings.Contains(got, ":cid!cid@cid.host JOIN #x\n") {
+		t.Errorf("cid has not come back:\n%s", got)
+	}
+	if got := n.town("c").text(); !strings.Contains(got, "MODE #x +m\n") || strings.Contains(got, "lost") {
+		t.Errorf("cid has read\n%s", got)
+	}
+}
+
+func TestNetworkNicksAreExclusive(t *testing.T) {
+	n := threeNodes(t, Config{})
+	for _, at := range n.names() {
+		w := n.town(at)
+		id := w.open(string(at), Origin{Host: "h", Address: "192.0.2.1"})
+		w.line(id, "NICK same")
+		w.line(id, "USER u 0 * :U")
+	}
+	n.settled()
+	welcome, taken := 0, 0
+	for _, w := range n.towns {
+		text := w.text()
+		welcome += strings.Count(text, " 001 same ")
+		taken += strings.Count(text, " 433 * same ")
+	}
+	if welcome != 1 || taken != 2 {
+		t.Errorf("%d have the nick, %d were refused", welcome, taken)
+	}
+	n.same()
+}
+
+func TestNetworkBansAndKills(t *testing.T) {
+	n := inOneChannel(t, Config{Operators: map[string]Operator{"op": {Rights: []string{RightAll}}}})
+	n.say("a", "ann", "OPER op secret", "KILL bob :enough", "KLINE cid!*@* away")
+	for at, want := range map[fabric.Node]string{"b": "Killed (ann (enough))", "c": "Banned: away"} {
+		if got := n.town(at).text(); !strings.Contains(got, want) || !strings.Contains(got, "(closed)") {
+			t.Errorf("at %s: want %q in\n%s", at, want, got)
+		}
+	}
+	id := n.town("b").open("again", Origin{Host: "h", Address: "192.0.2.1"})
+	n.town("b").line(id, "NICK cid")
+	n.town("b").line(id, "USER u 0 * :U")
+	n.settled()
+	if got := n.town("b").text(); !strings.Contains(got, "You are banned") {
+		t.Errorf("a ban does not hold at another node:\n%s", got)
+	}
+	n.same()
+}
+
+// TestNetworkMultiline: a batch goes to the owner as a whole.
+func TestNetworkMultiline(t *testing.T) {
+	n := inOneChannel(t, Config{}, "batch", "message-tags", "draft/multiline", "echo-message", "labeled-response")
+	at, name := n.elsewhere()
+	n.say(at, name, "@label=9 BATCH +1 draft/multiline #x", "@batch=1 PRIVMSG #x :one", "@batch=1;draft/multiline-concat PRIVMSG #x : and more", "@batch=1 PRIVMSG #x :two", "BATCH -1")
+	for _, w := range n.towns {
+		text := w.text()
+		for _, part := range []string{"draft/multiline #x", "PRIVMSG #x :one\n", "draft/multiline-concat :" + name, "PRIVMSG #x : and more\n", "PRIVMSG #x :two\n"} {
+			if !strings.Contains(text, part) {
+				t.Errorf("%s has not %q in\n%s", w.node.Name(), part, text)
+			}
+		}
+	}
+}
+
+// TestNetworkRename: the owner claims the new name, too.
+func TestNetworkRename(t *testing.T) {
+	n := inOneChannel(t, Config{History: History{Enabled: true}}, "draft/channel-rename")
+	n.say("c", "cid", "JOIN #taken")
+	n.say("a", "ann", "RENAME #x #taken", "RENAME #x #y :better")
+	n.same()
+	if got := n.town("a").text(); !strings.Contains(got, "FAIL RENAME CHANNEL_NAME_IN_USE #x #taken") {
+		t.Errorf("ann has read\n%s", got)
+	}
+	for at, w := range n.towns {
+		if w.hall.channels["#y"] == nil || w.hall.channels["#x"] != nil {
+			t.Errorf("node %s does not know the new name", at)
+		}
+	}
+	n.say("b", "bob", "JOIN #x", "PRIVMSG #y :there")
+	n.same()
+	if got := n.town("c").text(); !strings.Contains(got, "PRIVMSG #y :there") {
+		t.Errorf("cid has read\n%s", got)
+	}
+}
