@@ -35,4 +35,15 @@
 // A session is one connection. A user is what others see, and may have several
 // sessions (of one account) or, when it is kept while its owner is away, none.
 // Channels have users as members; the gate's lists have their sessions.
+//
+// # Several halls
+//
+// With [Hall.Join], a hall is one of several that make one network. Each has the sessions of
+// its own machine, and a copy of all users and channels. Every channel has one hall that owns
+// it and carries out all commands for it, with a copy of the session that has sent them;
+// the others forward. What the others are to show and to know goes out as calls of a
+// [Wire], what they say comes in as [News]: a hall in a network is as deterministic
+// as one alone. The files network.go, copies.go (users), sequence.go (channels), owning.go,
+// places.go and runs.go (commands), spread.go, share.go (the history), nickclaims.go,
+// split.go and handover.go have a subject each. A hall alone does none of this.
 package hall

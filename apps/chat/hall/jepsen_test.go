@@ -14,7 +14,7 @@ import (
 	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
-var networkSeeds = flag.Int("hall.seeds", 40, "how many networks TestNetworkFaults plays, 10000 in its long form")
+var networkSeeds = flag.Int("hall.seeds", 30, "how many networks TestNetworkFaults plays, 10000 in its long form")
 
 var networkSeed = flag.Uint64("hall.seed", 0, "the first of them")
 
