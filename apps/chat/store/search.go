@@ -17,7 +17,7 @@ import (
 const (
 	// indexAtOnce is how many messages are indexed in one transaction: senders wait
 	// for its end.
-	indexAtOnce = 64
+	indexAtOnce = 256
 	// trigram is the shortest text that the index can find.
 	trigram = 3
 	// indexPause is how long indexing waits for more: a transaction for each commit would
