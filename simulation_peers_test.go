@@ -86,6 +86,9 @@ func (s *simulation) peer() {
 		s.send(c, 1+s.Choose(60))
 	case 2:
 		if s.options.ends && s.Choose(6) == 0 {
+			if s.Choose(2) == 0 {
+				s.send(c, 1+s.Choose(60)) // the end comes close behind
+			}
 			c.end()
 		}
 	case 3:

@@ -21,7 +21,7 @@ import (
 // TestSim_Engine runs whole engines against a kernel, peers and a clock that are made
 // of one seed: see docs/simulation.md.
 func TestSim_Engine(t *testing.T) {
-	schedule.Program{Play: playEngine, Seeds: 4_000}.Test(t)
+	schedule.Program{Play: playEngine, Seeds: 2_500}.Test(t)
 }
 
 // A simulation is one engine in a world.

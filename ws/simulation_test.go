@@ -35,6 +35,8 @@ type simulation struct {
 	clients  []*simulatedClient
 	servers  []*simulatedServer
 	chaos    bool
+	began    int64 // when all clients began to close
+	deaf     bool  // a server has stopped reading, for good
 	returned bool
 	result   error
 }
@@ -51,6 +53,7 @@ func playWebSocket(r *schedule.Run) {
 	s.rest()
 	s.closeAll()
 	s.rest()
+	s.checkClosed()
 	stop()
 	s.until(func() bool { return s.returned })
 	s.check()
@@ -59,7 +62,7 @@ func playWebSocket(r *schedule.Run) {
 func (s *simulation) start() (stop func()) {
 	e := &epi.Engine{
 		Loops: 1 + s.Choose(3), Driver: epi.DriverPortable, Logger: slog.New(slog.DiscardHandler),
-		ReadBudget: 1 + s.Choose(300), HighWater: 1000 + s.Choose(3000), MaxQueued: 20_000,
+		ReadBudget: 1 + s.Choose(300), HighWater: 100 + s.Choose(2000), MaxQueued: 20_000,
 		Linger: 300 * time.Millisecond, DrainTimeout: 8 * time.Second, MaxConns: 64,
 	}
 	e.LowWater = s.Choose(e.HighWater)
@@ -174,7 +177,7 @@ func (s *simulation) checkRest() {
 		case c.closed > 0 || c.failed():
 		case !c.opened:
 			s.Failf("at rest client %d is not open", i)
-		case len(c.expected) > 0 && !c.ended:
+		case len(c.expected) > 0 && !c.ended && !s.deaf:
 			s.Failf("at rest %d messages of client %d have not come back", len(c.expected), i)
 		}
 	}
@@ -182,9 +185,30 @@ func (s *simulation) checkRest() {
 
 // closeAll has every client begin to close.
 func (s *simulation) closeAll() {
+	s.began = s.Now
 	for _, c := range s.clients {
-		if c.closed == 0 && !c.ended && c.conn.Close(Normal, "that is all") == nil {
-			c.ended, c.inOrder = true, true
+		if c.closed > 0 || c.ended || !c.opened {
+			continue
+		}
+		if s.Choose(2) == 0 {
+			c.conn.Pause() // which Close ends, for the answer
+		}
+		if c.conn.Close(Normal, "that is all") != nil {
+			continue
+		}
+		c.ended, c.inOrder = true, len(c.expected) == 0
+		if err := c.conn.Write(Text, nil); !errors.Is(err, ErrClosed) {
+			s.Failf("a message behind Close: %v", err)
+		}
+	}
+}
+
+// checkClosed says that those have ended that were closed, whether they got an answer
+// or not.
+func (s *simulation) checkClosed() {
+	for i, c := range s.clients {
+		if c.ended && c.closed == 0 {
+			s.Failf("client %d was closed, and has not ended", i)
 		}
 	}
 }
@@ -198,7 +222,7 @@ func (s *simulation) check() {
 		case c.failed():
 		case c.closed != 1:
 			s.Failf("OnClose of client %d was called %d times", i, c.closed)
-		case c.inOrder && c.cause != nil:
+		case c.inOrder && c.cause != nil && !s.deaf:
 			s.Failf("client %d has closed in order, and is told %v", i, c.cause)
 		}
 	}
@@ -233,6 +257,11 @@ func (h *simulatedServer) OnMessage(c *Conn, op Opcode, p []byte) error {
 	s := h.s
 	if s.chaos && s.Choose(60) == 0 {
 		return errors.New("an error of the callback")
+	}
+	if s.chaos && s.Choose(60) == 0 {
+		s.Count("a server stops reading")
+		s.deaf = true
+		c.Pause()
 	}
 	if s.Choose(3) > 0 {
 		return c.Write(op, p)
@@ -331,7 +360,7 @@ func (c *simulatedClient) send() {
 	switch {
 	case err == nil:
 		c.expected = append(c.expected, kept)
-	case errors.Is(err, epi.ErrQueueFull), errors.Is(err, epi.ErrClosed), errors.Is(err, ErrClosed), errors.Is(err, ErrWithinMessage):
+	case errors.Is(err, epi.ErrQueueFull), errors.Is(err, ErrClosed), errors.Is(err, ErrWithinMessage) && c.ended:
 	default:
 		s.Failf("a message is refused: %v", err)
 	}
@@ -345,6 +374,9 @@ func (c *simulatedClient) write(op Opcode, p []byte) error {
 	n := s.Choose(len(p))
 	if err := c.conn.WritePart(op, p[:n], false); err != nil {
 		return err
+	}
+	if err := c.conn.Write(op, p); err == nil {
+		s.Failf("a message is taken within another")
 	}
 	if err := c.conn.WritePart(op, p[n:], true); err != nil {
 		c.ended = true // half of it is gone
@@ -365,6 +397,9 @@ func (c *simulatedClient) OnMessage(_ *Conn, _ Opcode, p []byte) error {
 func (c *simulatedClient) OnClose(_ *Conn, err error) {
 	c.closed++
 	c.cause = err
+	if took := time.Duration(c.s.Now - c.s.began); c.inOrder && !c.s.deaf && took > 3*time.Second {
+		c.s.Failf("closing in order has taken %v", took)
+	}
 	var closing *CloseError
 	orderly := err == nil || errors.As(err, &closing) || errors.Is(err, io.ErrUnexpectedEOF)
 	if !orderly && !c.ended && !c.s.chaos {

@@ -181,6 +181,31 @@ func (p Program) shrink(f finding) []int {
 	return kept
 }
 
+const (
+	// fewSteps are few enough to read.
+	fewSteps = 12
+	// furtherSeeds are looked at, and furtherFindings made shorter, for a run that is.
+	furtherSeeds    = 2_000
+	furtherFindings = 6
+)
+
+// shorter looks for another seed that fails in the same way, with fewer steps.
+func (p Program) shorter(f finding, kept []int) (finding, []int) {
+	found := 0
+	for seed := f.seed + 1; seed <= f.seed+furtherSeeds && found < furtherFindings && len(kept) > fewSteps; seed++ {
+		r, failed := p.run(seed, nil)
+		if !alike(failed, f.failed) {
+			continue
+		}
+		found++
+		other := finding{seed, failed, r.made}
+		if fewer := p.shrink(other); len(fewer) < len(kept) {
+			f, kept = other, fewer
+		}
+	}
+	return f, kept
+}
+
 func among(kept []int) func(int) bool {
 	return func(i int) bool {
 		_, found := slices.BinarySearch(kept, i)
@@ -209,6 +234,7 @@ func words(failed string) string {
 // describe returns what is known of a finding: how to play it again, and its steps.
 func (p Program) describe(test string, f finding) string {
 	kept := p.shrink(f)
+	f, kept = p.shorter(f, kept)
 	r, failed := p.timeline(f.seed, among(kept))
 	if failed == "" { // it does not fail twice
 		return fmt.Sprintf("seed %d: %s", f.seed, f.failed)
