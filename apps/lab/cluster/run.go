@@ -110,6 +110,10 @@ type run struct {
 	echoes  echoes
 }
 
+// nowhere is what nodes say of their addresses to one another, so that they reach each
+// other through the doors alone.
+const nowhere = "127.0.0.1:1"
+
 // channels are those in which all clients are.
 var channels = []string{"#one", "#two", "#three", "#four"}
 
@@ -127,11 +131,7 @@ func (r *run) start() error {
 		if n.Listen, err = freeAddress(); err != nil {
 			return err
 		}
-		front, err := newDoor(n.Listen)
-		if err != nil {
-			return err
-		}
-		n.Advertise, n.doors = front.address(), append(n.doors, front)
+		n.Advertise = nowhere
 	}
 	for _, n := range r.nodes {
 		for _, other := range r.nodes {

@@ -242,11 +242,14 @@ func (m *Member) inspectHolder(s *slot, h holder, revision uint64) {
 		if err == nil && h.Node != m.config.Node {
 			m.know(h.Node, readRecord(value, nodeRevision), nodeRevision)
 		}
-		if over, _ := m.isOver(h.Node, h.Epoch); over {
+		switch over, lasts := m.isOver(h.Node, h.Epoch); {
+		case over:
 			m.takeOver(s, revision)
-			return
+		case lasts:
+			m.taken(s, h)
+		default: // it will be heard, or buried
+			m.again(s)
 		}
-		m.taken(s, h)
 	})
 	m.store.Get(nodeKey(h.Node), func(v []byte, revision uint64, err error) {
 		value = v

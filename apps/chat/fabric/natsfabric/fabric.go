@@ -25,7 +25,7 @@ const maxBacklog = 4096
 const maxOutgoing = 65536
 
 // leaveTimeout is how long Close waits for the end of the lease to be written.
-const leaveTimeout = 3 * time.Second
+const leaveTimeout = time.Second
 
 // retryAfter is the time between two tries to reach the store at the start.
 const retryAfter = 250 * time.Millisecond
