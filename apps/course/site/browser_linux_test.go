@@ -37,7 +37,7 @@ func TestInBrowser(t *testing.T) {
 		{"/README.md", 1280},
 		{"/ko/11-systems.md", 1280},
 		{"/ko/11-systems.md", 390},
-		{"/en/06-trigger.md", 390},
+		{"/ko/06-trigger.md", 390},
 	} {
 		p := b.Open(server.URL+at.page, at.width, 900)
 		if wide := p.Eval("document.documentElement.scrollWidth"); wide.(float64) > float64(at.width) {
@@ -46,7 +46,7 @@ func TestInBrowser(t *testing.T) {
 		if loaded := p.Eval("[...document.images].every(i => i.naturalWidth > 0)"); loaded != true {
 			t.Errorf("%s: a picture is missing", at.page)
 		}
-		if at.page == "/en/06-trigger.md" {
+		if at.page == "/ko/06-trigger.md" {
 			playInFrames(p)
 		}
 		picture(t, p, fmt.Sprintf("%d-%s.png", at.width, filepath.Base(at.page)))

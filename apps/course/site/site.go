@@ -76,11 +76,11 @@ var playTitles = map[string]map[string]string{
 		"waiters": "who wakes",
 	},
 	"ko": {
-		"cost":    "대기 호출 한 번의 비용",
+		"cost":    "대기 한 번의 비용",
 		"twin":    "준비 통지와 완료 통지",
 		"pipe":    "절반만 읽은 파이프 세 개",
 		"signal":  "신호",
-		"trap":    "에지 트리거의 함정",
+		"trap":    "엣지의 함정",
 		"boss":    "보스와 워커",
 		"waiters": "누가 깨어나는가",
 	},

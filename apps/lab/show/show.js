@@ -148,8 +148,13 @@ for (const button of document.querySelectorAll('[data-trap]')) button.onclick = 
   }));
 };
 
-// In a frame beside a chapter there is one part only.
-const only = new URLSearchParams(location.search).get('only');
+// In a frame beside a chapter there is one part only, in the chapter's language. What
+// the kernel says is the same in all.
+const asked = new URLSearchParams(location.search), only = asked.get('only');
+if (asked.get('lang') === 'ko') {
+  document.documentElement.lang = 'ko';
+  for (const e of document.querySelectorAll('[data-ko]')) e.textContent = e.dataset.ko;
+}
 if ($(only)) {
   document.body.classList.add('only');
   for (const part of document.querySelectorAll('section')) part.hidden = part.id !== only;
