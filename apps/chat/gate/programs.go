@@ -1,7 +1,6 @@
 package gate
 
 import (
-	"cmp"
 	"context"
 	"time"
 
@@ -45,20 +44,27 @@ func (s *Server) Rooms(ctx context.Context) ([]hall.Room, error) {
 // An error that is no hall.ErrPost says that it could not be kept, and was not shown, or
 // that ctx has ended first.
 func (s *Server) Post(ctx context.Context, channel, name, text string) (id string, err error) {
-	var refused error
+	var said string // before settled has anything
 	settled := make(chan error, 1)
-	id, err = ask(ctx, s, func(h *hall.Hall) (id string) {
-		if id, refused = h.Post(time.Now().UnixMilli(), channel, name, text); refused == nil {
+	_, err = ask(ctx, s, func(h *hall.Hall) struct{} {
+		h.PostFor(time.Now().UnixMilli(), channel, name, text, func(id string, refused error) {
+			if said = id; refused != nil {
+				settled <- refused
+				return
+			}
 			s.desk.await(settled)
-		}
-		return id
+		})
+		return struct{}{}
 	})
-	if err := cmp.Or(err, refused); err != nil {
+	if err != nil {
 		return "", err
 	}
 	select {
 	case err := <-settled:
-		return id, err
+		if err != nil {
+			return "", err
+		}
+		return said, nil
 	case <-ctx.Done():
 		return "", ctx.Err()
 	}

@@ -53,7 +53,7 @@ func (h *Hall) Ban(at int64, by, mask, reason string, seconds int64) (KeptBan, e
 	}
 	h.setBan(ban)
 	h.enforce(&ban, nil)
-	h.keepChanged()
+	h.conclude()
 	return ban.kept(), nil
 }
 
@@ -62,6 +62,7 @@ func (h *Hall) Unban(mask string) error {
 	if !h.dropBan(mask) {
 		return errNoBan
 	}
+	h.conclude()
 	return nil
 }
 
@@ -69,7 +70,7 @@ func (h *Hall) Unban(mask string) error {
 func (h *Hall) Expel(at int64, account, reason string) {
 	h.now = max(h.now, at)
 	h.expelAccount(account, reason)
-	h.keepChanged()
+	h.conclude()
 }
 
 // Note says something to all users of an account: a standard reply NOTE with a code, or
@@ -102,7 +103,7 @@ func (h *Hall) KeepFor(channel string, days int) error {
 	}
 	c.registered.days = days
 	h.touchChannel(c)
-	h.keepChanged()
+	h.conclude()
 	return nil
 }
 

@@ -90,6 +90,11 @@ func (h *Hall) Configure(config Config) {
 // strings of its Message, and nothing else of it.
 func (h *Hall) Apply(e *Event) {
 	h.apply(e)
+	h.conclude()
+}
+
+// conclude has kept, and carried to other nodes, what has changed.
+func (h *Hall) conclude() {
 	h.keepChanged()
 	if h.net != nil {
 		h.carryAll()

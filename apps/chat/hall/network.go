@@ -93,7 +93,8 @@ type network struct {
 	early   map[ref][]earlySeat
 	lease   string // the own name and epoch
 	split   string // those before this lease
-	orphans int64  // since when there may be channels without an owner; 0: there are none
+	posts   []*posting
+	orphans int64 // since when there may be channels without an owner; 0: there are none
 	returns []*returning
 	coming  map[*member]*returning // the same, by member
 	changed []*user                // by the event that is applied
@@ -457,6 +458,8 @@ func init() {
 		"seat":     reads((*Hall).gotSeat),
 		"empty":    reads((*Hall).gotEmpty),
 		"name":     reads((*Hall).gotName),
+		"post":     reads((*Hall).gotPost),
+		"posted":   reads((*Hall).gotPosted),
 		"left":     reads((*Hall).gotLeft),
 		"item":     reads((*Hall).gotItem),
 		"record":   reads((*Hall).gotRecord),

@@ -1,7 +1,9 @@
 package hall
 
 import (
+	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -208,5 +210,42 @@ func TestNetworkRename(t *testing.T) {
 	n.same()
 	if got := n.town("c").text(); !strings.Contains(got, "PRIVMSG #y :there") {
 		t.Errorf("cid has read\n%s", got)
+	}
+}
+
+// TestNetworkPost: a program speaks in a channel that another node has, in its order.
+func TestNetworkPost(t *testing.T) {
+	n := inOneChannel(t, Config{History: History{Enabled: true}})
+	at, _ := n.elsewhere()
+	var id string
+	var failed error
+	post := func(channel string) {
+		w := n.town(at)
+		w.hall.PostFor(w.now, channel, "robot", "beep", func(said string, err error) { id, failed = said, err })
+		n.settled()
+	}
+	post("#x")
+	if id == "" || failed != nil {
+		t.Fatalf("%q, %v", id, failed)
+	}
+	for _, w := range n.towns {
+		if got := strings.Count(w.text(), ":robot/api!robot@"); got != 1 {
+			t.Errorf("%d have read it at %s", got, w.node.Name())
+		}
+		if !slices.ContainsFunc(w.records, func(r Record) bool { return MsgID(r.ID) == id }) {
+			t.Errorf("%s has not kept it", w.node.Name())
+		}
+	}
+	post("#none")
+	if !errors.Is(failed, ErrPost) {
+		t.Errorf("a channel that there is not: %v", failed)
+	}
+	n.town(n.ownerOf("#x")).node.Kill()
+	w := n.town(at)
+	w.hall.PostFor(w.now, "#x", "robot", "beep", func(said string, err error) { id, failed = said, err })
+	failed = nil
+	n.net.Run(time.Minute)
+	if !errors.Is(failed, ErrPost) {
+		t.Errorf("an owner that is gone: %v", failed)
 	}
 }

@@ -101,5 +101,6 @@ func (h *Hall) Post(at int64, channel, name, text string) (id string, err error)
 		item.to(Reach{Channel: c.id})
 		h.give(item)
 	}
+	h.conclude()
 	return MsgID(sp.id), nil
 }

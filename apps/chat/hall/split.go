@@ -55,6 +55,7 @@ func (h *Hall) nodeDown(at *node) {
 		}
 	}
 	h.failRuns(lost)
+	h.failPosts(at)
 }
 
 // showSplit shows that users of a node are gone, as a batch (ircv3.net/specs/batches/netsplit).
