@@ -1559,7 +1559,7 @@ func (m *Pong) read(r *reader) {
 
 // Notice: A line from the server itself, which nobody can say.
 type Notice struct {
-	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 that cannot be traded, 17 nobody trades with you
+	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that
 	Text string // at most 200 bytes; for people, in English
 }
 

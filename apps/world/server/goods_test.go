@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"math"
 	"path/filepath"
 	"slices"
@@ -520,5 +521,32 @@ func TestAWorldWithoutItsStoreEnds(t *testing.T) {
 	defer cancel()
 	if err := w.Keep(ctx); err == nil {
 		t.Error("all was saved, to whom?")
+	}
+}
+
+// Where nothing lasts, players have things all the same; when one goes, all that it had
+// goes, and its name is free.
+func TestStrangersAreForgotten(t *testing.T) {
+	t.Parallel()
+	config := givers(nil)
+	config.Store = nil
+	w := start(t, config)
+	for n := range 3 {
+		a := w.join("anna")
+		a.give("anna", server.Potion, 2)
+		a.give("anna", 0, 5)
+		a.owns(2).until("gold", func() bool { return a.bag.Gold == 5 })
+		a.send(&proto.PutDown{Item: a.bag.Items[0].Number}, &proto.Bye{})
+		a.ends()
+		account := fmt.Sprint("#", n+1)
+		epitest.WaitUntil(t, "the end of the account", func() bool {
+			_, _, err := w.Goods().Account(context.Background(), account)
+			return errors.Is(err, store.ErrNotFound)
+		})
+		items, err := w.Goods().Items(context.Background(), store.Of(int64(n)+1))
+		lies, err2 := w.Goods().Ground(context.Background())
+		if err != nil || err2 != nil || len(items) != 0 || len(lies) != n+1 {
+			t.Errorf("%+v, %+v, %v, %v", items, lies, err, err2)
+		}
 	}
 }

@@ -267,7 +267,7 @@ var Messages = []Message{
 		{Name: "Late", Kind: U16, Max: 65535, Doc: "how late that tick was, in tenths of a millisecond"},
 	}}},
 	{73, true, Struct{"Notice", "A line from the server itself, which nobody can say.", []Field{
-		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 that cannot be traded, 17 nobody trades with you"},
+		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{74, true, Struct{"Hit", "Somebody near has struck somebody.", []Field{
