@@ -625,7 +625,7 @@ func (c *Conn) sendingFailed() bool {
 func orderly(cause error) bool { return cause == io.EOF || cause == ErrTruncated }
 
 // offerDue reports whether Resume was called and has not had its turn, which
-// offers unread bytes and then tells the end.
+// offers unread bytes and then reports the end.
 func (c *Conn) offerDue() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

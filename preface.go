@@ -63,9 +63,8 @@ func (c *Conn) dropExtra() {
 	}
 }
 
-// beginPreface begins what comes before the handler hears of a connection: a
-// PROXY header and a TLS handshake, for both of which HandshakeTimeout is
-// allowed. It reports whether there is anything of the kind.
+// beginPreface begins what comes before a connection has a handler: a PROXY header
+// and a TLS handshake. HandshakeTimeout is for both together. It reports whether there is anything of the kind.
 func (c *Conn) beginPreface() bool {
 	from := c.origin
 	if from.tls == nil && from.proxies == nil {

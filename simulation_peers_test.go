@@ -654,7 +654,7 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	return h.act(n)
 }
 
-// expect asks for a message of which there is not all yet.
+// expect asks for a message that is not all there yet.
 func (h *simulatedHandler) expect(c *Conn) {
 	n := len(c.Unread()) + 1 + h.s.Choose(80)
 	if !h.s.chaos {

@@ -12,7 +12,7 @@ import (
 	"github.com/epinet/epi"
 )
 
-// BenchmarkEcho moves small messages, of which many lie in what is read at once.
+// BenchmarkEcho moves small messages; many lie in what is read at once.
 func BenchmarkEcho(b *testing.B) {
 	const perWrite = 256
 	e := oneMode().Serial()

@@ -499,7 +499,7 @@ func (c *Conn) ponged(p []byte) {
 	}
 }
 
-// fail tells the peer why the connection ends and returns the reason.
+// fail shows the peer why the connection ends and returns the reason.
 func (c *Conn) fail(err error) error {
 	told := &CloseError{Code: InternalError}
 	errors.As(err, &told)
@@ -524,13 +524,13 @@ func (s *session) OnDrain(*epi.Conn) {
 	}
 }
 
-// OnShutdown tells the peer that the server goes away (RFC 6455, section 7.4.1).
+// OnShutdown lets the peer know that the server goes away (RFC 6455, section 7.4.1).
 // The engine does not wait for its answer, only until it has the close frame.
 func (s *session) OnShutdown(*epi.Conn) {
 	_ = (*Conn)(s).Close(GoingAway, "") // ErrClosed: it was told another reason, or is no WebSocket yet
 }
 
-// OnTimeout tells the peer that it was silent for too long.
+// OnTimeout lets the peer know that it was silent for too long.
 func (s *session) OnTimeout(_ *epi.Conn, _ error) {
 	_ = (*Conn)(s).Close(GoingAway, "idle") // ErrClosed: it was told another reason, or is no WebSocket yet
 }

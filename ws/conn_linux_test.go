@@ -274,7 +274,7 @@ func TestL06_Dial(t *testing.T) {
 				}
 				want := fmt.Sprintf("1:a 2:%d×'*' <nil>", testMax)
 				if all := strings.Join(append(words, epitest.Receive(t, got)), " "); all != want {
-					t.Errorf("the client hears %q, want %q", all, want)
+					t.Errorf("the client gets %q, want %q", all, want)
 				}
 			})
 		})

@@ -141,7 +141,7 @@ type answer struct {
 	end     headerEnd
 	interim int // bytes of the answers before the last (RFC 9110, section 15.2)
 
-	refused atomic.Pointer[Refusal] // the last one, of which the body is to come; changed by the callbacks
+	refused atomic.Pointer[Refusal] // the last one, whose body is to come; changed by the callbacks
 	length  int64                   // of the body; -1: up to the end of the stream, unless
 	chunked bool                    // it comes in chunks
 }
@@ -266,7 +266,7 @@ func (a *answer) accept(c *Conn, r *http.Response, size int) error {
 	return nil
 }
 
-// opened tells Dial, before any callback but with all that these need.
+// opened lets Dial go on, before any callback but with all that these need.
 func (a *answer) opened() { a.done <- nil }
 
 // check holds RFC 6455, section 4.1, against the answer.
@@ -285,7 +285,7 @@ func (a *answer) check(c *Conn, r *http.Response) (err error) {
 	return err
 }
 
-// failed tells Dial why there is no WebSocket. A refusal is the reason, whatever
+// failed gives Dial the reason why there is no WebSocket. A refusal is the reason, whatever
 // became of the rest of its body.
 func (a *answer) failed(err error) {
 	if r := a.refused.Load(); r != nil {

@@ -140,7 +140,7 @@ func TestHunt21_DialTellsTheRefusal(t *testing.T) {
 	}
 }
 
-// The body of a refusal does not come: ctx ends Dial, which still tells it.
+// The body of a refusal does not come: ctx ends Dial, which still returns it.
 func TestHunt21_DialTellsTheRefusalAtItsEnd(t *testing.T) {
 	es, _ := answering(t, func(*http.Request) ([]string, bool) {
 		return []string{"HTTP/1.1 403 Forbidden\r\nContent-Length: 100\r\n\r\nhalf"}, false

@@ -28,7 +28,7 @@ func isReset(err error) bool {
 //	client:  text "hold"                text "late"   close frame
 //	server:  OnMessage (does not return...............................)
 //	test:                               "first"  Close, Close again
-//	each drops the other's message or reads it, and its close frame; OnClose hears no fault, once
+//	each drops the other's message or reads it, and its close frame; OnClose gets no fault, once
 func TestH01_SimultaneousClose(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
@@ -156,7 +156,7 @@ func TestH03_ResetDuringWrite(t *testing.T) {
 }
 
 // Clients reset where in the upgrade they please, and as soon as it is done: who
-// has heard OnOpen hears OnClose.
+// has had OnOpen gets OnClose.
 func TestH04_ResetAroundTheUpgrade(t *testing.T) {
 	const each = 5
 	ways := []string{"", requestLines[:50], requestLines, requestLines + "\r\n", requestLines + "\r\n" + text("a")}
@@ -210,7 +210,7 @@ var endings = []struct {
 //
 //	clients:   a writes   b writes
 //	loop:      (held..............) batch {a, b}: OnMessage of one ends the other
-//	handlers:                       one hears "message close", the other "close"
+//	handlers:                       one gets "message close", the other "close"
 func TestL01_CloseOtherInSameBatch(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()

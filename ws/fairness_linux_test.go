@@ -134,7 +134,7 @@ func TestF02_FaultInCallback(t *testing.T) {
 		handler  func(d *draining, fault func() error)
 		sends    string
 		panics   bool // it has no error to return
-		onClose  bool // OnClose hears of it
+		onClose  bool // OnClose gets it
 	}{
 		{"OnOpen", func(d *draining, fault func() error) { d.open = func(*Conn) error { return fault() } }, "", false, true},
 		{"OnMessage", func(d *draining, fault func() error) {

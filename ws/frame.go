@@ -10,7 +10,7 @@ import (
 	"github.com/gobwas/ws"
 )
 
-// An Opcode tells text from binary messages.
+// An Opcode distinguishes text from binary messages.
 type Opcode = ws.OpCode
 
 // The opcodes of messages.
@@ -60,8 +60,8 @@ func checkLengthBytes(p []byte) error {
 	return nil
 }
 
-// parseHeader decodes the header at the start of p, whose length was checked, and
-// of which h is what startOf has decoded. It returns its size, 0 when p does not have
+// parseHeader decodes the header at the start of p, whose length was checked; h is
+// what startOf has decoded of it. It returns its size, 0 when p does not have
 // all of it.
 func parseHeader(h *ws.Header, p []byte) (size int) {
 	size = headerSize(p)

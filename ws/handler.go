@@ -27,8 +27,8 @@ type OpenHandler interface {
 }
 
 // A PartHandler gets messages in parts, as they arrive, for those that are too long
-// to be held in memory: OnMessage is not called then. OnPart is called with each part,
-// none of which is empty but perhaps the last one, for which last is true. A
+// to be held in memory: OnMessage is not called then. OnPart is called with each part;
+// only the last one, for which last is true, may be empty. A
 // part of a Text may end within a character; the text so far was UTF-8. p is as for
 // OnMessage, and so is the error. MaxMessage still bounds the whole message: set it
 // to what an upload may have, math.MaxInt for no bound.

@@ -185,7 +185,7 @@ func TestHunt11_MaxHTTP(t *testing.T) {
 			t.Errorf("the status of one too many is %d", status)
 		}
 		if got := told(t, open(t, es.Dial(), "", bye)); got != "close:1000" {
-			t.Errorf("a WebSocket hears %q", got)
+			t.Errorf("a WebSocket gets %q", got)
 		}
 		release()
 		if status, _ := answerTo(t, first, ""); status != http.StatusOK {

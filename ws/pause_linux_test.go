@@ -83,7 +83,7 @@ func TestW10_PauseAndResume(t *testing.T) {
 				} else if err := c.Conn().Loop().Do(c.Resume); err != nil {
 					t.Fatal(err)
 				}
-				epitest.WaitUntil(t, fmt.Sprintf("%s: Resume tells %q", name, pending.told), func() bool { return heard.String() == pending.told })
+				epitest.WaitUntil(t, fmt.Sprintf("%s: Resume reports %q", name, pending.told), func() bool { return heard.String() == pending.told })
 				if pending.says != "" {
 					op, p := next(t, r)
 					if got := describe(t, ws.Header{Fin: true, OpCode: op}, p); got != pending.says {

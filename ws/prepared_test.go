@@ -36,7 +36,7 @@ func TestPreparedIsCompressedOncePerWindow(t *testing.T) {
 		}
 	}
 	if m.plain.bytes != nil {
-		t.Error("it was framed for connections without compression, of which there is none")
+		t.Error("it was framed for connections without compression, and there is none")
 	}
 }
 

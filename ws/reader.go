@@ -27,7 +27,7 @@ const (
 // peer has only announced the rest.
 const trust = 4
 
-// A message is one of which a part has arrived. Frames that lie whole in the
+// A message is one that has arrived in part. Frames that lie whole in the
 // unread bytes and are messages by themselves need none.
 type message struct {
 	op         Opcode
@@ -173,7 +173,7 @@ func (c *Conn) step(p []byte) (more bool, err error) {
 	return c.data(&h, size, body)
 }
 
-// framed tells the handler of a frame that is no message and ends none.
+// framed calls the handler for a frame that is no message and ends none.
 func (c *Conn) framed() {
 	if h, ok := c.handler.(FrameHandler); ok && c.state.Load()&closeSent == 0 {
 		h.OnFrame(c)
@@ -298,7 +298,7 @@ func (c *Conn) take(p []byte) (more bool, err error) {
 	return true, c.deliver(m.op, m.buf, true)
 }
 
-// keep adds a copy of p to what has arrived, of a frame of which the rest is to come.
+// keep adds a copy of p to what has arrived, of a frame whose rest is to come.
 func (m *message) keep(p []byte) {
 	room := int64(len(p))
 	if room*trust >= m.left {

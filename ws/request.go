@@ -31,7 +31,7 @@ const (
 	// portBits is the size of a port.
 	portBits = 16
 	// hostCharacters are in names of hosts besides letters and digits: those of
-	// RFC 3986, section 3.2.2, many of which no name has in practice.
+	// RFC 3986, section 3.2.2, though no name has many of them in practice.
 	hostCharacters = "-._~!$&'()*+,;=%"
 
 	headerKey     = "Sec-Websocket-Key"
@@ -254,7 +254,7 @@ func checkUpgrade(r *http.Request) error {
 	return nil
 }
 
-// upgradeRequired refuses and tells what to upgrade to.
+// upgradeRequired refuses and says what to upgrade to.
 func upgradeRequired(reason string) error {
 	return &Refusal{Status: http.StatusUpgradeRequired, Reason: reason,
 		Header: http.Header{headerVersion: {version}, "Upgrade": {"websocket"}}}

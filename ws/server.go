@@ -137,8 +137,8 @@ func (s *Server) start() {
 	if s.WriteTimeout == 0 {
 		s.http.WriteTimeout = defaultWriteTimeout
 	}
-	// The next request on the connection might ask for a WebSocket, of which
-	// net/http knows nothing.
+	// The next request on the connection might ask for a WebSocket, which net/http
+	// does not know.
 	s.http.SetKeepAlivesEnabled(false)
 }
 
@@ -176,7 +176,7 @@ func (s *Server) enterHTTP() bool {
 
 func (s *Server) leaveHTTP() { s.httpNow.Add(-1) }
 
-// noteState hears from net/http what becomes of its connections.
+// noteState is called by net/http with what becomes of its connections.
 func (s *Server) noteState(_ net.Conn, state http.ConnState) {
 	if state == http.StateClosed || state == http.StateHijacked {
 		s.leaveHTTP()

@@ -265,13 +265,13 @@ func TestQueueSkips(t *testing.T) {
 	q.Skip(20)
 	q.Write(&p, []byte("rest"))
 	if q.Len() != 124 || q.Skipped() != 120 {
-		t.Errorf("%d bytes, of which %d are skipped", q.Len(), q.Skipped())
+		t.Errorf("%d bytes, %d skipped", q.Len(), q.Skipped())
 	}
 	checkHead(t, q, []byte("rest"), 1000)
 	q.Discard(&p, 110)
 	q.Discard(&p, 12)
 	if q.Len() != 2 || q.Skipped() != 0 {
-		t.Errorf("%d bytes, of which %d are skipped", q.Len(), q.Skipped())
+		t.Errorf("%d bytes, %d skipped", q.Len(), q.Skipped())
 	}
 	checkHead(t, q, []byte("st"), 1000)
 	p.PutQueue(q)

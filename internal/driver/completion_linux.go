@@ -43,7 +43,7 @@ const (
 )
 
 // completion is a Driver that lets the kernel do the I/O: it hands operations
-// to an io_uring, one system call for all those of a turn, and hears of their
+// to an io_uring, one system call for all those of a turn, and takes their
 // completions.
 //
 //	Open, Receive(on) ──► receive, multishot ──► Received … ReceiveEnded

@@ -1,6 +1,6 @@
 // Package driver is how one loop performs I/O. The engine speaks to a Driver
 // in completion style: it says what it wants (accept, connect, receive, send,
-// close) and hears what became of it. A readiness driver does the read or
+// close) and is called with what became of it. A readiness driver does the read or
 // write itself when the poller says that it can; a completion driver lets the
 // kernel do it. The engine cannot tell them apart.
 package driver
@@ -32,7 +32,7 @@ const NoHandle Handle = -1
 // Connect) and Closed it belongs to its holder: the loop, or, with lending,
 // the one worker that took it.
 type Socket struct {
-	Stream     Stream // hears the completions; set before Open, never changed
+	Stream     Stream // gets the completions; set before Open, never changed
 	token      slab.Token
 	Handle     Handle
 	flags      flags     // of the driver
@@ -44,7 +44,7 @@ type Socket struct {
 // A Listening is what a driver keeps of one listening socket on one loop. It
 // belongs to the loop.
 type Listening struct {
-	Acceptor  Acceptor // hears the completions; set before Listen, never changed
+	Acceptor  Acceptor // gets the completions; set before Listen, never changed
 	Handle    Handle
 	Exclusive bool // other loops listen on the same socket
 	// Shared says that others than the engine hold the socket's open file
@@ -72,7 +72,7 @@ const (
 // Watched reports whether Listen succeeded and Unlisten was not yet called.
 func (l *Listening) Watched() bool { return l.watched }
 
-// A Stream hears what became of the operations of one connection. Its methods
+// A Stream gets what became of the operations of one connection. Its methods
 // are called by Dispatch on the loop, or by Take and Pull in the goroutine that
 // calls them, never inside another method of the driver.
 type Stream interface {
@@ -106,8 +106,8 @@ type Stream interface {
 	// of the socket follows it up by Take.
 	Ready(r Readiness)
 
-	// Detached ends Detach and is the last call: the connection is conn, of which
-	// rest had arrived already. After an error it is closed.
+	// Detached ends Detach and is the last call: the connection is conn, and rest
+	// had arrived already. After an error it is closed.
 	Detached(conn net.Conn, rest []byte, err error)
 
 	// Closed is the last call: the driver has forgotten the socket.
@@ -124,7 +124,7 @@ const (
 	ReadAll                          // with ReadReady: a short read does not say that all was read
 )
 
-// An Acceptor hears the completions of a listening socket, on the loop.
+// An Acceptor gets the completions of a listening socket, on the loop.
 type Acceptor interface {
 	// Accepted hands over a new connection, to be opened on any loop or given
 	// to Discard, or the error that accepting met. peer is the zero AddrPort for

@@ -5,7 +5,7 @@ import (
 	"github.com/epinet/epi/uring"
 )
 
-// newNative makes a driver that stands on the system calls of Linux. With
+// newNative makes a driver that uses the system calls of Linux. With
 // io_uring the kernel does the I/O of the loop's sockets. Workers do their own:
 // blocking handlers must not hold what all connections receive into, and only
 // one thread may submit. So for them io_uring is the poller.

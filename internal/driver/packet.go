@@ -21,7 +21,7 @@ type Endpoint struct {
 // A Datagram is one message and the socket that sent it or is to have it. Bytes
 // may be empty. Local is the address of this machine at which it has arrived, or
 // from which it is to leave; it is valid only for UDP sockets that are bound to no
-// address, and where the system tells.
+// address, and where the system reports it.
 type Datagram struct {
 	Bytes []byte
 	Peer  Endpoint
@@ -31,7 +31,7 @@ type Datagram struct {
 // A PacketSocket is what a driver keeps of one socket for datagrams. It belongs
 // to the loop, also with lending: workers have no part in it.
 type PacketSocket struct {
-	Stream PacketStream // hears the completions; set before OpenPacket, never changed
+	Stream PacketStream // gets the completions; set before OpenPacket, never changed
 	Handle Handle
 	Remote Endpoint // of a socket made by ConnectPacket: whom it speaks to; else zero
 
@@ -45,7 +45,7 @@ type PacketSocket struct {
 	gate     int       // what is watched in the socket's place; 0: the socket itself. Linux only
 }
 
-// A PacketStream hears what becomes of a PacketSocket. Its methods are called by
+// A PacketStream gets what becomes of a PacketSocket. Its methods are called by
 // Dispatch.
 type PacketStream interface {
 	// Arrived hands over datagrams that have arrived, in order. They are the
@@ -53,7 +53,7 @@ type PacketStream interface {
 	// how many came that were longer than Config.MaxDatagram, and were dropped.
 	Arrived(batch []Datagram, oversize int)
 
-	// Failed tells of an error that waited on the socket, such as that a host
+	// Failed reports an error that waited on the socket, such as that a host
 	// has answered that nobody listens at a port (ECONNREFUSED). The socket
 	// goes on as before.
 	Failed(err error)
@@ -95,7 +95,7 @@ type Packets interface {
 	// which did not leave, unless it had waited on the socket like those of
 	// PacketStream.Failed: then the same datagram may be sent again.
 	// When there is no room, pending is true and Writable follows; ErrBusy says
-	// that batch[n] found no room with its peer, of which nothing will tell.
+	// that batch[n] found no room with its peer, which nothing will report.
 	// The peer of a datagram counts only where s.Remote is zero.
 	SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error)
 	// SendLast sends what leaves at once of the last datagrams of an open socket, and

@@ -37,7 +37,7 @@ type portable struct {
 	waiters sync.WaitGroup
 }
 
-// A note tells the loop what a goroutine has done.
+// A note is for the loop: what a goroutine has done.
 type note struct {
 	kind   noteKind
 	socket *Socket       // but for those of listening sockets and of packets

@@ -19,7 +19,7 @@ import (
 // flags of a Socket that a readiness driver has besides the common ones.
 const (
 	registered = ownFlags << iota // the poller knows the handle
-	mayRead                       // edge: unread bytes may wait, of which no event will tell
+	mayRead                       // edge: unread bytes may wait that no event will report
 	drain                         // edge: read until EAGAIN, a short read does not say that all was read
 )
 
@@ -50,7 +50,7 @@ type readiness struct {
 	next   int // events[next:ready] wait for Dispatch
 	ready  int
 	todo   list     // sockets whose interest changed or that may be read on
-	broken []broken // no longer watched, of which that is not yet reported
+	broken []broken // no longer watched, and that is not yet reported
 	buf    []byte
 }
 
@@ -228,7 +228,7 @@ func (d *readiness) dispatch(ev poll.Event) {
 	d.progress(s, ev.Ready)
 }
 
-// readinessOf tells what the poller's events mean. A condition besides the plain
+// readinessOf returns what the poller's events mean. A condition besides the plain
 // ones makes a short read that is not the last.
 func readinessOf(ready poll.Mask) Readiness {
 	var r Readiness
@@ -303,8 +303,8 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 	}
 }
 
-// read reads once: into what the stream offers for it, or else into buf, of which it
-// then returns the part that was filled. left is what is left of the budget.
+// read reads once: into what the stream offers for it, or else into buf; then it
+// returns the part that was filled. left is what is left of the budget.
 func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left int, err error) {
 	room, pipe := s.Stream.Room()
 	if pipe != nil {
@@ -462,8 +462,8 @@ func (d *readiness) Close(s *Socket, reset bool) {
 }
 
 // forget ends the registration before it closes the descriptor. Pollers other
-// than epoll do not notice the close, and epoll only that of the last duplicate,
-// of which a process that is just being started has one.
+// than epoll do not notice the close, and epoll only that of the last duplicate:
+// a process that is just being started has one.
 func (d *readiness) forget(s *Socket, reset bool) {
 	d.remove(s)
 	d.end(s, reset)

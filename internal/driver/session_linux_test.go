@@ -103,7 +103,7 @@ func (s *session) open(fd int) {
 	s.streams = append(s.streams, st)
 }
 
-// connect opens a connection of which Connected will tell.
+// connect opens a connection that Connected will report.
 func (s *session) connect() {
 	st := s.stream()
 	if err := s.d.Connect(&st.sock, netip.Addr{}, &net.TCPAddr{}, sock.StreamOptions{}); err != nil {

@@ -27,10 +27,10 @@ type sockets struct {
 	cfg         Config
 	open        slab.Slab[*Socket]
 	listeners   slab.Slab[*Listening]
-	gone        []*Socket    // closed, of which Closed is not yet reported
-	detached    []detachment // of which Detached is not yet reported
+	gone        []*Socket    // closed, and that is not yet reported
+	detached    []detachment // whose Detached is not yet reported
 	packets     slab.Slab[*PacketSocket]
-	gonePackets []*PacketSocket // closed, of which PacketClosed is not yet reported
+	gonePackets []*PacketSocket // closed, and that is not yet reported
 	counters    Counters
 }
 

@@ -169,7 +169,7 @@ func (d *descriptors) SendLast(s *PacketSocket, batch []Datagram) (count, size i
 func (d *descriptors) StopPacket(h Handle) { sock.StopPacket(int(h)) }
 
 // sendWith makes one system call. pending says that there is no room on the
-// socket itself, of which an event will tell when that ends.
+// socket itself; an event will report when that ends.
 func (d *descriptors) sendWith(out *sock.PacketWriter, s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
 	for {
 		if err = fillPackets(out, s, batch); err != nil {

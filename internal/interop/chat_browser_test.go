@@ -92,7 +92,7 @@ func TestChatPageAndIrssi(t *testing.T) {
 	irssi.sees("ann nods")
 	irssi.sees("ann", "a better answer") // a message more: irssi knows no edits
 	page.say(t, "\n")
-	page.out.line(t, "deleted") // of which irssi knows nothing
+	page.out.line(t, "deleted") // irssi knows nothing of that
 	irssi.do("say", "the last word")
 	page.say(t, "\n")
 	page.out.line(t, "seen all")

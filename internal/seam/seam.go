@@ -96,7 +96,7 @@ func Of(engine any) Seams {
 	return System()
 }
 
-// A Crew is goroutines, of which each may start others.
+// A Crew is goroutines; each may start others.
 type Crew struct {
 	spawn func(func())
 

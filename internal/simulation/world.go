@@ -1,7 +1,7 @@
 // Package simulation runs engines in a world that is made of one seed: the kernel, the
 // network and the clock are in memory (driver.World), and what would be goroutines are
-// coroutines, of which one goes on at a time, until it waits or comes to a place where
-// another may go on. It is for tests.
+// coroutines: one goes on at a time, until it waits or comes to a place where another
+// may go on. It is for tests.
 package simulation
 
 import (

@@ -162,7 +162,7 @@ func (h *Hall) add(c *channel, u *user, rank Rank) *member {
 	return m
 }
 
-// seat tells the gate of a session's membership.
+// seat passes a session's membership to the gate.
 func (h *Hall) seat(s *session, m *member) {
 	if s.far == nil {
 		h.gate.Member(s.id, m.channel.id, m.rank)

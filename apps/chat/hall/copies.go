@@ -59,7 +59,7 @@ func (h *Hall) noteUser(u *user) {
 	h.net.changed = append(h.net.changed, u)
 }
 
-// tellChanged tells the others of users and channels that have changed.
+// tellChanged sends the others the users and channels that have changed.
 func (h *Hall) tellChanged() {
 	n := h.net
 	for _, u := range n.changed {
@@ -167,7 +167,7 @@ func (h *Hall) redraw(u *user, p *portrait) {
 	}
 }
 
-// tellDistant tells sessions here that watch a user and share no channel with it.
+// tellDistant notifies sessions here that watch a user and share no channel with it.
 func (h *Hall) tellDistant(u *user, need Caps, m ircmsg.Message) {
 	var ids []SessionID
 	for _, s := range h.extendedWatchers(u) {
@@ -293,7 +293,7 @@ func (h *Hall) beginSweep(from *node) {
 
 func (h *Hall) endSweep(from *node) {
 	if from.sweep == nil {
-		return // a part of what it has told was lost: it tells all again
+		return // a part of what it has sent was lost: it sends all again
 	}
 	var left []*user
 	for _, u := range h.everyone {

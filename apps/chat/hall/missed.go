@@ -6,7 +6,7 @@ import "slices"
 // a client has a space in it.
 const seenMarker = "* seen"
 
-// maxMissed bounds the conversations of which a client is sent what was said while
+// maxMissed bounds the conversations whose messages a client is sent that came while
 // nobody was there; those with the latest messages are.
 const maxMissed = 20
 

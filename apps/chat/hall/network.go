@@ -289,7 +289,7 @@ func (n *network) members() []fabric.Member {
 	return all
 }
 
-// tellAll tells a node of all users that are here and all channels that are owned here, and
+// tellAll sends a node all users that are here and all channels that are owned here, and
 // asks it what it was asked before.
 func (h *Hall) tellAll(at *node) {
 	n := h.net

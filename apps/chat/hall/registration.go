@@ -91,7 +91,7 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 	h.putNick(u, nick)
 }
 
-// putNick gives a user a nick, and tells those who see them.
+// putNick gives a user a nick, and shows it to those who see them.
 func (h *Hall) putNick(u *user, nick string) {
 	line := h.fromUser(u, ircmsg.Message{Command: "NICK", Params: []string{nick}})
 	h.recordEverywhere(u, "NICK", nick)

@@ -398,7 +398,7 @@ func (h *Hall) endRun() {
 type inChannel struct {
 	Channel string `json:"c"`
 	User    uint64 `json:"u"`
-	Run     uint64 `json:"r,omitempty"` // because of which
+	Run     uint64 `json:"r,omitempty"` // the cause
 }
 
 func (h *Hall) gotIn(from *node, in *inChannel) {

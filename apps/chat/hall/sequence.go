@@ -159,7 +159,7 @@ type seatChange struct {
 	Out  bool    `json:"o,omitempty"`
 }
 
-// seated counts a new member, and tells the others.
+// seated counts a new member, and sends it to the others.
 func (h *Hall) seated(m *member) {
 	if at := m.user.net.node; at != nil {
 		m.channel.net.at[at]++
@@ -174,7 +174,7 @@ func (h *Hall) seatedAgain(m *member) {
 	}
 }
 
-// unseated tells the others that a member goes. Of users that quit, their own node tells.
+// unseated lets the others know that a member goes. That a user quits, its own node sends.
 func (h *Hall) unseated(m *member) {
 	if m.channel.net.mine {
 		seat := seating{ref: h.net.refOf(m.user)}
@@ -301,7 +301,7 @@ type renaming struct {
 	Last int64  `json:"l"`
 }
 
-// renameFar tells the others that a channel is called otherwise from now on.
+// renameFar lets the others know that a channel is called otherwise from now on.
 func (h *Hall) renameFar(c *channel, name string) {
 	old := fold(c.name)
 	h.net.postAll("name", renaming{old, c.net.step(), name, h.nextID()}, nil)

@@ -216,7 +216,7 @@ func (f *failing) Apply(ctx context.Context, writes []store.Write) ([]error, err
 	return f.Store.Apply(ctx, writes)
 }
 
-// counting counts groups, each of which waits for a word.
+// counting counts groups; each waits for a word.
 type counting struct {
 	store.Store
 	groups chan int

@@ -84,7 +84,7 @@ type admin struct {
 
 // openAdmin listens, for the server of that name. The engine must have its
 // listeners.
-func openAdmin(f *adminFlags, name string, e *epi.Engine, more []prometheus.Collector, tells map[string]http.HandlerFunc) (*admin, error) {
+func openAdmin(f *adminFlags, name string, e *epi.Engine, more []prometheus.Collector, pages map[string]http.HandlerFunc) (*admin, error) {
 	ln, err := net.Listen("tcp", f.address)
 	if err != nil {
 		return nil, fmt.Errorf("--admin: %w; choose another address", err)
@@ -98,7 +98,7 @@ func openAdmin(f *adminFlags, name string, e *epi.Engine, more []prometheus.Coll
 		e.Logger.Warn("other machines can reach the admin address, where everybody may look at profiles; with "+adminHost+" they cannot", "admin", a.url())
 	}
 	a.server = &http.Server{
-		Handler:           f.guard().Wrap(boundMeasures(a.handler(e, more, tells))),
+		Handler:           f.guard().Wrap(boundMeasures(a.handler(e, more, pages))),
 		ReadHeaderTimeout: adminHeaders,
 		WriteTimeout:      adminAnswer,
 		IdleTimeout:       adminIdle,
@@ -141,7 +141,7 @@ func boundMeasures(next http.Handler) http.Handler {
 
 func (a *admin) url() string { return "http://" + a.listener.Addr().String() }
 
-func (a *admin) handler(e *epi.Engine, more []prometheus.Collector, tells map[string]http.HandlerFunc) http.Handler {
+func (a *admin) handler(e *epi.Engine, more []prometheus.Collector, pages map[string]http.HandlerFunc) http.Handler {
 	registry := prometheus.NewRegistry()
 	registry.MustRegister(
 		metrics.New(e),
@@ -162,8 +162,8 @@ func (a *admin) handler(e *epi.Engine, more []prometheus.Collector, tells map[st
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	paths := strings.Split(adminPaths, ", ")
-	for path, tell := range tells {
-		mux.HandleFunc("GET "+path, tell)
+	for path, serve := range pages {
+		mux.HandleFunc("GET "+path, serve)
 		paths = append(paths, path)
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {

@@ -134,7 +134,7 @@ func chatCommand() *cobra.Command {
 		reload:  c.reload,
 		goodbye: func() { c.leaveCluster(); c.gate.Drain() },
 		live:    c.live,
-		tells:   map[string]http.HandlerFunc{"/cluster": c.serveCluster},
+		pages:   map[string]http.HandlerFunc{"/cluster": c.serveCluster},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false

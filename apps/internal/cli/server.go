@@ -85,8 +85,8 @@ type service struct {
 	goodbye func()
 	// collectors are what the admin server shows of it.
 	collectors []prometheus.Collector
-	// tells are pages that the admin server has of it, by path.
-	tells map[string]http.HandlerFunc
+	// pages are those that the admin server has of it, by path.
+	pages map[string]http.HandlerFunc
 	// live returns what --stats prints; nil: what all servers do.
 	live func(from, to measurement) event
 }
@@ -268,7 +268,7 @@ func (s *server) openListeners() (addresses []string, err error) {
 
 func (s *server) openAdmin() (err error) {
 	if s.adminFlags.address != "" {
-		s.admin, err = openAdmin(&s.adminFlags, "epi "+s.flags.Name(), &s.engine, s.collectors, s.tells)
+		s.admin, err = openAdmin(&s.adminFlags, "epi "+s.flags.Name(), &s.engine, s.collectors, s.pages)
 	}
 	return err
 }

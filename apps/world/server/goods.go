@@ -535,7 +535,7 @@ func itemsOf(list []*piece) (items []proto.Item) {
 
 // failed says why a player does not have what it wanted. When that is not because too
 // much waits, the store is asked what the player has: it may be otherwise than it was
-// thought here, as after a commit of which nobody knows whether it came to pass.
+// thought here, as after a commit that may or may not have come to pass.
 func (g *goods) failed(p *player, err error) {
 	if errors.Is(err, store.ErrBusy) || errors.Is(err, store.ErrClosed) {
 		p.notice(noticeBusy, "the store is busy: try again")

@@ -67,7 +67,7 @@ type Network struct {
 
 type link struct{ from, to fabric.Node }
 
-// New returns a network that is configured with a number of nodes, of which a majority
+// New returns a network that is configured with a number of nodes; a majority of them
 // makes the store work.
 func New(seed uint64, size int, options Options) *Network {
 	return &Network{

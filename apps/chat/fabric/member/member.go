@@ -21,7 +21,7 @@
 // # Members that cannot hear each other
 //
 // Two nodes that both reach the store but not each other cannot share channels: the
-// younger one, by epoch, gives up its lease and stays out until it hears the other.
+// younger one, by epoch, gives up its lease and stays out until it receives from the other.
 package member
 
 import (
@@ -67,7 +67,7 @@ var (
 	ErrNotFound = errors.New("there is no such key")
 )
 
-// A Store keeps values under keys, each write of which has a revision higher than all
+// A Store keeps values under keys; each write has a revision higher than all
 // earlier ones of the store. Its methods do not wait: they call done later, as an
 // event of the Member (never within the call). Errors other than ErrConflict and ErrNotFound leave
 // open whether the write was, or will be done.

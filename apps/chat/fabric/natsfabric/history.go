@@ -20,7 +20,7 @@ const appendTimeout = 12 * time.Second
 // idle is after how long without a record a replay looks again whether it has reached the end.
 const idle = 5 * time.Second
 
-// subjectOf is where a node hears what is for it alone.
+// subjectOf is where a node gets what is for it alone.
 func (c Config) subjectOf(n fabric.Node) string { return fmt.Sprintf("epi.%s.to.%s", c.Network, n) }
 
 // subjectOfAll is where all nodes hear.
