@@ -248,7 +248,7 @@ func (h *simulatedPacketHandler) OnClose(*PacketConn, error) {
 
 // checkRest says that nothing waits that could be sent.
 func (p *simulatedPackets) checkRest() {
-	if p.s.options.timeouts || p.s.hasTimed() {
+	if p.s.isTimed() {
 		return // no time has passed, and a full peer is tried again some time later
 	}
 	for _, h := range p.conns {

@@ -28,9 +28,10 @@ type simulatedClient struct {
 	dialler   *simulatedHandler // who has dialled, of a Twin
 	spoilt    bool              // it does not keep to the protocol: nothing is promised to it
 
-	secure *tls.Conn // nil without TLS
-	up     bool      // its handshake is over
-	failed bool      // or has failed
+	secure    *tls.Conn // nil without TLS
+	up        bool      // its handshake is over
+	failed    bool      // or has failed
+	truncated bool      // the end came without close_notify
 
 	message []byte // of a group: the beginning of the next
 	next    uint32 // the least number that it can have
@@ -254,7 +255,7 @@ func (c *simulatedClient) speak() {
 			c.read(b)
 		}
 		if err != nil {
-			c.failed = err != io.EOF
+			c.failed, c.truncated = err != io.EOF, err == io.ErrUnexpectedEOF
 			return
 		}
 	}

@@ -328,7 +328,7 @@ func (s *simulation) rest() {
 		case len(can) > 0:
 			s.Resume(can[s.Choose(len(can))])
 		case s.carryAll():
-		case next >= 0 && (!s.options.timeouts && !s.hasTimed() || next <= s.Now):
+		case next >= 0 && (!s.isTimed() || next <= s.Now):
 			s.Now = max(s.Now, next)
 		default:
 			s.checkRest()
@@ -337,6 +337,9 @@ func (s *simulation) rest() {
 	}
 	s.Failf("the engine does not come to rest: %s", s.describe())
 }
+
+// isTimed reports whether time that passes would end what is quiet.
+func (s *simulation) isTimed() bool { return s.options.timeouts || s.options.tls || s.hasTimed() }
 
 // hasTimed reports whether some connection has a timeout of its own.
 func (s *simulation) hasTimed() bool {
@@ -375,18 +378,34 @@ func (s *simulation) checkRest() {
 		}
 	}
 	s.checkPipes()
+	s.checkHandshakes()
 	if s.groups != nil {
 		s.groups.checkRest()
 	}
 	if s.packets != nil {
 		s.packets.checkRest()
 	}
-	if n := s.waitingClients(); n > 0 && !s.options.timeouts && !s.hasTimed() && s.engine.conns.Load() < int64(s.engine.cfg.maxConns) {
+	if n := s.waitingClients(); n > 0 && !s.isTimed() && s.engine.conns.Load() < int64(s.engine.cfg.maxConns) {
 		s.Failf("at rest %d clients wait though there is room: %s", n, s.describe())
 	}
 	for i, l := range s.engine.loops {
 		if l.work.Load() != 0 {
 			s.Failf("at rest loop %d has work, %b: %s", i, l.work.Load(), s.describe())
+		}
+	}
+}
+
+// checkHandshakes is checkRest for handshakes, where none can be in another's place for
+// ever.
+func (s *simulation) checkHandshakes() {
+	for _, c := range s.clients {
+		if s.options.dials || c.spoilt || c.Broken || c.Refused {
+			return
+		}
+	}
+	for _, c := range s.clients {
+		if c.secure != nil && !c.up && !c.failed && !c.InEnd && !c.Closed && s.Accepted(c.Link) {
+			s.Failf("at rest the handshake of client %d is not over: %s", c.Number, s.describe())
 		}
 	}
 }
@@ -559,6 +578,8 @@ func (s *simulation) checkHandler(h *simulatedHandler) {
 		s.Failf("client %d has read more than was accepted", c.Number)
 	case h.link().Early && (orderly || errors.Is(h.cause, ErrShutdown)):
 		s.Failf("client %d ends with %v, and its socket is closed before it has everything", c.Number, h.cause)
+	case c.truncated && (orderly || errors.Is(h.cause, ErrShutdown)) && !c.spoilt && !c.Broken && !c.Refused && !h.detached:
+		s.Failf("client %d ends with %v, and was sent no close_notify", c.Number, h.cause)
 	case orderly && !c.excused() && !h.peerEnds() && c.gotOf(h) != h.written && !h.piped && s.groups == nil:
 		s.Failf("client %d ends with %v, and has read %d bytes of %d that were accepted", c.Number, h.cause, c.gotOf(h), h.written)
 	case !h.own && h.opened && !c.spoilt && !h.piped && h.peerIsDone() && (h.cause == io.EOF || c.Broken && c.Twin == nil && isReset(h.cause) && !s.options.memory) && h.shown != c.sentTo(h):
