@@ -56,6 +56,9 @@ func newTrial(t *testing.T, seed uint64, options fabrictest.Options) *trial {
 		random: r, disks: map[fabric.Node][]Record{}, lost: map[fabric.Node]int64{},
 	}
 	x.trace = x.note
+	for _, name := range x.names() {
+		x.towns[name].skew = r.Int64N(120_000) - 60_000
+	}
 	return x
 }
 
@@ -330,8 +333,8 @@ func (x *trial) finish() {
 	x.read()
 	x.same()
 	x.net.Run(10 * time.Second) // what the others have not is appended
-	for _, w := range x.towns {
-		w.replay()
+	for _, name := range x.names() {
+		x.towns[name].replay()
 	}
 	x.net.Run(10 * time.Second)
 	kept, lost := map[string]bool{}, map[string]bool{}
@@ -397,6 +400,27 @@ func TestNetworkFaults(t *testing.T) {
 		x.play(100)
 		if t.Failed() {
 			t.Fatalf("seed %d:\n%s", seed+*networkSeed, strings.Join(x.log[max(0, len(x.log)-*networkLog):], "\n"))
+		}
+	}
+}
+
+// TestNetworkIsDeterministic plays one network twice: what comes in and out is the same.
+func TestNetworkIsDeterministic(t *testing.T) {
+	var first []string
+	for range 2 {
+		x := newTrial(t, 3, fabrictest.Options{})
+		x.play(60)
+		if first == nil {
+			first = x.log
+			continue
+		}
+		for i := range min(len(first), len(x.log)) {
+			if first[i] != x.log[i] {
+				t.Fatalf("line %d\n was %s\nand is %s", i, first[i], x.log[i])
+			}
+		}
+		if len(first) != len(x.log) {
+			t.Fatalf("%d lines, and then %d", len(first), len(x.log))
 		}
 	}
 }

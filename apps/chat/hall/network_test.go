@@ -32,6 +32,7 @@ type town struct {
 	fenced   bool
 	epoch    fabric.Epoch
 	appended int
+	skew     int64                 // of the clock, in milliseconds
 	read     [fabric.Shards]uint64 // of the replicated history
 	carried  map[fabric.Node]int   // parcels, by where they went
 }
@@ -77,7 +78,7 @@ func (w *town) give(e *Event) {
 
 // one applies an event; before it, the hall must know if its lease is over.
 func (w *town) one(e *Event) {
-	w.now = start + w.nation.net.Now().Milliseconds()
+	w.now = start + w.nation.net.Now().Milliseconds() + w.skew
 	e.At = w.now
 	if !w.fenced && !w.node.Valid() {
 		w.fenced = true
