@@ -168,8 +168,6 @@ func (c *client) act() error {
 		return c.rename()
 	case n == 1:
 		return c.rejoin()
-	case n < 4:
-		return c.confirm()
 	}
 	time.Sleep(time.Duration(c.random.IntN(40)) * time.Millisecond)
 	return c.say()
@@ -179,6 +177,7 @@ func (c *client) act() error {
 func (c *client) say() error {
 	c.said++
 	s := Said{Client: c.name, Channel: c.channels[c.random.IntN(len(c.channels))], Text: fmt.Sprintf("%s says %d", c.name, c.said)}
+	asked := time.Now()
 	answer, err := c.ask(fmt.Sprintf("PRIVMSG %s :%s", s.Channel, s.Text), func(m *ircmsg.Message) bool {
 		return m.Command == "PRIVMSG" && m.Params[1] == s.Text
 	})
@@ -187,6 +186,9 @@ func (c *client) say() error {
 	case answer.Command == "PRIVMSG":
 		s.ID = tag(answer, "msgid")
 		c.echoes.note()
+		if from, _, _ := strings.Cut(answer.Source, "!"); c.held != nil && from == c.held.Nick {
+			c.held.Until = asked
+		}
 	default:
 		s.Refused = true
 	}
@@ -207,22 +209,6 @@ func (c *client) rename() error {
 		c.held = &Hold{Client: c.name, Nick: want, From: now, Until: now}
 	}
 	return err
-}
-
-// confirm asks the server what the client is called: it has the nick at least up to
-// the question.
-func (c *client) confirm() error {
-	asked := time.Now()
-	answer, err := c.ask("ISON nobody", func(m *ircmsg.Message) bool { return m.Command == "303" })
-	if err != nil || c.held == nil || answer.Command != "303" {
-		return err
-	}
-	if answer.Params[0] != c.held.Nick {
-		c.endHold()
-		return nil
-	}
-	c.held.Until = asked
-	return nil
 }
 
 // rejoin leaves a channel and joins it again.

@@ -7,7 +7,7 @@
 //     messages in that order
 //   - echoed is kept: a message that its sender has seen back is in the history, once
 //   - shown is kept: so is every message that anybody has seen
-//   - a nick is one user's: no two clients have had the same at the same time
+//   - a nick is one user's: no two clients have spoken by the same at the same time
 package cluster
 
 import (
@@ -42,7 +42,8 @@ type Session struct {
 }
 
 // A Hold is a time in which a client surely had a nick: from when it read so to when it
-// asked for the last time and was still called by it.
+// said for the last time what then was shown as said by that nick. (Who is at a node that
+// is cut off is called as before, and cannot speak.)
 type Hold struct {
 	Client string
 	Nick   string

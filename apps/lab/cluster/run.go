@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -271,13 +270,30 @@ func (r *run) stopClients() {
 	r.talk.Wait()
 }
 
-// collect asks each node for its history.
+// caughtUp is how long nodes that were away may take to get what they have missed.
+const caughtUp = 30 * time.Second
+
+// collect takes what clients know, and asks the nodes for their histories until those
+// are equal, or will not be.
 func (r *run) collect(ctx context.Context) (e Evidence, err error) {
+	for end := time.Now().Add(caughtUp); ; wait(ctx, time.Second) {
+		e = Evidence{}
+		if err := r.histories(ctx, &e); err != nil {
+			return e, err
+		}
+		if len(e.Judge()) == 0 || time.Now().After(end) || ctx.Err() != nil {
+			break
+		}
+	}
 	for _, c := range r.clients {
 		e.Said = append(e.Said, c.evidence.Said...)
 		e.Sessions = append(e.Sessions, c.evidence.Sessions...)
 		e.Holds = append(e.Holds, c.evidence.Holds...)
 	}
+	return e, nil
+}
+
+func (r *run) histories(ctx context.Context, e *Evidence) error {
 	for _, n := range r.nodes {
 		c := &client{name: "judge" + n.Name, address: n.IRC, channels: channels, echoes: &echoes{}}
 		err := c.connect(ctx)
@@ -292,13 +308,10 @@ func (r *run) collect(ctx context.Context) (e Evidence, err error) {
 		}
 		c.leave()
 		if err != nil {
-			return e, fmt.Errorf("history of node %s: %w", n.Name, err)
+			return fmt.Errorf("history of node %s: %w", n.Name, err)
 		}
 	}
-	if len(e.Histories) == 0 {
-		return e, errors.New("there is no history")
-	}
-	return e, nil
+	return nil
 }
 
 func (r *run) result(e Evidence, injected map[Fault]int, longest time.Duration) *Result {
