@@ -128,19 +128,34 @@ func unavailable(err error) error {
 	return nil
 }
 
+// replayWithin is how long a replay is tried for: a node that was away asks when its
+// server may not have found a leader yet.
+const replayWithin = time.Minute
+
 // Replay implements fabric.Fabric.
 func (f *Fabric) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
 	f.enter(func() {
 		f.work.Go(func() {
-			err := f.replay(shard, from, func(number uint64, data []byte) {
-				f.mu.Lock()
-				defer f.mu.Unlock()
-				f.awaitHandler()
-				f.enterLocked(func() { f.member.Call(func(fabric.Handler) { each(number, data) }) })
-			})
+			err := f.replayAll(shard, from, each)
 			f.enter(func() { f.member.Call(func(fabric.Handler) { done(unavailable(err)) }) })
 		})
 	})
+}
+
+// replayAll replays, and goes on after an error where that has come.
+func (f *Fabric) replayAll(shard uint32, from uint64, each func(uint64, []byte)) error {
+	for end := now() + replayWithin; ; {
+		err := f.replay(shard, from, func(number uint64, data []byte) {
+			from = number + 1
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			f.awaitHandler()
+			f.enterLocked(func() { f.member.Call(func(fabric.Handler) { each(number, data) }) })
+		})
+		if err == nil || now() > end || !f.sleep(jitter()) {
+			return err
+		}
+	}
 }
 
 func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) error {
