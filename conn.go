@@ -183,7 +183,7 @@ func (c *Conn) LocalAddr() net.Addr {
 	if c.state.Load()&(opening|closed) != 0 {
 		return c.origin.local
 	}
-	return c.loop.drv.LocalAddr(&c.sock)
+	return c.loop.engine.shared.LocalAddr(c.sock.Handle)
 }
 
 // Credentials are those of the program at the other end of a Unix socket, as the
@@ -212,7 +212,7 @@ func (c *Conn) PeerCredentials() (Credentials, error) {
 
 // credentials is PeerCredentials while the socket is certainly there.
 func (c *Conn) credentials() (Credentials, error) {
-	pid, uid, gid, err := c.loop.drv.PeerCredentials(&c.sock)
+	pid, uid, gid, err := c.loop.engine.shared.PeerCredentials(c.sock.Handle)
 	return Credentials{pid, uid, gid}, err
 }
 
@@ -439,8 +439,8 @@ func (c *Conn) Delivered() (acknowledged uint64, outstanding int) {
 	if c.state.Load()&(opening|closed) != 0 {
 		return 0, 0
 	}
-	_, acknowledged, _ = c.loop.drv.Traffic(&c.sock)
-	return acknowledged, c.loop.drv.Unacked(&c.sock)
+	_, acknowledged, _ = c.loop.engine.shared.Traffic(c.sock.Handle)
+	return acknowledged, c.loop.engine.shared.Unacked(c.sock.Handle)
 }
 
 // A ConnState is how far a connection is in its life, for an administrator's list.
@@ -528,7 +528,7 @@ func (c *Conn) Info() ConnInfo {
 		Held:      c.held.Load(),
 	}
 	if st&(opening|closed) == 0 {
-		info.Received, info.Acknowledged, _ = c.loop.drv.Traffic(&c.sock)
+		info.Received, info.Acknowledged, _ = c.loop.engine.shared.Traffic(c.sock.Handle)
 	}
 	return info
 }

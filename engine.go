@@ -260,7 +260,7 @@ func (e *Engine) makeLoops() error {
 func (e *Engine) makeLoopsOf(cfg *config) error {
 	e.cfg = cfg
 	startRuntimePoller()
-	e.shared = driver.NewShared()
+	e.shared = driver.NewShared(cfg.backend)
 	e.perIP.most = cfg.maxConnsPerIP
 	e.handshakes.init(cfg)
 	e.context, e.cancel = context.WithCancel(context.Background())

@@ -199,7 +199,7 @@ func (ln *Listener) bind(network string, addr net.Addr, o sock.StreamOptions) er
 		count = len(ln.engine.loops)
 	}
 	for range count {
-		h, bound, err := ln.engine.loops[0].drv.Bind(network, addr, o)
+		h, bound, err := ln.engine.shared.Bind(network, addr, o)
 		if err != nil {
 			return err
 		}
@@ -277,7 +277,7 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 		return nil, err
 	}
 	settings.Mode, settings.Control = 0, nil // it is bound already
-	h, err := e.loops[0].drv.Adopt(from, settings)
+	h, err := e.shared.Adopt(from, settings)
 	if err != nil {
 		return nil, err
 	}
@@ -356,7 +356,7 @@ func (ln *Listener) duplicate() (*os.File, error) {
 		return nil, errors.New("each loop has a socket of its own: set Engine.ReusePort to false")
 	}
 	ln.shared.Store(true)
-	return ln.engine.loops[0].drv.File(ln.handles[0])
+	return ln.engine.shared.File(ln.handles[0])
 }
 
 // Close stops accepting. Connections stay open; clients that wait to be
@@ -427,7 +427,7 @@ func (ln *Listener) stop() {
 		return // others may go on with it
 	}
 	for _, h := range ln.handles {
-		ln.engine.loops[0].drv.Stop(h)
+		ln.engine.shared.Stop(h)
 	}
 }
 
@@ -435,7 +435,7 @@ func (ln *Listener) closeHandles() {
 	ln.mu.Lock()
 	defer ln.mu.Unlock()
 	for _, h := range ln.handles {
-		ln.engine.loops[0].drv.Discard(h)
+		ln.engine.shared.Discard(h)
 	}
 	ln.handles = nil
 }
@@ -454,13 +454,13 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		a.pause(err)
 		return
 	}
-	if a.loop.drv.Reclaim(h) {
+	if a.loop.engine.shared.Reclaim(h) {
 		a.loop.count.shed.Add(1)
 		return
 	}
 	if !a.listener.origin.unix && !peer.IsValid() {
 		// Nobody may take it for a peer that is somewhere in particular.
-		a.loop.drv.Discard(h)
+		a.loop.engine.shared.Discard(h)
 		a.loop.count.shed.Add(1)
 		a.loop.count.shedUnknown.Add(1)
 		a.logUnknown()
@@ -468,7 +468,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	}
 	e := a.loop.engine
 	if !e.enter() {
-		a.loop.drv.Discard(h)
+		a.loop.engine.shared.Discard(h)
 		a.loop.count.shed.Add(1)
 		a.logShed()
 		return
@@ -476,7 +476,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	c := newConn(a.loop, a.originOf(h), h, peer)
 	if c.isClient() && !c.enterAddress() {
 		e.leave()
-		a.loop.drv.Discard(h)
+		a.loop.engine.shared.Discard(h)
 		return
 	}
 	a.loop.count.accepted.Add(1)
@@ -493,7 +493,7 @@ func (a *acceptor) originOf(h driver.Handle) *origin {
 	if !from.unix {
 		return from
 	}
-	name := a.loop.drv.PeerName(h)
+	name := a.loop.engine.shared.PeerName(h)
 	if name == "" {
 		return from
 	}
@@ -538,7 +538,7 @@ func (l *Loop) adopt(c *Conn) {
 			l.cfg.log.Warn("connections are refused: they cannot be watched", "loop", l.id, "error", err)
 		}
 		l.count.shed.Add(1)
-		l.drv.Discard(c.sock.Handle)
+		l.engine.shared.Discard(c.sock.Handle)
 		c.place().leave()
 		l.retire()
 		return
@@ -576,7 +576,7 @@ func (a *acceptor) pause(err error) {
 // shed closes waiting connections and returns their number.
 func (a *acceptor) shed() int {
 	for n := range a.loop.cfg.acceptBudget {
-		if err := a.loop.drv.Shed(&a.sock); err != nil {
+		if err := a.loop.engine.shared.Shed(a.sock.Handle); err != nil {
 			if errors.Is(err, syscall.EAGAIN) {
 				return n
 			}

@@ -133,7 +133,7 @@ func (e *Engine) listenPacket(text string, o PacketOptions, handler func(*Packet
 }
 
 func (l *Loop) bindPacket(network string, local driver.Endpoint, o sock.PacketOptions) (*PacketConn, error) {
-	h, bound, err := l.drv.BindPacket(network, local, o)
+	h, bound, err := l.engine.shared.BindPacket(network, local, o)
 	if err != nil {
 		return nil, err
 	}
@@ -234,7 +234,7 @@ func (e *Engine) dialPacket(ctx context.Context, text string, o PacketOptions, h
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	l := e.lighterLoop()
-	h, local, err := l.drv.ConnectPacket(to.Network, remote, o.settings(false))
+	h, local, err := l.engine.shared.ConnectPacket(to.Network, remote, o.settings(false))
 	if err != nil {
 		e.leave()
 		return nil, err
@@ -296,7 +296,7 @@ func (c *PacketConn) stop() {
 		c.sendLast()
 	}
 	c.dropQueues()
-	c.loop.drv.StopPacket(c.sock.Handle)
+	c.loop.engine.shared.StopPacket(c.sock.Handle)
 }
 
 // sendLast sends what leaves at once of all that is queued.
@@ -319,7 +319,7 @@ func (c *PacketConn) closeSocket() {
 	// Before the socket is closed: whoever binds the path next gets a new file.
 	c.removeSocketFile()
 	if !c.stopped && c.network != "unixgram" && c.makeHandler != nil {
-		c.loop.drv.StopPacket(c.sock.Handle) // the driver may close it later
+		c.loop.engine.shared.StopPacket(c.sock.Handle) // the driver may close it later
 	}
 	c.stopped = true
 	c.loop.drv.ClosePacket(&c.sock)

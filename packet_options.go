@@ -113,7 +113,7 @@ func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler fu
 	}
 	l := e.lighterLoop()
 	o.Control = nil
-	h, bound, err := l.drv.AdoptPacket(conn, o.settings(false))
+	h, bound, err := l.engine.shared.AdoptPacket(conn, o.settings(false))
 	if err != nil {
 		return nil, err
 	}

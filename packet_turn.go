@@ -30,7 +30,7 @@ func (c *PacketConn) post() error {
 // discard closes a socket that no loop has.
 func (c *PacketConn) discard() {
 	c.removeSocketFile()
-	c.loop.drv.Discard(c.sock.Handle)
+	c.loop.engine.shared.Discard(c.sock.Handle)
 }
 
 // removeSocketFile removes the socket's file, if it is ours, once: another's may

@@ -115,7 +115,7 @@ func (r *race) won(a *attempt) {
 	c.sock.Handle = h
 	if err := c.loop.drv.Open(&c.sock); err != nil {
 		c.sock.Handle = driver.NoHandle
-		c.loop.drv.Discard(h)
+		c.loop.engine.shared.Discard(h)
 		d.fail(err)
 		return
 	}

@@ -200,7 +200,7 @@ func (c *Conn) endStall() {
 // buffer is free, and a slow peer may need longer for that than any timeout. Where nobody has asked since bytes last moved, but some are on their
 // way, it is not known: then the peer is not idle.
 func (c *Conn) askPeer(now int64) {
-	unacked := c.loop.drv.Unacked(&c.sock)
+	unacked := c.loop.engine.shared.Unacked(c.sock.Handle)
 	if unacked == 0 && c.extra == nil {
 		return
 	}

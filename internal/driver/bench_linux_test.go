@@ -36,7 +36,7 @@ func BenchmarkEcho(b *testing.B) {
 			}
 			runtime.LockOSThread() // rings belong to threads
 			defer runtime.UnlockOSThread()
-			shared := NewShared()
+			shared := NewShared(backend)
 			defer shared.Close()
 			trigger := Level
 			if backend == poll.BackendEpoll {

@@ -24,11 +24,6 @@ const (
 	holding                       // bytes or the end came while nobody wanted them: in held
 )
 
-// leaving is the want of a socket that is being detached. A completion driver uses
-// want for nothing but this and relays, and a ninth flag would cost each connection
-// 16 bytes.
-const leaving = ^poll.Mask(0)
-
 // What armed says of the watch for a connection's end, besides receiving. Its other
 // bit, poll.Writable, is that of SendPipe.
 //
@@ -365,7 +360,7 @@ func (d *completion) watchEnd(s *Socket) {
 func (d *completion) endSeen(s *Socket, c uring.CQE) {
 	s.armed &^= awaited
 	switch {
-	case c.Res < 0 || s.flags&closed != 0 || s.want == leaving:
+	case c.Res < 0 || s.flags&closed != 0 || s.stage == stageLeaving:
 	case c.Res&(unix.POLLRDHUP|unix.POLLHUP) != 0:
 		s.armed |= hungUp
 	case d.calls.DropNotices(int(s.Handle)):
@@ -420,7 +415,7 @@ func (d *completion) complete(c uring.CQE) {
 			return
 		}
 		d.progress(s, k, c)
-		if s.flags&closed != 0 || s.want == leaving {
+		if s.flags&closed != 0 || s.stage == stageLeaving {
 			d.finish(s)
 		}
 	}
@@ -589,7 +584,7 @@ func (d *completion) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.
 }
 
 func (d *completion) connected(s *Socket, c uring.CQE) {
-	s.connecting = false
+	s.stage = stageOpen
 	if s.flags&closed != 0 {
 		return
 	}
@@ -623,7 +618,7 @@ func (d *completion) Close(s *Socket, reset bool) {
 	if s.flags&sending != 0 {
 		d.cancel(kindSend, s.token)
 	}
-	if s.connecting {
+	if s.stage == stageConnecting {
 		d.cancel(kindConnect, s.token)
 	}
 	d.finish(s)
@@ -632,7 +627,7 @@ func (d *completion) Close(s *Socket, reset bool) {
 // Detach ends receiving. What still comes is held.
 func (d *completion) Detach(s *Socket) {
 	s.flags &^= receiving
-	s.want = leaving
+	s.stage = stageLeaving
 	d.stopReceiving(s)
 	d.finish(s)
 }
@@ -648,10 +643,10 @@ func (d *completion) stopReceiving(s *Socket) {
 // finish closes the descriptor, or gives it away, if no operation needs it any
 // more.
 func (d *completion) finish(s *Socket) {
-	if s.flags&(armed|sending) != 0 || s.armed&awaited != 0 || s.connecting {
+	if s.flags&(armed|sending) != 0 || s.armed&awaited != 0 || s.stage == stageConnecting {
 		return
 	}
-	if s.want == leaving {
+	if s.stage == stageLeaving {
 		d.giveAway(s)
 		return
 	}

@@ -22,12 +22,12 @@ func (d *completion) OpenPacket(s *PacketSocket) error {
 // watchPacket begins a poll for one condition, unless one is under way. A gate has
 // one poll for both.
 func (d *completion) watchPacket(s *PacketSocket, want poll.Mask) {
-	if s.gate != 0 && s.want|want != s.want && want == poll.Writable {
+	if s.gate != noGate && s.want|want != s.want && want == poll.Writable {
 		// It fails for a socket that was stopped, which has nothing to send.
 		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable|poll.Writable)
 	}
 	s.want |= want
-	if s.gate != 0 {
+	if s.gate != noGate {
 		want = poll.Readable
 	}
 	if s.armed&want != 0 {
@@ -60,7 +60,7 @@ func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
 	if which == poll.Readable {
 		defer d.watchPacket(s, poll.Readable) // also when a callback ends its goroutine
 	}
-	if s.want&poll.Writable != 0 && (which == poll.Writable || s.gate != 0) {
+	if s.want&poll.Writable != 0 && (which == poll.Writable || s.gate != noGate) {
 		d.hasRoom(s)
 	}
 	if which == poll.Readable {
@@ -71,7 +71,7 @@ func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
 // hasRoom ends a pending SendPackets.
 func (d *completion) hasRoom(s *PacketSocket) {
 	s.want &^= poll.Writable
-	if s.gate != 0 {
+	if s.gate != noGate {
 		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable)
 	}
 	s.Stream.Writable()

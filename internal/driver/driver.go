@@ -9,7 +9,6 @@ import (
 	"errors"
 	"net"
 	"net/netip"
-	"os"
 	"sync/atomic"
 	"time"
 
@@ -32,14 +31,23 @@ const NoHandle Handle = -1
 // Connect) and Closed it belongs to its holder: the loop, or, with lending,
 // the one worker that took it.
 type Socket struct {
-	Stream     Stream // gets the completions; set before Open, never changed
-	token      slab.Token
-	Handle     Handle
-	flags      flags     // of the driver
-	want       poll.Mask // what the engine waits for
-	armed      poll.Mask // what the poller is asked for, or polls besides the kernel's own operations
-	connecting bool      // Connect is under way; the loop's, also with lending
+	Stream Stream // gets the completions; set before Open, never changed
+	token  slab.Token
+	Handle Handle
+	flags  flags     // of the driver
+	want   poll.Mask // what the engine waits for
+	armed  poll.Mask // what the poller is asked for, or polls besides the kernel's own operations
+	stage  stage     // the loop's, also with lending
 }
+
+// A stage is how far a connection is with its driver.
+type stage uint8
+
+const (
+	stageOpen       stage = iota
+	stageConnecting       // Connect is under way
+	stageLeaving          // Detach was called, or, with the portable driver, Close
+)
 
 // A Listening is what a driver keeps of one listening socket on one loop. It
 // belongs to the loop.
@@ -137,15 +145,17 @@ type Acceptor interface {
 //
 // A loop calls Wait and then Dispatch, over and over, and from the first Wait
 // on always from one goroutine, with Uring on one thread: only the thread that
-// submits may collect what completes. The methods from Listen to Detach are for
-// the loop alone, those from Receive to PeerCredentials for the holder of the
-// socket, Bind, File, Stop, Discard and Wake for any goroutine.
+// submits may collect what completes. Wake and Counters are for any goroutine, and
+// where it is said; all else is for the loop alone, or for the holder of a socket.
+// What needs no loop is in System.
 //
 // The driver reports nothing more of a socket after Close but Closed, and the
 // handle's number is not used again before that. Events that reach the driver
 // after a socket is gone are counted and dropped: a token's slot carries a
 // generation.
 type Driver interface {
+	Listeners
+	Streams
 	Packets
 
 	// Wait sleeps until there are completions, at most for timeout (poll.Poller
@@ -156,21 +166,31 @@ type Driver interface {
 	// goroutine, calling Dispatch again reports those that are left.
 	Dispatch()
 
+	// Wake makes Wait return, now or the next time.
+	Wake() error
+
+	// Sockets calls visit for every open connection. Loop only.
+	Sockets(visit func(Stream))
+	// Counters returns the driver's counters, which may be read at any time.
+	Counters() *Counters
+	// Release frees the driver. Nothing may be open any more, and nobody may
+	// call Wake.
+	Release() error
+}
+
+// Listeners are the methods of a Driver for listening sockets. They are for the loop.
+type Listeners interface {
 	// Listen begins to report connections of the listening socket.
 	Listen(l *Listening) error
 	// Accept stops accepting for a while, or goes on.
 	Accept(l *Listening, on bool) error
 	// Unlisten ends accepting on this loop. It does not close the handle.
 	Unlisten(l *Listening)
-	// Shed accepts one connection and closes it, for lack of descriptors.
-	Shed(l *Listening) error
-	// PeerName returns the name of the client of an accepted connection, which few
-	// clients of Unix sockets have.
-	PeerName(h Handle) string
-	// Reclaim closes an accepted connection if the reserve that Shed needs is
-	// spent, to have it back, and reports whether it did.
-	Reclaim(h Handle) bool
+}
 
+// Streams are the methods of a Driver for connections: those from Open to Detach for
+// the loop, the others for the holder of the socket.
+type Streams interface {
 	// Open takes over the connection s.Handle and begins to receive. On error
 	// the caller keeps the handle.
 	Open(s *Socket) error
@@ -201,43 +221,6 @@ type Driver interface {
 	// Delivered reports whether the peer's host has all that was sent and the
 	// end of the stream.
 	Delivered(s *Socket) bool
-	// Unacked returns how many bytes were sent that the peer's host has not
-	// acknowledged, or for a Unix socket that the peer has not read.
-	Unacked(s *Socket) int
-
-	// Traffic returns how many bytes have arrived and how many the peer's host has
-	// acknowledged since the connection was made; false where the system does not
-	// count them.
-	Traffic(s *Socket) (received, acked uint64, ok bool)
-	// LocalAddr returns the address of this end.
-	LocalAddr(s *Socket) net.Addr
-	// PeerCredentials returns who is at the other end of a Unix socket.
-	PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error)
-
-	// Bind makes a socket that listens on addr, and returns the address that it
-	// got.
-	Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error)
-	// Adopt takes over the socket of ln and closes ln. On error the caller keeps it.
-	Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error)
-	// File returns a duplicate of a listening socket. Before it is called, Shared
-	// is made true for all who listen on it.
-	File(h Handle) (*os.File, error)
-	// Stop ends listening at once, for all who do so on h, and frees the address.
-	// Accepting meets errors from then on; the handle stays until Discard.
-	Stop(h Handle)
-	// Discard closes a socket that is not open in any driver: one of Bind or
-	// Adopt, or one that was accepted.
-	Discard(h Handle)
-	// Wake makes Wait return, now or the next time.
-	Wake() error
-
-	// Sockets calls visit for every open connection. Loop only.
-	Sockets(visit func(Stream))
-	// Counters returns the driver's counters, which may be read at any time.
-	Counters() *Counters
-	// Release frees the driver. Nothing may be open any more, and nobody may
-	// call Wake.
-	Release() error
 }
 
 // A Lender is a Driver made with Config.Lend: sockets are with workers in turn,
@@ -313,20 +296,6 @@ func New(cfg Config) (Driver, error) {
 // calls, small enough that a raw system call does not hold up the garbage
 // collector. A message of 64 KiB leaves room: what fills it must be asked again.
 const readSize = 64<<10 + 4<<10
-
-// Shared is what the loops of one engine have in common.
-type Shared struct {
-	// Reserve is a descriptor that is given up to accept, and close, one
-	// connection more when descriptors are used up.
-	Reserve *sock.Reserve
-	handles handles // of the portable driver
-}
-
-// NewShared opens the reserve.
-func NewShared() *Shared { return &Shared{Reserve: sock.NewReserve()} }
-
-// Close gives the reserve back.
-func (s *Shared) Close() { s.Reserve.Close() }
 
 // A Trigger says how a readiness driver asks its poller.
 type Trigger uint8

@@ -14,19 +14,22 @@ import (
 //
 // A gate is readable while the socket is ready for what is asked for.
 
-// newGate returns the gate of a socket that can be stopped, or 0 where none is needed
+// noGate: the socket itself is watched.
+const noGate = -1
+
+// newGate returns the gate of a socket that can be stopped, or noGate where none is needed
 // or to be had: then the address is free when the loop has let go of the socket.
 func (d *descriptors) newGate(s *PacketSocket) int {
 	if d.cfg.Backend == poll.BackendEpoll || !s.internet || s.Remote != (Endpoint{}) {
-		return 0
+		return noGate
 	}
 	gate, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
 	if err != nil {
-		return 0
+		return noGate
 	}
 	if err := setGate(gate, s, unix.EPOLL_CTL_ADD, poll.Readable); err != nil {
 		_ = unix.Close(gate)
-		return 0
+		return noGate
 	}
 	return gate
 }
@@ -42,7 +45,7 @@ func setGate(gate int, s *PacketSocket, operation int, want poll.Mask) error {
 
 // watched returns the descriptor that is watched for the socket.
 func (s *PacketSocket) watched() int {
-	if s.gate != 0 {
+	if s.gate != noGate {
 		return s.gate
 	}
 	return int(s.Handle)

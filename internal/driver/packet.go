@@ -1,11 +1,9 @@
 package driver
 
 import (
-	"net"
 	"net/netip"
 
 	"github.com/epinet/epi/internal/slab"
-	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/poll"
 )
 
@@ -42,7 +40,7 @@ type PacketSocket struct {
 	want     poll.Mask // what is waited for
 	armed    poll.Mask // what the kernel was asked for
 	ending   bool      // ClosePacket was called
-	gate     int       // what is watched in the socket's place; 0: the socket itself. Linux only
+	gate     int       // what is watched in the socket's place; noGate: the socket itself. Linux only
 }
 
 // A PacketStream gets what becomes of a PacketSocket. Its methods are called by
@@ -66,26 +64,13 @@ type PacketStream interface {
 	PacketClosed()
 }
 
-// Packets are the methods of a Driver for datagrams. BindPacket, AdoptPacket and
-// ConnectPacket are for any goroutine, and where it is said; the others are for the
-// loop alone. network is
-// udp, udp4, udp6 or unixgram.
+// Packets are the methods of a Driver for datagrams. They are for the loop alone, but
+// where it is said.
 //
 // A socket that is open receives without being asked. In one turn it hands over
 // at most what Config.PacketBatch messages of the kernel hold, and all of them
 // have a share: what is left over is reported again.
 type Packets interface {
-	// BindPacket makes a socket that is bound to local, and returns it with the
-	// address that it got. Without an IP address it has all of this machine's,
-	// with port 0 one that is free.
-	BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error)
-	// AdoptPacket makes a socket of one of package net that is bound already, and
-	// returns it with its address. On success conn is the driver's.
-	AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error)
-	// ConnectPacket makes a socket that sends to remote and receives from
-	// nobody else, and returns it with the address that it got, also for
-	// unixgram: without one the peer could not answer.
-	ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error)
 	// OpenPacket takes over the socket s.Handle and begins to receive. On error
 	// the caller keeps the handle, for Discard.
 	OpenPacket(s *PacketSocket) error
@@ -102,10 +87,6 @@ type Packets interface {
 	// returns how many, and how many bytes, those were. It is for any goroutine, while
 	// nobody else sends.
 	SendLast(s *PacketSocket, batch []Datagram) (count, size int)
-	// StopPacket frees the address of a socket that is not connected, at once. Nothing
-	// arrives or leaves any more; the handle stays until ClosePacket or Discard. It
-	// is for any goroutine.
-	StopPacket(h Handle)
 	// Outstanding returns, for a Unix socket, how much its peers have not read of what
 	// it sent, and for how much there is room until nobody can be sent to: both in
 	// the kernel's own count. The room is 0 where one peer that does not read

@@ -125,7 +125,7 @@ func (d *portable) follow(n note) {
 	case noteDetached:
 		d.giveAway(n.socket, n.link)
 	default:
-		if !n.link.leaving {
+		if n.socket.stage != stageLeaving {
 			d.progress(n)
 		}
 	}
@@ -208,7 +208,7 @@ func (d *portable) Open(s *Socket) error {
 func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.StreamOptions) error {
 	ctx, cancel := context.WithCancel(context.Background())
 	l := &link{cancel: cancel}
-	s.flags, s.connecting = 0, true
+	s.flags, s.stage = 0, stageConnecting
 	s.Handle = d.cfg.Shared.handles.add(l)
 	s.token = d.open.Insert(s)
 	l.working.Add(1)
@@ -221,7 +221,7 @@ func (d *portable) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.St
 }
 
 func (d *portable) connected(s *Socket, l *link, err error) {
-	s.connecting = false
+	s.stage = stageOpen
 	if err != nil {
 		d.forget(s)
 		s.flags = 0 // as if never opened
@@ -238,9 +238,9 @@ func (d *portable) connected(s *Socket, l *link, err error) {
 func (d *portable) Surrender(s *Socket) Handle { return d.surrender(s) }
 
 func (d *portable) Close(s *Socket, reset bool) {
+	connecting := s.stage == stageConnecting
 	l := d.leave(s)
 	s.flags |= closed
-	connecting := s.connecting
 	d.waiters.Go(func() {
 		l.close(connecting, reset)
 		d.mail.post(note{kind: noteClosed, socket: s, link: l})
@@ -259,7 +259,7 @@ func (d *portable) Detach(s *Socket) {
 // leave begins the end of an open connection: nothing is reported any more.
 func (d *portable) leave(s *Socket) *link {
 	l := d.link(s)
-	l.leaving = true
+	s.stage = stageLeaving
 	s.flags &^= receiving
 	d.open.Remove(s.token)
 	return l
@@ -325,24 +325,6 @@ func (d *portable) CloseWrite(s *Socket) error { return d.link(s).closeWrite() }
 
 func (d *portable) Delivered(s *Socket) bool { return s.flags&sending == 0 && d.link(s).delivered() }
 
-func (d *portable) Unacked(s *Socket) int { return d.link(s).unacked() }
-
-func (d *portable) Traffic(s *Socket) (received, acked uint64, ok bool) {
-	return sock.TrafficOf(d.link(s).conn.(syscall.Conn))
-}
-
-func (d *portable) LocalAddr(s *Socket) net.Addr {
-	addr := d.link(s).conn.LocalAddr()
-	if unix, ok := addr.(*net.UnixAddr); ok && unix.Name == "@" {
-		return &net.UnixAddr{Net: unix.Net} // how package net writes that it has no name
-	}
-	return addr
-}
-
-func (d *portable) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
-	return sock.PeerCredentialsOf(d.link(s).conn.(syscall.Conn))
-}
-
 func (d *portable) Take(s *Socket, r Readiness) {
 	if r&WriteReady != 0 && s.flags&sending != 0 {
 		d.sent(s, d.link(s))
@@ -356,11 +338,4 @@ func (d *portable) Give(s *Socket) {
 	if s.flags&(receiving|closed) == receiving && d.link(s).holds() {
 		s.Stream.Ready(ReadReady)
 	}
-}
-
-func (d *portable) Discard(h Handle) {
-	what := d.cfg.Shared.handles.get(h)
-	d.cfg.Shared.handles.remove(h)
-	// Nobody waits for it: there is nothing to learn from an error.
-	_ = what.(io.Closer).Close()
 }

@@ -32,7 +32,6 @@ type link struct {
 	conn    net.Conn           // of the one who dials while it is connecting; then set for good
 	cancel  context.CancelFunc // ends dialling; nil for an accepted connection
 	working sync.WaitGroup     // of those who read, write and dial
-	leaving bool               // of the loop; Close or Detach was called
 	bulk    bool               // of the reader: the last read filled its buffer
 
 	unwritten atomic.Int64 // bytes of the Send under way

@@ -1,15 +1,11 @@
 package driver
 
 import (
-	"context"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
 	"sync/atomic"
-	"syscall"
-	"time"
 
 	"github.com/epinet/epi/internal/sock"
 )
@@ -23,79 +19,6 @@ type port struct {
 
 // Close ends all Accepts.
 func (p *port) Close() error { return errors.Join(p.listener.Close(), p.backlog.Close()) }
-
-func (d *portable) Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error) {
-	config := net.ListenConfig{KeepAlive: -1, KeepAliveConfig: o.KeepAlive(), Control: o.PrepareListening}
-	config.SetMultipathTCP(false)
-	ln, err := config.Listen(context.Background(), network, addr.String())
-	if err != nil {
-		return NoHandle, nil, plain(err)
-	}
-	if local, ok := ln.Addr().(*net.UnixAddr); ok {
-		err = o.Chmod(local.Name)
-	}
-	if err != nil {
-		return NoHandle, nil, errors.Join(err, ln.Close()) // which removes the file
-	}
-	h, err := d.hold(ln, o.KeepAlive())
-	if err != nil {
-		return NoHandle, nil, errors.Join(err, ln.Close())
-	}
-	return h, ln.Addr(), nil
-}
-
-// Adopt takes a duplicate: nobody else accepts any more on what was handed over.
-func (d *portable) Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
-	of, ok := ln.(interface{ File() (*os.File, error) })
-	if !ok {
-		return NoHandle, fmt.Errorf("a %T has no socket of its own: hand over a *net.TCPListener or *net.UnixListener", ln)
-	}
-	file, err := of.File()
-	if err != nil {
-		return NoHandle, plain(err)
-	}
-	own, err := net.FileListener(file)
-	_ = file.Close() // own has one of its own
-	if err != nil {
-		return NoHandle, plain(err)
-	}
-	h, err := d.adopt(own, o)
-	if err != nil {
-		return NoHandle, errors.Join(err, own.Close())
-	}
-	if ul, ok := ln.(*net.UnixListener); ok {
-		ul.SetUnlinkOnClose(false)
-	}
-	_ = ln.Close() // which leaves the duplicate
-	return h, nil
-}
-
-func (d *portable) adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
-	raw, err := ln.(syscall.Conn).SyscallConn()
-	if err != nil {
-		return NoHandle, plain(err)
-	}
-	network := ln.Addr().Network()
-	if tcp, ok := ln.Addr().(*net.TCPAddr); ok && tcp.IP.To4() == nil {
-		network = "tcp6"
-	}
-	if err := o.Prepare(network, ln.Addr().String(), raw); err != nil {
-		return NoHandle, err
-	}
-	return d.hold(ln, o.KeepAlive())
-}
-
-// hold gives a listening socket its number.
-func (d *portable) hold(ln net.Listener, keepAlive net.KeepAliveConfig) (Handle, error) {
-	backlog, err := sock.NewBacklog(ln)
-	if err != nil {
-		return NoHandle, plain(err)
-	}
-	if ul, ok := ln.(*net.UnixListener); ok {
-		ul.SetUnlinkOnClose(false) // the engine removes the file, unless it is another's
-	}
-	return d.cfg.Shared.handles.add(&port{ln, backlog, keepAlive}), nil
-}
 
 func (d *portable) port(l *Listening) *port { return d.cfg.Shared.handles.get(l.Handle).(*port) }
 
@@ -146,23 +69,6 @@ func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
 		_ = tcp.SetKeepAliveConfig(p.keepAlive) // it fails only for one that is broken
 	}
 	return conn, err
-}
-
-// Stop closes the socket. Its number stays taken until Discard.
-func (d *portable) Stop(h Handle) {
-	_ = d.cfg.Shared.handles.get(h).(*port).Close() // whatever it answers, it is closed
-}
-
-// File ends the listener's own Accepts: those who accept find out that the socket
-// is shared.
-func (d *portable) File(h Handle) (*os.File, error) {
-	ln := d.cfg.Shared.handles.get(h).(*port).listener
-	_ = ln.(interface{ SetDeadline(time.Time) error }).SetDeadline(past)
-	file, err := ln.(interface{ File() (*os.File, error) }).File()
-	if err != nil {
-		return nil, plain(err)
-	}
-	return file, nil
 }
 
 // watch waits for somebody to be accepted. Accept itself would fail at once when
@@ -232,14 +138,6 @@ func (d *portable) peer(h Handle) netip.AddrPort {
 	return netip.AddrPortFrom(addr.Addr().Unmap(), addr.Port())
 }
 
-func (d *portable) PeerName(h Handle) string {
-	unix, ok := d.cfg.Shared.handles.get(h).(*link).conn.RemoteAddr().(*net.UnixAddr)
-	if !ok || unix.Name == "@" {
-		return "" // "@" is how package net writes that it has none
-	}
-	return unix.Name
-}
-
 // Unlisten leaves behind a goroutine that accepts until the handle is discarded.
 // What it brings is dropped.
 func (d *portable) Unlisten(l *Listening) {
@@ -250,12 +148,4 @@ func (d *portable) Unlisten(l *Listening) {
 	l.waiting = nil
 	l.accepting, l.watched = false, false
 	d.listeners.Remove(l.token)
-}
-
-func (d *portable) Shed(l *Listening) error {
-	return d.cfg.Shared.Reserve.Shed(d.port(l).backlog.AcceptAndClose)
-}
-
-func (d *portable) Reclaim(h Handle) bool {
-	return d.cfg.Shared.Reserve.Reclaim(func() { d.Discard(h) })
 }

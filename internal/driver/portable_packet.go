@@ -1,15 +1,10 @@
 package driver
 
 import (
-	"context"
-	"crypto/rand"
 	"errors"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
-	"path/filepath"
-	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -51,83 +46,6 @@ func (l *packetLink) Close() error { return l.conn.Close() }
 
 func (d *portable) packetLink(s *PacketSocket) *packetLink {
 	return d.cfg.Shared.handles.get(s.Handle).(*packetLink)
-}
-
-func (d *portable) BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
-	config := net.ListenConfig{Control: o.Prepare}
-	if network == "unixgram" {
-		conn, err := config.ListenPacket(context.Background(), network, local.Path)
-		if err == nil {
-			_ = conn.(*net.UnixConn).SetWriteBuffer(sock.PacketSendBuffer) // as much of it as the system allows
-		}
-		return d.packetHandle(conn, Endpoint{}, err)
-	}
-	where := net.UDPAddrFromAddrPort(local.AddrPort)
-	conn, err := config.ListenPacket(context.Background(), network, where.String())
-	return d.packetHandle(conn, Endpoint{}, err)
-}
-
-func (d *portable) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error) {
-	switch c := conn.(type) {
-	case *net.UDPConn:
-		raw, err := c.SyscallConn()
-		if err != nil {
-			return NoHandle, Endpoint{}, err
-		}
-		if c.RemoteAddr() != nil {
-			return NoHandle, Endpoint{}, errConnected
-		}
-		local := c.LocalAddr().(*net.UDPAddr)
-		network := "udp6"
-		if local.IP.To4() != nil {
-			network = "udp4"
-		}
-		return d.packetHandle(c, Endpoint{}, o.Prepare(network, local.String(), raw))
-	case *net.UnixConn:
-		if c.RemoteAddr() != nil {
-			return NoHandle, Endpoint{}, errConnected
-		}
-		raw, err := c.SyscallConn()
-		if err != nil {
-			return NoHandle, Endpoint{}, err
-		}
-		_ = c.SetWriteBuffer(sock.PacketSendBuffer)
-		return d.packetHandle(c, Endpoint{}, o.Prepare("unixgram", c.LocalAddr().String(), raw))
-	}
-	return NoHandle, Endpoint{}, fmt.Errorf("a %T has no socket of its own: hand over a *net.UDPConn or *net.UnixConn", conn)
-}
-
-// errConnected refuses a socket for datagrams that knows one peer only.
-var errConnected = errors.New("the socket is connected to one peer: hand over one that is only bound")
-
-func (d *portable) ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
-	dialer, where := net.Dialer{Control: o.PrepareDialing}, remote.AddrPort.String()
-	if network == "unixgram" {
-		dialer.LocalAddr = &net.UnixAddr{Name: ownName(), Net: network}
-		where = remote.Path
-	}
-	conn, err := dialer.Dial(network, where)
-	if err != nil {
-		return NoHandle, Endpoint{}, plain(err)
-	}
-	return d.packetHandle(conn.(net.PacketConn), remote, nil)
-}
-
-// ownName returns a name for a Unix socket, so that its peer can answer: in the
-// abstract namespace where there is one, else that of a file.
-func ownName() string {
-	name := "epi-" + rand.Text()
-	if runtime.GOOS == "linux" {
-		return "@" + name
-	}
-	return filepath.Join(os.TempDir(), name)
-}
-
-func (d *portable) packetHandle(conn net.PacketConn, remote Endpoint, err error) (Handle, Endpoint, error) {
-	if err != nil {
-		return NoHandle, Endpoint{}, plain(err)
-	}
-	return d.cfg.Shared.handles.add(&packetLink{conn: conn, remote: remote}), endpointOf(conn.LocalAddr()), nil
 }
 
 func endpointOf(addr net.Addr) Endpoint {
@@ -305,11 +223,6 @@ func (d *portable) SendLast(s *PacketSocket, batch []Datagram) (count, size int)
 		}
 	}
 	return count, size
-}
-
-// StopPacket closes the socket. Its number stays taken until ClosePacket.
-func (d *portable) StopPacket(h Handle) {
-	_ = d.cfg.Shared.handles.get(h).(*packetLink).Close() // whatever it answers, it is closed
 }
 
 func (d *portable) Outstanding(s *PacketSocket) (held, room int) {

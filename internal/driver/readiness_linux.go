@@ -212,7 +212,7 @@ func (d *readiness) dispatch(ev poll.Event) {
 		d.counters.Stale.Add(1)
 		return
 	}
-	if s.connecting {
+	if s.stage == stageConnecting {
 		d.connected(s, ev.Ready)
 		return
 	}
@@ -429,7 +429,7 @@ func (d *readiness) Connect(s *Socket, local netip.Addr, addr net.Addr, o sock.S
 
 // connected learns how Connect ended.
 func (d *readiness) connected(s *Socket, ready poll.Mask) {
-	s.connecting = false
+	s.stage = stageOpen
 	if err := d.calls.ConnectError(int(s.Handle)); err != nil {
 		d.forget(s, true)
 		s.Stream.Connected(os.NewSyscallError("connect", err))

@@ -32,7 +32,7 @@ func (d *readiness) watchPacket(s *PacketSocket, want poll.Mask) error {
 	}
 	s.armed = want
 	d.counters.Controls.Add(1)
-	if s.gate != 0 {
+	if s.gate != noGate {
 		return setGate(s.gate, s, unix.EPOLL_CTL_MOD, want)
 	}
 	return d.poller.Modify(int(s.Handle), uint64(s.token|packetBit), want, poll.Level)
@@ -44,7 +44,7 @@ func (d *readiness) dispatchPacket(token slab.Token, ready poll.Mask) {
 		d.counters.Stale.Add(1)
 		return
 	}
-	if (ready&hasRoom != 0 || s.gate != 0) && s.want&poll.Writable != 0 {
+	if (ready&hasRoom != 0 || s.gate != noGate) && s.want&poll.Writable != 0 {
 		// What cannot be changed here would be heard as an event for nothing.
 		_ = d.watchPacket(s, poll.Readable)
 		s.Stream.Writable()

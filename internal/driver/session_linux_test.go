@@ -97,7 +97,7 @@ func (s *session) open(fd int) {
 	st.sock.Handle, st.file, st.wants = Handle(fd), s.files[fd], true
 	if err := s.d.Open(&st.sock); err != nil {
 		s.Note("opening %v: %v", st.file, err)
-		s.d.Discard(Handle(fd))
+		s.Close(fd, false)
 		return
 	}
 	s.streams = append(s.streams, st)
@@ -114,7 +114,7 @@ func (s *session) connect() {
 }
 
 // connected reports whether it is known to be.
-func (st *testStream) connected() bool { return !st.sock.connecting }
+func (st *testStream) connected() bool { return st.sock.stage != stageConnecting }
 
 func (st *testStream) check(what string) {
 	if !st.dispatch && !st.held {

@@ -156,6 +156,7 @@ const (
 // NewSimulated makes the driver of one loop.
 func NewSimulated(w *World, cfg Config) *Simulated {
 	d := &Simulated{sockets: sockets{cfg: cfg}, world: w}
+	cfg.Shared.System = (*simulatedSystem)(w)
 	w.Count("loops")
 	w.Drivers = append(w.Drivers, d)
 	return d
@@ -421,21 +422,6 @@ func (d *Simulated) Unlisten(l *Listening) {
 	}
 }
 
-func (d *Simulated) Shed(*Listening) error {
-	w := d.world
-	if len(w.Backlog) == 0 {
-		return syscall.EAGAIN
-	}
-	w.Count("shed")
-	w.Backlog[0].refuse()
-	w.Backlog = w.Backlog[1:]
-	return nil
-}
-
-func (d *Simulated) Reclaim(Handle) bool { return false }
-
-func (d *Simulated) PeerName(Handle) string { return "" }
-
 // Open is a method of Driver.
 func (d *Simulated) Open(s *Socket) error {
 	d.world.Point()
@@ -587,55 +573,10 @@ func (d *Simulated) CloseWrite(s *Socket) error {
 	return nil
 }
 
-// Delivered, Unacked and Traffic are methods of Driver.
+// Delivered is a method of Driver.
 func (d *Simulated) Delivered(s *Socket) bool {
 	l := d.link(s)
 	return l.OutEnd && l.Acked
-}
-
-func (d *Simulated) Unacked(s *Socket) int {
-	l := d.link(s)
-	n := len(l.Out)
-	if l.OutEnd && !l.Acked {
-		n++
-	}
-	return n
-}
-
-func (d *Simulated) Traffic(s *Socket) (received, acked uint64, ok bool) {
-	return 0, uint64(d.link(s).Acknowledged), true
-}
-
-func (d *Simulated) LocalAddr(*Socket) net.Addr {
-	return &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 1}
-}
-
-func (d *Simulated) PeerCredentials(*Socket) (pid int, uid, gid uint32, err error) {
-	return 0, 0, 0, syscall.ENOTSUP
-}
-
-// Bind is a method of Driver.
-func (d *Simulated) Bind(_ string, addr net.Addr, _ sock.StreamOptions) (Handle, net.Addr, error) {
-	return d.world.number(d.world.NewLink(-1)), addr, nil
-}
-
-func (d *Simulated) Adopt(net.Listener, sock.StreamOptions) (Handle, error) {
-	return NoHandle, syscall.ENOTSUP
-}
-
-func (d *Simulated) File(Handle) (*os.File, error) { return nil, syscall.ENOTSUP }
-
-func (d *Simulated) Stop(Handle) {}
-
-// Discard is a method of Driver.
-func (d *Simulated) Discard(h Handle) {
-	if l := d.world.links[h]; l != nil {
-		l.refuse()
-		if l.packet != nil {
-			delete(d.world.packets, l.packet.at)
-		}
-	}
-	d.world.release(h)
 }
 
 // Wake is a method of Driver.

@@ -1,13 +1,9 @@
 package driver
 
 import (
-	"net"
-	"net/netip"
 	"os"
 	"slices"
 	"syscall"
-
-	"github.com/epinet/epi/internal/sock"
 )
 
 // datagrams is a socket for datagrams in a World: one of the engine's, or a peer's.
@@ -134,31 +130,6 @@ func (d *Simulated) completePacket(s *PacketSocket) {
 	}
 }
 
-// BindPacket, AdoptPacket and ConnectPacket are methods of Packets.
-func (d *Simulated) BindPacket(_ string, local Endpoint, _ sock.PacketOptions) (Handle, Endpoint, error) {
-	if d.world.packets[local] != nil {
-		return NoHandle, Endpoint{}, syscall.EADDRINUSE
-	}
-	return d.world.bindPacket(local), local, nil
-}
-
-func (d *Simulated) AdoptPacket(net.PacketConn, sock.PacketOptions) (Handle, Endpoint, error) {
-	return NoHandle, Endpoint{}, syscall.ENOTSUP
-}
-
-func (d *Simulated) ConnectPacket(network string, _ Endpoint, _ sock.PacketOptions) (Handle, Endpoint, error) {
-	w := d.world
-	for port := uint16(30_000); ; port++ {
-		local := Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, 1}), port)}
-		if network == "unixgram" {
-			local = Endpoint{Path: "@" + local.AddrPort.String()}
-		}
-		if w.packets[local] == nil {
-			return w.bindPacket(local), local, nil
-		}
-	}
-}
-
 // OpenPacket is a method of Packets.
 func (d *Simulated) OpenPacket(s *PacketSocket) error {
 	if !d.world.Calm && d.world.Choose(50) == 0 {
@@ -216,15 +187,6 @@ func (d *Simulated) SendLast(s *PacketSocket, batch []Datagram) (count, size int
 		size += len(b.Bytes)
 	}
 	return count, size
-}
-
-// StopPacket is a method of Packets.
-func (d *Simulated) StopPacket(h Handle) {
-	if l := d.world.links[h]; l != nil && l.packet != nil {
-		l.packet.stopped = true
-		return
-	}
-	d.world.Failf("handle %d, which is no socket for datagrams, is stopped", h)
 }
 
 // Outstanding is a method of Packets.

@@ -96,7 +96,7 @@ func (d *descriptors) connect(s *Socket, local netip.Addr, addr net.Addr, o sock
 		return err
 	}
 	s.Handle = Handle(fd)
-	s.flags, s.connecting = 0, true
+	s.flags, s.stage = 0, stageConnecting
 	return nil
 }
 
@@ -135,44 +135,3 @@ func (d *descriptors) CloseWrite(s *Socket) error {
 }
 
 func (d *descriptors) Delivered(s *Socket) bool { return d.calls.Delivered(int(s.Handle)) }
-func (d *descriptors) Unacked(s *Socket) int    { return d.calls.Unacked(int(s.Handle)) }
-func (d *descriptors) Traffic(s *Socket) (received, acked uint64, ok bool) {
-	return sock.Traffic(int(s.Handle))
-}
-func (d *descriptors) LocalAddr(s *Socket) net.Addr { return sock.LocalAddr(int(s.Handle)) }
-
-func (d *descriptors) PeerName(h Handle) string { return sock.PeerName(int(h)) }
-
-func (d *descriptors) PeerCredentials(s *Socket) (pid int, uid, gid uint32, err error) {
-	return sock.PeerCredentials(int(s.Handle))
-}
-
-func (d *descriptors) Discard(h Handle) { d.calls.Close(int(h), false) }
-
-func (d *descriptors) Adopt(ln net.Listener, o sock.StreamOptions) (Handle, error) {
-	fd, err := sock.Adopt(ln, o)
-	if err != nil {
-		return NoHandle, err
-	}
-	return Handle(fd), nil
-}
-
-func (d *descriptors) File(h Handle) (*os.File, error) { return sock.File(int(h)) }
-
-func (d *descriptors) Stop(h Handle) { sock.StopListening(int(h)) }
-
-func (d *descriptors) Bind(network string, addr net.Addr, o sock.StreamOptions) (Handle, net.Addr, error) {
-	fd, err := sock.Listen(network, addr, o)
-	if err != nil {
-		return NoHandle, nil, err
-	}
-	return Handle(fd), sock.LocalAddr(fd), nil
-}
-
-func (d *descriptors) Shed(l *Listening) error {
-	return d.cfg.Shared.Reserve.Shed(func() error { return d.calls.AcceptAndClose(int(l.Handle)) })
-}
-
-func (d *descriptors) Reclaim(h Handle) bool {
-	return d.cfg.Shared.Reserve.Reclaim(func() { d.calls.Close(int(h), false) })
-}

@@ -3,7 +3,6 @@ package driver
 import (
 	"errors"
 	"math"
-	"net"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -27,29 +26,6 @@ func (p *packetRoom) prepare(cfg Config) {
 	p.in = sock.NewPacketReader(cfg.PacketBatch, cfg.MaxDatagram)
 	p.out = new(sock.PacketWriter)
 	p.batch = make([]Datagram, 0, sock.MaxPackets)
-}
-
-func (d *descriptors) BindPacket(network string, local Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
-	fd, err := sock.BindPacket(network, local.AddrPort, local.Path, o)
-	return packetHandle(fd, err)
-}
-
-func (d *descriptors) AdoptPacket(conn net.PacketConn, o sock.PacketOptions) (Handle, Endpoint, error) {
-	fd, err := sock.AdoptPacket(conn, o)
-	return packetHandle(fd, err)
-}
-
-func (d *descriptors) ConnectPacket(network string, remote Endpoint, o sock.PacketOptions) (Handle, Endpoint, error) {
-	fd, err := sock.ConnectPacket(network, remote.AddrPort, remote.Path, o)
-	return packetHandle(fd, err)
-}
-
-func packetHandle(fd int, err error) (Handle, Endpoint, error) {
-	if err != nil {
-		return NoHandle, Endpoint{}, err
-	}
-	addr, path := sock.LocalPacket(fd)
-	return Handle(fd), Endpoint{addr, path}, nil
 }
 
 // adoptPacket gives s a token.
@@ -132,9 +108,9 @@ func (d *descriptors) deliverPackets(s *PacketSocket, oversize int) {
 // forgetPacket ends what belongs to an open socket besides its descriptor.
 func (d *descriptors) forgetPacket(s *PacketSocket) {
 	d.packets.Remove(s.token)
-	if s.gate != 0 {
+	if s.gate != noGate {
 		_ = unix.Close(s.gate) // nothing is written to it that could be lost
-		s.gate = 0
+		s.gate = noGate
 	}
 }
 
@@ -165,8 +141,6 @@ func (d *descriptors) SendLast(s *PacketSocket, batch []Datagram) (count, size i
 	}
 	return count, size
 }
-
-func (d *descriptors) StopPacket(h Handle) { sock.StopPacket(int(h)) }
 
 // sendWith makes one system call. pending says that there is no room on the
 // socket itself; an event will report when that ends.

@@ -90,12 +90,12 @@ func (d *readiness) SendPipe(s *Socket, p *Pipe) (n int, pending bool, err error
 }
 
 // relays is the want of a socket that is not received from, but polled for what may
-// be moved into a pipe. Like leaving it is the completion driver's alone.
+// be moved into a pipe. It is the completion driver's alone.
 const relays = poll.Readable
 
 // Relay ends the receive that is under way; a poll takes its place.
 func (d *completion) Relay(s *Socket, on bool) {
-	if s.want == leaving || on == (s.want == relays) {
+	if s.stage == stageLeaving || on == (s.want == relays) {
 		return
 	}
 	if !on {
