@@ -58,19 +58,19 @@ type completion struct {
 	waker   waker
 	limit   int // of one receive: the read budget, where the kernel knows it
 
-	enabled  bool
-	next     int // completions of the ring from next to ready wait for Dispatch
-	ready    int
-	stash    []uring.CQE  // completions taken from the ring before their turn
-	backlog  []uring.SQE  // entries that found no room in the ring
-	todo     list         // sockets to begin or end receiving on
-	starved  list         // sockets that found no buffer: they are first the next time
-	resumed  []slab.Token // sockets that want what is held for them
-	held     map[slab.Token]*held
-	crowded  []*Listening // with connections that wait to be handed over
-	messages messages
-	heavy    int    // bytes handed to the kernel since it was last called
-	scratch  []byte // for input that is thrown away; nil until needed
+	enabled     bool
+	next        int // completions of the ring from next to ready wait for Dispatch
+	ready       int
+	deferred    []uring.CQE  // completions taken from the ring before their turn
+	unqueued    []uring.SQE  // entries that found no room in the ring
+	todo        list         // sockets to begin or end receiving on
+	starved     list         // sockets that found no buffer: they are first the next time
+	resumed     []slab.Token // sockets that want what is held for them
+	held        map[slab.Token]*held
+	full        []*Listening // with connections that wait to be handed over
+	messages    messages
+	submitBytes int    // bytes handed to the kernel since it was last called
+	scratch     []byte // for input that is thrown away; nil until needed
 }
 
 // held is what arrived for a socket while the engine did not want it: the
@@ -220,20 +220,20 @@ func (d *completion) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts what Dispatch has to report besides the ring's completions.
 func (d *completion) leftOver() int {
-	return len(d.stash) + len(d.resumed) + len(d.crowded) + d.unreported()
+	return len(d.deferred) + len(d.resumed) + len(d.full) + d.unreported()
 }
 
 // enter hands over what is prepared and collects what is due. It makes no system
 // call where there is nothing to do either way.
 func (d *completion) enter(timeout time.Duration) error {
-	if timeout != 0 && d.leftOver() == 0 && len(d.backlog) == 0 && d.ring.Ready() == 0 {
+	if timeout != 0 && d.leftOver() == 0 && len(d.unqueued) == 0 && d.ring.Ready() == 0 {
 		return d.call(func() error { return d.ring.Wait(1, timeout) })
 	}
-	if d.ring.Prepared() == 0 && len(d.backlog) == 0 && !d.ring.WorkWaits() {
+	if d.ring.Prepared() == 0 && len(d.unqueued) == 0 && !d.ring.WorkWaits() {
 		return nil
 	}
 	submit := d.ring.Submit
-	if d.heavy > heavyBytes {
+	if d.submitBytes > heavyBytes {
 		submit = d.ring.SubmitLong
 	}
 	if err := d.call(submit); err != nil {
@@ -261,14 +261,14 @@ func (d *completion) call(enter func() error) error {
 		d.refill()
 		d.counters.Waits.Add(1)
 		err := enter()
-		d.heavy = 0
+		d.submitBytes = 0
 		if errors.Is(err, unix.EAGAIN) || errors.Is(err, unix.EBUSY) {
 			return nil // the kernel takes the rest when completions were taken
 		}
 		if err != nil {
 			return err
 		}
-		if len(d.backlog) > 0 {
+		if len(d.unqueued) > 0 {
 			continue
 		}
 		if d.ring.Prepared() == 0 {
@@ -281,14 +281,14 @@ func (d *completion) call(enter func() error) error {
 // refill moves entries from the backlog to the ring.
 func (d *completion) refill() {
 	n := 0
-	for ; n < len(d.backlog); n++ {
+	for ; n < len(d.unqueued); n++ {
 		sqe := d.ring.SQE()
 		if sqe == nil {
 			break
 		}
-		*sqe = d.backlog[n]
+		*sqe = d.unqueued[n]
 	}
-	d.backlog = d.backlog[:copy(d.backlog, d.backlog[n:])]
+	d.unqueued = d.unqueued[:copy(d.unqueued, d.unqueued[n:])]
 }
 
 // prepare returns the entry of a new operation.
@@ -301,13 +301,13 @@ func (d *completion) prepare(k kind, t slab.Token) *uring.SQE {
 
 // entry returns a free entry, which must be filled before the next is asked for.
 func (d *completion) entry() *uring.SQE {
-	if len(d.backlog) == 0 {
+	if len(d.unqueued) == 0 {
 		if sqe := d.ring.SQE(); sqe != nil {
 			return sqe
 		}
 	}
-	d.backlog = append(d.backlog, uring.SQE{})
-	return &d.backlog[len(d.backlog)-1]
+	d.unqueued = append(d.unqueued, uring.SQE{})
+	return &d.unqueued[len(d.unqueued)-1]
 }
 
 func (d *completion) cancel(k kind, t slab.Token) {
@@ -379,9 +379,9 @@ func (d *completion) cancelReceive(s *Socket) {
 
 func (d *completion) Dispatch() {
 	d.resume()
-	for len(d.stash) > 0 {
-		c := d.stash[0]
-		d.stash = d.stash[1:]
+	for len(d.deferred) > 0 {
+		c := d.deferred[0]
+		d.deferred = d.deferred[1:]
 		d.complete(c)
 	}
 	for d.next < d.ready {
@@ -690,12 +690,12 @@ func (d *completion) Send(s *Socket, bufs [][]byte) (n int, pending bool, err er
 	sqe := d.prepare(kindSend, s.token)
 	if len(bufs) == 1 {
 		sqe.Send(int(s.Handle), bufs[0], unix.MSG_NOSIGNAL)
-		d.heavy += len(bufs[0])
+		d.submitBytes += len(bufs[0])
 		return 0, true, nil
 	}
 	m, size := d.messages.add(bufs)
 	sqe.SendMsg(int(s.Handle), m, unix.MSG_NOSIGNAL)
-	d.heavy += size
+	d.submitBytes += size
 	return 0, true, nil
 }
 
@@ -706,9 +706,9 @@ func (d *completion) Listen(l *Listening) error {
 }
 
 func (d *completion) Accept(l *Listening, on bool) error {
-	l.accepting = on
+	l.wanted = on
 	switch {
-	case on && l.accept == idle:
+	case on && l.op == opIdle:
 		d.beginAccept(l)
 	case !on:
 		d.cancelAccept(l)
@@ -717,22 +717,22 @@ func (d *completion) Accept(l *Listening, on bool) error {
 }
 
 func (d *completion) beginAccept(l *Listening) {
-	l.accept = accepting
+	l.op = opAccept
 	d.prepare(kindAccept, l.token).AcceptMultishot(int(l.Handle), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
 
 // watch waits for somebody to be accepted. Accept itself would fail at once when
 // there is no descriptor, whether somebody waits or not.
 func (d *completion) watch(l *Listening) {
-	l.accept = watching
+	l.op = opAwait
 	d.prepare(kindWatch, l.token).PollAdd(int(l.Handle), unix.POLLIN)
 }
 
 func (d *completion) cancelAccept(l *Listening) {
-	switch l.accept {
-	case accepting:
+	switch l.op {
+	case opAccept:
 		d.cancel(kindAccept, l.token)
-	case watching:
+	case opAwait:
 		d.cancel(kindWatch, l.token)
 	}
 }
@@ -746,7 +746,7 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 		return
 	}
 	if !c.More() {
-		l.accept = idle
+		l.op = opIdle
 	}
 	err := c.Err()
 	switch {
@@ -754,20 +754,20 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 		err = nil
 	case err == nil:
 		if len(l.waiting) == 0 {
-			d.crowded = append(d.crowded, l)
+			d.full = append(d.full, l)
 		}
 		l.waiting = append(l.waiting, c.Res)
 	case err == unix.ECANCELED || err == unix.EINTR || err == unix.EAGAIN || sock.ClientLost(err):
 		err = nil
 	}
-	if err != nil && l.accepting {
+	if err != nil && l.wanted {
 		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", err))
-		if l.accepting && l.accept == idle {
+		if l.wanted && l.op == opIdle {
 			d.watch(l)
 		}
 		return
 	}
-	if l.accepting && l.accept == idle {
+	if l.wanted && l.op == opIdle {
 		d.beginAccept(l)
 	}
 }
@@ -780,16 +780,16 @@ func (d *completion) closeAccepted(k kind, c uring.CQE) {
 
 // handOver gives accepted connections to the engine, within the budget.
 func (d *completion) handOver() {
-	crowded := d.crowded
-	d.crowded = nil
-	for _, l := range crowded {
+	full := d.full
+	d.full = nil
+	for _, l := range full {
 		n := min(len(l.waiting), d.cfg.AcceptBudget)
 		for _, fd := range l.waiting[:n] {
 			l.Acceptor.Accepted(Handle(fd), d.calls.Peer(int(fd)), nil)
 		}
 		l.waiting = l.waiting[:copy(l.waiting, l.waiting[n:])]
 		if len(l.waiting) > 0 {
-			d.crowded = append(d.crowded, l)
+			d.full = append(d.full, l)
 		}
 	}
 }
@@ -797,14 +797,14 @@ func (d *completion) handOver() {
 // Unlisten returns when the kernel accepts no more: what it has accepted and not
 // handed over would be lost if the loop ended.
 func (d *completion) Unlisten(l *Listening) {
-	l.accepting, l.watched = false, false
-	stash := d.stash
-	d.stash = nil
-	for _, c := range stash {
+	l.wanted, l.watched = false, false
+	deferred := d.deferred
+	d.deferred = nil
+	for _, c := range deferred {
 		d.putAside(c) // another Unlisten may have come upon the last completion
 	}
 	d.cancelAccept(l)
-	for l.accept != idle && d.call(d.waitForOne) == nil {
+	for l.op != opIdle && d.call(d.waitForOne) == nil {
 		for i := range d.ring.Ready() {
 			d.putAside(d.ring.Completion(i))
 		}
@@ -820,7 +820,7 @@ func (d *completion) Unlisten(l *Listening) {
 // waitForOne waits for a completion, unless there are entries that the kernel has not
 // seen: the one that would bring it may be among them.
 func (d *completion) waitForOne() error {
-	if len(d.backlog) > 0 {
+	if len(d.unqueued) > 0 {
 		return d.ring.Submit()
 	}
 	return d.ring.Wait(1, -1)
@@ -835,7 +835,7 @@ func (d *completion) putAside(c uring.CQE) {
 			return
 		}
 	}
-	d.stash = append(d.stash, c)
+	d.deferred = append(d.deferred, c)
 }
 
 func (d *completion) Wake() error { return d.waker.Wake() }

@@ -58,13 +58,13 @@ type Listening struct {
 	// Shared says that others than the engine hold the socket's open file
 	// description, and may change its mode at any time. It is set at Listen, and
 	// turns true at most once.
-	Shared    *atomic.Bool
-	token     slab.Token
-	watched   bool
-	accepting bool
+	Shared  *atomic.Bool
+	token   slab.Token
+	watched bool
+	wanted  bool // accepting is on
 
 	// Of drivers that accept ahead.
-	accept  operation // accepts connections, or waits for one to be accepted
+	op      operation // what is under way
 	waiting []int32   // connections that were accepted and not handed over
 }
 
@@ -72,9 +72,9 @@ type Listening struct {
 type operation uint8
 
 const (
-	idle      operation = iota
-	accepting           // accepts
-	watching            // for lack of descriptors: waits until somebody can be accepted
+	opIdle   operation = iota
+	opAccept           // connections are accepted
+	opAwait            // for lack of descriptors: waits until somebody can be accepted
 )
 
 // Watched reports whether Listen succeeded and Unlisten was not yet called.

@@ -482,8 +482,8 @@ func (k *fakeKernel) rest(s *session) {
 // check is that of kernel.
 func (k *fakeKernel) check(s *session) {
 	d := s.d.(*completion)
-	if n := d.listeners.Len() + len(d.held) + len(d.crowded); n > 0 {
-		k.Failf("left: %d listening, %d held, %d crowded", d.listeners.Len(), len(d.held), len(d.crowded))
+	if n := d.listeners.Len() + len(d.held) + len(d.full); n > 0 {
+		k.Failf("left: %d listening, %d held, %d crowded", d.listeners.Len(), len(d.held), len(d.full))
 	}
 	if len(k.free) != k.all {
 		k.Failf("%d of %d buffers came back", len(k.free), k.all)

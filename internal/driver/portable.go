@@ -33,7 +33,7 @@ type portable struct {
 	taken   []note // taken[next:] wait for Dispatch
 	next    int
 	resumed list         // sockets that want what is held for them
-	crowded []*Listening // with a connection that waits to be handed over
+	full    []*Listening // with a connection that waits to be handed over
 	waiters sync.WaitGroup
 }
 
@@ -74,7 +74,7 @@ func newPortable(cfg Config) *portable {
 }
 
 func (d *portable) Wait(timeout time.Duration) (int, error) {
-	left := d.resumed.len() + len(d.crowded) + d.unreported()
+	left := d.resumed.len() + len(d.full) + d.unreported()
 	if left > 0 {
 		timeout = 0
 	}

@@ -31,11 +31,11 @@ func (d *portable) Listen(l *Listening) error {
 // Accept cannot call back the goroutine that accepts: what it brings while
 // accepting is off waits.
 func (d *portable) Accept(l *Listening, on bool) error {
-	l.accepting = on
+	l.wanted = on
 	switch {
-	case !on || l.accept != idle:
+	case !on || l.op != opIdle:
 	case len(l.waiting) > 0:
-		d.crowded = append(d.crowded, l)
+		d.full = append(d.full, l)
 	default:
 		d.beginAccept(l)
 	}
@@ -43,7 +43,7 @@ func (d *portable) Accept(l *Listening, on bool) error {
 }
 
 func (d *portable) beginAccept(l *Listening) {
-	l.accept = accepting
+	l.op = opAccept
 	token, p, shared := l.token, d.port(l), l.Shared
 	d.waiters.Go(func() {
 		conn, err := p.accept(shared)
@@ -74,7 +74,7 @@ func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
 // watch waits for somebody to be accepted. Accept itself would fail at once when
 // there is no descriptor, whether somebody waits or not.
 func (d *portable) watch(l *Listening) {
-	l.accept = watching
+	l.op = opAwait
 	token, p := l.token, d.port(l)
 	d.waiters.Go(func() {
 		p.backlog.Await()
@@ -90,33 +90,33 @@ func (d *portable) accepted(n note) {
 		n.drop()
 		return
 	}
-	l.accept = idle
+	l.op = opIdle
 	switch {
 	case n.link != nil:
 		l.waiting = append(l.waiting, int32(d.cfg.Shared.handles.add(n.link)))
 		d.handOverTo(l)
-	case n.err != nil && l.accepting && !sock.ClientLost(n.err):
+	case n.err != nil && l.wanted && !sock.ClientLost(n.err):
 		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, n.err)
-		if l.accepting && l.accept == idle {
+		if l.wanted && l.op == opIdle {
 			d.watch(l)
 		}
-	case l.accepting:
+	case l.wanted:
 		d.beginAccept(l)
 	}
 }
 
 // handOver gives the engine what waited while accepting was off.
 func (d *portable) handOver() {
-	crowded := d.crowded
-	d.crowded = nil
-	for _, l := range crowded {
+	full := d.full
+	d.full = nil
+	for _, l := range full {
 		d.handOverTo(l)
 	}
 }
 
 // handOverTo gives the engine what was accepted, if it accepts, and goes on.
 func (d *portable) handOverTo(l *Listening) {
-	if !l.accepting {
+	if !l.wanted {
 		return
 	}
 	waiting := l.waiting
@@ -124,7 +124,7 @@ func (d *portable) handOverTo(l *Listening) {
 	for _, h := range waiting {
 		l.Acceptor.Accepted(Handle(h), d.peer(Handle(h)), nil)
 	}
-	if l.accepting && l.accept == idle {
+	if l.wanted && l.op == opIdle {
 		d.beginAccept(l)
 	}
 }
@@ -146,6 +146,6 @@ func (d *portable) Unlisten(l *Listening) {
 		d.cfg.Shared.handles.remove(Handle(h))
 	}
 	l.waiting = nil
-	l.accepting, l.watched = false, false
+	l.wanted, l.watched = false, false
 	d.listeners.Remove(l.token)
 }

@@ -552,12 +552,12 @@ func (d *readiness) Listen(l *Listening) error {
 // modified (epoll_ctl(2)). Listening sockets are always level triggered: what
 // the budget leaves over is reported again.
 func (d *readiness) Accept(l *Listening, on bool) error {
-	if on == l.accepting {
+	if on == l.wanted {
 		return nil
 	}
 	d.counters.Controls.Add(1)
 	if !on {
-		l.accepting = false
+		l.wanted = false
 		return d.poller.Remove(int(l.Handle))
 	}
 	mode := poll.Level
@@ -567,13 +567,13 @@ func (d *readiness) Accept(l *Listening, on bool) error {
 	if err := d.poller.Add(int(l.Handle), uint64(l.token|listenerBit), poll.Readable, mode); err != nil {
 		return err
 	}
-	l.accepting = true
+	l.wanted = true
 	return nil
 }
 
 func (d *readiness) accept(l *Listening) {
 	for range d.cfg.AcceptBudget {
-		if !l.accepting {
+		if !l.wanted {
 			return
 		}
 		fd, peer, err := d.acceptOne(l)

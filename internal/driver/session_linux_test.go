@@ -542,7 +542,7 @@ func (s *session) Accepted(h Handle, peer netip.AddrPort, err error) {
 	if !s.dispatch || !s.listening.Watched() {
 		s.Failf("Accepted outside Dispatch or after Unlisten")
 	}
-	if !s.listening.accepting {
+	if !s.listening.wanted {
 		if !s.kernel.ahead() {
 			s.Failf("Accepted although it was stopped")
 		}
@@ -811,7 +811,7 @@ func (s *session) finish() {
 	}
 	s.turn(0) // a loop waits before it does anything else
 	if l := s.listening; l != nil {
-		if !l.accepting {
+		if !l.wanted {
 			s.accept(true)
 		}
 		s.settle("those who wait are accepted", func() bool { return len(s.clients) == 0 && len(l.waiting) == 0 })

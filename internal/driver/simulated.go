@@ -198,7 +198,7 @@ func (d *Simulated) Possible() int {
 		}
 	}
 	for _, l := range d.accepting {
-		if l.accepting && len(d.world.Backlog) > 0 {
+		if l.wanted && len(d.world.Backlog) > 0 {
 			n++
 		}
 	}
@@ -273,7 +273,7 @@ func (d *Simulated) Dispatch() {
 
 func (d *Simulated) accept(l *Listening) {
 	w := d.world
-	for n := 0; l.accepting && len(w.Backlog) > 0 && n < d.cfg.AcceptBudget; n++ {
+	for n := 0; l.wanted && len(w.Backlog) > 0 && n < d.cfg.AcceptBudget; n++ {
 		if w.NoFiles {
 			w.Count("EMFILE")
 			l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", syscall.EMFILE))
@@ -403,18 +403,18 @@ func sum(p []byte) uint32 {
 
 // Listen, Accept, Unlisten, Shed and Reclaim are methods of Driver.
 func (d *Simulated) Listen(l *Listening) error {
-	l.watched, l.accepting = true, true
+	l.watched, l.wanted = true, true
 	d.accepting = append(d.accepting, l)
 	return nil
 }
 
 func (d *Simulated) Accept(l *Listening, on bool) error {
-	l.accepting = on
+	l.wanted = on
 	return nil
 }
 
 func (d *Simulated) Unlisten(l *Listening) {
-	l.watched, l.accepting = false, false
+	l.watched, l.wanted = false, false
 	for i, other := range d.accepting {
 		if other == l {
 			d.accepting = append(d.accepting[:i:i], d.accepting[i+1:]...)
