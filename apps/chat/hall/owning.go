@@ -182,6 +182,7 @@ func (h *Hall) takeOver(g *grant) {
 	h.adopt(c, latest)
 	if len(c.members) == 0 && c.registered == nil {
 		h.remove(c) // whoever comes makes it anew
+		h.net.postAll("empty", emptied{g.name, stamp{h.nextID(), 1}}, nil)
 		return
 	}
 	c.net.mine, c.net.reign = true, h.nextID()

@@ -273,6 +273,10 @@ func (h *Hall) gotEmpty(from *node, e *emptied) {
 	if c == nil || !c.net.takes(from, e.stamp) {
 		return
 	}
+	if slices.ContainsFunc(c.members, func(m *member) bool { return m.user.net.node == nil }) {
+		c.net.owner, h.net.orphans = nil, h.now // they are to come back: see goBack
+		return
+	}
 	h.dropChannel(c)
 }
 
