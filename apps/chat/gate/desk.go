@@ -192,6 +192,7 @@ func (d *desk) tick() {
 	d.apply(&hall.Event{Kind: hall.Tick})
 	if d.net.fabric != nil {
 		d.appendAll()
+		d.catchUpHistory()
 	}
 	d.ticks = false
 	d.keepTicking()

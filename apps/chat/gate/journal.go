@@ -141,12 +141,12 @@ func (d *desk) appendAll() {
 	}
 }
 
-// replay reads what this node has missed of the replicated history. It is for the fabric's
-// goroutine.
+// replay reads what this node has missed of the replicated history. Any goroutine may
+// call it.
 func (r *reporter) replay() {
 	for shard := range uint32(fabric.Shards) {
-		r.net.fabric.Replay(shard, r.net.replayed[shard]+1, func(number uint64, data []byte) {
-			r.net.replayed[shard] = max(r.net.replayed[shard], number)
+		r.net.fabric.Replay(shard, r.net.replayed[shard].Load()+1, func(number uint64, data []byte) {
+			r.net.replayed[shard].Store(max(r.net.replayed[shard].Load(), number))
 			r.reportBatch(data)
 		}, func(err error) {
 			if err != nil {

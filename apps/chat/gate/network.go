@@ -3,6 +3,7 @@ package gate
 import (
 	"errors"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/epinet/epi"
@@ -21,7 +22,8 @@ type networked struct {
 
 	journals [fabric.Shards]journal
 	appends  appends
-	replayed [fabric.Shards]uint64 // the last entry of each shard; of the fabric's goroutine
+	replayed [fabric.Shards]atomic.Uint64 // the last entry of each shard that was read
+	again    int                          // ticks until it is read again, 0: it is not; of the desk's loop
 }
 
 // A mailbox has what the fabric has called its handler for, and the hall does not know yet.
@@ -77,10 +79,27 @@ func (d *desk) read() {
 		switch list[i].Kind {
 		case hall.Leased:
 			d.net.epoch = list[i].From.Epoch
+			d.net.again = catchUpTicks
+		case hall.NodeUp:
+			d.net.again = catchUpTicks
 		case hall.Fenced:
 			d.net.epoch = 0
 		}
 		d.apply(&hall.Event{Kind: hall.Networked, News: &list[i]})
+	}
+}
+
+// catchUpTicks is when the replicated history is read once more after a node has come: what
+// it or the others have appended only then is missed by those who have read before.
+const catchUpTicks = 5
+
+// catchUpHistory reads the replicated history once more, when that is due.
+func (d *desk) catchUpHistory() {
+	if d.net.again == 0 {
+		return
+	}
+	if d.net.again--; d.net.again == 0 {
+		(*reporter)(d).replay()
 	}
 }
 
