@@ -53,6 +53,29 @@ func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
 	}
 }
 
+// A connection that was shed, but noted once more what it holds before it went, is no
+// reason to shed another.
+func TestHostile05_WhatIsGoneShedsNobody(t *testing.T) {
+	const large, small = 1000, 50
+	l := &Loop{cfg: &config{maxMemory: 100}}
+	l.engine = &Engine{cfg: l.cfg, loops: []*Loop{l}}
+	shed, stays := &Conn{loop: l}, &Conn{loop: l}
+	shed.set(aborting)
+	s := &shedding{engine: l.engine}
+	for c, held := range map[*Conn]int64{shed: large, stays: small} {
+		c.held.Store(held)
+		l.count.held.Add(held)
+		s.found = append(s.found, holder{c, held})
+	}
+	s.shed()
+	if stays.state.Load()&gone != 0 {
+		t.Error("the small one was shed")
+	}
+	if held := l.engine.held(); held != small {
+		t.Errorf("%d bytes are held, want %d", held, small)
+	}
+}
+
 // A look before sleeping is left out after some that found nothing, until sleeping
 // turns out to be short.
 func TestHunt24_LooksInVainAreLeftOut(t *testing.T) {

@@ -27,9 +27,20 @@ func (c *Conn) account(queued int) {
 	}
 	before := c.held.Swap(held)
 	c.loop.count.held.Add(held - before)
+	if c.state.Load()&gone != 0 {
+		c.givesBack() // it was shed meanwhile
+		return
+	}
 	if held > before {
 		c.loop.engine.checkMemory()
 	}
+}
+
+// givesBack ends the account of a connection that is gone, and returns what it held.
+func (c *Conn) givesBack() (held int64) {
+	held = c.held.Swap(0)
+	c.loop.count.held.Add(-held)
+	return held
 }
 
 // Hold says how many bytes the handler holds for the connection, such as those of a
@@ -119,17 +130,14 @@ func (s *shedding) add(found []holder) {
 	}
 }
 
-// shed ends the largest ones. What they held counts no more from now on.
+// shed ends the largest ones. What they held counts no more from now on; nor does what
+// those hold that are gone already, for which no other has to go.
 func (s *shedding) shed() {
 	defer s.engine.shedding.Store(false)
 	slices.SortFunc(s.found, larger)
 	for over := s.engine.held() - int64(s.engine.cfg.maxMemory); over > 0 && len(s.found) > 0; s.found = s.found[1:] {
 		c := s.found[0].conn
-		if c.end(aborting|resetting, ErrMemory) != nil {
-			continue
-		}
-		held := c.held.Swap(0)
-		c.loop.count.held.Add(-held)
-		over -= held
+		_ = c.end(aborting|resetting, ErrMemory)
+		over -= c.givesBack()
 	}
 }
