@@ -128,8 +128,8 @@ func (p *Pages) people(ctx context.Context, _ string, q *find) (any, error) {
 	return map[string]any{"people": list, "more": err != nil}, nil
 }
 
-// change changes an account. One at a time does: an account is written as a whole.
-func (d *Desk) change(ctx context.Context, name string, change func(a *store.Account) error) (store.Account, error) {
+// change changes an account. One at a time does, so that an administrator stays.
+func (d *Desk) change(ctx context.Context, name string, change func(a *store.Account) (store.Write, error)) (store.Account, error) {
 	d.changing.Lock()
 	defer d.changing.Unlock()
 	a, err := d.Store.Account(ctx, name)
@@ -139,10 +139,11 @@ func (d *Desk) change(ctx context.Context, name string, change func(a *store.Acc
 	if err != nil {
 		return a, err
 	}
-	if err := change(&a); err != nil {
+	write, err := change(&a)
+	if err != nil {
 		return a, err
 	}
-	return a, d.Writer.Do(ctx, store.PutAccount{Account: a})
+	return a, d.Writer.Do(ctx, write)
 }
 
 // demote returns ErrLastAdmin where an account is the only one that can govern.
@@ -178,14 +179,13 @@ func (p *Pages) role(ctx context.Context, by string, q *roleOf) (any, error) {
 	if q.Role != "" && q.Role != Admin {
 		return nil, errRequest
 	}
-	a, err := p.Desk.change(ctx, q.Name, func(a *store.Account) error {
+	a, err := p.Desk.change(ctx, q.Name, func(a *store.Account) (store.Write, error) {
 		if q.Role == "" {
 			if err := p.Desk.demote(ctx, a); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		a.Role = q.Role
-		return nil
+		return store.SetRole{Account: a.Name, Role: q.Role}, nil
 	})
 	if err != nil {
 		return nil, err
@@ -209,14 +209,13 @@ func (p *Pages) suspend(ctx context.Context, by string, q *suspending) (any, err
 	if !isLine(q.Reason, maxReason) {
 		return nil, errRequest
 	}
-	a, err := p.Desk.change(ctx, q.Name, func(a *store.Account) error {
+	a, err := p.Desk.change(ctx, q.Name, func(a *store.Account) (store.Write, error) {
 		if q.Reason != "" {
 			if err := p.Desk.demote(ctx, a); err != nil {
-				return err
+				return nil, err
 			}
 		}
-		a.Suspended = q.Reason
-		return nil
+		return store.SetSuspended{Account: a.Name, Reason: q.Reason}, nil
 	})
 	if err != nil {
 		return nil, err

@@ -107,18 +107,12 @@ func (m *Memory) apply(w Write) error {
 		}
 	case AddAccount:
 		return m.addAccount(w)
-	case PutAccount:
-		if _, ok := m.accounts[fold(w.Account.Name)]; !ok {
-			return ErrNotFound
-		}
-		m.accounts[fold(w.Account.Name)] = w.Account
 	case SetRole:
-		a, ok := m.accounts[fold(w.Account)]
-		if !ok {
-			return ErrNotFound
-		}
-		a.Role = w.Role
-		m.accounts[fold(w.Account)] = a
+		return m.changeAccount(w.Account, func(a *Account) { a.Role = w.Role })
+	case SetSuspended:
+		return m.changeAccount(w.Account, func(a *Account) { a.Suspended = w.Reason })
+	case SetVerified:
+		return m.changeAccount(w.Account, func(a *Account) { a.Verified = true })
 	case RemoveAccount:
 		return m.removeAccount(fold(w.Name))
 	case PutCredential:
@@ -217,6 +211,16 @@ func (m *Memory) removeMessages(which func(*Message) bool) (any bool) {
 	before := len(m.messages)
 	m.messages = slices.DeleteFunc(m.messages, func(x Message) bool { return which(&x) })
 	return len(m.messages) < before
+}
+
+func (m *Memory) changeAccount(name string, change func(*Account)) error {
+	a, ok := m.accounts[fold(name)]
+	if !ok {
+		return ErrNotFound
+	}
+	change(&a)
+	m.accounts[fold(name)] = a
+	return nil
 }
 
 func (m *Memory) addAccount(w AddAccount) error {

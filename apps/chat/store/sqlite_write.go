@@ -248,12 +248,12 @@ func (t *transaction) applyOther(w Write) error {
 		return t.renameTarget(w)
 	case AddAccount:
 		return t.addAccount(w)
-	case PutAccount:
-		a := w.Account
-		return t.change("UPDATE accounts SET name = ?, created = ?, email = ?, verified = ?, role = ?, suspended = ?, settings = ? WHERE folded = ?",
-			a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings), fold(a.Name))
 	case SetRole:
 		return t.change("UPDATE accounts SET role = ? WHERE folded = ?", w.Role, fold(w.Account))
+	case SetSuspended:
+		return t.change("UPDATE accounts SET suspended = ? WHERE folded = ?", w.Reason, fold(w.Account))
+	case SetVerified:
+		return t.change("UPDATE accounts SET verified = TRUE WHERE folded = ?", fold(w.Account))
 	case RemoveAccount:
 		return t.removeAccount(fold(w.Name))
 	case PutCredential:

@@ -38,10 +38,12 @@ type (
 		Credentials []Credential
 		Invitation  string
 	}
-	// PutAccount changes an account: ErrNotFound without it.
-	PutAccount struct{ Account Account }
-	// SetRole changes an account's role, and nothing else of it: ErrNotFound without it.
-	SetRole struct{ Account, Role string }
+	// SetRole, SetSuspended and SetVerified change one thing of an account, and so take
+	// back nothing that another writes meanwhile: ErrNotFound without the account. A
+	// reason of "" ends a suspension.
+	SetRole      struct{ Account, Role string }
+	SetSuspended struct{ Account, Reason string }
+	SetVerified  struct{ Account string }
 	// RemoveAccount removes an account and what belongs to it, but for what it
 	// said: ErrNotFound without it.
 	RemoveAccount struct{ Name string }
@@ -102,8 +104,9 @@ func (RemoveMessage) isWrite()      {}
 func (RemoveBefore) isWrite()       {}
 func (RenameTarget) isWrite()       {}
 func (AddAccount) isWrite()         {}
-func (PutAccount) isWrite()         {}
 func (SetRole) isWrite()            {}
+func (SetSuspended) isWrite()       {}
+func (SetVerified) isWrite()        {}
 func (RemoveAccount) isWrite()      {}
 func (PutCredential) isWrite()      {}
 func (RemoveCredential) isWrite()   {}

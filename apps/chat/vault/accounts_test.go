@@ -57,7 +57,7 @@ func TestAccountsThatPeopleMake(t *testing.T) {
 	if r := v.Do(context.Background(), &hall.Work{Kind: hall.FindCertificate, Fingerprint: "ab", Account: "dave"}); r.OK {
 		t.Errorf("by another's certificate: %+v", r)
 	}
-	apply(t, s, store.PutAccount{Account: store.Account{Name: "Bob", Suspended: "for a while"}})
+	apply(t, s, store.SetSuspended{Account: "Bob", Reason: "for a while"})
 	for _, w := range []hall.Work{
 		{Kind: hall.CheckPassword, Account: "bob", Password: "secret"},
 		{Kind: hall.FindVerifier, Account: "bob"},

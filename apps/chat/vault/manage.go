@@ -108,12 +108,10 @@ func (v *Vault) change(ctx context.Context, w *hall.Work) hall.Result {
 			return v.kept.do(ctx, a.Name, store.RemoveAccount{Name: a.Name})
 		}
 		return v.setPassword(ctx, a.Name, w.New)
-	case hall.SuspendAccount:
-		a.Suspended = w.Reason
 	case hall.UnsuspendAccount:
-		a.Suspended = ""
+		return v.kept.do(ctx, a.Name, store.SetSuspended{Account: a.Name})
 	}
-	return v.kept.do(ctx, a.Name, store.PutAccount{Account: a})
+	return v.kept.do(ctx, a.Name, store.SetSuspended{Account: a.Name, Reason: w.Reason})
 }
 
 // setPassword replaces what PLAIN and what SCRAM-SHA-256 need.

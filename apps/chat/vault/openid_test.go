@@ -150,12 +150,7 @@ func TestOpenID(t *testing.T) {
 	if r := log("", p.token(nil)); !r.OK {
 		t.Errorf("after the keys have changed: %+v", r)
 	}
-	a, err := s.Account(t.Context(), "ann")
-	if err != nil {
-		t.Fatal(err)
-	}
-	a.Suspended = "left"
-	if _, err := s.Apply(t.Context(), []store.Write{store.PutAccount{Account: a}}); err != nil {
+	if _, err := s.Apply(t.Context(), []store.Write{store.SetSuspended{Account: "ann", Reason: "left"}}); err != nil {
 		t.Fatal(err)
 	}
 	if r := log("", p.token(nil)); r.OK {

@@ -87,8 +87,7 @@ func (v *Vault) verify(ctx context.Context, w *hall.Work) hall.Result {
 		v.guesses.Wrong(w.Address, "")
 		return invalid
 	}
-	a.Verified = true
-	if v.kept.writer.Do(ctx, store.PutAccount{Account: a}) != nil ||
+	if v.kept.writer.Do(ctx, store.SetVerified{Account: a.Name}) != nil ||
 		v.kept.writer.Do(ctx, store.RemoveCredential{Account: a.Name, Kind: store.Code}) != nil {
 		return notKept
 	}
