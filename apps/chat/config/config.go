@@ -12,6 +12,7 @@ import (
 	"net/netip"
 	"net/url"
 	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -416,7 +417,40 @@ func isNodeName(s string) bool {
 	}) < 0
 }
 
+// foreignHash matches passwords that another program has hashed in a form which is not
+// known here, such as $argon2id$ or $6$: as plain ones they would let nobody in.
+var foreignHash = regexp.MustCompile(`^\$(?:argon2|scrypt|pbkdf2|[013-9]\$|y\$)`)
+
+// checkPasswords looks for hashes that cannot be checked.
+func (c *Config) checkPasswords() error {
+	refuse := func(what string, i int, name, password string) error {
+		if !foreignHash.MatchString(password) {
+			return nil
+		}
+		return fmt.Errorf("%s %d (%q): its password is a hash of a form that is not known here: make one with \"epi chat hash\"", what, i, name)
+	}
+	for i, a := range c.Accounts {
+		if err := refuse("account", i, a.Name, a.Password); err != nil {
+			return err
+		}
+	}
+	for i, o := range c.Operators {
+		if err := refuse("operator", i, o.Name, o.Password); err != nil {
+			return err
+		}
+	}
+	for i, w := range c.WebIRC {
+		if err := refuse("webirc", i, w.Name, w.Password); err != nil {
+			return err
+		}
+	}
+	return refuse("server", 0, c.Server.Name, c.Server.Password)
+}
+
 func (c *Config) checkBlocks() error {
+	if err := c.checkPasswords(); err != nil {
+		return err
+	}
 	for i, a := range c.Accounts {
 		if !isWord(a.Name) || a.Password == "" && a.SCRAM == "" && len(a.Fingerprints) == 0 {
 			return fmt.Errorf("account %d (%q): it needs a name without spaces and a password or fingerprints", i, a.Name)
