@@ -20,6 +20,7 @@ type journal struct {
 	under   bool     // the first of the queue is under way
 	number  uint64   // of the batch, which names it
 	dropped bool     // there was no room, and that was logged
+	late    bool     // an append has failed: others may have read the history meanwhile
 }
 
 // maxBatch is the size from which a batch is appended at once and not at the next tick, and
@@ -120,6 +121,7 @@ func (d *desk) collect() {
 		j := e.journal
 		j.under = false
 		if e.err != nil {
+			j.late = true
 			continue
 		}
 		j.size -= len(j.queue[0])
@@ -127,11 +129,19 @@ func (d *desk) collect() {
 		j.queue = j.queue[1:]
 		j.number++
 		j.dropped = false
+		if len(j.queue) == 0 && j.late {
+			j.late = false
+			_ = d.net.fabric.Broadcast([]byte{readAgain}) // without a lease: who is up again reads it anyway
+		}
 		if len(j.queue) > 0 && len(j.queue[0]) > maxBatch {
 			d.appendNext(j)
 		}
 	}
 }
+
+// readAgain is a message of a gate to the others, and none of a hall: what was appended now
+// comes later than it should have, so that those who have read the history lack it.
+const readAgain = 'j'
 
 // appendAll appends what has gathered since the last tick.
 func (d *desk) appendAll() {

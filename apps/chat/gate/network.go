@@ -186,6 +186,10 @@ func (r *reporter) Down(m fabric.Member) { r.report(hall.News{Kind: hall.NodeDow
 
 // Received is a method of fabric.Handler.
 func (r *reporter) Received(from fabric.Member, data []byte) {
+	if len(data) == 1 && data[0] == readAgain {
+		r.replay()
+		return
+	}
 	r.report(hall.News{Kind: hall.NodeSaid, From: from, Data: data})
 }
 
