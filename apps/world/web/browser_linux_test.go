@@ -112,7 +112,7 @@ func (w *wire) cut() {
 }
 
 func enter(p *browsertest.Page, name string) {
-	p.Until("the form", "document.activeElement === document.getElementById('name')")
+	p.Until("the form", "document.activeElement?.id === 'name'")
 	p.Type(name)
 	p.Until("the world", "window.world && world.replica && world.replica.entities.has(world.replica.self)")
 }
@@ -149,7 +149,7 @@ func TestTwoBrowsers(t *testing.T) {
 
 	anna.Press("Enter", true)
 	anna.Press("Enter", false)
-	anna.Until("the line for talk", "document.activeElement === document.getElementById('text')")
+	anna.Until("the line for talk", "document.activeElement?.id === 'text'")
 	anna.Type("hello Bert, 안녕")
 	for _, p := range []*browsertest.Page{anna, bert} {
 		p.Until("the words", "document.getElementById('log').textContent.includes('Anna: hello Bert, 안녕')")
