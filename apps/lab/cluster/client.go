@@ -86,8 +86,11 @@ func (c *client) connect(ctx context.Context) (err error) {
 	}
 	c.in = bufio.NewReader(c.conn)
 	c.seen = map[string][]Message{}
-	_, err = c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
+	m, err := c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
 		func(m *ircmsg.Message) bool { return m.Command == "001" })
+	if err == nil && m.Command != "001" {
+		err = fmt.Errorf("%s is not let in: %s %s", c.name, m.Command, strings.Join(m.Params, " "))
+	}
 	for _, channel := range c.channels {
 		if err == nil {
 			err = c.join(channel)

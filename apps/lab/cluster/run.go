@@ -107,6 +107,7 @@ type run struct {
 	talk    sync.WaitGroup
 	silence context.CancelFunc
 	echoes  echoes
+	judges  int // clients that have read histories
 }
 
 // nowhere is what nodes say of their addresses to one another, so that they reach each
@@ -278,10 +279,14 @@ const caughtUp = 30 * time.Second
 func (r *run) collect(ctx context.Context) (e Evidence, err error) {
 	for end := time.Now().Add(caughtUp); ; wait(ctx, time.Second) {
 		e = Evidence{}
-		if err := r.histories(ctx, &e); err != nil {
-			return e, err
+		err := r.histories(ctx, &e)
+		if err == nil && len(e.Judge()) == 0 {
+			break
 		}
-		if len(e.Judge()) == 0 || time.Now().After(end) || ctx.Err() != nil {
+		if time.Now().After(end) || ctx.Err() != nil {
+			if err != nil {
+				return e, err
+			}
 			break
 		}
 	}
@@ -295,7 +300,8 @@ func (r *run) collect(ctx context.Context) (e Evidence, err error) {
 
 func (r *run) histories(ctx context.Context, e *Evidence) error {
 	for _, n := range r.nodes {
-		c := &client{name: "judge" + n.Name, address: n.IRC, channels: channels, echoes: &echoes{}}
+		r.judges++ // the name of the last one may not be free yet
+		c := &client{name: fmt.Sprint("judge", r.judges, n.Name), address: n.IRC, channels: channels, echoes: &echoes{}}
 		err := c.connect(ctx)
 		for _, channel := range channels {
 			if err != nil {
