@@ -55,7 +55,11 @@ func TestFaults(t *testing.T) {
 		{"the record is searched", 9, "cost"},
 	} {
 		all.Go(func() {
-			got := one(t, row.chapter, row.check, []string{os.Args[0], child, row.fault, "{port}"})
+			command := []string{os.Args[0], child, row.fault, "{port}"}
+			got := one(t, row.chapter, row.check, command)
+			for tries := 1; tries < 6 && got.Verdict == Passed; tries++ {
+				got = one(t, row.chapter, row.check, command) // some faults need the kernel to take less than it might
+			}
 			if got.Verdict != Failed && got.Verdict != Skipped {
 				t.Errorf("%s: %s %s %s; want it to fail", row.fault, row.check, got.Verdict, got.Text)
 			}
