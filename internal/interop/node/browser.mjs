@@ -120,6 +120,16 @@ async function weigh(page, view) {
 const texts = page => page.locator(".row .text").allTextContents();
 const count = async (page, text) => (await texts(page)).filter(t => t.includes(text)).length;
 
+// becomes waits until get returns what is wanted: what a page shows comes in several steps.
+async function becomes(get, wanted) {
+  let got;
+  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise(r => setTimeout(r, 50))) {
+    got = await get();
+    if (got === wanted) return;
+  }
+  assert.equal(got, wanted, `${get}`);
+}
+
 const step = what => console.log(what);
 
 try {
@@ -155,8 +165,8 @@ try {
   await say(ann, "Hi **bob**! See `code`, _this_ and https://example.org/");
   await say(ann, "```\nfunc main() {\n\tprintln(\"two lines\")\n}\n```");
   await sees(bob, "two lines");
-  assert.equal(await bob.locator(".row pre").count(), 1);
-  assert.equal(await bob.locator(".row mark").textContent(), "bob");
+  await becomes(() => bob.locator(".row pre").count(), 1);
+  await becomes(() => bob.locator(".row mark").textContent(), "bob");
 
   step("they reply and react");
   await tool(ann, "Hello from the phone", "Reply");
@@ -167,7 +177,7 @@ try {
   await ann.keyboard.type("within the thread");
   await ann.keyboard.press("Enter");
   await ann.locator(".thread .text", { hasText: "within the thread" }).waitFor();
-  assert.equal(await ann.locator(".thread .row").count(), 3);
+  await becomes(() => ann.locator(".thread .row").count(), 3);
   await check(ann, "thread");
   await ann.keyboard.press("Escape");
   await sees(bob, "within the thread");
@@ -222,8 +232,8 @@ try {
   await ann.keyboard.type("in two lines");
   await ann.keyboard.press("Enter");
   await message(bob, "a mistake, mended").locator(".edited").waitFor();
-  assert.equal(await message(bob, "a mistake, mended").locator(".line").count(), 2);
-  assert.equal(await count(bob, "a mistaek"), 0);
+  await becomes(() => message(bob, "a mistake, mended").locator(".line").count(), 2);
+  await becomes(() => count(bob, "a mistaek"), 0);
   await ann.locator(".log").focus();
   await ann.keyboard.press("ArrowUp");
   await ann.keyboard.press("Delete");
@@ -234,7 +244,7 @@ try {
   await ann.keyboard.press("Enter");
   for (const page of [bob, ann]) {
     await page.locator(".text.gone").waitFor();
-    assert.equal(await count(page, "mistake"), 0);
+    await becomes(() => count(page, "mistake"), 0);
   }
 
   step("they send a picture");
@@ -387,7 +397,7 @@ try {
   await laptop.getByRole("button", { name: "Settings" }).click();
   await laptop.getByRole("button", { name: "Devices" }).click();
   await laptop.locator(".rows li", { hasText: "this device" }).waitFor();
-  assert.equal(await laptop.locator(".rows li").count(), 2);
+  await becomes(() => laptop.locator(".rows li").count(), 2);
   await laptop.getByLabel("Name of a program").fill("irssi");
   await laptop.keyboard.press("Enter");
   await laptop.locator(".made code").waitFor();
