@@ -35,8 +35,11 @@ type Group struct {
 type groupPart struct {
 	group   *Group
 	loop    *Loop
-	count   int      // guarded by Group.mu; members, and those that an Add has yet to make
 	members []member // of the loop
+
+	// names are the members as the last Add and Remove have left them, whose
+	// tasks the loop may have yet to come to. Guarded by Group.mu.
+	names map[*Conn]struct{}
 }
 
 // A member is a connection in a part of a group. It is small, and the connection
@@ -63,12 +66,16 @@ func (g *Group) Add(c *Conn) error {
 	g.mu.Lock()
 	p := g.partOf(c.loop)
 	if p == nil {
-		p = &groupPart{group: g, loop: c.loop}
+		p = &groupPart{group: g, loop: c.loop, names: map[*Conn]struct{}{}}
 		g.parts = append(g.parts, p)
+	}
+	if p.has(c) {
+		g.mu.Unlock()
+		return nil
 	}
 	sleeping, err := c.loop.submitGroup(func() { p.join(c) })
 	if err == nil {
-		p.count++
+		p.names[c] = struct{}{}
 	}
 	g.prune(p)
 	g.mu.Unlock()
@@ -86,11 +93,15 @@ func (g *Group) Add(c *Conn) error {
 func (g *Group) Remove(c *Conn) error {
 	g.mu.Lock()
 	p := g.partOf(c.loop)
-	if p == nil {
+	if p == nil || !p.has(c) {
 		g.mu.Unlock()
 		return nil
 	}
 	sleeping, err := c.loop.submitGroup(func() { p.part(c) })
+	if err == nil {
+		delete(p.names, c)
+		g.prune(p)
+	}
 	g.mu.Unlock()
 	if sleeping {
 		c.loop.wake()
@@ -130,14 +141,14 @@ func (g *Group) Each(fn func(*Conn)) error {
 	return g.post(func(p *groupPart) { p.each(fn) })
 }
 
-// Len returns the number of members, counting those for which Add has returned,
-// and not those that have left.
+// Len returns the number of members: those for which Add has returned, and
+// Remove has not, whose connections have not ended.
 func (g *Group) Len() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	n := 0
 	for _, p := range g.parts {
-		n += p.count
+		n += len(p.names)
 	}
 	return n
 }
@@ -185,7 +196,7 @@ func (g *Group) partOf(l *Loop) *groupPart {
 // prune drops p when it has no members. Tasks that still wait for it find none.
 // The caller holds mu.
 func (g *Group) prune(p *groupPart) {
-	if p.count > 0 {
+	if len(p.names) > 0 {
 		return
 	}
 	if i := slices.Index(g.parts, p); i >= 0 {
@@ -193,10 +204,17 @@ func (g *Group) prune(p *groupPart) {
 	}
 }
 
-// forget ends the account of n members.
-func (p *groupPart) forget(n int) {
+// has reports whether c is a member for those who call from now on. The caller
+// holds Group.mu.
+func (p *groupPart) has(c *Conn) bool {
+	_, ok := p.names[c]
+	return ok
+}
+
+// forget takes c, which has ended, out of the account.
+func (p *groupPart) forget(c *Conn) {
 	p.group.mu.Lock()
-	p.count -= n
+	delete(p.names, c)
 	p.group.prune(p)
 	p.group.mu.Unlock()
 }
@@ -204,8 +222,8 @@ func (p *groupPart) forget(n int) {
 // join is Add's task.
 func (p *groupPart) join(c *Conn) {
 	l := p.loop
-	if c.state.Load()&closed != 0 || l.membership(c, p) != nil {
-		p.forget(1)
+	if c.state.Load()&closed != 0 {
+		p.forget(c)
 		return
 	}
 	if l.memberships == nil {
@@ -245,7 +263,6 @@ func (m *membership) leave() {
 	moved.in.index = m.index
 	p.members[last] = member{}
 	p.members = p.members[:last]
-	p.forget(1)
 }
 
 // membership returns that of c in p, or nil. Loop only.
@@ -267,6 +284,7 @@ func (l *Loop) leaveGroups(c *Conn) {
 	delete(l.memberships, c)
 	for m := first; m != nil; m = m.next {
 		m.leave()
+		m.part.forget(c)
 	}
 }
 

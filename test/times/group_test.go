@@ -175,6 +175,44 @@ func TestProgram06_MembersFromAddToRemove(t *testing.T) {
 	})
 }
 
+// TestProgram06_LenCountsEachMemberOnce asks while the loop has yet to come to what
+// Add and Remove gave to it, and afterwards.
+func TestProgram06_LenCountsEachMemberOnce(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		w := startGroup(t, m.Engine())
+		var g epi.Group
+		client := w.Dial()
+		c := epitest.Receive(t, w.opened)
+		expect := func(what string, err error, members int) {
+			t.Helper()
+			if n := g.Len(); err != nil || n != members {
+				t.Fatalf("%d members, %v, %s; want %d", n, err, what, members)
+			}
+		}
+		release := epitest.Hold(t, c.Loop())
+		expect("after Remove of none", g.Remove(c), 0)
+		expect("after Add", g.Add(c), 1)
+		expect("after the second Add", g.Add(c), 1)
+		expect("after Remove", g.Remove(c), 0)
+		expect("after the second Remove", g.Remove(c), 0)
+		expect("after Add again", g.Add(c), 1)
+		release()
+		send(t, &g, "once")
+		epitest.Expect(t, client, "once")
+		expect("when it has joined", g.Add(c), 1)
+		release = epitest.Hold(t, c.Loop())
+		expect("after Remove of a member", g.Remove(c), 0)
+		expect("after Add of one that leaves", g.Add(c), 1)
+		_ = client.Close()
+		release()
+		epitest.Receive(t, w.closed)
+		if n := g.Len(); n != 0 {
+			t.Fatalf("%d members after the end", n)
+		}
+	})
+}
+
 // TestProgram06_MembersLeaveAtTheirEnd closes members in several ways. In
 // OnClose they have left.
 func TestProgram06_MembersLeaveAtTheirEnd(t *testing.T) {
@@ -267,7 +305,8 @@ func TestProgram06_GroupSendIsForAllLoopsOrNone(t *testing.T) {
 				t.Errorf("Each returns %v", err)
 			}
 		}
-		if err := g.Add(conns[0]); !errors.Is(err, epi.ErrTooManyTasks) {
+		var other epi.Group
+		if err := other.Add(conns[0]); !errors.Is(err, epi.ErrTooManyTasks) {
 			t.Errorf("Add returns %v", err)
 		}
 		if err := g.Remove(conns[0]); !errors.Is(err, epi.ErrTooManyTasks) {
