@@ -36,20 +36,8 @@ func (h *Hall) joinAll(s *session, params []string) {
 // may not join goes where the channel forwards to.
 func (h *Hall) join(s *session, name, key string, follow bool) {
 	u := s.user
-	if !h.validChannelName(name) {
-		h.reply(s, nNoSuchChannel, printable(name), "No such channel")
-		return
-	}
-	c := h.findChannel(name)
-	if u.in(c) != nil {
-		return
-	}
-	if len(u.channels) >= h.config.Channels {
-		h.reply(s, nTooManyChannels, name, "You have joined too many channels")
-		return
-	}
+	c := h.enterable(s, u, name, "You have joined too many channels")
 	if c == nil {
-		h.admitTo(u, h.create(strings.Clone(name)), Op)
 		return
 	}
 	numeric, why := h.keptOut(c, u, key)
@@ -63,6 +51,28 @@ func (h *Hall) join(s *session, name, key string, follow bool) {
 		return
 	}
 	h.reply(s, numeric, c.name, "Cannot join channel ("+why+")")
+}
+
+// enterable returns a channel that a user may still have to be kept out of. It is nil where
+// nothing is left to decide: the channel is new, and the user its first member, or the
+// session has the reason why not.
+func (h *Hall) enterable(s *session, u *user, name, tooMany string) *channel {
+	if !h.validChannelName(name) {
+		h.reply(s, nNoSuchChannel, printable(name), "No such channel")
+		return nil
+	}
+	c := h.findChannel(name)
+	switch {
+	case u.in(c) != nil:
+		return nil
+	case len(u.channels) >= h.config.Channels:
+		h.reply(s, nTooManyChannels, name, tooMany)
+		return nil
+	case c == nil:
+		h.admitTo(u, h.create(strings.Clone(name)), Op)
+		return nil
+	}
+	return c
 }
 
 // keptOut returns the numeric for the reason why a user may not join, or "". Who was

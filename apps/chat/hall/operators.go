@@ -99,23 +99,9 @@ func (h *Hall) sajoin(s *session, params []string, _ *ircmsg.Message) {
 		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
 		return
 	}
-	if !h.validChannelName(name) {
-		h.reply(s, nNoSuchChannel, printable(name), "No such channel")
-		return
+	if c := h.enterable(s, u, name, "They have joined too many channels"); c != nil {
+		h.admitTo(u, c, 0)
 	}
-	c := h.findChannel(name)
-	if u.in(c) != nil {
-		return
-	}
-	if len(u.channels) >= h.config.Channels {
-		h.reply(s, nTooManyChannels, name, "They have joined too many channels")
-		return
-	}
-	if c == nil {
-		h.admitTo(u, h.create(strings.Clone(name)), Op)
-		return
-	}
-	h.admitTo(u, c, 0)
 }
 
 // samode changes the modes of a channel as if by its founder.
