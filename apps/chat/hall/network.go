@@ -100,6 +100,7 @@ type network struct {
 	changed []*user                // by the event that is applied
 	altered []*channel             // the same
 	latest  int64                  // Hall.lastID, when it was carried last
+	now     int64                  // Hall.now, the same
 }
 
 // A node is another member of the network.
@@ -111,6 +112,7 @@ type node struct {
 	sweep    map[uint64]bool        // users that it has not named since it began to tell all
 	unnamed  map[*channel]bool      // the same, channels
 	behind   int64                  // since when it is to tell all again; 0: it is not
+	ahead    int64                  // by how many milliseconds its clock is before the one here, at most
 	partial  []byte                 // of a parcel in several pieces
 	out      []byte                 // ops that were not carried yet
 	records  []int64                // that these show
@@ -320,7 +322,9 @@ type parcel struct {
 	// Last is the number of the latest message that the sender knows: what the receiver
 	// numbers next comes after it, whatever the clocks say.
 	Last int64 `json:"l"`
-	Ops  []op  `json:"o"`
+	// Now is the sender's clock, in milliseconds since 1970.
+	Now int64 `json:"t,omitempty"`
+	Ops []op  `json:"o"`
 }
 
 // post adds an op to what a node is told. It is not carried if one of records cannot be
@@ -372,14 +376,14 @@ const (
 	morePieces  = 'm' // a piece, and there are more
 )
 
-// latest is set by the hall before it flushes.
+// latest and now are set by the hall before it flushes.
 func (n *network) flush(to *node) {
 	if len(to.out) == 0 {
 		return
 	}
 	ops, records := to.out, to.records
 	to.out, to.records = nil, nil
-	data := fmt.Appendf(make([]byte, 0, len(ops)+48), `{"l":%d,"o":[`, n.latest)
+	data := fmt.Appendf(make([]byte, 0, len(ops)+72), `{"l":%d,"t":%d,"o":[`, n.latest, n.now)
 	data = append(append(data, ops...), "]}"...)
 	for len(data) > maxParcel {
 		n.wire.Carry(to.member.Node, append([]byte{morePieces}, data[:maxParcel]...), records)
@@ -393,7 +397,7 @@ func (h *Hall) carryAll() {
 	n := h.net
 	h.tellChanged()
 	h.dropUnused()
-	n.latest = h.lastID
+	n.latest, n.now = h.lastID, h.now
 	for _, at := range n.order {
 		n.flush(at)
 	}
@@ -416,6 +420,7 @@ func (h *Hall) receive(from *node, data []byte) {
 		return
 	}
 	h.lastID = max(h.lastID, p.Last)
+	from.ahead = max(from.ahead, p.Now-h.now)
 	for i := range p.Ops {
 		do := ops[p.Ops[i].Kind]
 		if do == nil {

@@ -136,6 +136,9 @@ func (h *Hall) gotAsk(from *node, q *question) {
 			h.net.release(q.Channel)
 			c.net.mine = false
 		}
+		if former := c.net.owner; former != nil && former != from {
+			h.outlast(former)
+		}
 		c.net.owner = from
 		a.Known = h.snapshot(c)
 	}
@@ -153,6 +156,11 @@ func (h *Hall) gotAnswer(from *node, a *answer) {
 	}
 	h.tryOwn(g)
 }
+
+// outlast makes what is numbered from now on come after all that a node has numbered whose
+// ownership is over: also after what it has shown to its own clients alone, by a clock that
+// may be ahead of those of the others.
+func (h *Hall) outlast(at *node) { h.lastID = max(h.lastID, (h.now+at.ahead)<<IDBits) }
 
 // tryOwn begins to own a channel when all have answered.
 func (h *Hall) tryOwn(g *grant) {

@@ -15,6 +15,7 @@ func (h *Hall) nodeDown(at *node) {
 	name := at.member.Node
 	delete(n.nodes, name)
 	n.order = without(n.order, at)
+	h.outlast(at)
 	for _, c := range h.slots {
 		if c != nil && c.net.owner == at {
 			c.net.owner = nil
