@@ -55,6 +55,8 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 		r.Records, err = a.search(ctx, w)
 	case hall.ReadMarkers:
 		r.Markers, err = a.markers(ctx, w.Account)
+	case hall.ReadSince:
+		r.Records, err = a.since(ctx, w)
 	case hall.FindRecord:
 		r.Records, err = a.find(ctx, w.Lookup)
 	case hall.EditRecord:
@@ -116,6 +118,18 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	q.After, q.Limit, q.Latest = max(q.After, store.ID(p.Around)-1), p.Limit-p.Limit/2, false
 	later, err := a.store.Messages(ctx, q)
 	return append(earlier, later...), err
+}
+
+// mostSince is how many records ReadSince reads.
+const mostSince = 10_000
+
+func (a *Archive) since(ctx context.Context, w *hall.Work) ([]hall.Record, error) {
+	messages, err := a.store.Since(ctx, store.ID(w.After), mostSince)
+	list := make([]hall.Record, 0, len(messages))
+	for i := range messages {
+		list = append(list, toRecord(&messages[i]))
+	}
+	return list, err
 }
 
 // find returns the record of a message in one of some histories, or none.

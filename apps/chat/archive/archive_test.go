@@ -188,6 +188,18 @@ func TestHistories(t *testing.T) {
 	})
 }
 
+func TestSince(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		keep(t, a, said(id(1, 0), "#a", "one"), said(id(2, 0), "#b", "two"),
+			&hall.Record{ID: id(3, 0), Target: "#a", Command: "JOIN", Text: "three"},
+			&hall.Record{ID: id(4, 0), Target: "#a", Command: "TAGMSG", Text: "four", Reply: id(2, 0), Reaction: true, Rank: hall.Op})
+		got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadSince, After: id(1, 0)})
+		if !got.OK || texts(got) != "two three four" {
+			t.Errorf("since the first there is %q", texts(got))
+		}
+	})
+}
+
 // A store that fails is said to: an empty page would be taken for the end of history.
 func TestFailure(t *testing.T) {
 	s := store.NewMemory()

@@ -26,6 +26,12 @@ func (w *world) readHistory(work *Work, r *Result) {
 		}
 	case ReadMarkers:
 		r.Markers = append(r.Markers, w.markers[fold(work.Account)]...)
+	case ReadSince:
+		for _, one := range w.records {
+			if one.ID > work.After {
+				r.Records = append(r.Records, one)
+			}
+		}
 	case FindRecord:
 		l := work.Lookup
 		for _, one := range w.records {

@@ -3,6 +3,7 @@ package hall
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -27,7 +28,6 @@ type trial struct {
 	random  *rand.Rand
 	people  []*person
 	disks   map[fabric.Node][]Record // of nodes that were killed
-	buried  []Record                 // that these nodes have kept first, and may have told nobody
 	said    int
 	dead    []fabric.Node // killed
 	drained []fabric.Node // until they begin anew
@@ -184,11 +184,6 @@ func (x *trial) kill(name fabric.Node) {
 	w := x.towns[name]
 	w.node.Kill()
 	x.dead = append(x.dead, name)
-	for _, r := range w.records {
-		if !r.Copy {
-			x.buried = append(x.buried, r)
-		}
-	}
 	x.disks[name] = w.records
 	x.lost[name] = w.now
 	for _, p := range x.people {
@@ -213,7 +208,7 @@ func (x *trial) mend() {
 		}
 	}
 	for _, name := range x.dead {
-		x.found(name).records = x.disks[name]
+		x.found(name).wake(x.disks[name])
 	}
 	x.dead, x.drained = nil, nil
 }
@@ -337,13 +332,17 @@ func (x *trial) finish() {
 		x.towns[name].replay()
 	}
 	x.net.Run(10 * time.Second)
-	kept, lost := map[string]bool{}, map[string]bool{}
-	for _, r := range x.buried {
-		lost[r.Text] = true
-	}
+	kept := map[int64]string{}
 	for _, w := range x.towns {
 		for _, r := range w.records {
-			kept[r.Text] = true
+			kept[r.ID] = r.Text
+		}
+	}
+	for _, name := range x.names() {
+		for id, text := range kept {
+			if !slices.ContainsFunc(x.towns[name].records, func(r Record) bool { return r.ID == id }) {
+				x.t.Errorf("%q, %s, is kept and not at %s", text, MsgID(id), name)
+			}
 		}
 	}
 	for _, p := range x.people {
@@ -352,14 +351,9 @@ func (x *trial) finish() {
 				x.t.Errorf("%s@%s was never told of %s, %s", p.name, p.at, label, text)
 			}
 		}
-		for text := range p.echoed {
-			if !kept[text] {
-				x.t.Errorf("%s@%s was shown %s, which is nowhere", p.name, p.at, text)
-			}
-			for _, name := range x.names() {
-				if !lost[text] && !slices.ContainsFunc(x.towns[name].records, func(r Record) bool { return r.Text == text }) {
-					x.t.Errorf("%s@%s was shown %s, which is not at %s", p.name, p.at, text, name)
-				}
+		for text, id := range p.echoed {
+			if !slices.Contains(slices.Collect(maps.Values(kept)), text) {
+				x.t.Errorf("%s@%s was shown %s (%s), which is nowhere", p.name, p.at, text, id)
 			}
 		}
 	}

@@ -94,6 +94,8 @@ type network struct {
 	lease   string // the own name and epoch
 	split   string // those before this lease
 	posts   []*posting
+	kept    int64 // the latest number that was kept before this process; 0: those are shared
+	removed removed
 	orphans int64 // since when there may be channels without an owner; 0: there are none
 	returns []*returning
 	coming  map[*member]*returning // the same, by member
@@ -215,17 +217,19 @@ func (n *network) claim(key fabric.Key, then func(error)) {
 // give the same.
 const slotBits = 6
 
+const slotMask = 1<<slotBits - 1
+
 // takeSlot claims one of the slots, from the own name's on.
 func (h *Hall) takeSlot(tried int64) {
 	n := h.net
-	if tried == 1<<slotBits-1 {
+	if tried == slotMask {
 		return // there are not so many nodes
 	}
 	first := int64(0)
 	for _, b := range []byte(n.self.Node) {
 		first = first*31 + int64(b)
 	}
-	slot := 1 + (first+tried)%(1<<slotBits-1) // 0 is no slot
+	slot := 1 + (first+tried)%slotMask // 0 is no slot
 	n.claim(fabric.Key{Kind: fabric.Account, Name: fmt.Sprintf(" slot %d", slot)}, func(err error) {
 		switch {
 		case errors.Is(err, fabric.ErrTaken):
@@ -250,6 +254,7 @@ func (h *Hall) begun() {
 	n.orphans = h.now
 	h.comeBack()
 	h.adoptOrphans()
+	h.shareKept()
 }
 
 func (h *Hall) nodeUp(m fabric.Member) {

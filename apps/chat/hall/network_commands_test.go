@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"slices"
@@ -247,5 +248,30 @@ func TestNetworkPost(t *testing.T) {
 	n.net.Run(time.Minute)
 	if !errors.Is(failed, ErrPost) {
 		t.Errorf("an owner that is gone: %v", failed)
+	}
+}
+
+// TestNetworkRecordAfterItsRemoval has a node append what it has kept after another has taken
+// that out of the history: nobody gets it back.
+func TestNetworkRecordAfterItsRemoval(t *testing.T) {
+	n := threeNodes(t, Config{History: History{Enabled: true}})
+	n.user("a", "ann", "message-tags", "echo-message", "draft/message-redaction")
+	n.say("a", "ann", "JOIN #x", "PRIVMSG #x :secret")
+	w := n.town("b")
+	at := slices.IndexFunc(w.records, func(r Record) bool { return r.Text == "secret" })
+	if at < 0 {
+		t.Fatalf("node b has %v", w.records)
+	}
+	late, err := json.Marshal(entry{Record: &w.records[at]})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.say("a", "ann", "REDACT #x "+MsgID(w.records[at].ID))
+	for _, name := range n.names() {
+		w := n.town(name)
+		w.news(News{Kind: Replayed, Data: late})
+		if slices.ContainsFunc(w.records, func(r Record) bool { return r.Text == "secret" }) {
+			t.Errorf("node %s has what was deleted", name)
+		}
 	}
 }

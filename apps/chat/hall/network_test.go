@@ -59,6 +59,16 @@ func (n *nation) found(name fabric.Node) *town {
 	return w
 }
 
+// wake lets a node that begins again have what it had kept.
+func (w *town) wake(records []Record) {
+	w.records = records
+	var last int64
+	for _, r := range records {
+		last = max(last, r.ID)
+	}
+	w.hall.Restore(start+w.nation.net.Now().Milliseconds(), Kept{Last: last})
+}
+
 func (n *nation) town(name fabric.Node) *town { return n.towns[name] }
 
 // give gives the hall an event, in its turn.

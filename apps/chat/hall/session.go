@@ -185,7 +185,7 @@ func (h *Hall) begin(s *session, w Work, then func(*Result)) {
 	h.gate.Begin(&w)
 }
 
-// asked is a session that has asked for something and goes on meanwhile.
+// asked is a session that has asked for something and goes on meanwhile; nil is the hall.
 type asked struct {
 	session *session
 	then    func(*Result)
@@ -207,7 +207,10 @@ func (h *Hall) answered(r *Result) bool {
 		return false
 	}
 	delete(h.asked, r.Number)
-	if !a.session.gone {
+	switch {
+	case a.session == nil:
+		a.then(r)
+	case !a.session.gone:
 		h.beginTurn(a.session, "")
 		a.then(r)
 		h.endTurn()

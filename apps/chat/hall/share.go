@@ -3,6 +3,7 @@ package hall
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 )
 
 // An entry of the replicated history: a record, or a change of one. Nodes get it at once from
@@ -30,6 +31,7 @@ func (h *Hall) shareWork(target string, w *Work) {
 		return
 	}
 	far := &farWork{w.Kind, w.Lookup, w.Record}
+	h.net.removed.note(far)
 	h.share(target, "work", far, entry{Work: far}, nil)
 }
 
@@ -62,10 +64,68 @@ func (h *Hall) replayed(data []byte) {
 func (h *Hall) gotRecord(_ *node, r *Record) {
 	r.Copy = true
 	h.lastID = max(h.lastID, r.ID)
+	if h.net.removed.has(r) {
+		return
+	}
 	h.gate.Record(r)
 }
 
 func (h *Hall) gotWork(_ *node, w *farWork) {
+	h.net.removed.note(w)
 	h.lastWork++
 	h.gate.Begin(&Work{Kind: w.Kind, Number: h.lastWork, Lookup: w.Lookup, Record: w.Record})
+}
+
+// unsharedFor is how long a record may have been kept before it was in the replicated history,
+// in milliseconds: that is written in batches, and waits for a leader.
+const unsharedFor = 60_000
+
+// shareKept shares what this node has numbered last before it ended: it may have kept it, and
+// ended before any other node knew. They ignore what they have.
+func (h *Hall) shareKept() {
+	n := h.net
+	if n.kept == 0 || !h.config.History.Enabled {
+		return
+	}
+	last := n.kept
+	n.kept = 0
+	h.lastWork++
+	h.asked[h.lastWork] = asked{then: func(r *Result) {
+		if !r.OK {
+			n.kept = last // the next lease tries again
+			return
+		}
+		for i := range r.Records {
+			if one := &r.Records[i]; one.ID&slotMask == n.slot {
+				h.shareRecord(one)
+			}
+		}
+	}}
+	h.gate.Begin(&Work{Kind: ReadSince, Number: h.lastWork, After: last - unsharedFor<<IDBits})
+}
+
+// removed are the numbers of the records that were taken out last, of any node: one that
+// comes later than that stays out.
+type removed struct {
+	list []int64
+	next int // in a full list, the oldest
+}
+
+// maxRemoved bounds removed. A record is late by a minute, at most a few.
+const maxRemoved = 1024
+
+func (r *removed) note(w *farWork) {
+	switch {
+	case w.Kind != RemoveRecord || w.Lookup == nil:
+	case len(r.list) < maxRemoved:
+		r.list = append(r.list, w.Lookup.ID)
+	default:
+		r.list[r.next] = w.Lookup.ID
+		r.next = (r.next + 1) % maxRemoved
+	}
+}
+
+// has says whether a record, or what it reacts to, was taken out.
+func (r *removed) has(one *Record) bool {
+	return slices.Contains(r.list, one.ID) || one.Reaction && slices.Contains(r.list, one.Reply)
 }

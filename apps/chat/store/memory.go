@@ -345,6 +345,14 @@ func (m *Memory) Message(_ context.Context, id ID) (Message, error) {
 	})
 }
 
+// Since is a method of Store.
+func (m *Memory) Since(_ context.Context, after ID, limit int) ([]Message, error) {
+	return view(m, func() ([]Message, error) {
+		page := m.filter(func(x *Message) bool { return x.ID > after })
+		return page[max(0, len(page)-limit):], nil
+	})
+}
+
 // Reactions is a method of Store.
 func (m *Memory) Reactions(_ context.Context, to []ID) ([]Message, error) {
 	return view(m, func() ([]Message, error) {

@@ -101,6 +101,13 @@ func earliest(found []Target, limit int) []Target {
 	return found[:min(len(found), limit)]
 }
 
+// Since is a method of Store.
+func (s *SQLite) Since(ctx context.Context, after ID, limit int) ([]Message, error) {
+	page, err := s.messages(ctx, selectMessage+"WHERE m.id > ? ORDER BY m.id DESC LIMIT ?", int64(after), limit)
+	slices.Reverse(page)
+	return page, err
+}
+
 // Last is a method of Store.
 func (s *SQLite) Last(ctx context.Context) (ID, error) {
 	var last sql.NullInt64

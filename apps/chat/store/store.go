@@ -58,6 +58,9 @@ type Store interface {
 	Latest(ctx context.Context, targets []string, after, before ID, limit int) ([]Target, error)
 	// Conversations returns the targets of an account's direct messages.
 	Conversations(ctx context.Context, account string) ([]string, error)
+	// Since returns the messages of all targets above after, events and reactions
+	// among them, in the order of the IDs: the latest, if there are more than limit.
+	Since(ctx context.Context, after ID, limit int) ([]Message, error)
 	// Last returns the greatest ID that a message has; 0 without any.
 	Last(ctx context.Context) (ID, error)
 	// Search returns the messages that match, the latest first.

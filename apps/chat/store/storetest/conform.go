@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"testing"
 	"time"
 
@@ -122,6 +123,15 @@ func pages(t *testing.T, s store.Store) {
 	same(t, "pages backward", backward, want)
 	between := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", After: want[10], Before: want[15], Limit: 100}))
 	same(t, "between", ids(between), want[11:15])
+	var all []store.ID
+	for _, w := range writes {
+		all = append(all, w.(store.AddMessage).Message.ID)
+	}
+	slices.Sort(all)
+	last := all[len(all)-20:]
+	same(t, "since", ids(must[[]store.Message](t)(s.Since(ctx, last[9], 100))), last[10:])
+	same(t, "the latest since", ids(must[[]store.Message](t)(s.Since(ctx, 0, 20))), last)
+	same(t, "since the last", len(must[[]store.Message](t)(s.Since(ctx, last[19], 5))), 0)
 	same(t, "a target without messages", len(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#none", Limit: 5}))), 0)
 }
 
