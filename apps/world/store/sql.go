@@ -103,15 +103,20 @@ const claimEvery = 50 * time.Millisecond
 
 // Claim is a method of Store.
 func (s *SQL) Claim(ctx context.Context) (err error) {
+	var taken error
 	for {
 		if s.claimed, err = s.dialect.claim(ctx, s); !errors.Is(err, ErrTaken) {
 			break
 		}
+		taken = err
 		select {
 		case <-ctx.Done():
-			return err
+			return taken
 		case <-time.After(claimEvery):
 		}
+	}
+	if err != nil && ctx.Err() != nil && taken != nil {
+		return taken // it has ended while it was asked again
 	}
 	if err != nil {
 		return fmt.Errorf("claim the store: %w", err)
