@@ -345,6 +345,8 @@ func TestWhoDoesNotRegisterIsGivenUp(t *testing.T) {
 	if last := c.ends(); !strings.Contains(last, "Registration timeout") {
 		t.Errorf("the last line is %q", last)
 	}
+	config.Registration = time.Hour
+	server.Configure(config)
 	server.register("slow") // the nick is free
 }
 
