@@ -161,6 +161,7 @@ var layers = [][]string{
 		"internal/sock",
 		"internal/address",
 		"internal/proxyheader",
+		"internal/freeport",
 		"internal/tlsrecord",
 		"frame",
 		"docs/course",

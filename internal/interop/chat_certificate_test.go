@@ -11,6 +11,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -22,6 +23,7 @@ import (
 	"golang.org/x/net/dns/dnsmessage"
 
 	"github.com/epinet/epi/internal/epitest"
+	"github.com/epinet/epi/internal/freeport"
 )
 
 // certified is the host that gets a certificate; the name leads to this machine for
@@ -114,12 +116,11 @@ func buildTool(t *testing.T, pkg string) string {
 func freePorts(t *testing.T, n int) (free []int) {
 	t.Helper()
 	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := freeport.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer func() { _ = ln.Close() }() // after all: no two are the same
-		free = append(free, ln.Addr().(*net.TCPAddr).Port)
+		free = append(free, int(netip.MustParseAddrPort(address).Port()))
 	}
 	return free
 }

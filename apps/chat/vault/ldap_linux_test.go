@@ -11,11 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/vault"
+	"github.com/epinet/epi/internal/epitest"
+	"github.com/epinet/epi/internal/freeport"
 )
 
 const slapdConfiguration = `include /etc/ldap/schema/core.schema
@@ -91,12 +92,8 @@ func startDirectory(t *testing.T) string {
 	if out, err := exec.Command(slapd, "-T", "add", "-f", conf, "-l", entries).CombinedOutput(); err != nil {
 		t.Fatalf("slapadd: %v\n%s", err, out)
 	}
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	address, err := freeport.Next()
 	if err != nil {
-		t.Fatal(err)
-	}
-	address := ln.Addr().String()
-	if err := ln.Close(); err != nil {
 		t.Fatal(err)
 	}
 	url := "ldap://" + address
@@ -109,16 +106,14 @@ func startDirectory(t *testing.T) string {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
 		_ = cmd.Wait() // it ends by the signal
 	})
-	const attempts = 1200 // at 50 ms
-	for range attempts {
-		if c, err := net.Dial("tcp", address); err == nil {
+	epitest.WaitUntil(t, "slapd answers", func() bool {
+		c, err := net.Dial("tcp", address)
+		if err == nil {
 			_ = c.Close()
-			return url
 		}
-		time.Sleep(50 * time.Millisecond)
-	}
-	t.Fatal("slapd does not answer")
-	return ""
+		return err == nil
+	})
+	return url
 }
 
 func TestLDAP(t *testing.T) {

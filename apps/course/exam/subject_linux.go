@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -19,16 +18,15 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/epinet/epi/apps/lab/proc"
+	"github.com/epinet/epi/internal/freeport"
 )
 
 const (
-	sample     = 100 * time.Millisecond // between two looks at the server
-	asleep     = 10                     // looks in a row at a sleeping server, after which it hangs
-	busy       = 2 * time.Second        // CPU time without a byte, after which it hangs, too
-	startTime  = 2 * time.Minute        // until it listens: it may have to be compiled
-	lowestPort = 20000                  // below those that clients get
-	portCount  = 12000
-	keptLog    = 4 << 10
+	sample    = 100 * time.Millisecond // between two looks at the server
+	asleep    = 10                     // looks in a row at a sleeping server, after which it hangs
+	busy      = 2 * time.Second        // CPU time without a byte, after which it hangs, too
+	startTime = 2 * time.Minute        // until it listens: it may have to be compiled
+	keptLog   = 4 << 10
 )
 
 // A subject is the server program that is examined.
@@ -45,11 +43,15 @@ type subject struct {
 
 // start starts the command and returns when it listens.
 func start(ctx context.Context, d dialect, command []string) (*subject, error) {
-	port, err := freePort()
+	address, err := freeport.Next()
 	if err != nil {
 		return nil, err
 	}
-	s := &subject{ctx: ctx, dialect: d, address: "127.0.0.1:" + port, ended: make(chan struct{})}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return nil, err
+	}
+	s := &subject{ctx: ctx, dialect: d, address: address, ended: make(chan struct{})}
 	args := make([]string, len(command))
 	for i, arg := range command {
 		args[i] = strings.ReplaceAll(arg, "{port}", port)
@@ -72,39 +74,6 @@ func start(ctx context.Context, d dialect, command []string) (*subject, error) {
 		return nil, err
 	}
 	return s, nil
-}
-
-// ports are those that were given to subjects of this process. None gets one a second
-// time: while one is tried out, or its server is not yet up, another might find it free.
-var ports struct {
-	sync.Mutex
-	given map[int]bool // guarded by Mutex
-}
-
-// freePort finds a port that nobody listens on, among those that the kernel gives to
-// no client by default.
-func freePort() (string, error) {
-	ports.Lock()
-	defer ports.Unlock()
-	if len(ports.given) > portCount/2 {
-		ports.given = nil
-	}
-	for range 100 {
-		port := lowestPort + rand.IntN(portCount)
-		if ports.given[port] {
-			continue
-		}
-		ln, err := net.Listen("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
-		if err != nil {
-			continue
-		}
-		if ports.given == nil {
-			ports.given = map[int]bool{}
-		}
-		ports.given[port] = true
-		return strconv.Itoa(port), ln.Close()
-	}
-	return "", errors.New("no free port was found")
 }
 
 func (s *subject) awaitListening() error {

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/epinet/epi/internal/freeport"
 )
 
 // A process is a running server.
@@ -28,7 +30,7 @@ type process struct {
 // startServer starts s on a free port, pinned to cpu (not if it is negative),
 // and waits until it listens. The process ends with ctx.
 func startServer(ctx context.Context, s Server, cpu int) (*process, string, error) {
-	address, err := freeAddress()
+	address, err := freeport.Next()
 	if err != nil {
 		return nil, "", err
 	}
@@ -155,16 +157,6 @@ func (p *process) clean() {
 }
 
 func (p *process) pid() int { return p.cmd.Process.Pid }
-
-// freeAddress returns an address on which nobody listens now.
-func freeAddress() (string, error) {
-	ln, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer ln.Close()
-	return ln.Addr().String(), nil
-}
 
 // A beginning keeps the beginning of what is written to it.
 type beginning struct{ strings.Builder }

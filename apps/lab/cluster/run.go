@@ -4,12 +4,13 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
-	"net"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/epinet/epi/internal/freeport"
 )
 
 // A Fault is what can be done to a node.
@@ -122,13 +123,13 @@ func (r *run) start() error {
 		n := &node{Place: Place{Name: string(rune('a' + i))}}
 		r.nodes = append(r.nodes, n)
 		var err error
-		if n.IRC, err = freeAddress(); err != nil {
+		if n.IRC, err = freeport.Next(); err != nil {
 			return err
 		}
-		if n.Admin, err = freeAddress(); err != nil {
+		if n.Admin, err = freeport.Next(); err != nil {
 			return err
 		}
-		if n.Listen, err = freeAddress(); err != nil {
+		if n.Listen, err = freeport.Next(); err != nil {
 			return err
 		}
 		n.Advertise = nowhere
@@ -152,14 +153,6 @@ func (r *run) start() error {
 		}
 	}
 	return nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }
 
 func (r *run) launch(n *node) error {

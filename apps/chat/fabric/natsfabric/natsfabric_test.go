@@ -22,6 +22,7 @@ import (
 
 	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/internal/epitest"
+	"github.com/epinet/epi/internal/freeport"
 )
 
 // patience is how long tests wait for what must happen. It bounds the damage alone.
@@ -106,12 +107,11 @@ func open(t *testing.T, config Config) *witness {
 func addresses(t *testing.T, n int) (addresses []string) {
 	t.Helper()
 	for range n {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := freeport.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+		addresses = append(addresses, address)
 	}
 	return addresses
 }
