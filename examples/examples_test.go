@@ -24,7 +24,7 @@ import (
 )
 
 // patience bounds what is waited for; nothing is measured with it.
-const patience = 20 * time.Second
+const patience = 3 * time.Minute
 
 // TestExamplesServe builds each program, with a free port instead of its own,
 // and talks to it.

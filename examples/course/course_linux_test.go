@@ -24,8 +24,8 @@ var update = flag.Bool("update", false, "write programs and outputs into the cha
 
 const (
 	pages    = "../../docs/course"
-	longest  = 59               // lines of a program: under 60
-	patience = 60 * time.Second // for what comes at once
+	longest  = 59              // lines of a program: under 60
+	patience = 3 * time.Minute // for what comes at once
 )
 
 var (

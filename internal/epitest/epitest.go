@@ -20,7 +20,7 @@ import (
 
 // Patience is how long a test waits for what must happen before it fails. No
 // test passes because of it.
-const Patience = 60 * time.Second
+const Patience = 3 * time.Minute
 
 // A Mode is one driver with one execution model.
 type Mode struct {

@@ -62,8 +62,13 @@ func Start(t testing.TB) *Browser {
 	if err != nil {
 		t.Fatal(err)
 	}
+	profile, err := os.MkdirTemp("", "epi-browser-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = os.RemoveAll(profile) }) // its last processes may still write there
 	cmd := exec.Command(program, "--headless=new", "--no-sandbox", "--remote-debugging-pipe", "--no-first-run",
-		"--user-data-dir="+t.TempDir(), "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
+		"--user-data-dir="+profile, "--disable-dev-shm-usage", "--disable-extensions", "--disable-background-networking",
 		"--disable-background-timer-throttling", "--disable-backgrounding-occluded-windows", "--disable-renderer-backgrounding",
 		"--use-angle=swiftshader", "--enable-unsafe-swiftshader", "--hide-scrollbars", "about:blank")
 	cmd.ExtraFiles = []*os.File{theirRead, theirWrite}
@@ -76,7 +81,7 @@ func Start(t testing.TB) *Browser {
 	go func() { defer close(reading); b.read(ourRead) }()
 	t.Cleanup(func() {
 		_ = ourWrite.Close() // the browser ends with its pipe
-		dead := time.AfterFunc(10*time.Second, func() { _ = cmd.Process.Kill() })
+		dead := time.AfterFunc(epitest.Patience, func() { _ = cmd.Process.Kill() })
 		_ = cmd.Wait()
 		dead.Stop()
 		_ = ourRead.Close()

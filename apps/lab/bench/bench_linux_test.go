@@ -17,6 +17,7 @@ import (
 	"go.uber.org/goleak"
 
 	"github.com/epinet/epi/apps/lab"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 // epi is the binary that plays server and load generator.
@@ -185,7 +186,7 @@ func checkSlowReader(t *testing.T, address string) {
 		t.Fatalf("while a client does not read: %v", err)
 	}
 	defer other.Close()
-	if err := c.SetReadDeadline(time.Now().Add(10 * time.Second)); err != nil {
+	if err := c.SetReadDeadline(time.Now().Add(epitest.Patience)); err != nil {
 		t.Fatal(err)
 	}
 	back := make([]byte, n)
