@@ -203,6 +203,7 @@ var layers = [][]string{
 		"apps/chat/api",
 		"apps/chat/push",
 		"apps/chat/archive",
+		"apps/chat/ledger",
 		"apps/chat/fabric/fabrictest",
 		"apps/chat/fabric/natsfabric",
 		"apps/chat/store/storetest",

@@ -108,6 +108,9 @@ var (
 	// ErrDown: the node is not a member.
 	ErrDown = errors.New("the node is down")
 
+	// ErrStale: an entry of a Registry has another revision than was expected.
+	ErrStale = errors.New("somebody else has written it meanwhile")
+
 	// ErrTooLarge: the message is larger than MaxMessage.
 	ErrTooLarge = errors.New("the message is too large for the cluster")
 )

@@ -122,6 +122,12 @@ func (d *desk) Release(key fabric.Key) {
 	d.net.fabric.Release(fabric.Claim{Key: key, Epoch: d.net.epoch})
 }
 
+// Changed gives the hall what all nodes keep and one of them has changed. It may be called
+// from any goroutine but the engine's, and waits while the hall is too far behind.
+func (s *Server) Changed(c hall.Change) {
+	(*reporter)(s.desk).report(hall.News{Kind: hall.Changed, Change: c})
+}
+
 // A reporter is the fabric's handler: it brings to the desk's loop what happens in the
 // network, in order.
 type reporter desk

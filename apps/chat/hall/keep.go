@@ -24,6 +24,10 @@ type (
 	KeepBan struct{ Ban KeptBan }
 	// DropBan takes a ban back.
 	DropBan struct{ Mask string }
+	// KeepAccount is an account that was made or changed, and DropAccount the end of one.
+	// They come from other nodes alone: see Changed.
+	KeepAccount struct{ Name, Suspended string }
+	DropAccount struct{ Name string }
 	// MoveHistory gives a history another name.
 	MoveHistory struct{ From, To string }
 	// KeepMarker moves a read marker of an account forward, never back.
@@ -54,6 +58,8 @@ func (KeepUser) isChange()     {}
 func (DropUser) isChange()     {}
 func (KeepBan) isChange()      {}
 func (DropBan) isChange()      {}
+func (KeepAccount) isChange()  {}
+func (DropAccount) isChange()  {}
 func (MoveHistory) isChange()  {}
 func (DropHistory) isChange()  {}
 func (KeepMarker) isChange()   {}

@@ -67,6 +67,17 @@ func (h *Hall) endLogin(s *session, numeric, text string) {
 
 func (h *Hall) failLogin(s *session) { h.endLogin(s, nSASLFail, "SASL authentication failed") }
 
+// refuseLogin ends the authentication for the reason in a result, if there is one that its owner can
+// do something about: to wait.
+func (h *Hall) refuseLogin(s *session, r *Result) {
+	text := "SASL authentication failed"
+	if r.Pending && r.Text != "" {
+		text += ": " + r.Text
+	}
+	h.endLogin(s, nSASLFail, text)
+	s.trim()
+}
+
 func (h *Hall) beginLogin(s *session, mechanism string) {
 	mechanism = strings.ToUpper(mechanism)
 	usable := h.mechanismsFor(s)
@@ -157,8 +168,7 @@ func (h *Hall) bearer(s *session, message string) {
 func (h *Hall) check(s *session, w Work) {
 	h.begin(s, w, func(r *Result) {
 		if !r.OK {
-			h.failLogin(s)
-			s.trim()
+			h.refuseLogin(s, r)
 			return
 		}
 		h.succeed(s, r.Account)

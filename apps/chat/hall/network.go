@@ -57,6 +57,9 @@ const (
 	// Replayed is an entry of the replicated history, in News.Data: maybe one that this node
 	// has, or has made.
 	Replayed
+	// Changed is something that all nodes keep and one of them has changed, maybe this one:
+	// News.Change.
+	Changed
 	// ClaimEnded is the end of a claim: News.Number, and News.Err if it was in vain.
 	ClaimEnded
 )
@@ -66,6 +69,7 @@ type News struct {
 	Kind   NewsKind
 	From   fabric.Member
 	Data   []byte
+	Change Change
 	Number uint64
 	Err    error
 }
@@ -178,6 +182,8 @@ func (h *Hall) heard(e *News) {
 		}
 	case Replayed:
 		h.replayed(e.Data)
+	case Changed:
+		h.gotChange(e.Change)
 	case ClaimEnded:
 		if then := n.claims[e.Number]; then != nil {
 			delete(n.claims, e.Number)

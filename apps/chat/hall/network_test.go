@@ -459,3 +459,56 @@ func (n *nation) expectAny() {
 		w.look()
 	}
 }
+
+// changed says at all nodes what one has changed of what all keep.
+func (n *nation) changed(c Change) {
+	for _, name := range n.names() {
+		n.town(name).news(News{Kind: Changed, Change: c})
+	}
+	n.settled()
+}
+
+// TestNetworkAccounts: what one node does with an account has its effect on the nicks and
+// users of all.
+func TestNetworkAccounts(t *testing.T) {
+	n := threeNodes(t, Config{ReserveNicks: true, Registration: Registration{Enabled: true}})
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.say("a", "ann", "NS REGISTER secret")
+	n.expectAny()
+	n.changed(KeepAccount{Name: "ann"})
+	n.changed(KeepAccount{Name: "cid"})
+	n.say("b", "bob", "NICK cid")
+	n.expect("bob < :b.example 433 bob cid :Nickname is already in use")
+	n.changed(DropAccount{Name: "cid"})
+	n.say("b", "bob", "NICK cid")
+	n.expect("bob < :bob!bob@bob.host NICK cid")
+	n.say("a", "ann", "JOIN #x")
+	n.say("a", "ann", "CS REGISTER #x")
+	n.say("b", "bob", "JOIN #x")
+	n.expectAny()
+	if c := n.town("b").hall.findChannel("#x"); c.registered == nil || c.registered.founder != "ann" {
+		t.Fatal("the channel is not registered")
+	}
+	n.changed(DropAccount{Name: "ann"})
+	for _, name := range n.names() {
+		h := n.town(name).hall
+		if u := h.find("ann"); u == nil || u.account != "" {
+			t.Errorf("node %s: the user of the account that was removed is %+v", name, u)
+		}
+		if c := h.findChannel("#x"); c == nil || c.registered != nil {
+			t.Errorf("node %s: the channel of the account that was removed is still registered", name)
+		}
+	}
+	n.same()
+	delete(n.town("a").accounts, "ann")
+	n.say("a", "ann", "NS REGISTER secret")
+	n.expectAny()
+	n.changed(KeepAccount{Name: "ann", Suspended: "spam"})
+	for _, name := range n.names() {
+		if n.town(name).hall.find("ann") != nil {
+			t.Errorf("node %s: who is suspended is still there", name)
+		}
+	}
+	n.same()
+}

@@ -254,7 +254,7 @@ func nsSuspend(h *Hall, s *session, params []string, answer func(string)) {
 	reason := orWord(strings.Join(params[1:], " "), "No reason given")
 	h.ask(s, Work{Kind: SuspendAccount, Account: params[0], Reason: reason}, answer, func(r *Result) {
 		answer("Suspended: " + r.Account)
-		h.expelAccount(r.Account, "Your account is suspended: "+reason)
+		h.expelAccount(r.Account, suspended(reason))
 	})
 }
 
@@ -293,13 +293,14 @@ func nsUnregister(h *Hall, s *session, params []string, answer func(string)) {
 	})
 }
 
-// forgetAccount takes an account that was removed from its users, nicks and channels.
+// forgetAccount takes an account that was removed from its users, nicks and channels: those of
+// this node.
 func (h *Hall) forgetAccount(account string) {
 	delete(h.owned, h.nickKey(account))
 	delete(h.metadata, fold(account)) // the store does so by itself
 	delete(h.leaving, fold(account))
 	for _, c := range slices.Clone(h.slots) {
-		if c == nil || c.registered == nil {
+		if c == nil || c.registered == nil || c.net != nil && !c.net.mine {
 			continue
 		}
 		if sameName(c.registered.founder, account) {
@@ -310,7 +311,7 @@ func (h *Hall) forgetAccount(account string) {
 		h.touchChannel(c)
 	}
 	for _, u := range slices.Clone(h.everyone) {
-		if u.account == "" || !sameName(u.account, account) {
+		if u.account == "" || !sameName(u.account, account) || !u.isHere() {
 			continue
 		}
 		h.tellUser(u, nLoggedOut, u.nick(), u.source, "You are now logged out")

@@ -48,8 +48,7 @@ func (h *Hall) scramBegin(s *session, l *login, message string) {
 	l.scram = x
 	h.begin(s, Work{Kind: FindVerifier, Account: account}, func(r *Result) {
 		if !r.OK || r.Verifier == nil {
-			h.failLogin(s)
-			s.trim()
+			h.refuseLogin(s, r)
 			return
 		}
 		x.account, x.keys = r.Account, r.Verifier

@@ -64,6 +64,21 @@ func what(c hall.Change) string {
 	return ""
 }
 
+// ChangeOf returns what a hall is to know of a write that another machine has made, nil for
+// nothing.
+func ChangeOf(w store.Write) hall.Change {
+	switch w := w.(type) {
+	case store.ReplaceAccount:
+		if slices.ContainsFunc(w.Credentials, func(c store.Credential) bool { return c.Kind == store.Code }) {
+			return nil // nobody has shown yet that it is theirs
+		}
+		return hall.KeepAccount{Name: w.Account.Name, Suspended: w.Account.Suspended}
+	case store.RemoveAccount:
+		return hall.DropAccount{Name: w.Name}
+	}
+	return nil
+}
+
 func writeOf(c hall.Change) store.Write {
 	switch c := c.(type) {
 	case hall.KeepChannel:

@@ -113,6 +113,8 @@ func (m *Memory) apply(w Write) error {
 		return m.changeAccount(w.Account, func(a *Account) { a.Suspended = w.Reason })
 	case SetVerified:
 		return m.changeAccount(w.Account, func(a *Account) { a.Verified = true })
+	case ReplaceAccount:
+		m.replaceAccount(w)
 	case RemoveAccount:
 		return m.removeAccount(fold(w.Name))
 	case PutCredential:
@@ -221,6 +223,23 @@ func (m *Memory) changeAccount(name string, change func(*Account)) error {
 	change(&a)
 	m.accounts[fold(name)] = a
 	return nil
+}
+
+func (m *Memory) replaceAccount(w ReplaceAccount) {
+	folded := fold(w.Account.Name)
+	m.accounts[folded] = w.Account
+	m.credentials = slices.DeleteFunc(m.credentials, func(c Credential) bool {
+		return c.Account == folded || slices.ContainsFunc(w.Credentials, c.excludes)
+	})
+	for _, c := range w.Credentials {
+		c.Account, c.Created, c.Used = folded, moment(millis(c.Created)), moment(millis(c.Used))
+		m.credentials = append(m.credentials, c)
+	}
+}
+
+// excludes says whether no two accounts can have both credentials.
+func (c Credential) excludes(other Credential) bool {
+	return c.Kind == other.Kind && c.Secret == other.Secret && (c.Kind == Certificate || c.Kind == OpenID)
 }
 
 func (m *Memory) addAccount(w AddAccount) error {

@@ -254,6 +254,8 @@ func (t *transaction) applyOther(w Write) error {
 		return t.change("UPDATE accounts SET suspended = ? WHERE folded = ?", w.Reason, fold(w.Account))
 	case SetVerified:
 		return t.change("UPDATE accounts SET verified = TRUE WHERE folded = ?", fold(w.Account))
+	case ReplaceAccount:
+		return t.replaceAccount(w)
 	case RemoveAccount:
 		return t.removeAccount(fold(w.Name))
 	case PutCredential:
@@ -374,6 +376,28 @@ func (t *transaction) addAccount(w AddAccount) error {
 		return t.exec("RELEASE account")
 	}
 	return errors.Join(err, t.exec("ROLLBACK TO account"), t.exec("RELEASE account"))
+}
+
+func (t *transaction) replaceAccount(w ReplaceAccount) error {
+	a := w.Account
+	err := t.exec(`INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET name = excluded.name, created = excluded.created, email = excluded.email, verified = excluded.verified,
+			role = excluded.role, suspended = excluded.suspended, settings = excluded.settings`,
+		fold(a.Name), a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
+	if err != nil {
+		return err
+	}
+	if err := t.exec("DELETE FROM credentials WHERE account = ?", fold(a.Name)); err != nil {
+		return err
+	}
+	for _, c := range w.Credentials { // OR REPLACE: also one of another account that the index excludes
+		err := t.exec("INSERT OR REPLACE INTO credentials (account, kind, label, secret, created, used) VALUES (?, ?, ?, ?, ?, ?)",
+			fold(a.Name), c.Kind, c.Label, c.Secret, millis(c.Created), millis(c.Used))
+		if err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // useInvitation counts one use of an invitation, "" of none.

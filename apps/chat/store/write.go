@@ -44,6 +44,13 @@ type (
 	SetRole      struct{ Account, Role string }
 	SetSuspended struct{ Account, Reason string }
 	SetVerified  struct{ Account string }
+	// ReplaceAccount makes an account what another machine knows of it, with these
+	// credentials and no others. A certificate or an identity that another account has is
+	// taken from that: the later one has it.
+	ReplaceAccount struct {
+		Account     Account
+		Credentials []Credential
+	}
 	// RemoveAccount removes an account and what belongs to it, but for what it
 	// said: ErrNotFound without it.
 	RemoveAccount struct{ Name string }
@@ -107,6 +114,7 @@ func (AddAccount) isWrite()         {}
 func (SetRole) isWrite()            {}
 func (SetSuspended) isWrite()       {}
 func (SetVerified) isWrite()        {}
+func (ReplaceAccount) isWrite()     {}
 func (RemoveAccount) isWrite()      {}
 func (PutCredential) isWrite()      {}
 func (RemoveCredential) isWrite()   {}

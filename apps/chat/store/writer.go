@@ -3,6 +3,7 @@ package store
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 )
 
 const (
@@ -17,7 +18,8 @@ const (
 // the next one, so that groups grow with the load and a single write does not wait.
 // A Writer has one goroutine while there is something to write, and none otherwise.
 type Writer struct {
-	store Store
+	store  Store
+	sharer atomic.Pointer[Sharer]
 
 	mu      sync.Mutex
 	queue   []pending     // guarded by mu
@@ -35,6 +37,17 @@ type pending struct {
 // NewWriter returns a writer for a store.
 func NewWriter(s Store) *Writer { return &Writer{store: s} }
 
+// A Sharer does writes that are not of this machine alone. Its method may be called from
+// any goroutine and must not block.
+type Sharer interface {
+	// Share does a write, and calls done when it is durable, or with the reason why it is
+	// not, or returns false for one that it leaves to the store.
+	Share(write Write, done func(error)) bool
+}
+
+// Share gives the writes to s first, from now on.
+func (w *Writer) Share(s Sharer) { w.sharer.Store(&s) }
+
 // Write queues a write and returns at once. done is called when it is durable, or
 // with the reason why it is not: by one goroutine, in the order of the calls of
 // Write, but for ErrBusy and ErrClosed, which may come earlier. It must not block,
@@ -43,6 +56,14 @@ func (w *Writer) Write(write Write, done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
+	if s := w.sharer.Load(); s == nil || !(*s).Share(write, done) {
+		w.WriteHere(write, done)
+	}
+}
+
+// WriteHere is Write for the store of this machine, without what shares writes with others. done
+// must not be nil.
+func (w *Writer) WriteHere(write Write, done func(error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	switch {

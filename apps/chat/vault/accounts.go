@@ -13,6 +13,9 @@ import (
 type accounts struct {
 	store  store.Store
 	writer *store.Writer
+	// catchUp waits until the store has what other machines have written; nil where
+	// there are none.
+	catchUp func(context.Context) error
 }
 
 // With returns the vault with the accounts of a store besides those of the
@@ -20,6 +23,33 @@ type accounts struct {
 func (v *Vault) With(s store.Store, writer *store.Writer) *Vault {
 	v.kept = &accounts{store: s, writer: writer}
 	return v
+}
+
+// InNetwork returns the vault with a store that other machines change, too: catchUp waits
+// until it has what they have written. When it cannot, what the store has is enough to let
+// somebody in, and not to say that an account or a password is wrong.
+func (v *Vault) InNetwork(catchUp func(context.Context) error) *Vault {
+	v.kept.catchUp = catchUp
+	return v
+}
+
+// asksStore says whether a work is about accounts that may be in the store.
+func (v *Vault) asksStore(w *hall.Work) bool {
+	switch w.Kind {
+	case hall.CheckOperator, hall.CheckServer, hall.CheckGateway:
+		return false
+	}
+	return v.accounts[ircmsg.ASCII.Fold(w.Account)] == nil
+}
+
+// inNetwork does a work when the store has caught up with the other machines.
+func (v *Vault) inNetwork(ctx context.Context, w *hall.Work) hall.Result {
+	behind := v.kept.catchUp(ctx)
+	r := v.do(ctx, w)
+	if behind != nil && !r.OK && r.Code != tooMany {
+		return hall.Result{Code: "TEMPORARILY_UNAVAILABLE", Text: "The accounts of the network cannot be asked for now; try again later", Pending: true}
+	}
+	return r
 }
 
 // find returns an account that may be used, with its credentials.

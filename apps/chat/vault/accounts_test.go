@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"context"
+	"errors"
 	"strings"
 	"testing"
 
@@ -93,5 +94,44 @@ func TestWrongNamesCostWhatWrongPasswordsDo(t *testing.T) {
 		if err != nil || got != cost {
 			t.Errorf("with passwords of cost %d, a wrong name costs %d (%v)", cost, got, err)
 		}
+	}
+}
+
+// TestNodeThatIsBehindSaysSo asks a node that cannot ask the others: whom it knows it lets in,
+// and of nothing it says that it is wrong.
+func TestNodeThatIsBehindSaysSo(t *testing.T) {
+	v, s := withAccounts(t)
+	made := hall.Work{Kind: hall.RegisterAccount, Account: "Bob", Password: "secret"}
+	if r := v.Do(t.Context(), &made); !r.OK {
+		t.Fatalf("%+v", r)
+	}
+	behind := errors.New("behind")
+	var asked int
+	v.InNetwork(func(context.Context) error { asked++; return behind })
+	for _, step := range []struct {
+		work hall.Work
+		ok   bool
+		code string
+	}{
+		{hall.Work{Kind: hall.CheckPassword, Account: "bob", Password: "secret"}, true, ""},
+		{hall.Work{Kind: hall.CheckPassword, Account: "bob", Password: "other"}, false, "TEMPORARILY_UNAVAILABLE"},
+		{hall.Work{Kind: hall.CheckPassword, Account: "carol", Password: "secret"}, false, "TEMPORARILY_UNAVAILABLE"},
+		{hall.Work{Kind: hall.FindVerifier, Account: "carol"}, false, "TEMPORARILY_UNAVAILABLE"},
+		{hall.Work{Kind: hall.FindCertificate, Fingerprint: "ab"}, false, "TEMPORARILY_UNAVAILABLE"},
+		{hall.Work{Kind: hall.CheckPassword, Account: "alice", Password: "b"}, false, ""}, // of the configuration
+	} {
+		if r := v.Do(t.Context(), &step.work); r.OK != step.ok || r.Code != step.code {
+			t.Errorf("%+v: %+v", step.work, r)
+		}
+	}
+	if asked != 5 {
+		t.Errorf("the others were asked %d times", asked)
+	}
+	v.InNetwork(func(context.Context) error {
+		apply(t, s, store.AddAccount{Account: store.Account{Name: "Eve"}, Credentials: []store.Credential{{Kind: store.Password, Secret: "new"}}})
+		return nil
+	})
+	if r := v.Do(t.Context(), &hall.Work{Kind: hall.CheckPassword, Account: "eve", Password: "new"}); !r.OK {
+		t.Errorf("an account that came while the node caught up: %+v", r)
 	}
 }

@@ -65,6 +65,13 @@ func New(c *config.Config, guesses *Guesses) *Vault {
 
 // Do does the works that ask something of a vault.
 func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
+	if v.kept != nil && v.kept.catchUp != nil && v.asksStore(w) {
+		return v.inNetwork(ctx, w)
+	}
+	return v.do(ctx, w)
+}
+
+func (v *Vault) do(ctx context.Context, w *hall.Work) hall.Result {
 	switch w.Kind {
 	case hall.FindCertificate:
 		return v.findCertificate(ctx, w)
@@ -86,6 +93,9 @@ func (v *Vault) Do(ctx context.Context, w *hall.Work) hall.Result {
 	return hall.Result{Text: "this server cannot do that"}
 }
 
+// tooMany is the code for those who have guessed too often.
+const tooMany = "TOO_MANY_ATTEMPTS"
+
 // guarded checks a password, unless too many wrong ones came from that address.
 func (v *Vault) guarded(ctx context.Context, w *hall.Work) hall.Result {
 	account := ""
@@ -93,7 +103,7 @@ func (v *Vault) guarded(ctx context.Context, w *hall.Work) hall.Result {
 		account = ircmsg.ASCII.Fold(w.Account)
 	}
 	if !v.guesses.May(w.Address, account) {
-		return hall.Result{Code: "TOO_MANY_ATTEMPTS", Text: "Too many wrong passwords; try again later", Pending: true}
+		return hall.Result{Code: tooMany, Text: "Too many wrong passwords; try again later", Pending: true}
 	}
 	r := v.check(ctx, w)
 	if !r.OK && r.Code == "" { // otherwise the password was not what was wrong

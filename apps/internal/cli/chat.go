@@ -35,6 +35,7 @@ import (
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/invite"
 	"github.com/epinet/epi/apps/chat/keep"
+	"github.com/epinet/epi/apps/chat/ledger"
 	"github.com/epinet/epi/apps/chat/push"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/vault"
@@ -100,6 +101,7 @@ type chat struct {
 	outgoing    *webhook.Sender
 	inCluster   bool               // it must be a node of a cluster
 	cluster     *natsfabric.Fabric // nil: it is alone
+	ledger      *ledger.Ledger     // what all nodes keep; nil: it is alone
 	forget      func()             // the process, in the data of a node
 
 	delivered uint64 // at the last live
@@ -293,6 +295,7 @@ func (c *chat) prepare(s *server) error {
 	if err != nil {
 		return failure{err}
 	}
+	c.shareAccounts()
 	who, err := tokens(c.config)
 	if err != nil {
 		return failure{err}
@@ -435,6 +438,9 @@ func (c *chat) vault(k *config.Config) (*vault.Vault, error) {
 		}
 	}
 	v := vault.New(k, c.guesses).With(c.store, c.writer).Through(directory, provider)
+	if c.cluster != nil {
+		v.InNetwork(c.catchUp)
+	}
 	if k.Mail.Server != "" {
 		mailer, err := vault.NewMailer(k.Mail)
 		if err != nil {

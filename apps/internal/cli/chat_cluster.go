@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
@@ -17,6 +18,9 @@ import (
 	"github.com/epinet/epi/apps/chat/config"
 	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/fabric/natsfabric"
+	"github.com/epinet/epi/apps/chat/keep"
+	"github.com/epinet/epi/apps/chat/ledger"
+	"github.com/epinet/epi/apps/chat/store"
 )
 
 // clusterDirectory is where in --data a node of a cluster keeps its part of what NATS
@@ -76,6 +80,28 @@ func (c *chat) openCluster() error {
 	return err
 }
 
+// shareAccounts has all nodes of the cluster keep the same accounts.
+func (c *chat) shareAccounts() {
+	if c.cluster == nil {
+		return
+	}
+	c.ledger = ledger.Open(ledger.Config{
+		Registry: c.cluster.Registry(), Store: c.store, Writer: c.writer, Log: c.engine.Logger,
+		Written: func(w store.Write) {
+			if a, ok := w.(store.ReplaceAccount); ok {
+				c.login.Forget(a.Account.Name)
+			}
+			if change := keep.ChangeOf(w); change != nil {
+				c.gate.Changed(change)
+			}
+		},
+	})
+	c.writer.Share(c.ledger)
+}
+
+// catchUp waits until the store has what other nodes have written.
+func (c *chat) catchUp(ctx context.Context) error { return c.ledger.CatchUp(ctx) }
+
 // clusterTLS secures the way between the nodes: each shows a certificate to the other.
 func clusterTLS(k config.Cluster) (*tls.Config, error) {
 	if k.Cert == "" {
@@ -123,6 +149,9 @@ func (c *chat) closeCluster() error {
 	}
 	if c.gate != nil {
 		c.gate.EndNetwork()
+	}
+	if c.ledger != nil {
+		c.ledger.Close()
 	}
 	return c.cluster.Close()
 }

@@ -43,6 +43,8 @@ type Fabric struct {
 	token  string        // for the own server
 	began  time.Duration // the clock when the node began
 
+	registry *registry
+
 	life context.Context
 	end  context.CancelFunc
 	work sync.WaitGroup // goroutines, that end with life
@@ -107,6 +109,7 @@ func Open(config Config) (*Fabric, error) {
 		history:  make(chan struct{}),
 	}
 	f.calls.L = &f.mu
+	f.registry = &registry{fabric: f, opened: make(chan struct{})}
 	f.store = &store{fabric: f, room: make(chan struct{}, requests)}
 	f.member = member.New(member.Config{
 		Node:      config.Node,
@@ -156,6 +159,7 @@ func (f *Fabric) run() {
 	}
 	f.work.Go(f.send)
 	f.work.Go(f.openHistory)
+	f.work.Go(f.registry.find)
 	f.enter(f.member.Start)
 	for f.sleep(f.config.Lease / heartbeatsPerLease / 4) {
 		f.enter(f.member.Tick)

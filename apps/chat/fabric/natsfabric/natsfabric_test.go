@@ -271,6 +271,8 @@ func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 		}
 	}
 
+	shareEntries(t, all)
+
 	all[2].Drain()
 	for _, w := range all {
 		w.until(t, "c is draining", func() bool { return w.up["c"].Draining })
@@ -279,6 +281,93 @@ func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 	for _, w := range all[:2] {
 		w.until(t, "c is down", func() bool { _, up := w.up["c"]; return !up && len(w.up) == 2 })
 	}
+}
+
+// shareEntries has all nodes write the same key: each write but one is of an old revision, and
+// all see the latest.
+func shareEntries(t *testing.T, all []*witness) {
+	t.Helper()
+	const key = "account änn / 한국"
+	revision := uint64(0)
+	for round := range 3 {
+		winner, written, unsure := -1, uint64(0), false
+		for i, w := range all {
+			got, doubt, err := w.put(t, key, fmt.Sprint(round, i), revision)
+			unsure = unsure || doubt
+			switch {
+			case err == nil && winner < 0:
+				winner, written = i, got
+			case err == nil:
+				t.Errorf("round %d: nodes %d and %d have both replaced revision %d", round, winner, i, revision)
+			}
+		}
+		if winner < 0 && unsure {
+			written = all[0].last(t) // whoever it was does not know
+		}
+		if written <= revision {
+			t.Fatalf("round %d: revision %d comes after %d", round, written, revision)
+		}
+		revision = written
+	}
+	for _, w := range all {
+		if last := w.last(t); last < revision {
+			t.Errorf("%s: the last revision is %d, and %d was written", w.config.Node, last, revision)
+		}
+		w.watch(t, key, revision)
+	}
+	if _, err := all[0].Registry().Put(t.Context(), key, make([]byte, fabric.MaxMessage+1), revision); !errors.Is(err, fabric.ErrTooLarge) {
+		t.Errorf("wrote what is too large: %v", err)
+	}
+}
+
+// put writes until there is an answer. With a doubt, a try without one may have written it.
+func (w *witness) put(t *testing.T, key, value string, revision uint64) (got uint64, doubt bool, err error) {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		got, err = w.Registry().Put(t.Context(), key, []byte(value), revision)
+		if !errors.Is(err, fabric.ErrUnavailable) {
+			return got, doubt, err
+		}
+		doubt = true
+		t.Logf("%s: put: %v", w.config.Node, err)
+	}
+	t.Fatalf("%s: nothing can be written", w.config.Node)
+	return 0, false, nil
+}
+
+// last asks for the last revision until that is known.
+func (w *witness) last(t *testing.T) uint64 {
+	t.Helper()
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		last, err := w.Registry().Last(t.Context())
+		if err == nil {
+			return last
+		}
+		t.Logf("%s: last: %v", w.config.Node, err)
+	}
+	t.Fatalf("%s: nobody knows the last revision", w.config.Node)
+	return 0
+}
+
+// watch waits for a revision of a key.
+func (w *witness) watch(t *testing.T, key string, revision uint64) {
+	t.Helper()
+	found := errors.New("found")
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		err := w.Registry().Watch(t.Context(), func(entries []fabric.Entry) error {
+			for _, e := range entries {
+				if e.Key == key && e.Revision >= revision {
+					return found
+				}
+			}
+			return nil
+		})
+		if errors.Is(err, found) {
+			return
+		}
+		t.Logf("%s: watch: %v", w.config.Node, err)
+	}
+	t.Fatalf("%s: revision %d does not come", w.config.Node, revision)
 }
 
 func (w *witness) append(t *testing.T, shard uint32, id, data string) {

@@ -29,6 +29,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 		{"SearchFindsPartsOfWords", search},
 		{"Accounts", accounts},
 		{"Credentials", credentials},
+		{"Replacements", replacements},
 		{"Invitations", invitations},
 		{"RefusedWritesHinderNoOthers", refusals},
 		{"SmallThings", smallThings},
@@ -357,6 +358,31 @@ func credentials(t *testing.T, s store.Store) {
 	same(t, "credentials of a new account of that name", len(must[[]store.Credential](t)(s.Credentials(ctx, "alice"))), 0)
 }
 
+// replacements makes accounts what another machine knows of them.
+func replacements(t *testing.T, s store.Store) {
+	at := time.UnixMilli(2000).UTC()
+	password := store.Credential{Account: "Alice", Kind: store.Password, Secret: "hash", Created: at}
+	print1 := store.Credential{Account: "Alice", Kind: store.Certificate, Label: "phone", Secret: "abcd", Created: at}
+	Apply(t, s,
+		store.ReplaceAccount{Account: account("Alice"), Credentials: []store.Credential{password, print1}},
+		store.PutMarker{Marker: store.Marker{Account: "alice", Target: "#c", At: at}})
+	same(t, "an account that was not there", must[store.Account](t)(s.Account(ctx, "alice")), account("Alice"))
+	same(t, "its credentials", must[[]store.Credential](t)(s.Credentials(ctx, "alice")), []store.Credential{print1, password})
+	changed := account("ALICE")
+	changed.Role, changed.Suspended, changed.Verified = "admin", "spam", true
+	Apply(t, s, store.ReplaceAccount{Account: changed, Credentials: []store.Credential{password}})
+	same(t, "an account that was there", must[store.Account](t)(s.Account(ctx, "alice")), changed)
+	password.Account = "ALICE"
+	same(t, "the credentials that are left", must[[]store.Credential](t)(s.Credentials(ctx, "alice")), []store.Credential{password})
+	same(t, "what else belongs to it", len(must[[]store.Marker](t)(s.Markers(ctx, "alice"))), 1)
+	print1.Account = "bob"
+	Apply(t, s,
+		store.PutCredential{Credential: store.Credential{Account: "alice", Kind: store.Certificate, Label: "phone", Secret: "abcd", Created: at}},
+		store.ReplaceAccount{Account: account("bob"), Credentials: []store.Credential{print1}})
+	same(t, "whose certificate it is", must[store.Account](t)(s.FindCredential(ctx, store.Certificate, "abcd")).Name, "bob")
+	same(t, "the credentials of who had it", must[[]store.Credential](t)(s.Credentials(ctx, "alice")), []store.Credential{password})
+}
+
 // invited makes an account at a time by an invitation.
 func invited(name string, at int64, hash string) store.AddAccount {
 	a := account(name)
@@ -498,6 +524,9 @@ func Agree(t *testing.T, seed uint64, a, b store.Store, rounds int) {
 			case 7:
 				w = store.AddMessage{Message: store.Message{ID: next, Target: target(), Command: "TAGMSG", Source: "ann!a@b", Reply: old, Reaction: true}}
 				next++
+			case 9:
+				name := pick("ann", "Bob")
+				w = store.ReplaceAccount{Account: account(name), Credentials: []store.Credential{{Kind: store.Certificate, Label: pick("p", "q"), Secret: pick("f1", "f2"), Created: time.UnixMilli(1)}}}
 			case 8:
 				w = store.AddMessage{Message: store.Message{ID: next, Target: target(), Command: "PART", Source: "ann!a@b", Params: []string{"#a", pick(words...)}}}
 				next++

@@ -1,0 +1,300 @@
+package ledger_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/fabric/fabrictest"
+	"github.com/epinet/epi/apps/chat/ledger"
+	"github.com/epinet/epi/apps/chat/store"
+	"github.com/epinet/epi/internal/epitest"
+)
+
+func TestMain(m *testing.M) { epitest.Main(m, nil) }
+
+// A node has a store, and what it has in common with others.
+type node struct {
+	*fabrictest.View
+	store  store.Store
+	writer *store.Writer
+	ledger *ledger.Ledger
+
+	mu      sync.Mutex
+	written []store.Write // guarded by mu
+}
+
+// join makes a node with a store that may have something already.
+func join(t *testing.T, r *fabrictest.Registry, s store.Store) *node {
+	t.Helper()
+	n := &node{View: r.View(), store: s, writer: store.NewWriter(s)}
+	n.ledger = ledger.Open(ledger.Config{
+		Registry: n.View, Store: s, Writer: n.writer, Log: slog.New(slog.DiscardHandler),
+		Written: func(w store.Write) {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.written = append(n.written, w)
+		},
+	})
+	n.writer.Share(n.ledger)
+	t.Cleanup(n.leave)
+	return n
+}
+
+// leave ends a node; its store is kept.
+func (n *node) leave() { n.ledger.Close() }
+
+func (n *node) do(t *testing.T, w store.Write) {
+	t.Helper()
+	if err := n.writer.Do(t.Context(), w); err != nil {
+		t.Fatalf("%T: %v", w, err)
+	}
+}
+
+// knows returns the account that a node has after it has caught up, with its credentials.
+func (n *node) knows(t *testing.T, name string) (store.Account, []store.Credential) {
+	t.Helper()
+	if err := n.ledger.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	a, err := n.store.Account(t.Context(), name)
+	if err != nil && !errors.Is(err, store.ErrNotFound) {
+		t.Fatal(err)
+	}
+	credentials, err := n.store.Credentials(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a, credentials
+}
+
+func add(name, password string) store.AddAccount {
+	return store.AddAccount{
+		Account:     store.Account{Name: name, Created: time.Now()},
+		Credentials: []store.Credential{{Account: name, Kind: store.Password, Secret: password, Created: time.Now()}},
+	}
+}
+
+// disk opens a database.
+func disk(t *testing.T) store.Store {
+	t.Helper()
+	s, err := store.Open(t.Context(), filepath.Join(t.TempDir(), "chat.db"), store.Relaxed)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = s.Close() })
+	return s
+}
+
+// TestEachChangeIsAtAllNodes makes every change of an account at one node and looks for it at
+// another one.
+func TestEachChangeIsAtAllNodes(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, disk(t)), join(t, r, store.NewMemory())
+	a.do(t, add("Ann", "one"))
+	certificate := store.Credential{Account: "ann", Kind: store.Certificate, Label: "c", Secret: "c"}
+	for _, step := range []struct {
+		write store.Write
+		holds func(store.Account, []store.Credential) bool
+	}{
+		{store.SetRole{Account: "ANN", Role: "admin"}, func(a store.Account, _ []store.Credential) bool { return a.Role == "admin" }},
+		{store.SetSuspended{Account: "ann", Reason: "spam"}, func(a store.Account, _ []store.Credential) bool { return a.Suspended == "spam" }},
+		{store.SetSuspended{Account: "ann"}, func(a store.Account, _ []store.Credential) bool { return a.Suspended == "" && a.Role == "admin" }},
+		{store.SetVerified{Account: "ann"}, func(a store.Account, _ []store.Credential) bool { return a.Verified }},
+		{store.PutCredential{Credential: store.Credential{Account: "ann", Kind: store.Password, Secret: "two"}}, func(_ store.Account, c []store.Credential) bool { return len(c) == 1 && c[0].Secret == "two" }},
+		{store.PutCredential{Credential: certificate}, func(_ store.Account, c []store.Credential) bool { return len(c) == 2 && c[0].Secret == "c" }},
+		{store.RemoveCredential{Account: "ann", Kind: store.Certificate, Label: "c"}, func(_ store.Account, c []store.Credential) bool { return len(c) == 1 }},
+		{store.RemoveAccount{Name: "ann"}, func(a store.Account, c []store.Credential) bool { return a.Name == "" && len(c) == 0 }},
+	} {
+		a.do(t, step.write)
+		if account, credentials := b.knows(t, "ann"); !step.holds(account, credentials) {
+			t.Errorf("after %+v the other node has %+v, %+v", step.write, account, credentials)
+		}
+		a, b = b, a
+	}
+	b.do(t, add("ANN", "three"))
+	if account, _ := a.knows(t, "ann"); account.Name != "ANN" {
+		t.Errorf("an account that was made again is %+v", account)
+	}
+}
+
+// TestOneOfAllGetsAName has all nodes register the same names at once: each belongs to one
+// of them, and that one's password counts at all.
+func TestOneOfAllGetsAName(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	nodes := []*node{join(t, r, store.NewMemory()), join(t, r, store.NewMemory()), join(t, r, store.NewMemory())}
+	const names = 20
+	var (
+		wait    sync.WaitGroup
+		results [names][3]error
+	)
+	for i, n := range nodes {
+		for name := range names {
+			wait.Go(func() {
+				results[name][i] = n.writer.Do(t.Context(), add(fmt.Sprintf("name%d", name), fmt.Sprint(i)))
+			})
+		}
+	}
+	wait.Wait()
+	for name := range names {
+		winner := slices.Index(results[name][:], nil)
+		if winner < 0 {
+			t.Errorf("name%d: nobody has it: %v", name, results[name])
+			continue
+		}
+		for i, err := range results[name] {
+			if i != winner && !errors.Is(err, store.ErrExists) {
+				t.Errorf("name%d: node %d has it, and node %d got %v", name, winner, i, err)
+			}
+		}
+		for i, n := range nodes {
+			if _, c := n.knows(t, fmt.Sprintf("name%d", name)); len(c) != 1 || c[0].Secret != fmt.Sprint(winner) {
+				t.Errorf("name%d: node %d has %+v, not what node %d wrote", name, i, c, winner)
+			}
+		}
+	}
+}
+
+// TestChangesOfOneAccountDoNotUndoEachOther has two nodes add devices to one account at once.
+func TestChangesOfOneAccountDoNotUndoEachOther(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	nodes := []*node{join(t, r, store.NewMemory()), join(t, r, store.NewMemory())}
+	nodes[0].do(t, add("ann", "one"))
+	const each = 10
+	var wait sync.WaitGroup
+	for i, n := range nodes {
+		for device := range each {
+			wait.Go(func() {
+				err := n.writer.Do(t.Context(), store.PutCredential{Credential: store.Credential{
+					Account: "ann", Kind: store.AppPassword, Label: fmt.Sprint(i, device), Secret: "x",
+				}})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		}
+	}
+	wait.Wait()
+	for _, n := range nodes {
+		if _, c := n.knows(t, "ann"); len(c) != 1+2*each {
+			t.Errorf("%d credentials, want %d", len(c), 1+2*each)
+		}
+	}
+}
+
+// TestWhoWasAwayHasWhatItMissed lets a node leave, and come back with its old store.
+func TestWhoWasAwayHasWhatItMissed(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, kept := join(t, r, store.NewMemory()), disk(t)
+	away := join(t, r, kept)
+	for _, name := range []string{"removed", "changed", "same"} {
+		a.do(t, add(name, "old"))
+	}
+	away.knows(t, "same")
+	away.leave()
+	a.do(t, store.RemoveAccount{Name: "removed"})
+	a.do(t, store.PutCredential{Credential: store.Credential{Account: "changed", Kind: store.Password, Secret: "new"}})
+	a.do(t, add("made", "new"))
+	back := join(t, r, kept)
+	for name, want := range map[string]string{"removed": "", "changed": "new", "same": "old", "made": "new"} {
+		secret := ""
+		if _, c := back.knows(t, name); len(c) == 1 {
+			secret = c[0].Secret
+		}
+		if secret != want {
+			t.Errorf("%s: the password is %q, want %q", name, secret, want)
+		}
+	}
+	if a, _ := a.knows(t, "removed"); a.Name != "" {
+		t.Error("who came back has brought back an account that was removed")
+	}
+	back.leave()
+	if len(back.written) != 3 {
+		t.Errorf("%d entries were written where 3 were new: %+v", len(back.written), back.written)
+	}
+}
+
+// TestOneMachineBecomesSeveral joins stores that have accounts already.
+func TestOneMachineBecomesSeveral(t *testing.T) {
+	first, second := store.NewMemory(), store.NewMemory()
+	for _, s := range []*store.Memory{first, second} {
+		if err := store.NewWriter(s).Do(t.Context(), add("both", fmt.Sprint(s == first))); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := store.NewWriter(first).Do(t.Context(), add("old", "first")); err != nil {
+		t.Fatal(err)
+	}
+	r := fabrictest.NewRegistry()
+	a := join(t, r, first)
+	b := join(t, r, second)
+	for account := (store.Account{}); account.Name != "old"; account, _ = b.knows(t, "old") {
+		time.Sleep(time.Millisecond) // what a has is written by nobody who could be waited for
+	}
+	b.do(t, store.PutCredential{Credential: store.Credential{Account: "both", Kind: store.Certificate, Label: "mark", Secret: "mark"}})
+	_, ofA := a.knows(t, "both")
+	_, ofB := b.knows(t, "both")
+	if len(ofA) != 2 || len(ofB) != 2 || ofA[1].Secret != ofB[1].Secret {
+		t.Errorf("an account of both is %+v and %+v", ofA, ofB)
+	}
+}
+
+// TestCutOffNodeRefuses asks a node that reaches no majority.
+func TestCutOffNodeRefuses(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, store.NewMemory()), join(t, r, store.NewMemory())
+	a.do(t, add("ann", "one"))
+	b.knows(t, "ann")
+	b.Cut(true)
+	if err := b.writer.Do(t.Context(), add("bob", "x")); !errors.Is(err, fabric.ErrUnavailable) {
+		t.Errorf("an account was made: %v", err)
+	}
+	if err := b.ledger.CatchUp(t.Context()); !errors.Is(err, fabric.ErrUnavailable) {
+		t.Errorf("it believes to have caught up: %v", err)
+	}
+	a.do(t, store.SetSuspended{Account: "ann", Reason: "spam"})
+	b.Cut(false)
+	for err := fabric.ErrUnavailable; err != nil; err = b.ledger.CatchUp(t.Context()) {
+		if !errors.Is(err, fabric.ErrUnavailable) {
+			t.Fatal(err)
+		}
+		time.Sleep(time.Millisecond) // it does not ask again for a moment
+	}
+	if account, _ := b.knows(t, "ann"); account.Suspended == "" {
+		t.Error("what was written meanwhile did not come")
+	}
+}
+
+// TestInvitationsAreGoodAtAllNodes uses one up from two nodes.
+func TestInvitationsAreGoodAtAllNodes(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, store.NewMemory()), join(t, r, store.NewMemory())
+	a.do(t, add("taken", "x"))
+	a.do(t, store.PutInvitation{Invitation: store.Invitation{Hash: "h", Expires: time.Now().Add(time.Hour), Left: 1}})
+	b.knows(t, "taken")
+	by := func(name string) store.AddAccount {
+		w := add(name, "x")
+		w.Invitation = "h"
+		return w
+	}
+	if err := b.writer.Do(t.Context(), by("taken")); !errors.Is(err, store.ErrExists) {
+		t.Errorf("a name that is taken: %v", err)
+	}
+	b.do(t, by("one"))
+	if err := a.writer.Do(t.Context(), by("two")); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an invitation that was used: %v", err)
+	}
+	b.do(t, store.RemoveInvitation{Hash: "h"})
+	if err := a.ledger.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := a.store.Invitation(t.Context(), "h"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("an invitation that was removed: %v", err)
+	}
+}

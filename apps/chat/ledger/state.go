@@ -1,0 +1,136 @@
+package ledger
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/ircmsg"
+	"github.com/epinet/epi/apps/chat/store"
+)
+
+// A state is the value of an entry. One of its fields is set; none is something that was
+// removed.
+type state struct {
+	Account    *account          `json:"account,omitempty"`
+	Invitation *store.Invitation `json:"invitation,omitempty"`
+}
+
+// An account is one with all its ways to log in.
+type account struct {
+	store.Account
+	Credentials []store.Credential
+}
+
+// gone is the state of what was removed.
+var gone = &state{}
+
+// The kinds of keys, each before the name.
+const (
+	accountPrefix    = "account "
+	invitationPrefix = "invitation "
+)
+
+func accountKey(name string) string { return accountPrefix + ircmsg.ASCII.Fold(name) }
+
+func invitationKey(hash string) string { return invitationPrefix + hash }
+
+// encode returns the value of an entry: the same for the same state, as exactly as a store
+// keeps it.
+func (s *state) encode() ([]byte, error) {
+	if a := s.Account; a != nil {
+		a.Created = exact(a.Created)
+		for i := range a.Credentials {
+			c := &a.Credentials[i]
+			c.Account, c.Created, c.Used = a.Name, exact(c.Created), exact(c.Used)
+		}
+		slices.SortFunc(a.Credentials, func(x, y store.Credential) int {
+			return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Label, y.Label))
+		})
+	}
+	if i := s.Invitation; i != nil {
+		i.Created, i.Expires = exact(i.Created), exact(i.Expires)
+	}
+	value, err := json.Marshal(s)
+	if err != nil {
+		return nil, fmt.Errorf("encode an entry: %w", err)
+	}
+	return value, nil
+}
+
+// exact returns a moment as a store keeps it.
+func exact(t time.Time) time.Time { return t.UTC().Truncate(time.Millisecond) }
+
+// read returns what the store has for a key, nil for nothing.
+func (l *Ledger) read(ctx context.Context, key string) (s *state, err error) {
+	if name, ok := strings.CutPrefix(key, accountPrefix); ok {
+		s, err = l.readAccount(ctx, name)
+	} else if hash, ok := strings.CutPrefix(key, invitationPrefix); ok {
+		s, err = l.readInvitation(ctx, hash)
+	}
+	if errors.Is(err, store.ErrNotFound) {
+		return nil, nil
+	}
+	return s, err
+}
+
+func (l *Ledger) readAccount(ctx context.Context, name string) (*state, error) {
+	a, err := l.config.Store.Account(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	credentials, err := l.config.Store.Credentials(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	return &state{Account: &account{a, credentials}}, nil
+}
+
+func (l *Ledger) readInvitation(ctx context.Context, hash string) (*state, error) {
+	i, err := l.config.Store.Invitation(ctx, hash)
+	if err != nil {
+		return nil, err
+	}
+	return &state{Invitation: &i}, nil
+}
+
+// writeOf returns what the store lacks of an entry, nil for nothing. What a later version
+// of the program has written is none of ours.
+func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
+	var s state
+	if err := json.Unmarshal(e.Value, &s); err != nil {
+		l.config.Log.Error("an entry that the nodes have in common cannot be read", "revision", e.Revision, "error", err)
+		return nil, nil
+	}
+	now, err := l.read(l.life, e.Key)
+	if err != nil {
+		return nil, fmt.Errorf("read the store: %w", err)
+	}
+	if now != nil {
+		if value, err := now.encode(); err != nil || bytes.Equal(value, e.Value) {
+			return nil, err
+		}
+	}
+	name, isAccount := strings.CutPrefix(e.Key, accountPrefix)
+	hash, isInvitation := strings.CutPrefix(e.Key, invitationPrefix)
+	switch {
+	case isAccount && s.Account != nil:
+		return store.ReplaceAccount{Account: s.Account.Account, Credentials: s.Account.Credentials}, nil
+	case isInvitation && s.Invitation != nil:
+		return store.PutInvitation{Invitation: *s.Invitation}, nil
+	case now == nil:
+		return nil, nil
+	case isAccount:
+		return store.RemoveAccount{Name: name}, nil
+	case isInvitation:
+		return store.RemoveInvitation{Hash: hash}, nil
+	}
+	return nil, nil
+}
