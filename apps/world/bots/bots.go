@@ -9,6 +9,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/epinet/epi"
@@ -129,13 +130,8 @@ func on(loop *epi.Loop, fn func()) {
 const perSecond = 2000
 
 func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
-	for n := range h.config.Players {
-		if err := h.enter(ctx, n); err != nil {
-			return nil, err
-		}
-		if n%(perSecond/50) == perSecond/50-1 && !h.sleep(ctx, time.Second/50) {
-			return nil, context.Cause(ctx)
-		}
+	if err := h.enter(ctx); err != nil {
+		return nil, err
 	}
 	h.sleep(ctx, h.config.Warmup)
 	var before, after proc.Usage
@@ -230,13 +226,62 @@ type bot struct {
 
 const maxFrame = 1 << 20
 
-func (h *herd) enter(ctx context.Context, n int) error {
+// dialing is how many bots come in at the same time: each waits for several turns of both
+// ends' loops, which are long where many play already.
+const dialing = 32
+
+// enter brings all bots in.
+func (h *herd) enter(ctx context.Context) error {
+	var doors sync.WaitGroup
+	waiting := make(chan *bot)
+	failed := make(chan error, dialing) // a door ends at its first error
+	for range dialing {
+		doors.Go(func() {
+			for b := range waiting {
+				if err := b.dial(ctx); err != nil {
+					failed <- err
+					return
+				}
+			}
+		})
+	}
+	err := h.send(ctx, waiting, failed)
+	close(waiting)
+	doors.Wait()
+	if len(failed) > 0 && err == nil {
+		err = <-failed
+	}
+	return err
+}
+
+// send sends the bots to the doors, perSecond of them.
+func (h *herd) send(ctx context.Context, doors chan<- *bot, failed <-chan error) error {
+	for n := range h.config.Players {
+		b := h.newBot(n)
+		h.bots = append(h.bots, b)
+		select {
+		case doors <- b:
+		case err := <-failed:
+			return err
+		}
+		if n%(perSecond/50) == perSecond/50-1 && !h.sleep(ctx, time.Second/50) {
+			return context.Cause(ctx)
+		}
+	}
+	return nil
+}
+
+func (h *herd) newBot(n int) *bot {
 	b := &bot{herd: h, name: fmt.Sprintf("Bot%d", n), fights: n%100 < h.config.Fighting}
 	b.in = frame.Reader{Framing: frame.LengthPrefix{Size: 3}, Max: maxFrame}
 	if n%100 < h.config.Looting {
 		b.loots = &looter{Hoard: Hoard{Name: b.name, Token: h.config.Tokens[b.name]}}
 	}
-	h.bots = append(h.bots, b)
+	return b
+}
+
+func (b *bot) dial(ctx context.Context) error {
+	h := b.herd
 	if strings.HasPrefix(h.config.Target, "ws") {
 		_, err := ws.Dial(ctx, h.engine, h.config.Target, ws.Options{MaxMessage: maxFrame}, (*socketBot)(b))
 		return err

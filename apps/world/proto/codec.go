@@ -390,7 +390,7 @@ func (m *Side) read(r *reader) {
 type Hello struct {
 	Version uint8  // at most 255; of the protocol: 3
 	Name    string // 1 to 32 bytes; of the player, 1 to 16 characters
-	Token   []byte // at most 16 bytes; what Welcome gave before, to go on as the same player; empty for a new one
+	Token   []byte // at most 16 bytes; 16 random bytes that the client has chosen for this name and keeps; empty: the server chooses, and Welcome says what
 }
 
 // Type is a method of Message.
@@ -1090,7 +1090,7 @@ func (m *Bye) read(r *reader) {
 type Welcome struct {
 	Version uint8  // at most 255; of the protocol: 3
 	Self    uint32 // 1 to 4294967295; the player's own entity
-	Token   []byte // 16 bytes; for the next Hello
+	Token   []byte // 16 bytes; the player's, for the next Hello
 	Resumed uint8  // at most 1; 1: the player was in the world all the time
 	Tick    uint32 // at most 4294967295; the number of the last tick; it begins again at 0 after 2^32
 	Hz      uint8  // 1 to 60; ticks in a second
@@ -1189,7 +1189,7 @@ func (m *Welcome) read(r *reader) {
 
 // Refused: The server ends the connection after this.
 type Refused struct {
-	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned
+	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned
 	Text   string // at most 200 bytes; for people, in English
 }
 

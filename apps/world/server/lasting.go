@@ -27,8 +27,8 @@ const (
 // A keeper lets players last. But where it says otherwise it belongs to the loop.
 type keeper struct {
 	server   *Server
-	visitors map[string]bool
-	unsaved  atomic.Int64 // snapshots that failed since the drain began
+	visitors map[string]*visitor // by the name's skeleton
+	unsaved  atomic.Int64        // snapshots that failed since the drain began
 	draining atomic.Bool
 }
 
@@ -37,23 +37,23 @@ type visitor struct {
 	se    *session
 	name  string
 	key   string
-	token []byte
+	token token
 }
 
-func newKeeper(s *Server) *keeper { return &keeper{server: s, visitors: map[string]bool{}} }
+func newKeeper(s *Server) *keeper { return &keeper{server: s, visitors: map[string]*visitor{}} }
 
 // look asks the store for somebody's account. Nothing of the world waits for it.
-func (k *keeper) look(v visitor) {
+func (k *keeper) look(v *visitor) {
 	s := k.server
-	if k.visitors[v.key] {
-		v.se.refuse(refusedTaken, "somebody comes in with that name just now: choose another")
+	if first := k.visitors[v.key]; first != nil {
+		k.again(first, v)
 		return
 	}
 	if len(k.visitors) >= maxVisitors {
 		v.se.refuse(refusedFull, "too many come in at once: try again in a moment")
 		return
 	}
-	k.visitors[v.key], v.se.visiting = true, true
+	k.visitors[v.key], v.se.visiting = v, true
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
@@ -62,17 +62,28 @@ func (k *keeper) look(v visitor) {
 	}()
 }
 
+// again is another visit with a name that is looked up already. With the same token it is
+// the same client, whose first connection has ended: it goes on with this one.
+func (k *keeper) again(first, v *visitor) {
+	if v.token == (token{}) || v.token != first.token {
+		v.se.refuse(refusedTaken, "somebody comes in with that name just now: choose another")
+		return
+	}
+	old := first.se
+	first.se, v.se.visiting, old.visiting = v.se, true, false
+	old.refuse(refusedTakenOver, takenOver)
+}
+
 // found goes on with an account, or makes one. Who comes in gets a new epoch, so that
 // what an older session still wants to save is refused.
-func (k *keeper) found(v visitor, r record, err error) {
+func (k *keeper) found(v *visitor, r record, err error) {
 	a, c := r.account, r.character
 	switch {
 	case errors.Is(err, store.ErrNotFound):
-		t := newToken()
-		v.token = t[:]
+		v.token = v.token.chosen()
 		k.server.goods.people++
 		c.ID = k.server.goods.people
-		hash := sha256.Sum256(v.token)
+		hash := sha256.Sum256(v.token[:])
 		a = store.Account{Key: v.key, Name: v.name, Secret: hash[:], Created: time.Now()}
 		k.server.goods.writer.Write(store.AddAccount{Account: a, Character: c}, nil) // when it fails, so does Enter
 	case err != nil:
@@ -94,13 +105,13 @@ func (k *keeper) found(v visitor, r record, err error) {
 
 // owns says whether a token is the account's. Tokens are compared by their hashes, so
 // that the time it takes says nothing of them.
-func owns(t []byte, a store.Account) bool {
-	hash := sha256.Sum256(t)
-	return len(t) == len(token{}) && bytes.Equal(hash[:], a.Secret)
+func owns(t token, a store.Account) bool {
+	hash := sha256.Sum256(t[:])
+	return t != (token{}) && bytes.Equal(hash[:], a.Secret)
 }
 
 // entered lets somebody in whose epoch lasts.
-func (k *keeper) entered(v visitor, r record, err error) {
+func (k *keeper) entered(v *visitor, r record, err error) {
 	s := k.server
 	switch {
 	case err != nil:
@@ -112,23 +123,26 @@ func (k *keeper) entered(v visitor, r record, err error) {
 	case s.draining:
 		k.end(v, refusedShutdown, "the world ends here for now")
 		return
+	case s.tokens[v.token] != nil: // of another name, which came in meanwhile
+		k.end(v, refusedToken, "another player has that token: choose one for each name")
+		return
 	}
 	delete(k.visitors, v.key)
 	v.se.visiting = false
 	if r.account.Muted.After(time.Now()) {
 		s.muted[v.key] = true
 	}
-	s.admit(v.se, v.name, v.key, token(v.token), r.character, r.items)
+	s.admit(v.se, v.name, v.key, v.token, r.character, r.items)
 }
 
-func (k *keeper) refuse(v visitor, err error) {
+func (k *keeper) refuse(v *visitor, err error) {
 	if !errors.Is(err, store.ErrBusy) {
 		k.server.config.Log.Error("the store", "player", v.name, "error", err)
 	}
 	k.end(v, refusedFull, "the world cannot look you up just now: try again in a moment")
 }
 
-func (k *keeper) end(v visitor, reason uint8, text string) {
+func (k *keeper) end(v *visitor, reason uint8, text string) {
 	delete(k.visitors, v.key)
 	v.se.visiting = false
 	v.se.refuse(reason, text)

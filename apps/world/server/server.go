@@ -1,6 +1,7 @@
 package server
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/rand"
 	"errors"
@@ -96,6 +97,7 @@ type Server struct {
 	fenced   sync.Once // another server has the store
 }
 
+// A token is who a player is, to the world. The zero token is none.
 type token [16]byte
 
 // A player is somebody in the world, with a session or, for a while, without.
@@ -250,6 +252,23 @@ func newToken() (t token) {
 	return t
 }
 
+// tokenIn returns a copy of the token that a client has sent, or none.
+func tokenIn(p []byte) (t token) {
+	if len(p) == len(t) {
+		t = token(p)
+	}
+	return t
+}
+
+// chosen returns the token for a new player that has sent this one. Bytes that are all the
+// same were not chosen: a client that forgot to would share them with others.
+func (t token) chosen() token {
+	if bytes.Count(t[:], t[:1]) == len(t) {
+		return newToken()
+	}
+	return t
+}
+
 // enter answers Hello.
 func (s *Server) enter(se *session, m *proto.Hello) {
 	if s.draining {
@@ -260,7 +279,8 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		se.refuse(refusedVersion, "this world speaks another version of the protocol: get its own client")
 		return
 	}
-	if p := s.known(m.Token); p != nil {
+	t := tokenIn(m.Token)
+	if p := s.tokens[t]; p != nil {
 		s.resume(se, p)
 		return
 	}
@@ -278,10 +298,10 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		return
 	}
 	if s.keeper != nil {
-		s.keeper.look(visitor{se, name, key, m.Token})
+		s.keeper.look(&visitor{se, name, key, t})
 		return
 	}
-	s.admit(se, name, key, newToken(), store.Character{}, nil)
+	s.admit(se, name, key, t.chosen(), store.Character{}, nil)
 }
 
 // admit brings somebody into the world, with the character that is kept, if there is
@@ -308,18 +328,13 @@ func (s *Server) admit(se *session, name, key string, t token, c store.Character
 	}
 }
 
-func (s *Server) known(t []byte) *player {
-	if len(t) != len(token{}) {
-		return nil
-	}
-	return s.tokens[token(t)]
-}
+const takenOver = "you have come from somewhere else"
 
 // resume gives a player another session. The old one, if it is there still, ends.
 func (s *Server) resume(se *session, p *player) {
 	if old := p.session; old != nil {
 		old.player, p.session = nil, nil
-		old.refuse(refusedTakenOver, "you have come from somewhere else")
+		old.refuse(refusedTakenOver, takenOver)
 	}
 	s.goods.lost(p)
 	p.leaves = 0

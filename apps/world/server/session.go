@@ -18,6 +18,7 @@ const (
 	refusedVersion   = 1
 	refusedName      = 2
 	refusedTaken     = 3
+	refusedToken     = 4
 	refusedFull      = 5
 	refusedMessage   = 6
 	refusedSlow      = 7

@@ -59,6 +59,24 @@ func (c *client) dealtWith(result uint8) {
 	c.dealt = nil
 }
 
+// agrees has both agree, and waits for the end.
+func (c *client) agrees(with *client, result uint8) {
+	c.t.Helper()
+	c.confirm()
+	with.confirm()
+	c.dealtWith(result)
+	with.dealtWith(result)
+}
+
+// trades is a whole trade of all that is in both bags, and gold.
+func (c *client) trades(with *client, gives, gets uint32, result uint8) {
+	c.t.Helper()
+	c.trade(with)
+	c.offers(with, gives)
+	with.offers(c, gets)
+	c.agrees(with, result)
+}
+
 // traders are two players with two pelts, and a pearl and 50 pieces of gold.
 func traders(w *world) (a, b *client) {
 	w.t.Helper()
@@ -124,11 +142,7 @@ func TestTrade(t *testing.T) {
 		t.Fatalf("Anna has agreed to the old version only: %+v, %v", b.deal, b.dealt)
 	}
 	b.offers(a, 50)
-	for _, c := range []*client{a, b} {
-		c.confirm()
-	}
-	a.dealtWith(0)
-	b.dealtWith(0)
+	a.agrees(b, 0)
 	if len(a.bag.Items) != 1 || a.bag.Gold != 50 || !slices.Equal(kinds(b.bag.Items), []uint8{server.Pelt, server.Pelt}) || b.bag.Gold != 0 {
 		t.Errorf("%+v, %+v", a.bag, b.bag)
 	}
@@ -223,13 +237,7 @@ func TestCase03_TradesThatAreNone(t *testing.T) {
 	b.send(&proto.Cancel{})
 	a.noticed(16)
 
-	a.trade(b)
-	a.offers(b, 0)
-	b.offers(a, 50)
-	a.confirm()
-	b.confirm()
-	a.dealtWith(0)
-	b.dealtWith(0)
+	a.trades(b, 0, 50, 0)
 	w.keepOpen()
 	if !traded(t, s) {
 		t.Error("the store has no trade")
@@ -273,9 +281,6 @@ func TestCase03_DroppedMeanwhile(t *testing.T) {
 	b.dealtWith(0)
 
 	// The item is elsewhere than the world thinks.
-	a.trade(b)
-	a.offers(b, 50)
-	b.offers(a, 0)
 	item := a.bag.Items[0]
 	_, anna, err := s.Account(context.Background(), "anna")
 	if err != nil {
@@ -289,18 +294,9 @@ func TestCase03_DroppedMeanwhile(t *testing.T) {
 	there.Owner = store.On(1, 1)
 	there.Version++
 	storetest.Apply(t, s, store.Move{Item: items[0], To: there.Owner}, store.Move{Item: there, To: store.Of(anna.ID)})
-	a.confirm()
-	b.confirm()
-	a.dealtWith(4)
-	b.dealtWith(4)
+	a.trades(b, 50, 0, 4)
 	a.answered()
-	a.trade(b)
-	a.offers(b, 50)
-	b.offers(a, 0)
-	a.confirm()
-	b.confirm()
-	a.dealtWith(0)
-	b.dealtWith(0)
+	a.trades(b, 50, 0, 0)
 	w.keep(s)
 	if traded(t, s) {
 		t.Error("they do not have what they had at first")
@@ -357,17 +353,8 @@ func TestCase05_PurseAtItsLimit(t *testing.T) {
 	a.until("a full purse", func() bool { return a.bag.Gold == 1<<32-1 })
 	a.trade(b)
 	b.offers(a, 1)
-	a.confirm()
-	b.confirm()
-	a.dealtWith(5)
-	b.dealtWith(5)
-	a.trade(b)
-	a.offers(b, 1<<32-1-100)
-	b.offers(a, 0)
-	a.confirm()
-	b.confirm()
-	a.dealtWith(0)
-	b.dealtWith(0)
+	a.agrees(b, 5)
+	a.trades(b, 1<<32-1-100, 0, 0)
 	if a.bag.Gold != 100 || b.bag.Gold != 1<<32-1-50 {
 		t.Errorf("%d and %d pieces of gold", a.bag.Gold, b.bag.Gold)
 	}

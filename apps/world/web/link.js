@@ -15,6 +15,16 @@ const kept = {
 const toHex = (bytes) => [...bytes].map((b) => b.toString(16).padStart(2, '0')).join('');
 const fromHex = (text) => Uint8Array.from(/^([0-9a-f]{2}){16}$/.test(text) ? text.match(/../g) : [], (b) => parseInt(b, 16));
 
+// tokenOf is the token of a name, chosen and kept before it is used: so the name is not
+// lost when the connection is before Welcome.
+function tokenOf(name) {
+  const token = fromHex(kept.get('token of ' + name));
+  if (token.length > 0) return token;
+  const chosen = crypto.getRandomValues(new Uint8Array(16));
+  kept.set('token of ' + name, toHex(chosen));
+  return chosen;
+}
+
 export class Link {
   // lastName is the one that came in last, empty for none.
   static lastName() { return kept.get('name'); }
@@ -23,7 +33,7 @@ export class Link {
   constructor(name, handlers) {
     this.name = name;
     this.handlers = handlers;
-    this.token = fromHex(kept.get('token of ' + name));
+    this.token = tokenOf(name);
     this.tries = 0;
     this.bytes = 0;
     this.ping = 0;

@@ -149,7 +149,7 @@ var Messages = []Message{
 	{1, false, Struct{"Hello", "The first message of a client: who it is.", []Field{
 		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 3"},
 		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player, 1 to 16 characters"},
-		{Name: "Token", Kind: Bytes, Max: TokenSize, Doc: "what Welcome gave before, to go on as the same player; empty for a new one"},
+		{Name: "Token", Kind: Bytes, Max: TokenSize, Doc: "16 random bytes that the client has chosen for this name and keeps; empty: the server chooses, and Welcome says what"},
 	}}},
 	{2, false, Struct{"Move", "For how many ticks the player went in a direction. Sent when that changes, and at least every MaxTicks ticks.", []Field{
 		{Name: "Epoch", Kind: U8, Max: 255, Doc: "that of the last Correction, or of Welcome"},
@@ -210,7 +210,7 @@ var Messages = []Message{
 	{64, true, Struct{"Welcome", "The answer to Hello: the client is in the world.", []Field{
 		{Name: "Version", Kind: U8, Max: 255, Doc: "of the protocol: 3"},
 		id("Self", "the player's own entity"),
-		{Name: "Token", Kind: Bytes, Min: TokenSize, Max: TokenSize, Doc: "for the next Hello"},
+		{Name: "Token", Kind: Bytes, Min: TokenSize, Max: TokenSize, Doc: "the player's, for the next Hello"},
 		{Name: "Resumed", Kind: U8, Max: 1, Doc: "1: the player was in the world all the time"},
 		{Name: "Tick", Kind: U32, Max: MaxID, Doc: "the number of the last tick; it begins again at 0 after 2^32"},
 		{Name: "Hz", Kind: U8, Min: 1, Max: 60, Doc: "ticks in a second"},
@@ -224,7 +224,7 @@ var Messages = []Message{
 		{Name: "Y", Kind: U16, Max: MaxPlace, Doc: "and from its upper side"},
 	}}},
 	{65, true, Struct{"Refused", "The server ends the connection after this.", []Field{
-		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned"},
+		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{66, true, Struct{"Tick", "The first message of every frame of the world: what follows it is of this tick.", []Field{
