@@ -21,8 +21,8 @@ const (
 // A View is what one client has been told: the cells, and for each the tick up to
 // which it knows them. The zero View knows nothing.
 type View struct {
-	cells  []known
-	next   []known // of the frame that is made
+	cells  []known // the nearest rings first
+	next   []known // room for the cells of the next frame
 	column int     // of its own cell
 	row    int
 	begun  bool
@@ -74,11 +74,14 @@ func (w *World) Frame(p []byte, id ID, v *View, budget int) ([]byte, error) {
 	p = w.follow(p, s, v)
 	p = w.Talk(p, id)
 	body := len(p)
-	for ring := range uint8(dropRing) {
-		for i := range v.cells {
-			if v.cells[i].ring == ring {
-				p = w.appendBlock(p, &v.cells[i], begin+budget, body)
-			}
+	var turns [dropRing]turn
+	for ring := range turns {
+		every := w.period(uint8(ring))
+		turns[ring] = turn{every, w.tick%every == 0}
+	}
+	for i := range v.cells {
+		if k := &v.cells[i]; turns[k.ring].has(k, w.tick) {
+			p = w.appendBlock(p, k, begin+budget, body)
 		}
 	}
 	return p, nil
@@ -153,7 +156,21 @@ func (w *World) follow(p []byte, s int, v *View) []byte {
 			v.add(uint16(y*w.config.Width+x), w)
 		}
 	}
+	v.sort()
 	return p
+}
+
+// sort puts the nearest rings first. Within a ring the order stays.
+func (v *View) sort() {
+	sorted := v.next[:0]
+	for ring := range uint8(dropRing) {
+		for _, k := range v.cells {
+			if k.ring == ring {
+				sorted = append(sorted, k)
+			}
+		}
+	}
+	v.cells, v.next = sorted, v.cells
 }
 
 func (v *View) add(c uint16, w *World) {
@@ -170,20 +187,26 @@ func (w *World) ring(v *View, c uint16) uint8 {
 	return uint8(far(int32(int(c)%w.config.Width-v.column), int32(int(c)/w.config.Width-v.row)))
 }
 
-// appendBlock brings a cell up to date, if it is its turn, or was before and there
-// was no room.
+// A turn is how often a ring is brought up to date, and whether it is now.
+type turn struct {
+	every uint64
+	now   bool
+}
+
+// has reports whether it is a cell's turn, or was before and there was no room.
+func (t turn) has(k *known, tick uint64) bool {
+	if k.tick == 0 {
+		return true
+	}
+	age := tick - k.tick
+	return age > 0 && (t.now || age >= t.every)
+}
+
+// appendBlock brings a cell up to date, if there is room.
 func (w *World) appendBlock(p []byte, k *known, limit, body int) []byte {
-	every := w.period(k.ring)
-	age := w.tick - k.tick
-	if k.tick != 0 && w.tick%every != 0 && age < every {
-		return p
-	}
-	base := age
-	if k.tick == 0 || age > MaxBase {
+	base := w.tick - k.tick
+	if k.tick == 0 || base > MaxBase {
 		base = 0
-	}
-	if k.tick == w.tick {
-		return p
 	}
 	block := w.block(k.cell, base)
 	if len(p)+len(block) > limit && len(p) > body {
