@@ -23,7 +23,10 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-var shots = flag.String("shots", "", "directory for pictures of the page")
+var (
+	shots   = flag.String("shots", "", "directory for pictures of the page")
+	sprites = flag.Int("sprites", 0, "how many players TestSprites puts into view; 0: it is skipped")
+)
 
 // serve serves a small world, and returns its address.
 func serve(t *testing.T, monsters int) string {
@@ -126,6 +129,46 @@ func keep(t *testing.T, p *browsertest.Page, name string) {
 		t.Fatal(err)
 	}
 }
+
+// TestSprites measures the frames of a page with many players in view, each with its name:
+// how long the script of one takes, and how many come more than 33 ms after the one before.
+func TestSprites(t *testing.T) {
+	if *sprites == 0 {
+		t.Skip("it measures: choose a number with -sprites")
+	}
+	b := browsertest.Start(t)
+	p := b.Open("http://"+serve(t, 0)+"/", 1000, 640)
+	enter(p, "Anna")
+	p.Eval(fmt.Sprintf(crowd, *sprites))
+	p.Until("the frames", "spent.length >= 60")
+	keep(t, p, "sprites")
+	t.Logf("%d players in view: %v", *sprites, p.Eval(`(() => {
+		const part = (list, p) => list.sort((a, b) => a - b)[Math.floor(list.length * p)].toFixed(1) + ' ms';
+		return 'script p50 ' + part(spent, 0.5) + ', p95 ' + part(spent, 0.95) + '; between frames p50 ' + part(between, 0.5) +
+			', above 33 ms: ' + between.filter((ms) => ms > 33.4).length + ' of ' + between.length;
+	})()`))
+}
+
+// crowd puts players around the page's own, and notes the frames that follow.
+const crowd = `(() => {
+	const r = world.replica, cell = 1024;
+	for (let n = 0; n < %d; n++) {
+		const x = Math.max(0, Math.min(8 * cell - 1, Math.floor(r.me.x + (n %% 50 - 25) * 25)));
+		const y = Math.max(0, Math.min(8 * cell - 1, Math.floor(r.me.y + (Math.floor(n / 50) - 20) * 20)));
+		const c = Math.floor(y / cell) * r.width + Math.floor(x / cell);
+		r.set(c, { id: 2 ** 31 + n, kind: 0, name: 'Player' + n, health: 100, level: 1, x: x %% cell, y: y %% cell, direction: 0, speed: 0 });
+	}
+	window.spent = [], window.between = [];
+	let last = 0;
+	const request = window.requestAnimationFrame;
+	window.requestAnimationFrame = (fn) => request((now) => {
+		const began = performance.now();
+		fn(now);
+		spent.push(performance.now() - began);
+		if (last !== 0) between.push(now - last);
+		last = now;
+	});
+})()`
 
 // TestTwoBrowsers: two people see each other walk and talk; one loses the connection and
 // comes back as the same, at the same place, and walks on.

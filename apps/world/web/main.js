@@ -336,9 +336,10 @@ function paint(now) {
 function paintLabels(shown, size, scale, now) {
   text.clearRect(0, 0, labels.width, labels.height);
   text.textAlign = 'center';
+  const named = nearestTo(scene.width / 2, scene.height / 2, shown);
   for (const s of shown) {
     if (s.e.health > 0 && s.e.health < 100) paintHealth(s, size);
-    if (s.e.name) {
+    if (s.e.name && named.has(s)) {
       text.font = `${12 * scale}px system-ui, sans-serif`;
       outlined(s.e.name, s.x, s.y + size * 0.42, '#fff');
     }
@@ -351,6 +352,16 @@ function paintLabels(shown, size, scale, now) {
     text.font = `${14 * scale}px system-ui, sans-serif`;
     outlined(bubble.text.length > 60 ? bubble.text.slice(0, 59) + '…' : bubble.text, s.x, s.y - size * 0.95, '#ffe9b0');
   }
+}
+
+// nearestTo returns those of a crowd whose names are shown: more could not be read, and
+// text costs many times more than sprites.
+const maxNames = 100;
+
+function nearestTo(x, y, shown) {
+  if (shown.length <= maxNames) return new Set(shown);
+  const far = (s) => (s.x - x) ** 2 + (s.y - y) ** 2;
+  return new Set(shown.toSorted((a, b) => far(a) - far(b)).slice(0, maxNames));
 }
 
 function paintHealth(s, size) {

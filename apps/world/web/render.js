@@ -56,7 +56,11 @@ class GLRenderer {
       more.set(this.sprites);
       this.sprites = more;
     }
-    this.sprites.set([x, y, size, index], this.n++ * perSprite);
+    const at = perSprite * this.n++;
+    this.sprites[at] = x;
+    this.sprites[at + 1] = y;
+    this.sprites[at + 2] = size;
+    this.sprites[at + 3] = index;
   }
   end() {
     const { gl, canvas } = this;
