@@ -176,7 +176,7 @@ type knobs struct {
 	sendBudget, maxSend, maxVector, leastDirect int
 	sealBudget, maxHandshakeInput, slots        int
 	beginSplicing, keepSplicing, pipeSize       int
-	visitBudget                                 int
+	visitBudget, workerRead                     int
 }
 
 func defaultKnobs() knobs {
@@ -184,7 +184,7 @@ func defaultKnobs() knobs {
 		sendBudget: sendBudget, maxSend: maxSend, maxVector: sock.MaxVectors, leastDirect: leastDirect,
 		sealBudget: sealBudget, maxHandshakeInput: maxHandshakeInput, slots: slotsPerCPU * runtime.GOMAXPROCS(0),
 		beginSplicing: beginSplicing, keepSplicing: keepSplicing, pipeSize: driver.PipeSize,
-		visitBudget: visitBudget,
+		visitBudget: visitBudget, workerRead: workerRead,
 	}
 }
 

@@ -321,7 +321,7 @@ var simulatedIdentity = sync.OnceValue(func() tls.Certificate {
 func simulatedTLS(s *simulation) *tls.Config {
 	return &tls.Config{
 		Certificates: []tls.Certificate{simulatedIdentity()}, MinVersion: tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519}, Time: func() time.Time { return time.Unix(0, s.Now) },
+		CurvePreferences: []tls.CurveID{tls.CurveP256}, Time: func() time.Time { return time.Unix(0, s.Now) },
 		SessionTicketsDisabled: true,
 		GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) {
 			s.Point()
@@ -352,7 +352,7 @@ var simulatedRoots = sync.OnceValue(func() *x509.CertPool {
 func simulatedClientTLS(s *simulation) *tls.Config {
 	return &tls.Config{
 		RootCAs: simulatedRoots(), ServerName: "sim.example", MinVersion: tls.VersionTLS13,
-		CurvePreferences: []tls.CurveID{tls.X25519}, Time: func() time.Time { return time.Unix(0, s.Now) },
+		CurvePreferences: []tls.CurveID{tls.CurveP256}, Time: func() time.Time { return time.Unix(0, s.Now) },
 	}
 }
 
@@ -486,7 +486,9 @@ func (h *simulatedHandler) enter(what string) func() {
 	case h.closed > 0:
 		h.s.Failf("%s after OnClose", what)
 	}
-	h.s.run.Note("%s: %s", h.name(), what)
+	if h.s.run.Noting() {
+		h.s.run.Note("%s: %s", h.name(), what)
+	}
 	h.inside = true
 	h.s.Point()
 	return func() { h.inside = false }

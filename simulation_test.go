@@ -72,16 +72,16 @@ func (s *simulation) chooseOptions() {
 		timeouts: once(4), ends: once(2), panics: once(3), exits: once(6), others: once(2),
 		detaches: once(6), direct: once(4), memory: once(16), datagrams: once(6),
 	}
-	switch s.Choose(12) {
-	case 0:
+	switch s.Choose(24) {
+	case 0: // seldom, since TLS takes longer than all the rest
 		o.tls, o.clients = true, min(o.clients, 4)
-	case 1:
+	case 1, 2:
 		o.proxy = true
-	case 2, 3:
-		o.dials, o.tls = true, once(6)
-	case 4:
+	case 3, 4, 5, 6:
+		o.dials, o.tls = true, once(10)
+	case 7, 8:
 		o.pipes = true
-	case 5:
+	case 9, 10:
 		o.groups, o.detaches = true, false
 	}
 	o.stubborn = once(12)
@@ -144,6 +144,8 @@ func (s *simulation) newEngine() *Engine {
 // simulatedKnobs are bounds so small that all of them are reached.
 func (s *simulation) simulatedKnobs() knobs {
 	k := defaultKnobs()
+	k.slots = slotsPerCPU // as many on every machine
+	k.workerRead = 1      // reads are the world's
 	if s.Choose(2) == 0 {
 		return k
 	}
@@ -315,8 +317,13 @@ func (s *simulation) calm() {
 	}
 }
 
-// atMost bounds the steps of each part of the second phase.
-const atMost = 60_000
+const (
+	// atMost bounds the steps of each part of the second phase.
+	atMost = 60_000
+	// longest bounds the time of its last part, where handlers that have paused for
+	// good may keep a connection: more than any timeout.
+	longest = 2 * time.Minute
+)
 
 // rest lets everything go on that is under way, and nothing new happen: then all loops
 // must fall asleep, what was accepted has arrived, and what was sent was shown. Timers
@@ -431,7 +438,7 @@ func (s *simulation) finish() {
 	}
 	for range atMost {
 		s.last = s.Now-began > int64(200*time.Millisecond)
-		if !s.goOn() {
+		if s.Now-began > int64(longest) || !s.goOn() {
 			break
 		}
 	}
@@ -446,10 +453,17 @@ func (s *simulation) finish() {
 // goOn lets one coroutine or the network go on, or time pass, and reports whether
 // anything can.
 func (s *simulation) goOn() bool {
-	if can, _ := s.Ready(); len(can) == 0 && s.carryAll() {
-		return true
+	can, next := s.Ready()
+	switch {
+	case len(can) > 0:
+		s.Resume(can[s.Choose(len(can))])
+	case s.carryAll():
+	case next >= 0:
+		s.Now = max(s.Now, next)
+	default:
+		return false
 	}
-	return s.Turn()
+	return true
 }
 
 // end has the engine shut down.

@@ -40,7 +40,7 @@ func newWorkerPool(c *config) *workerPool {
 // start starts n workers.
 func (p *workerPool) start(n int) {
 	for i := range n {
-		s := &scratch{buf: make([]byte, workerRead), vec: make([][]byte, 0, p.cfg.maxVector)}
+		s := &scratch{buf: make([]byte, p.cfg.workerRead), vec: make([][]byte, 0, p.cfg.maxVector)}
 		p.crew.Go(func() {
 			pprof.Do(context.Background(), pprof.Labels("epi_worker", strconv.Itoa(i)), func(context.Context) { p.run(s) })
 		})

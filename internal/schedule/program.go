@@ -29,6 +29,10 @@ type Program struct {
 	Seeds uint64 // how many are played unless -seeds says otherwise
 }
 
+// garbage is the GC percentage while seeds are played: what they have at a time is so
+// little that the collector would run a hundred times a second.
+const garbage = 400
+
 // again is how many seeds share one that is played twice.
 const again = 64
 
@@ -45,6 +49,7 @@ func (p Program) Test(t *testing.T) {
 		count = *seeds
 	}
 	began := time.Now()
+	defer debug.SetGCPercent(debug.SetGCPercent(garbage)) // a run leaves little, and lets go of all of it
 	total, found := p.search(*first, count)
 	if found != nil {
 		t.Fatal(p.describe(t.Name(), *found))
@@ -76,7 +81,13 @@ func (p Program) replay(t *testing.T) {
 }
 
 func (p Program) run(seed uint64, keep func(int) bool) (*Run, string) {
+	return p.runAt(nil, seed, keep)
+}
+
+// runAt is run with what earlier runs have left.
+func (p Program) runAt(b *Bench, seed uint64, keep func(int) bool) (*Run, string) {
 	r := New(seed, keep)
+	r.bench = b
 	return r, r.play(p.Play)
 }
 
@@ -119,12 +130,14 @@ func (p Program) search(first, count uint64) (total map[string]int, found *findi
 }
 
 func (s *searcher) work() {
+	bench := &Bench{}
+	defer bench.close()
 	for {
 		seed := s.next.Add(1) - 1
 		if seed >= s.end {
 			return
 		}
-		r, failed := s.program.run(seed, nil)
+		r, failed := s.program.runAt(bench, seed, nil)
 		if failed == "" && seed%again == 0 {
 			failed = s.program.compare(r)
 		}
@@ -132,7 +145,7 @@ func (s *searcher) work() {
 	}
 }
 
-// compare plays the run's seed once more.
+// compare plays the run's seed once more, with nothing from earlier runs.
 func (p Program) compare(r *Run) string {
 	if second, _ := p.run(r.Seed, nil); second.hash != r.hash {
 		return fmt.Sprintf("not deterministic: hash %016x, then %016x", r.hash, second.hash)

@@ -12,8 +12,10 @@ package schedule
 
 import (
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"runtime/debug"
+	"slices"
 	"strings"
 )
 
@@ -32,7 +34,29 @@ type Run struct {
 	noting bool
 	counts map[string]int
 	failed string // the first that Failf was told
+	bench  *Bench // nil: there is none
 }
+
+// A Bench is what one run leaves to the next of the same goroutine, so that not every
+// run has to make it. It must change nothing in them.
+type Bench struct {
+	// Tools is whatever the program keeps there: nil at first. At the end it is
+	// closed.
+	Tools io.Closer
+}
+
+func (b *Bench) close() {
+	if b.Tools != nil {
+		_ = b.Tools.Close()
+	}
+}
+
+// Bench returns what earlier runs have left, or nil where each run is on its own.
+func (r *Run) Bench() *Bench { return r.bench }
+
+// Hash returns what the run's choices have in common with those of the same seed on
+// any machine.
+func (r *Run) Hash() uint64 { return r.hash }
 
 // New returns a run that keeps those steps for which keep is true; nil keeps all.
 func New(seed uint64, keep func(step int) bool) *Run {
@@ -76,6 +100,7 @@ func (r *Run) Mix(v uint64) { r.hash = (r.hash ^ v) * prime64 }
 // Steps makes n steps, but for those that the run leaves out. What is chosen
 // between Steps and the next has a source of its own, too.
 func (r *Run) Steps(n int, step func()) {
+	r.made = slices.Grow(r.made, n)
 	for range n {
 		i := r.steps
 		r.steps++
@@ -84,11 +109,15 @@ func (r *Run) Steps(n int, step func()) {
 		}
 		r.made = append(r.made, i)
 		r.source.Seed(r.Seed, uint64(i)+1)
-		r.note("step %d", i)
+		if r.noting {
+			r.note("step %d", i)
+		}
 		step()
 	}
 	r.source.Seed(r.Seed, ^uint64(r.steps))
-	r.note("after step %d", r.steps-1)
+	if r.noting {
+		r.note("after step %d", r.steps-1)
+	}
 }
 
 // Note adds a line to the timeline of a run that has failed.
@@ -98,10 +127,12 @@ func (r *Run) Note(format string, args ...any) {
 	}
 }
 
+// Noting reports whether Note keeps what it is given: what is dear to put into words
+// need not be.
+func (r *Run) Noting() bool { return r.noting }
+
 func (r *Run) note(format string, args ...any) {
-	if r.noting {
-		r.notes = append(r.notes, fmt.Sprintf(format, args...))
-	}
+	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
 // Count notes that something of the given kind has happened, such as a fault.

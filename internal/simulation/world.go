@@ -7,7 +7,6 @@ package simulation
 import (
 	"context"
 	"errors"
-	"iter"
 	"net"
 	"runtime/debug"
 	"sync"
@@ -32,6 +31,8 @@ type World struct {
 	Names func(name string) ([]net.Addr, error)
 
 	routines []*Routine
+	can      []*Routine // what Ready returns
+	idle     *carriers
 	current  *Routine
 	alarms   []*alarm
 	watches  []*watch
@@ -41,10 +42,9 @@ type World struct {
 
 // A Routine is one coroutine.
 type Routine struct {
+	*carrier
 	number  int64
-	resume  func() (struct{}, bool)
-	stop    func()
-	yield   func(struct{}) bool
+	run     func()
 	done    bool
 	exited  bool        // by runtime.Goexit: its coroutine is parked for good
 	blocked bool        // it waits
@@ -54,7 +54,7 @@ type Routine struct {
 
 // New returns a world whose choices are the run's.
 func New(r *schedule.Run) *World {
-	w := &World{Run: r, Pauses: 8}
+	w := &World{Run: r, Pauses: 8, idle: carriersOf(r)}
 	w.World = driver.World{Chance: r, Now: int64(time.Second), Point: w.Point, Wait: w.Wait, Thread: w.thread}
 	return w
 }
@@ -87,17 +87,14 @@ var errOver = errors.New("the simulation is over")
 // Spawn runs a function in a coroutine of its own, later.
 func (w *World) Spawn(run func()) {
 	w.routine++
-	c := &Routine{number: w.routine}
-	c.resume, c.stop = iter.Pull(func(yield func(struct{}) bool) {
-		c.yield = yield
-		w.body(c, run)
-	})
+	c := &Routine{number: w.routine, run: run, carrier: w.idle.take()}
+	c.carries = func() { w.body(c) }
 	w.routines = append(w.routines, c)
 }
 
 // body is a coroutine. One that ends by runtime.Goexit is parked: iter would end the
 // goroutine that has resumed it, too.
-func (w *World) body(c *Routine, run func()) {
+func (w *World) body(c *Routine) {
 	returned := false
 	defer func() {
 		c.done = true
@@ -110,7 +107,7 @@ func (w *World) body(c *Routine, run func()) {
 			c.yield(struct{}{})
 		}
 	}()
-	run()
+	c.run()
 	returned = true
 }
 
@@ -172,10 +169,11 @@ func (w *World) await(done <-chan struct{}, d time.Duration) bool {
 	return closed()
 }
 
-// Ready returns the coroutines that would go on, and when the next of the others does:
-// -1 is never.
+// Ready returns the coroutines that would go on, until it is called again, and when the
+// next of the others does: -1 is never.
 func (w *World) Ready() (can []*Routine, next int64) {
 	next = w.ring()
+	can = w.can[:0]
 	kept := w.routines[:0]
 	for _, c := range w.routines {
 		if c.done && !c.exited {
@@ -191,7 +189,7 @@ func (w *World) Ready() (can []*Routine, next int64) {
 		}
 	}
 	clear(w.routines[len(kept):])
-	w.routines = kept
+	w.routines, w.can = kept, can
 	return can, next
 }
 
@@ -200,6 +198,9 @@ func (w *World) Resume(c *Routine) {
 	w.current = c
 	c.resume()
 	w.current = nil
+	if c.done && !c.exited {
+		w.idle.put(c.carrier)
+	}
 	w.Run.Failed()
 }
 
@@ -227,15 +228,12 @@ func (w *World) Release() {
 			continue
 		}
 		w.current = c
-		ended := make(chan struct{})
-		go func() { // which ends with a coroutine that has exited
-			defer close(ended)
-			defer func() { _ = recover() }()
-			c.stop()
-		}()
-		<-ended
+		c.abandon()
 	}
 	w.current = nil
+	if w.Run.Bench() == nil {
+		_ = w.idle.Close()
+	}
 }
 
 // A condition is a sync.Cond.
