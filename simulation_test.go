@@ -161,7 +161,7 @@ func (s *simulation) start() {
 	e := s.newEngine()
 	s.engine = e
 	s.World.World.Dialled = s.answer
-	s.Names = s.lookUp
+	s.Names, s.Network = s.lookUp, s.carryAll
 	seam.Give(e, s.Seams())
 	if err := e.start(); err != nil {
 		s.Failf("start: %v", err)
@@ -438,7 +438,7 @@ func (s *simulation) finish() {
 	}
 	for range atMost {
 		s.last = s.Now-began > int64(200*time.Millisecond)
-		if s.Now-began > int64(longest) || !s.goOn() {
+		if s.Now-began > int64(longest) || !s.Turn() {
 			break
 		}
 	}
@@ -448,22 +448,6 @@ func (s *simulation) finish() {
 			s.Failf("client %d has ended, and its connection has not: %s", h.client.Number, s.describe())
 		}
 	}
-}
-
-// goOn lets one coroutine or the network go on, or time pass, and reports whether
-// anything can.
-func (s *simulation) goOn() bool {
-	can, next := s.Ready()
-	switch {
-	case len(can) > 0:
-		s.Resume(can[s.Choose(len(can))])
-	case s.carryAll():
-	case next >= 0:
-		s.Now = max(s.Now, next)
-	default:
-		return false
-	}
-	return true
 }
 
 // end has the engine shut down.
@@ -480,7 +464,7 @@ func (s *simulation) end() {
 			s.settle()
 			return
 		}
-		if !s.goOn() {
+		if !s.Turn() {
 			s.Failf("all loops sleep for ever: %s", s.describe())
 		}
 		if s.Now-began > int64(s.engine.cfg.drainTimeout+3*time.Second) {

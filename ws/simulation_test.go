@@ -43,6 +43,7 @@ type simulation struct {
 
 func playWebSocket(r *schedule.Run) {
 	s := &simulation{World: sim.New(r), chaos: true}
+	s.Network = s.carry
 	defer s.Release()
 	stop := s.start()
 	r.Steps(60+s.Choose(150), s.step)
@@ -142,9 +143,6 @@ func (s *simulation) until(done func() bool) {
 	for range 60_000 {
 		if done() {
 			return
-		}
-		if can, _ := s.Ready(); len(can) == 0 && s.carry() {
-			continue
 		}
 		if !s.Turn() {
 			s.Failf("all loops sleep for ever")

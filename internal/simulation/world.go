@@ -27,6 +27,9 @@ type World struct {
 	Pauses int
 	// Between, when it is set, is called at such a place where nobody else goes on.
 	Between func()
+	// Network carries what is on its way, and reports whether it has moved anything: Turn
+	// calls it when nobody can go on. It may be nil.
+	Network func() bool
 	// Names are the addresses of names.
 	Names func(name string) ([]net.Addr, error)
 
@@ -204,13 +207,14 @@ func (w *World) Resume(c *Routine) {
 	w.Run.Failed()
 }
 
-// Turn lets one of all coroutines go on that can, or else the time pass, until next at
-// most, and reports whether anything could.
+// Turn lets one of all coroutines go on that can, or else the network, or else the time
+// pass, and reports whether anything could.
 func (w *World) Turn() bool {
 	can, next := w.Ready()
 	switch {
 	case len(can) > 0:
 		w.Resume(can[w.Choose(len(can))])
+	case w.Network != nil && w.Network():
 	case next >= 0:
 		w.Now = max(w.Now, next)
 	default:
