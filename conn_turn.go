@@ -528,7 +528,8 @@ func (c *Conn) callOnDrain() {
 }
 
 // sendFailed ends writing. The connection lives on until what the peer sent
-// before was offered: reading will meet the end soon.
+// before was offered: reading will meet the end soon, or has met it, and the handler
+// has paused.
 func (c *Conn) sendFailed(err error) {
 	c.endWriting()
 	c.mu.Lock()
@@ -536,7 +537,8 @@ func (c *Conn) sendFailed(err error) {
 		c.cause = err
 	}
 	c.unset(congested)
-	ended := c.state.Load()&(readEnded|closing) != 0
+	st := c.state.Load()
+	ended := st&closing != 0 || st&readEnded != 0 && c.endCause == nil
 	c.mu.Unlock()
 	if ended {
 		_ = c.end(aborting, err)
