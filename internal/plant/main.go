@@ -1,5 +1,6 @@
 // Plant puts faults into the source, one at a time, and looks whether the tests
-// notice. It prints of each by what it was caught, or that it survives:
+// notice. It prints of each by what it was caught, or that it survives, or that the
+// tests took too long, which says nothing: the fault hangs them, or the machine is slow.
 //
 //	go run ./internal/plant                     # all of them
 //	go run ./internal/plant -only 'edge|level'  # those whose names match
@@ -25,7 +26,7 @@ import (
 func main() {
 	only := flag.String("only", "", "the faults whose names match this regular expression")
 	seeds := flag.Int("seeds", 30_000, "seeds of each test")
-	timeout := flag.Duration("timeout", 5*time.Minute, "how long a test may take; one that takes longer hangs, and has caught the fault")
+	timeout := flag.Duration("timeout", 5*time.Minute, "how long a test may take; whether one that takes longer would catch its fault is not known")
 	flag.Parse()
 	if err := run(*only, *seeds, *timeout); err != nil {
 		fmt.Fprintln(os.Stderr, "plant:", err)
@@ -46,27 +47,34 @@ func run(only string, seeds int, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	caught, planted := 0, 0
+	var counts [outcomes]int
+	planted := 0
 	for _, f := range faults {
 		if !wanted.MatchString(f.name) {
 			continue
 		}
 		began := time.Now()
-		by, err := f.plant(root, seeds, timeout)
+		how, by, err := f.plant(root, seeds, timeout)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
 		planted++
-		if by == "" {
-			by = "SURVIVES"
-		} else {
-			caught++
-		}
+		counts[how]++
 		fmt.Printf("%-64s %6.1f s  %s\n", f.name, time.Since(began).Seconds(), by)
 	}
-	fmt.Printf("%d of %d caught\n", caught, planted)
+	fmt.Printf("%d of %d caught, %d survive, %d took too long\n", counts[caught], planted, counts[survives], counts[tookTooLong])
 	return nil
 }
+
+// An outcome is what comes of a fault.
+type outcome int
+
+const (
+	survives outcome = iota
+	caught
+	tookTooLong
+	outcomes
+)
 
 // moduleRoot returns the directory of the module that is worked in.
 func moduleRoot() (string, error) {
@@ -97,21 +105,21 @@ func readAll(root string) (all []fault, err error) {
 	return all, nil
 }
 
-// plant runs the fault's tests on source that has it, and returns by what it was
-// caught, or "" if it was not.
-func (f fault) plant(root string, seeds int, timeout time.Duration) (by string, err error) {
+// plant runs the fault's tests on source that has it, and returns what came of it, and
+// by what it was caught.
+func (f fault) plant(root string, seeds int, timeout time.Duration) (how outcome, by string, err error) {
 	changed, err := f.apply(root)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	dir, err := os.MkdirTemp("", "plant")
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	overlay, err := writeOverlay(dir, filepath.Join(root, f.file), changed)
 	if err != nil {
-		return "", err
+		return 0, "", err
 	}
 	args := []string{"test", "-vet=off", "-overlay", overlay, "-timeout", timeout.String(), "-run", f.tests, f.pkg}
 	if f.seeded {
@@ -121,12 +129,13 @@ func (f fault) plant(root string, seeds int, timeout time.Duration) (by string, 
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
 	if err == nil {
-		return "", nil
+		return survives, "SURVIVES", nil
 	}
 	if strings.Contains(string(out), "[build failed]") {
-		return "", fmt.Errorf("it does not compile:\n%s", out)
+		return 0, "", fmt.Errorf("it does not compile:\n%s", out)
 	}
-	return summary(string(out)), nil
+	how, by = judge(string(out))
+	return how, by, nil
 }
 
 // writeOverlay writes what the go command is to take for a file.
@@ -148,6 +157,15 @@ var (
 	byTest  = regexp.MustCompile(`_test\.go:\d+: (.*)`)
 	byPanic = regexp.MustCompile(`(?m)^(panic: .*|fatal error: .*)`)
 )
+
+// judge says what a test that has failed shows of its fault. One that timed out has
+// found nothing.
+func judge(out string) (how outcome, by string) {
+	if strings.Contains(out, "panic: test timed out") {
+		return tookTooLong, "TOOK TOO LONG"
+	}
+	return caught, summary(out)
+}
 
 // summary says in one line what failed.
 func summary(out string) string {

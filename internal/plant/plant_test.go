@@ -53,11 +53,18 @@ func TestParse(t *testing.T) {
 func TestSummary(t *testing.T) {
 	for out, want := range map[string]string{
 		"    x_test.go:3: seed 7 fails: it is lost\n        4 of 150 steps are needed.": "seed 7, 4 of 150 steps: it is lost",
-		"    x_test.go:3: 1 of 2":          "1 of 2",
-		"panic: test timed out after 5m0s": "panic: test timed out after 5m0s",
+		"    x_test.go:3: 1 of 2":                  "1 of 2",
+		"panic: index out of range\n\ngoroutine 1": "panic: index out of range",
 	} {
-		if got := summary(out); got != want {
-			t.Errorf("%q, want %q", got, want)
+		if how, got := judge(out); how != caught || got != want {
+			t.Errorf("outcome %d, %q, want %q", how, got, want)
 		}
+	}
+}
+
+// A test that has timed out has not caught its fault: the machine may be slow.
+func TestJudge_TimeoutIsNotCaught(t *testing.T) {
+	if how, by := judge("panic: test timed out after 5m0s\n\trunning tests:\n"); how != tookTooLong {
+		t.Errorf("outcome %d, %q", how, by)
 	}
 }
