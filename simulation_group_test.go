@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"io"
 	"log/slog"
+	"net"
 	"runtime"
 	"time"
 )
@@ -180,10 +181,22 @@ func (s *simulation) useListeners() {
 	if s.options.timeouts {
 		o.IdleTimeout = time.Minute
 	}
-	ln, err := s.listen("10.0.0.1:2", o)
+	ln, err := s.anotherListener(o)
 	if err != nil {
 		return // it ends
 	}
 	_ = ln.String()
 	s.second = ln
+}
+
+// anotherListener opens one, or takes over a socket that was opened elsewhere.
+func (s *simulation) anotherListener(o ListenOptions) (*Listener, error) {
+	if s.Choose(3) > 0 || s.options.tls || s.options.proxy {
+		return s.listen("10.0.0.1:2", o)
+	}
+	from := &simulatedSocket{addr: &net.TCPAddr{IP: net.IPv4(10, 0, 0, 1), Port: 2}}
+	if s.options.unix {
+		from.addr = &net.UnixAddr{Name: "@10.0.0.1:2", Net: "unix"}
+	}
+	return s.engine.ListenOn(from, o, s.handler)
 }

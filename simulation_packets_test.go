@@ -148,6 +148,9 @@ func (p *simulatedPackets) other() {
 		}
 		h.write(numbered(unasked, s.Choose(300)), to)
 		_ = h.conn.Queued()
+		if s.Choose(8) == 0 {
+			h.misdirect(to)
+		}
 	}
 }
 
@@ -203,6 +206,29 @@ func (h *simulatedPacketHandler) write(b []byte, to PacketAddr) {
 	}
 }
 
+// misdirect sends what cannot be sent.
+func (h *simulatedPacketHandler) misdirect(to PacketAddr) {
+	s, c := h.p.s, h.conn
+	var err, want error
+	switch s.Choose(4) {
+	case 0:
+		err, want = c.WriteTo([]byte("x"), PacketAddr{}), ErrBadPeer
+	case 1:
+		err, want = c.WriteTo(make([]byte, 401), to), ErrPacketTooLong
+	case 2:
+		err, want = c.WriteFrom([]byte("x"), netip.MustParseAddr("10.0.0.77"), to), ErrBadPeer
+	case 3:
+		if !h.dials {
+			_, err = c.Write([]byte("x"))
+			want = ErrBadPeer
+		}
+	}
+	if !errors.Is(err, want) && !errors.Is(err, ErrClosed) {
+		s.Failf("a datagram that cannot be sent is refused by %v, not by %v", err, want)
+	}
+	_, _ = h.p.listener.Addr(), h.p.listener.String()
+}
+
 func (h *simulatedPacketHandler) OnPacket(c *PacketConn, b []byte, from PacketAddr) {
 	defer h.enter("OnPacket")()
 	s := h.p.s
@@ -220,6 +246,11 @@ func (h *simulatedPacketHandler) OnPacket(c *PacketConn, b []byte, from PacketAd
 			s.Failf("datagram %d of %v comes behind %d", n, from, h.seen[from])
 		}
 		h.seen[from] = n
+		for peer := range h.sessions.All() {
+			if peer == from && s.Choose(2) == 0 {
+				break
+			}
+		}
 		h.write(append([]byte(nil), b...), from)
 	}
 	switch k := s.Choose(60); {

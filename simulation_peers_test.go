@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -120,6 +121,9 @@ func (s *simulation) connect() {
 	c := &simulatedClient{s: s, Link: s.NewLink(len(s.clients))}
 	s.clients = append(s.clients, c)
 	s.Backlog = append(s.Backlog, c.Link)
+	if s.Choose(3) == 0 {
+		c.Name = "@client"
+	}
 	s.run.Note("client %d connects", c.Number)
 	if s.options.proxy {
 		c.In = append(c.In, s.header(c)...)
@@ -395,8 +399,7 @@ func (s *simulation) handler(c *Conn) Handler {
 	if s.chaos && s.Choose(60) == 0 {
 		return nil
 	}
-	a := c.host.As4()
-	client := s.clients[int(a[2])<<8|int(a[3])]
+	client := s.accepted(c)
 	h := &simulatedHandler{s: s, conn: c, client: client, greets: s.Choose(2) == 0 && !s.options.pipes}
 	client.handler = h
 	s.handlers = append(s.handlers, h)
@@ -407,6 +410,18 @@ func (s *simulation) handler(c *Conn) Handler {
 		return simulatedHalf{h}
 	}
 	return h
+}
+
+// accepted returns the client of a connection that was accepted. The address of one is
+// its number, also in a PROXY header; in a Unix socket there is none.
+func (s *simulation) accepted(c *Conn) *simulatedClient {
+	if !s.options.unix {
+		a := c.host.As4()
+		return s.clients[int(a[2])<<8|int(a[3])]
+	}
+	l := s.LinkOf(c.sock.Handle)
+	i := slices.IndexFunc(s.clients, func(client *simulatedClient) bool { return client.Link == l })
+	return s.clients[i]
 }
 
 // meet notes whom a connection that was dialled has reached.
@@ -640,14 +655,11 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	if h.s.Choose(3) == 0 {
 		n = h.s.Choose(n + 1)
 	}
-	if h.s.Choose(8) == 0 {
-		if p := c.Take(n); len(p) != n {
-			h.s.Failf("Take returns %d bytes, not %d", len(p), n)
-		}
-	} else {
-		c.Discard(n)
-	}
+	h.consume(c, n)
 	h.taken += n
+	if h.s.Choose(30) == 0 {
+		c.MessagePending(h.s.Choose(2) == 0)
+	}
 	if h.s.Choose(10) == 0 {
 		h.expect(c)
 	}
@@ -657,11 +669,42 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	return h.act(n)
 }
 
+// consume takes n bytes, in one of the ways that there are.
+func (h *simulatedHandler) consume(c *Conn, n int) {
+	switch h.s.Choose(8) {
+	case 0:
+		if p := c.Take(n); len(p) != n {
+			h.s.Failf("Take returns %d bytes, not %d", len(p), n)
+		}
+	case 1:
+		p := make([]byte, n)
+		if m, err := c.Read(p); m != n || err != nil {
+			h.s.Failf("Read returns %d bytes of %d, and %v", m, n, err)
+		}
+		h.compare(p)
+	default:
+		c.Discard(n)
+	}
+}
+
 // expect asks for a message that is not all there yet.
 func (h *simulatedHandler) expect(c *Conn) {
 	n := len(c.Unread()) + 1 + h.s.Choose(80)
 	if !h.s.chaos {
 		return // a peer that sends no more would leave it waiting
+	}
+	switch h.s.Choose(12) {
+	case 0:
+		if err := c.Expect(100_000); !errors.Is(err, ErrUnreadFull) {
+			h.s.Failf("Expect of what MaxUnread forbids returns %v", err)
+		}
+		return
+	case 1:
+		n = len(c.Unread()) // which are there: it changes nothing
+		if c.Expect(n) != nil {
+			h.s.Failf("Expect of what is there fails")
+		}
+		return
 	}
 	if c.Expect(n) == nil {
 		h.s.run.Note("    %d bytes are expected", n)
@@ -671,12 +714,17 @@ func (h *simulatedHandler) expect(c *Conn) {
 
 // see compares what a callback is shown with what was sent.
 func (h *simulatedHandler) see(unread []byte) {
-	for i, b := range unread {
+	h.compare(unread)
+	h.shown = max(h.shown, h.taken+len(unread))
+}
+
+// compare says that bytes are the next that were sent.
+func (h *simulatedHandler) compare(p []byte) {
+	for i, b := range p {
 		if b != pattern(h.reads(), h.taken+i) {
 			h.s.Failf("byte %d from %s is wrong", h.taken+i, h.name())
 		}
 	}
-	h.shown = max(h.shown, h.taken+len(unread))
 }
 
 // act is what a handler does with n bytes.

@@ -60,6 +60,7 @@ type simulationOptions struct {
 	memory                  bool // MaxMemory is small
 	pipes                   bool // connections are given to Pipe, two by two
 	datagrams               bool
+	unix                    bool // streams are Unix sockets
 	groups                  bool // connections get the messages of a group alone
 	stubborn                bool // some refuse to end with the engine
 }
@@ -85,6 +86,7 @@ func (s *simulation) chooseOptions() {
 		o.groups, o.detaches = true, false
 	}
 	o.stubborn = once(12)
+	o.unix = !o.tls && !o.proxy && once(8)
 	s.options = o
 	s.Pauses = 2 + s.Choose(14)
 }
@@ -160,7 +162,7 @@ func (s *simulation) simulatedKnobs() knobs {
 func (s *simulation) start() {
 	e := s.newEngine()
 	s.engine = e
-	s.World.World.Dialled = s.answer
+	s.World.World.Dialled, s.World.World.Unix = s.answer, s.options.unix
 	s.Names, s.Network = s.lookUp, s.carryAll
 	seam.Give(e, s.Seams())
 	if err := e.start(); err != nil {
@@ -198,8 +200,11 @@ func (s *simulation) start() {
 // listen has the engine accept clients, which are all of one kind.
 func (s *simulation) listen(at string, o ListenOptions) (*Listener, error) {
 	scheme := "tcp://"
-	if s.options.tls {
+	switch {
+	case s.options.tls:
 		scheme = "tls://"
+	case s.options.unix:
+		scheme, at = "unix://", "@"+at
 	}
 	if s.options.proxy {
 		o.ProxyFrom = []netip.Prefix{netip.MustParsePrefix("10.0.0.0/16")}
@@ -234,6 +239,10 @@ func (s *simulation) other() {
 	}
 	if s.packets != nil && s.Choose(8) == 0 {
 		s.packets.other()
+		return
+	}
+	if s.Choose(40) == 0 {
+		s.refuse()
 		return
 	}
 	if len(s.handlers) == 0 {
@@ -289,7 +298,9 @@ func (s *simulation) other() {
 // ask calls what changes nothing.
 func (s *simulation) ask(h *simulatedHandler) {
 	c := h.conn
-	_, _ = c.LocalAddr(), c.RemoteAddr()
+	if local, remote := c.LocalAddr(), c.RemoteAddr(); s.options.unix != (remote.Network() == "unix") {
+		s.Failf("a connection goes from %v to %v", local, remote)
+	}
 	if c.Queued() < 0 {
 		s.Failf("%d bytes are queued", c.Queued())
 	}
@@ -506,6 +517,9 @@ func (s *simulation) check() {
 	}
 	for i, l := range s.engine.loops {
 		s.checkLoop(i, l)
+		if !s.Drivers[i].Released() {
+			s.Failf("the driver of loop %d is left at the end", i)
+		}
 	}
 	if n := s.engine.conns.Load(); n != 0 {
 		s.Failf("the engine counts %d connections at the end", n)
@@ -605,9 +619,12 @@ func (s *simulation) describe() string {
 
 // dial has the engine connect to itself, or to nobody.
 func (s *simulation) dial() {
-	scheme, host := "tcp", []string{"10.0.0.1", "one.example", "many.example", "none.example"}[s.Choose(4)]
-	if s.options.tls {
-		scheme = "tls"
+	to := "tcp://" + []string{"10.0.0.1", "one.example", "many.example", "none.example"}[s.Choose(4)] + ":1"
+	switch {
+	case s.options.tls:
+		to = "tls" + to[len("tcp"):]
+	case s.options.unix:
+		to = "unix://@10.0.0.1:1"
 	}
 	h := &simulatedHandler{s: s, dials: true, greets: s.Choose(2) == 0}
 	o := DialOptions{}
@@ -626,7 +643,7 @@ func (s *simulation) dial() {
 	if s.Choose(2) == 0 {
 		handler = simulatedHalf{h}
 	}
-	c, err := s.engine.DialWith(ctx, scheme+"://"+host+":1", o, handler)
+	c, err := s.engine.DialWith(ctx, to, o, handler)
 	if err != nil {
 		cancel()
 		if !errors.Is(err, ErrTooManyConns) && !errors.Is(err, ErrShutdown) {

@@ -30,6 +30,7 @@ type World struct {
 	Drivers []*Simulated
 	Backlog []*Link // clients that wait to be accepted
 	NoFiles bool    // accepting fails: EMFILE
+	Unix    bool    // streams have no addresses, and a name at most
 	Calm    bool    // nothing goes wrong any more, and nothing is split or late
 	// Point is called where others may go on: in each call of a driver.
 	Point func()
@@ -58,6 +59,7 @@ type Answer struct {
 // A Link is one connection as the server's kernel and the peer see it.
 type Link struct {
 	Number int
+	Name   string // of the peer, in a Unix socket
 
 	// The server's kernel.
 	In      []byte // arrived, and not received
@@ -284,7 +286,11 @@ func (d *Simulated) accept(l *Listening) {
 		}
 		c := w.Backlog[0]
 		w.Backlog = w.Backlog[1:]
-		l.Acceptor.Accepted(w.number(c), netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(c.Number >> 8), byte(c.Number)}), 1000), nil)
+		from := netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, byte(c.Number >> 8), byte(c.Number)}), 1000)
+		if w.Unix {
+			from = netip.AddrPort{}
+		}
+		l.Acceptor.Accepted(w.number(c), from, nil)
 	}
 }
 
@@ -584,6 +590,9 @@ func (d *Simulated) Wake() error {
 	d.Woken = true
 	return nil
 }
+
+// Released reports whether the engine has let go of the driver.
+func (d *Simulated) Released() bool { return d.released }
 
 // Release is a method of Driver.
 func (d *Simulated) Release() error {

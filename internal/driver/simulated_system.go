@@ -19,8 +19,9 @@ func (s *simulatedSystem) Bind(_ string, addr net.Addr, _ sock.StreamOptions) (H
 	return s.world().number(s.world().NewLink(-1)), addr, nil
 }
 
-func (s *simulatedSystem) Adopt(net.Listener, sock.StreamOptions) (Handle, error) {
-	return NoHandle, syscall.ENOTSUP
+// Adopt is a method of System.
+func (s *simulatedSystem) Adopt(ln net.Listener, _ sock.StreamOptions) (Handle, error) {
+	return s.world().number(s.world().NewLink(-1)), ln.Close()
 }
 
 func (s *simulatedSystem) File(Handle) (*os.File, error) { return nil, syscall.ENOTSUP }
@@ -51,7 +52,12 @@ func (s *simulatedSystem) Shed(Handle) error {
 
 func (s *simulatedSystem) Reclaim(Handle) bool { return false }
 
-func (s *simulatedSystem) PeerName(Handle) string { return "" }
+func (s *simulatedSystem) PeerName(h Handle) string {
+	if w := s.world(); w.Unix {
+		return w.links[h].Name
+	}
+	return ""
+}
 
 func (s *simulatedSystem) Unacked(h Handle) int {
 	l := s.links[h]
