@@ -221,6 +221,8 @@ func TestMQTT_Wire(t *testing.T) {
 		"reserved bit":       {connectPacket("a", clean|1), ""},
 		"will bits alone":    {connectPacket("a", clean|8), ""},
 		"will to a wildcard": {packet(0x10, "MQTT", 4, clean|4, 0, 0, "a", "#", "x"), ""},
+		"will of QoS 3":      {packet(0x10, "MQTT", 4, clean|4|0x18, 0, 0, "a", "b", "x"), ""},
+		"password alone":     {packet(0x10, "MQTT", 4, clean|0x40, 0, 0, "a", "password"), ""},
 		"will missing":       {connectPacket("a", clean|4), ""},
 		"too much":           {packet(0x10, "MQTT", 4, clean, 0, 0, "a", 0), ""},
 		"login":              {packet(0x10, "MQTT", 4, clean|0xc0, 0, 0, "a", "user", "password"), welcome},

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"flag"
 	"log"
+	"math/bits"
 	"slices"
 	"time"
 
@@ -15,23 +16,10 @@ import (
 	"github.com/epinet/epi/frame"
 )
 
-const (
-	maxPacket     = 1 << 20   // bytes
-	maxName       = 1 << 10   // bytes of a topic, a filter, a client identifier
-	maxFilters    = 64        // of one session
-	maxWildcards  = 4096      // filters with wildcards: each message is compared with all
-	maxSessions   = 100_000   // those of clients that are away included
-	maxWaiting    = 1024      // messages that one client has not acknowledged
-	maxWaitingAll = 256 << 20 // bytes of them, of all clients
-	maxRetained   = 4 << 20   // bytes: a filter is compared with all
-	patience      = 10 * time.Second
-)
-
 // A client is a connection.
 type client struct {
 	*broker
 	in   frame.Reader
-	id   string
 	s    *session // nil before CONNECT
 	will *message // nil: none
 }
@@ -42,51 +30,43 @@ func (c *client) OnData(conn *epi.Conn) error {
 			return err
 		}
 		_, n := binary.Uvarint(p[1:])
-		kind, f := p[0]>>4, &fields{rest: p[1+n:]}
-		if n > 4 || (kind == connect) != (c.s == nil) || kind != publish && p[0]&15 != fixedFlags(kind) {
+		if n > 4 || (p[0] == connect) != (c.s == nil) {
 			return errMalformed
 		}
-		if kind == disconnect {
+		if p[0] == disconnect {
 			c.will = nil
 			return conn.Close()
 		}
-		if err := c.packet(conn, kind, p[0]&15, f); err != nil {
+		if err := c.packet(conn, p[0], &fields{rest: p[1+n:]}); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (c *client) packet(conn *epi.Conn, kind, flags byte, f *fields) error {
-	switch kind {
+// packet takes one that begins with first: its kind, and flags.
+func (c *client) packet(conn *epi.Conn, first byte, f *fields) error {
+	switch first {
 	case connect:
 		return c.connect(conn, f)
-	case publish:
-		return c.onPublish(conn, flags, f)
 	case puback:
-		id := uint16(f.number(2))
-		if !f.end() {
-			return errMalformed
-		}
-		c.acknowledge(c.s, id)
+		c.acknowledge(c.s, uint16(f.number(2)))
+		return f.end()
 	case subscribe:
 		return c.onSubscribe(conn, f)
 	case unsubscribe:
 		id := f.take(2)
-		f.bad = f.bad || len(f.rest) == 0
-		for len(f.rest) > 0 {
+		for more := true; more; more = len(f.rest) > 0 {
 			c.unsubscribe(c.s, f.text())
 		}
-		if !f.end() {
-			return errMalformed
-		}
-		return reply(conn, unsuback, id...)
+		return f.reply(conn, unsuback, id...)
 	case pingreq:
-		return reply(conn, pingresp)
-	default:
+		return f.reply(conn, pingresp)
+	}
+	if first&^(dupBit|qos1Bit|retainBit) != publish {
 		return errMalformed // QoS 2, or what a server sends
 	}
-	return nil
+	return c.onPublish(conn, first, f)
 }
 
 // connect is section 3.1. Everybody may come in.
@@ -95,54 +75,31 @@ func (c *client) connect(conn *epi.Conn, f *fields) error {
 	if protocol != "MQTT" || level != 4 {
 		return errors.Join(errors.New("not MQTT 3.1.1"), reply(conn, connack, 0, 1))
 	}
-	id, will := f.text(), (*message)(nil)
+	id, clean, will := f.text(), flags&cleanBit != 0, (*message)(nil)
 	if flags&willBit != 0 {
-		will = &message{f.text(), slices.Clone(f.take(f.number(2))), byte(flags & willRetain >> 5)}
-		if flags&willQoS > 0 {
-			will.flags |= qos1Bit
-		}
-		f.bad = f.bad || !isTopic(will.topic)
+		will = &message{f.text(), slices.Clone(f.take(f.number(2))), byte(min(1, flags&willQoS)*qos1Bit | flags&willRetain>>5)}
+		f.bad = f.bad || !isTopic(will.topic) || flags&willQoS == willQoS
+		flags &^= willBit | willQoS | willRetain
 	}
-	for _, bit := range []int{login, passwd} {
-		if flags&bit != 0 {
-			f.take(f.number(2))
-		}
+	for range bits.OnesCount(uint(flags & (login | password))) {
+		f.take(f.number(2))
 	}
-	if !f.end() || flags&reservedBit != 0 || flags&(willBit|willQoS|willRetain) > 0 && will == nil {
+	if f.end() != nil || flags&^(cleanBit|login|password) != 0 || flags&(login|password) == password {
 		return errMalformed
 	}
-	clean := flags&cleanBit != 0
 	if len(id) > maxName || id == "" && !clean {
 		return errors.Join(errors.New("client identifier rejected"), reply(conn, connack, 0, 2))
 	}
-	conn.SetReadTimeout(time.Duration(keepAlive) * time.Second * 3 / 2)
-	c.will = will
-	return c.resume(conn, id, clean)
-}
-
-// resume finds the client's session or begins one, and ends its other connection.
-func (c *client) resume(conn *epi.Conn, id string, clean bool) error {
 	if id == "" {
 		id = "\x00" + conn.RemoteAddr().String() // no client can name itself so
 	}
-	s, present := c.sessions[id]
-	if present && s.conn != nil {
-		_ = s.conn.Close()
-		s.conn = nil
+	s, present := c.session(id, clean)
+	if s == nil {
+		return errors.Join(errors.New("too many sessions"), reply(conn, connack, 0, 3))
 	}
-	if present && (clean || s.clean) {
-		c.forget(id, s)
-		present = false
-	}
-	if !present {
-		if len(c.sessions) >= maxSessions {
-			return errors.Join(errors.New("too many sessions"), reply(conn, connack, 0, 3))
-		}
-		s = &session{clean: clean, filters: map[string]bool{}}
-		c.sessions[id] = s
-	}
-	c.id, c.s, s.conn = id, s, conn
-	if err := reply(conn, connack, map[bool]byte{true: 1}[present], 0); err != nil {
+	conn.SetReadTimeout(time.Duration(keepAlive) * time.Second * 3 / 2)
+	c.s, c.will, s.conn = s, will, conn
+	if err := reply(conn, connack, present, 0); err != nil {
 		return err
 	}
 	for i := range s.waiting {
@@ -152,49 +109,39 @@ func (c *client) resume(conn *epi.Conn, id string, clean bool) error {
 }
 
 func (c *client) onPublish(conn *epi.Conn, flags byte, f *fields) error {
-	topic, id := f.text(), []byte(nil)
-	switch flags & qosBits {
-	case 0:
-	case qos1Bit:
-		id = f.take(2)
-	default:
-		return errors.New("QoS 2 is not there")
-	}
+	topic, id := f.text(), f.take(int(flags&qos1Bit)) // which is 2, as many bytes as an id has
+	m := &message{topic, slices.Clone(f.take(len(f.rest))), flags & (qos1Bit | retainBit)}
 	if f.bad || !isTopic(topic) {
 		return errMalformed
 	}
-	c.publish(&message{topic, slices.Clone(f.take(len(f.rest))), flags & (qos1Bit | retainBit)})
-	if id == nil {
+	c.publish(m)
+	if len(id) == 0 {
 		return nil
 	}
-	return reply(conn, puback, id...)
+	return f.reply(conn, puback, id...)
 }
 
 func (c *client) onSubscribe(conn *epi.Conn, f *fields) error {
-	granted := map[string]byte{}
+	var filters []string
 	answer := f.take(2)
-	f.bad = f.bad || len(f.rest) == 0
-	for len(f.rest) > 0 {
+	for more := true; more; more = len(f.rest) > 0 {
 		filter, wanted := f.text(), f.number(1)
 		if f.bad || wanted > 2 {
 			return errMalformed
 		}
-		qos := min(1, wanted)
-		if !c.subscribe(c.s, filter, byte(qos)*qos1Bit) {
-			answer = append(answer, 0x80)
-			continue
+		qos := byte(min(1, wanted))
+		if !c.subscribe(c.s, filter, qos*qos1Bit) {
+			qos = refused
 		}
-		answer = append(answer, byte(qos))
-		granted[filter] = byte(qos) * qos1Bit
+		filters, answer = append(filters, filter), append(answer, qos)
 	}
-	if !f.end() {
-		return errMalformed
-	}
-	if err := reply(conn, suback, answer...); err != nil {
+	if err := f.reply(conn, suback, answer...); err != nil {
 		return err
 	}
-	for filter, bit := range granted {
-		c.remind(c.s, filter, bit)
+	for i, qos := range answer[2:] {
+		if qos != refused {
+			c.remind(c.s, filters[i], qos*qos1Bit)
+		}
 	}
 	return nil
 }
@@ -203,7 +150,7 @@ func (c *client) OnClose(conn *epi.Conn, _ error) {
 	if s := c.s; s != nil && s.conn == conn {
 		s.conn = nil
 		if s.clean {
-			c.forget(c.id, s)
+			c.forget(s)
 		}
 	}
 	if c.will != nil {
@@ -214,7 +161,7 @@ func (c *client) OnClose(conn *epi.Conn, _ error) {
 func main() {
 	listen := flag.String("listen", "tcp://127.0.0.1:1883", "`address` to listen on")
 	flag.Parse()
-	b := newBroker()
+	b := &broker{map[string]*session{}, map[string]subscribers{}, map[string]bool{}, map[string]*message{}, 0}
 	e := epi.Engine{Loops: 1, MaxUnread: 2 * maxPacket, ReadTimeout: patience, WriteTimeout: time.Minute, MessageTimeout: time.Minute}
 	_, err := e.Listen(*listen, func(*epi.Conn) epi.Handler {
 		return &client{broker: b, in: frame.Reader{Framing: frame.LengthPrefix{Offset: 1, Whole: true}, Max: maxPacket}}

@@ -9,16 +9,16 @@ import (
 	"github.com/epinet/epi"
 )
 
-// Kinds of packets (MQTT 3.1.1, section 2.2.1), and bits of their flags (3.1.2, 3.3.1).
+// First bytes of packets (MQTT 3.1.1, section 2.2), and bits of flags (3.1.2, 3.3.1).
 const (
-	connect, connack, publish, puback        = 1, 2, 3, 4
-	subscribe, suback, unsubscribe, unsuback = 8, 9, 10, 11
-	pingreq, pingresp, disconnect            = 12, 13, 14
+	connect, connack, publish, puback        = 0x10, 0x20, 0x30, 0x40
+	subscribe, suback, unsubscribe, unsuback = 0x82, 0x90, 0xa2, 0xb0
+	pingreq, pingresp, disconnect            = 0xc0, 0xd0, 0xe0
 
-	retainBit, qos1Bit, qosBits, dupBit = 1 << 0, 1 << 1, 3 << 1, 1 << 3
-
-	reservedBit, cleanBit, willBit     = 1 << 0, 1 << 1, 1 << 2
-	willQoS, willRetain, passwd, login = 3 << 3, 1 << 5, 1 << 6, 1 << 7
+	retainBit, qos1Bit, dupBit  = 1 << 0, 1 << 1, 1 << 3 // of PUBLISH
+	cleanBit, willBit, willQoS  = 1 << 1, 1 << 2, 3 << 3 // of CONNECT
+	willRetain, password, login = 1 << 5, 1 << 6, 1 << 7
+	refused                     = 0x80 // instead of a QoS granted
 )
 
 var errMalformed = errors.New("malformed packet")
@@ -33,7 +33,7 @@ type message struct {
 // packet returns m as PUBLISH, with id if the flags say QoS 1.
 func (m *message) packet(flags byte, id uint16) []byte {
 	size := 2 + len(m.topic) + int(flags&qos1Bit) + len(m.payload)
-	p := binary.AppendUvarint(append(make([]byte, 0, 5+size), publish<<4|flags), uint64(size))
+	p := binary.AppendUvarint(append(make([]byte, 0, 5+size), publish|flags), uint64(size))
 	p = append(binary.BigEndian.AppendUint16(p, uint16(len(m.topic))), m.topic...)
 	if flags&qos1Bit != 0 {
 		p = binary.BigEndian.AppendUint16(p, id)
@@ -43,19 +43,6 @@ func (m *message) packet(flags byte, id uint16) []byte {
 
 // cost is what m takes in memory, about.
 func (m *message) cost() int { return len(m.topic) + len(m.payload) + 128 }
-
-func reply(conn *epi.Conn, kind byte, p ...byte) error {
-	_, err := conn.Writev(binary.AppendUvarint([]byte{kind << 4}, uint64(len(p))), p)
-	return err
-}
-
-// fixedFlags are those of a packet that is not PUBLISH (section 2.2.2).
-func fixedFlags(kind byte) byte {
-	if kind == subscribe || kind == unsubscribe {
-		return 1 << 1
-	}
-	return 0
-}
 
 // fields reads the fields of a packet. A missing one makes it bad.
 type fields struct {
@@ -86,8 +73,26 @@ func (f *fields) text() string {
 	return s
 }
 
-// end reports whether all fields were there, and nothing else.
-func (f *fields) end() bool { return !f.bad && len(f.rest) == 0 }
+// end returns an error unless all fields were there, and nothing else.
+func (f *fields) end() error {
+	if f.bad || len(f.rest) > 0 {
+		return errMalformed
+	}
+	return nil
+}
+
+// reply answers a packet, if that was right to its end.
+func (f *fields) reply(conn *epi.Conn, first byte, p ...byte) error {
+	if err := f.end(); err != nil {
+		return err
+	}
+	return reply(conn, first, p...)
+}
+
+func reply(conn *epi.Conn, first byte, p ...byte) error {
+	_, err := conn.Writev(binary.AppendUvarint([]byte{first}, uint64(len(p))), p)
+	return err
+}
 
 func isTopic(s string) bool { return s != "" && len(s) <= maxName && !isWild(s) }
 
@@ -95,13 +100,13 @@ func isWild(filter string) bool { return strings.ContainsAny(filter, "+#") }
 
 // isFilter is section 4.7.1: a wildcard is a level by itself, and # the last one.
 func isFilter(s string) bool {
-	head, ok := strings.CutSuffix("/"+s, "/#")
-	for level := range strings.SplitSeq(head, "/") {
-		if level != "+" && isWild(level) {
+	levels := strings.Split(s, "/")
+	for i, level := range levels {
+		if isWild(level) && level != "+" && (level != "#" || i < len(levels)-1) {
 			return false
 		}
 	}
-	return s != "" && len(s) <= maxName && (ok || head != "")
+	return s != "" && len(s) <= maxName
 }
 
 // matches is section 4.7: + is one level, # is all that follow and the one before;
@@ -110,20 +115,16 @@ func matches(filter, topic string) bool {
 	if topic[0] == '$' && filter[0] != '$' {
 		return false
 	}
-	for more := true; more; {
-		var level, name string
-		var deeper bool
-		level, filter, more = strings.Cut(filter, "/")
-		name, topic, deeper = strings.Cut(topic, "/")
-		if level == "#" {
-			return true
-		}
+	for filter != "#" {
+		level, rest, more := strings.Cut(filter, "/")
+		name, names, deeper := strings.Cut(topic, "/")
 		if level != "+" && level != name {
 			return false
 		}
-		if more != deeper {
-			return more && filter == "#"
+		if !more || !deeper {
+			return more == deeper || rest == "#"
 		}
+		filter, topic = rest, names
 	}
 	return true
 }
