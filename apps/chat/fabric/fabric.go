@@ -174,14 +174,14 @@ type Fabric interface {
 	// Claims of an epoch that is over need no release.
 	Release(c Claim)
 
-	// Append adds to the replicated history of a shard (below Shards). An id that was
+	// Append adds data, which is not empty, to the replicated history of a shard (below Shards). An id that was
 	// appended before, within the last minutes, is not appended again. Done is called
 	// without an error once a majority has the data on disk.
 	// ErrUnavailable, ErrFenced, ErrTooLarge.
 	Append(shard uint32, id string, data []byte, done func(error))
 
 	// Replay calls each for the records of a shard from the given number on, in
-	// order, and done at their end. Numbers begin at 1 and may have gaps; records are
+	// order, and done at their end: all that were appended before the call are among them. Numbers begin at 1 and may have gaps; records are
 	// kept for as long as the configuration says. Each must not keep the data.
 	Replay(shard uint32, from uint64, each func(number uint64, data []byte), done func(error))
 

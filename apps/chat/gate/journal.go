@@ -20,8 +20,11 @@ type journal struct {
 	under   bool     // the first of the queue is under way
 	number  uint64   // of the batch, which names it
 	dropped bool     // there was no room, and that was logged
-	late    bool     // an append has failed: others may have read the history meanwhile
+	late    uint64   // others may have read the history before the batch of this number was in it; 0: they have not
 }
+
+// behind notes that others may read the history before all that is queued is in it.
+func (j *journal) behind() { j.late = j.number + uint64(max(len(j.queue), 1)) }
 
 // maxBatch is the size from which a batch is appended at once and not at the next tick, and
 // maxJournal that of all batches of a shard: beyond it, nodes that are away miss some.
@@ -52,6 +55,7 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 		return
 	}
 	k := &keeping{record: shown[0].record}
+	others := d.net.others.Load()
 	batch := fmt.Appendf(nil, "[%s]", entry)
 	id := fmt.Sprint(d.net.self, " ", k.record.ID)
 	d.do(op{kind: opRun, run: func() {
@@ -59,7 +63,12 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 			k.done = true // its sender knows from the first
 			return
 		}
-		d.net.fabric.Append(shard, id, batch, func(err error) { d.announce(k, err) })
+		d.net.fabric.Append(shard, id, batch, func(err error) {
+			d.announce(k, err)
+			if d.net.others.Load() != others {
+				d.haveReadAgain()
+			}
+		})
 	}})
 	d.held.current = append(d.held.current, k)
 	d.held.queue = append(d.held.queue, held{keeping: k})
@@ -121,7 +130,7 @@ func (d *desk) collect() {
 		j := e.journal
 		j.under = false
 		if e.err != nil {
-			j.late = true
+			j.behind()
 			continue
 		}
 		j.size -= len(j.queue[0])
@@ -129,9 +138,9 @@ func (d *desk) collect() {
 		j.queue = j.queue[1:]
 		j.number++
 		j.dropped = false
-		if len(j.queue) == 0 && j.late {
-			j.late = false
-			_ = d.net.fabric.Broadcast([]byte{readAgain}) // without a lease: who is up again reads it anyway
+		if j.late != 0 && j.number >= j.late {
+			j.late = 0
+			d.haveReadAgain()
 		}
 		if len(j.queue) > 0 && len(j.queue[0]) > maxBatch {
 			d.appendNext(j)
@@ -143,6 +152,21 @@ func (d *desk) collect() {
 // comes later than it should have, so that those who have read the history lack it.
 const readAgain = 'j'
 
+// haveReadAgain has the others read the history again. Any goroutine may call it. Without a
+// lease it has no effect: they read it when the node is up again.
+func (d *desk) haveReadAgain() { _ = d.net.fabric.Broadcast([]byte{readAgain}) }
+
+// noteUp notes that a node has come, that was not told of what is still to be appended and
+// may read the history before that is in it.
+func (d *desk) noteUp() {
+	d.do(op{kind: opRun, run: func() { // after what waits for the disk
+		d.net.others.Add(1)
+		for i := range d.net.journals {
+			d.net.journals[i].behind()
+		}
+	}})
+}
+
 // appendAll appends what has gathered since the last tick.
 func (d *desk) appendAll() {
 	d.collect()
@@ -151,19 +175,63 @@ func (d *desk) appendAll() {
 	}
 }
 
+// A reading is how far the replicated history of a shard was read.
+type reading struct {
+	mu    sync.Mutex
+	last  uint64 // guarded by mu; the number of the last entry
+	under bool   // guarded by mu; it is read now
+	again bool   // guarded by mu; and once more after that
+}
+
+// begins says from where to read, if nobody reads now: who does, does so once more.
+func (r *reading) begins() (from uint64, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.again = r.under
+	ok, r.under = !r.under, true
+	return r.last + 1, ok
+}
+
+func (r *reading) reached(number uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.last = max(r.last, number)
+}
+
+// ended says whether to read again.
+func (r *reading) ended(err error) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.under = false
+	return err != nil || r.again
+}
+
 // replay reads what this node has missed of the replicated history. Any goroutine may
 // call it.
 func (r *reporter) replay() {
 	for shard := range uint32(fabric.Shards) {
-		r.net.fabric.Replay(shard, r.net.replayed[shard].Load()+1, func(number uint64, data []byte) {
-			r.net.replayed[shard].Store(max(r.net.replayed[shard].Load(), number))
-			r.reportBatch(data)
-		}, func(err error) {
-			if err != nil {
-				r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
-			}
-		})
+		r.replayShard(shard)
 	}
+}
+
+// replayShard reads one shard, and tries for as long as the node lives.
+func (r *reporter) replayShard(shard uint32) {
+	reading := &r.net.readings[shard]
+	from, ok := reading.begins()
+	if !ok {
+		return
+	}
+	r.net.fabric.Replay(shard, from, func(number uint64, data []byte) {
+		reading.reached(number)
+		r.reportBatch(data)
+	}, func(err error) {
+		if err != nil {
+			r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
+		}
+		if reading.ended(err) {
+			r.replayShard(shard)
+		}
+	})
 }
 
 func (r *reporter) reportBatch(data []byte) {

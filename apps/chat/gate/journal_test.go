@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 
 	"github.com/epinet/epi"
@@ -107,4 +108,55 @@ func TestLateHistoryIsReadAgain(t *testing.T) {
 	if _, after, _ := f.seen(); after != before+fabric.Shards {
 		t.Errorf("%d shards are read again, of %d", after-before, fabric.Shards)
 	}
+}
+
+// Who comes while something waits to be appended was not told of it, and may have read the
+// history before it was there: it is to read again after that.
+func TestWhoComesReadsWhatIsAppendedThen(t *testing.T) {
+	t.Parallel()
+	f := &troubled{Local: fabric.NewLocal("a", "1")}
+	disk := newSlowDisk()
+	config := remembering(disk)
+	config.Fabric = f
+	c := start(t, engine(1), config)
+	ann := c.registerOnceLeased("ann")
+	ann.say("JOIN #room")
+	ann.say("PRIVMSG #room :before")
+	join, message := epitest.Receive(t, disk.queued), epitest.Receive(t, disk.queued)
+	f.handler.Up(fabric.Member{Node: "b", Epoch: 7})
+	c.barrier(1) // the node knows
+	join(nil)
+	message(nil)
+	epitest.WaitUntil(t, "the announcement", func() bool {
+		appended, _, said := f.seen()
+		return appended > 0 && len(said) > 0 && said[len(said)-1] == "j"
+	})
+}
+
+// A failing fabric cannot read the history at first.
+type failing struct {
+	troubled
+	failures atomic.Int32
+}
+
+func (f *failing) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+	if shard == 3 && f.failures.Add(-1) >= 0 {
+		done(fabric.ErrUnavailable)
+		return
+	}
+	f.troubled.Replay(shard, from, each, done)
+}
+
+// What could not be read of the history is read again until it can be.
+func TestHistoryIsReadUntilItsEnd(t *testing.T) {
+	t.Parallel()
+	f := &failing{troubled: troubled{Local: fabric.NewLocal("a", "1")}}
+	f.failures.Store(3)
+	config := remembering(newSlowDisk())
+	config.Fabric = f
+	start(t, &epi.Engine{}, config)
+	epitest.WaitUntil(t, "all shards", func() bool {
+		_, replays, _ := f.seen()
+		return replays >= fabric.Shards && f.failures.Load() < 0
+	})
 }

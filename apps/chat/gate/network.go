@@ -22,8 +22,9 @@ type networked struct {
 
 	journals [fabric.Shards]journal
 	appends  appends
-	replayed [fabric.Shards]atomic.Uint64 // the last entry of each shard that was read
-	again    int                          // ticks until it is read again, 0: it is not; of the desk's loop
+	readings [fabric.Shards]reading
+	others   atomic.Uint64 // nodes that have come so far
+	again    int           // ticks until it is read again, 0: it is not; of the desk's loop
 }
 
 // A mailbox has what the fabric has called its handler for, and the hall does not know yet.
@@ -82,6 +83,7 @@ func (d *desk) read() {
 			d.net.again = catchUpTicks
 		case hall.NodeUp:
 			d.net.again = catchUpTicks
+			d.noteUp()
 		case hall.Fenced:
 			d.net.epoch = 0
 		}

@@ -162,12 +162,12 @@ func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) er
 	if err := f.historyIsThere(f.life); err != nil {
 		return err
 	}
-	stream, err := f.stream.Stream(f.life, f.config.historyName(shard))
-	if err != nil {
+	last, err := f.mark(shard)
+	if err != nil || last < from {
 		return err
 	}
-	info, err := stream.Info(f.life)
-	if err != nil || info.State.LastSeq < max(from, 1) || info.State.Msgs == 0 {
+	stream, err := f.stream.Stream(f.life, f.config.historyName(shard))
+	if err != nil {
 		return err
 	}
 	consumer, err := stream.OrderedConsumer(f.life, jetstream.OrderedConsumerConfig{
@@ -194,9 +194,25 @@ func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) er
 		if err != nil {
 			return err
 		}
-		each(meta.Sequence.Stream, m.Data())
-		if meta.Sequence.Stream >= info.State.LastSeq || meta.NumPending == 0 {
+		if len(m.Data()) > 0 {
+			each(meta.Sequence.Stream, m.Data())
+		}
+		if meta.Sequence.Stream >= last {
 			return nil
 		}
 	}
+}
+
+// mark returns the number of a record without data that it appends: the end of what was
+// appended before. Where that is, only a write can say. A leader that was away answers what
+// was true before, until it knows that there is another, and a replica that is behind has
+// nothing more to deliver.
+func (f *Fabric) mark(shard uint32) (last uint64, err error) {
+	ctx, cancel := context.WithTimeout(f.life, appendTimeout)
+	defer cancel()
+	ack, err := f.stream.Publish(ctx, f.config.historySubject(shard), nil)
+	if err != nil {
+		return 0, err
+	}
+	return ack.Sequence, nil
 }
