@@ -275,3 +275,25 @@ func TestNetworkRecordAfterItsRemoval(t *testing.T) {
 		}
 	}
 }
+
+// TestNetworkOfTwoVersions has a node of a later version say what this one does not know, among
+// what it does: that is left out, and the rest is taken.
+func TestNetworkOfTwoVersions(t *testing.T) {
+	n := threeNodes(t, Config{})
+	n.user("a", "ann")
+	later := n.town("a").node.Self()
+	later.Version = "99"
+	n.town("b").news(News{Kind: NodeUp, From: later})
+	n.town("b").news(News{Kind: NodeSaid, From: later, Data: []byte(`p{"l":1,"z":{"of":"later"},"o":[
+		{"k":"whatever","b":[1,{"x":2}]},
+		{"k":"user","b":{"u":9007199254740991,"n":"eve","i":"eve","h":"eve.host","z":7,"f":{"Z":1},"c":[{"i":5,"z":[]}]}},
+		{"k":"whatever","b":null,"z":3}]}`)})
+	w := n.town("b")
+	w.healthy()
+	if u := w.hall.find("eve"); u == nil || u.host() != "eve.host" || len(u.sessions) != 1 {
+		t.Errorf("what is known was not taken: %+v", u)
+	}
+	if w.hall.find("ann") == nil {
+		t.Error("a user of the node is not known any more")
+	}
+}

@@ -20,7 +20,8 @@ import (
 )
 
 const labClusterHelp = `Put a chat on several nodes to the test: clients on all of them talk, join, part and
-want the same nicks, while nodes are killed, stopped, and cut off from the others.
+want the same nicks, while nodes are killed, one or all of them, stopped, and cut off
+from the others.
 Afterwards all nodes must have one history, with everything in it that anybody was
 shown; everybody must have seen it in that order; and no nick may have been two
 clients' at the same time.
@@ -62,7 +63,7 @@ func labClusterCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.DurationVar(&c.run.For, "for", time.Minute, "`duration` of the faults")
-	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze with commas, or all, or none")
+	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze, crash with commas, or all, or none")
 	flags.IntVar(&c.run.Nodes, "nodes", 3, "`number` of nodes")
 	flags.IntVar(&c.run.Clients, "clients", 3, "`number` of clients on each node")
 	flags.Uint64Var(&c.run.Seed, "seed", 1, "`number` that chooses faults and what clients do; when they do it no seed chooses")

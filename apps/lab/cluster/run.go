@@ -22,10 +22,11 @@ const (
 	Stop   Fault = "stop"   // SIGSTOP for longer than its lease, then SIGCONT
 	Cut    Fault = "cut"    // connections to the other nodes are cut, and new ones as well
 	Freeze Fault = "freeze" // what nodes send to it and it to them waits, and comes at the end
+	Crash  Fault = "crash"  // SIGKILL of all nodes at once; they are started again
 )
 
 // Faults are all of them.
-var Faults = []Fault{Kill, Stop, Cut, Freeze}
+var Faults = []Fault{Kill, Stop, Cut, Freeze, Crash}
 
 // A Place is where a node is.
 type Place struct {
@@ -211,9 +212,13 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 		}
 		f, n := r.Faults[r.random.IntN(len(r.Faults))], r.nodes[r.random.IntN(len(r.nodes))]
 		injected[f]++
-		r.Tell("%s node %s", f, n.Name)
+		where := "node " + n.Name
+		if f == Crash {
+			where = "all nodes"
+		}
+		r.Tell("%s %s", f, where)
 		if err := r.do(ctx, f, n); err != nil {
-			r.Tell("%s node %s: %v", f, n.Name, err)
+			r.Tell("%s %s: %v", f, where, err)
 		}
 		if err := r.ready(ctx); err != nil {
 			r.Tell("%v", err)
@@ -236,12 +241,9 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 	away := r.Lease/2 + time.Duration(r.random.Int64N(int64(r.Lease))) // some end before the lease does
 	switch f {
 	case Kill:
-		if err := n.cmd.Process.Kill(); err != nil {
-			return err
-		}
-		_ = n.cmd.Wait()
-		wait(ctx, away/4)
-		return r.launch(n)
+		return r.kill(ctx, away/4, n)
+	case Crash:
+		return r.kill(ctx, away/4, r.nodes...)
 	case Stop:
 		return r.stopProcess(ctx, n, away)
 	case Cut, Freeze:
@@ -255,6 +257,25 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 		return nil
 	}
 	return fmt.Errorf("there is no fault %q", f)
+}
+
+// kill kills nodes, all before any has ended, and starts them again after a time.
+func (r *run) kill(ctx context.Context, d time.Duration, nodes ...*node) error {
+	for _, n := range nodes {
+		if err := n.cmd.Process.Kill(); err != nil {
+			return err
+		}
+	}
+	for _, n := range nodes {
+		_ = n.cmd.Wait()
+	}
+	wait(ctx, d)
+	for _, n := range nodes {
+		if err := r.launch(n); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (r *run) stopClients() {
