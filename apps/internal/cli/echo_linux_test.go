@@ -17,6 +17,7 @@ import (
 )
 
 func TestStartText(t *testing.T) {
+	t.Setenv("GOMAXPROCS", "3") // fewer than loops would be warned of
 	path := filepath.Join(t.TempDir(), "echo.sock")
 	p := start(t, "echo", "--listen", "tcp://127.0.0.1:0", "--listen", "unix://"+path,
 		"--driver", "poll", "--loops", "3", "--workers", "2", "--wait", "spin:50us", "--max-conns", "7")
