@@ -184,12 +184,9 @@ func TestChat(t *testing.T) {
 func TestChatCountsDeliveries(t *testing.T) {
 	for await, each := range map[Await]uint64{AwaitLast: 4, AwaitEcho: 5} {
 		endpoints := []endpoint{{Address: strings.Replace(new(room).start(t, "irc"), "irc", "tcp", 1), Kind: chatStream}}
-		s := share{Endpoints: endpoints, Conns: 5, Active: 5, Window: 2, Depth: 2, Sizes: defaultSizes, Duration: short,
+		s := share{Endpoints: endpoints, Conns: 5, Active: 5, Window: 2, Depth: 2, Sizes: defaultSizes,
 			Patience: epitest.Patience, Loops: 2, Channels: 1, Await: await}
-		total, err := runShare(t.Context(), s, func(Progress) {}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+		total := mustShare(t, s)
 		sent := total.Awaited / each
 		if total.Delivered != sent*each || total.Awaited != total.Delivered || sent == 0 {
 			t.Errorf("%s: %d deliveries of %d, in groups of %d", await, total.Delivered, total.Awaited, each)
@@ -197,6 +194,45 @@ func TestChatCountsDeliveries(t *testing.T) {
 		if total.Messages > sent || total.Requests > total.Delivered {
 			t.Errorf("%s: of %d messages and %d deliveries %d and %d were within the time", await, sent, total.Delivered, total.Messages, total.Requests)
 		}
+	}
+}
+
+// mustShare runs a share for longer where nothing was delivered.
+func mustShare(t *testing.T, s share) (total *tally) {
+	t.Helper()
+	longer(func(d time.Duration) bool {
+		var err error
+		s.Duration = d
+		if total, err = runShare(t.Context(), s, func(Progress) {}, nil); err != nil {
+			t.Fatal(err)
+		}
+		return total.Delivered > 0
+	})
+	return total
+}
+
+// runSpoiled runs for longer where a fault was not found: it may take some messages.
+// What is missing at the end does not come, and is not waited for.
+func runSpoiled(t *testing.T, c Config, cause string) {
+	t.Helper()
+	var r *Report
+	longer(func(d time.Duration) bool {
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		var err error
+		c.Duration = d
+		r, err = Run(ctx, c, func(p Progress) {
+			if p.Phase == "finishing" {
+				stop()
+			}
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return count(r, cause) > 0
+	})
+	if count(r, cause) == 0 {
+		t.Errorf("the errors are %v, should have %q", r.Errors, cause)
 	}
 }
 
@@ -246,21 +282,8 @@ func TestChatSpoiled(t *testing.T) {
 			t.Parallel()
 			// Two in a channel: each line of one comes before the next.
 			target := (&room{spoil: c.spoil}).start(t, "irc")
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			impatient := func(p Progress) {
-				if p.Phase == "finishing" {
-					stop() // what is missing does not come
-				}
-			}
-			r, err := Run(ctx, Config{Targets: []string{target}, Conns: 2, Active: 1, Depth: 4, Duration: short, Verify: true,
-				Patience: epitest.Patience, Await: c.await}, impatient)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if count(r, c.cause) == 0 {
-				t.Errorf("the errors are %v, should have %q", r.Errors, c.cause)
-			}
+			runSpoiled(t, Config{Targets: []string{target}, Conns: 2, Active: 1, Depth: 4, Verify: true,
+				Patience: epitest.Patience, Await: c.await}, c.cause)
 		})
 	}
 }

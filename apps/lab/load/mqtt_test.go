@@ -1,7 +1,6 @@
 package load
 
 import (
-	"context"
 	"encoding/binary"
 	"strings"
 	"testing"
@@ -111,12 +110,9 @@ func TestMQTT(t *testing.T) {
 // TestMQTTCountsDeliveries has a topic of five, who get their own messages, too.
 func TestMQTTCountsDeliveries(t *testing.T) {
 	endpoints := []endpoint{{Address: strings.Replace(new(broker).start(t, "mqtt"), "mqtt", "tcp", 1), Kind: mqttStream}}
-	s := share{Endpoints: endpoints, Conns: 5, Active: 2, Window: 2, Depth: 2, Sizes: defaultSizes, Duration: short,
+	s := share{Endpoints: endpoints, Conns: 5, Active: 2, Window: 2, Depth: 2, Sizes: defaultSizes,
 		Patience: epitest.Patience, Loops: 2, Channels: 1, Await: AwaitLast}
-	total, err := runShare(t.Context(), s, func(Progress) {}, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
+	total := mustShare(t, s)
 	if total.Awaited != total.Delivered || total.Delivered == 0 || total.Delivered%5 != 0 {
 		t.Errorf("%d deliveries of %d, in groups of 5", total.Delivered, total.Awaited)
 	}
@@ -146,21 +142,7 @@ func TestMQTTSpoiled(t *testing.T) {
 		t.Run(cause, func(t *testing.T) {
 			t.Parallel()
 			target := (&broker{spoil: spoil}).start(t, "mqtt")
-			ctx, stop := context.WithCancel(t.Context())
-			defer stop()
-			impatient := func(p Progress) {
-				if p.Phase == "finishing" {
-					stop() // what is missing does not come
-				}
-			}
-			r, err := Run(ctx, Config{Targets: []string{target}, Conns: 2, Active: 1, Duration: short, Verify: true,
-				Patience: epitest.Patience}, impatient)
-			if err != nil {
-				t.Fatal(err)
-			}
-			if count(r, cause) == 0 {
-				t.Errorf("the errors are %v, should have %q", r.Errors, cause)
-			}
+			runSpoiled(t, Config{Targets: []string{target}, Conns: 2, Active: 1, Verify: true, Patience: epitest.Patience}, cause)
 		})
 	}
 }

@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/internal/epitest"
@@ -154,8 +155,12 @@ func TestEverySchemeDetectsAWrongEcho(t *testing.T) {
 	for _, scheme := range everyScheme {
 		t.Run(scheme, func(t *testing.T) {
 			target := echoOn(t, scheme, config, flipLast)
-			r := mustRun(t, Config{Targets: []string{target}, Conns: 1, Sizes: sizes(t, "1000"), Verify: true, Trust: Trust{Insecure: true},
-				Duration: short, LostAfter: short, Patience: epitest.Patience})
+			var r *Report
+			longer(func(d time.Duration) bool { // a datagram that comes late is lost, and not looked at
+				r = mustRun(t, Config{Targets: []string{target}, Conns: 1, Sizes: sizes(t, "1000"), Verify: true, Trust: Trust{Insecure: true},
+					Duration: d, LostAfter: d, Patience: epitest.Patience})
+				return strings.Contains(r.Mismatch, "message 0, ")
+			})
 			if count(r, errMismatch.Error()) == 0 || !strings.Contains(r.Mismatch, "message 0, byte 999") {
 				t.Errorf("errors %v, mismatch %q", r.Errors, r.Mismatch)
 			}
@@ -167,11 +172,16 @@ func TestEverySchemeHasChildren(t *testing.T) {
 	config, ca, _ := certificate(t)
 	for _, scheme := range []string{"tls", "wss", "udp"} {
 		c := Config{Targets: []string{echoOn(t, scheme, config, nil)}, Conns: 20, Verify: true, Trust: Trust{CA: ca},
-			Child: func() *exec.Cmd { return as("child") }, Duration: short, Patience: epitest.Patience, LostAfter: epitest.Patience}
-		r, err := runChildren(t.Context(), t, c)
-		if err != nil {
-			t.Fatal(err)
-		}
+			Child: func() *exec.Cmd { return as("child") }, Patience: epitest.Patience, LostAfter: epitest.Patience}
+		var r *Report
+		longer(func(d time.Duration) bool {
+			var err error
+			c.Duration = d
+			if r, err = runChildren(t.Context(), t, c); err != nil {
+				t.Fatal(err)
+			}
+			return r.Requests > 0
+		})
 		if r.Failed() || r.Processes < 2 || r.Setup.Opened != 20 || r.Requests == 0 {
 			t.Errorf("%s: %+v", scheme, r)
 		}
@@ -181,8 +191,12 @@ func TestEverySchemeHasChildren(t *testing.T) {
 func TestLostDatagramsAreCounted(t *testing.T) {
 	for _, rate := range []float64{0, 2000} {
 		target := echoPackets(t, "udp", &packetEcho{drop: 10, twice: 7})
-		r := mustRun(t, Config{Targets: []string{target}, Conns: 2, Depth: 4, Rate: rate, Verify: true,
-			Duration: 4 * short, LostAfter: short / 5, Patience: epitest.Patience})
+		var r *Report
+		longer(func(d time.Duration) bool {
+			r = mustRun(t, Config{Targets: []string{target}, Conns: 2, Depth: 4, Rate: rate, Verify: true,
+				Duration: 4 * d, LostAfter: d / 5, Patience: epitest.Patience})
+			return r.Lost > 0 && r.Stray > 0 && r.Requests > 0
+		})
 		if r.Failed() || r.Lost == 0 || r.Stray == 0 || r.Requests == 0 || r.Partial != "" {
 			t.Errorf("rate %g: errors %v, %d lost, %d stray, %d requests, partial %q", rate, r.Errors, r.Lost, r.Stray, r.Requests, r.Partial)
 		}
