@@ -25,7 +25,7 @@ func framed(text string) []byte {
 
 // dial connects a client, which is closed with the subject.
 func (s *subject) dial() (*net.TCPConn, error) {
-	c, err := net.DialTimeout("tcp", s.address, 5*time.Second)
+	c, err := net.DialTimeout("tcp", s.address, dialTime)
 	if err != nil {
 		if dead := s.alive(); dead != nil {
 			return nil, dead

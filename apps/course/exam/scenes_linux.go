@@ -165,7 +165,11 @@ func takesBacklog(s *subject) error {
 	}
 	var waiting []net.Conn
 	for i := range clients {
-		c, err := net.DialTimeout("tcp", s.address, time.Second)
+		limit := dialTime
+		if i >= 2 {
+			limit = time.Second
+		}
+		c, err := net.DialTimeout("tcp", s.address, limit)
 		if err != nil && i >= 2 {
 			break // a short backlog: those that are in it will do
 		}

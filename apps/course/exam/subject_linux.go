@@ -26,6 +26,7 @@ const (
 	asleep    = 10                     // looks in a row at a sleeping server, after which it hangs
 	busy      = 2 * time.Second        // CPU time without a byte, after which it hangs, too
 	startTime = 2 * time.Minute        // until it listens: it may have to be compiled
+	dialTime  = 30 * time.Second       // until the kernel has a connection
 	keptLog   = 4 << 10
 )
 
@@ -224,7 +225,7 @@ func (p *patience) again() error {
 // quiet returns an error when the server uses CPU time while nothing happens. It may
 // have something to finish first.
 func (s *subject) quiet(while string) error {
-	const window, most, tries = 4 * sample, 10 * time.Millisecond, 4
+	const window, most, tries = 4 * sample, 10 * time.Millisecond, 10
 	var used time.Duration
 	for range tries {
 		before, err := s.look()

@@ -130,7 +130,7 @@ func startWith(t *testing.T, role string, files []*os.File, args ...string) *pro
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	watchdog := time.AfterFunc(epitest.Patience, func() { _ = p.cmd.Process.Kill() })
+	watchdog := time.AfterFunc(2*epitest.Patience, func() { _ = p.cmd.Process.Kill() }) // it lives through several waits
 	t.Cleanup(func() {
 		watchdog.Stop()
 		if !p.ended {

@@ -84,7 +84,7 @@ func (p *process) configure(text string) error {
 }
 
 // startPatience is how long a server may take until it listens.
-const startPatience = 10 * time.Second
+const startPatience = time.Minute
 
 // answers waits until somebody listens on address, and reports whether that was
 // before the server's end and in time.

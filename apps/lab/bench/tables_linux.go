@@ -245,7 +245,7 @@ const connsOfSource = 5000
 // echoOnce opens connection i and lets it echo one byte.
 func echoOnce(ctx context.Context, scheme, address string, i int) (net.Conn, error) {
 	d := net.Dialer{
-		Timeout:   5 * time.Second,
+		Timeout:   patience,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/connsOfSource))},
 		Control:   bindLate,
 	}
@@ -253,8 +253,8 @@ func echoOnce(ctx context.Context, scheme, address string, i int) (net.Conn, err
 	if err != nil {
 		return nil, err
 	}
-	_ = c.(*net.TCPConn).SetLinger(0)                  // no port is left in TIME_WAIT
-	_ = c.SetDeadline(time.Now().Add(5 * time.Second)) // these fail only when it is closed
+	_ = c.(*net.TCPConn).SetLinger(0)           // no port is left in TIME_WAIT
+	_ = c.SetDeadline(time.Now().Add(patience)) // these fail only when it is closed
 	on, ask, answer, err := greet(ctx, c, scheme, i)
 	if err != nil {
 		return c, err

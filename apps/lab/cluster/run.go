@@ -286,7 +286,7 @@ func (r *run) stopClients() {
 }
 
 // caughtUp is how long nodes that were away may take to get what they have missed.
-const caughtUp = 30 * time.Second
+const caughtUp = 2 * time.Minute
 
 // collect takes what clients know, and asks the nodes for their histories until those
 // are equal, or will not be.
