@@ -15,10 +15,11 @@ import (
 // loop.
 type journal struct {
 	shard   uint32
-	queue   [][]byte // the last one may grow, unless it is the one under way
+	queue   [][]byte // the last one may grow, unless it was tried
 	size    int      // of the queue
 	under   bool     // the first of the queue is under way
-	number  uint64   // of the batch, which names it
+	tried   bool     // the first of the queue is or was under way: it may be in the history
+	number  uint64   // of the batch, which names it together with the process's first lease
 	dropped bool     // there was no room, and that was logged
 	late    uint64   // others may have read the history before the batch of this number was in it; 0: they have not
 }
@@ -90,7 +91,7 @@ func (d *desk) put(shard uint32, entry []byte) {
 		return
 	}
 	last := len(j.queue) - 1
-	if last < 0 || last == 0 && j.under || len(j.queue[last]) > maxBatch {
+	if last < 0 || last == 0 && j.tried || len(j.queue[last]) > maxBatch {
 		j.queue = append(j.queue, append([]byte{'['}, entry...))
 		last++
 	} else {
@@ -101,14 +102,17 @@ func (d *desk) put(shard uint32, entry []byte) {
 	}
 }
 
-// appendNext appends the first batch of a shard, if none is under way.
+// appendNext appends the first batch of a shard, if none is under way. Whenever it is tried,
+// its name and what is in it are the same, whatever the lease is by then: it may have been
+// appended though the answer was lost. Before the first lease there are no names, and so
+// nothing is appended.
 func (d *desk) appendNext(j *journal) {
-	if j.under || len(j.queue) == 0 {
+	if j.under || len(j.queue) == 0 || d.net.first == 0 {
 		return
 	}
-	j.under = true
+	j.under, j.tried = true, true
 	batch := append(bytes.Clone(j.queue[0]), ']')
-	id := fmt.Sprint(d.net.self, " ", d.net.epoch, " ", j.shard, " ", j.number)
+	id := fmt.Sprint(d.net.self, " ", d.net.first, " ", j.shard, " ", j.number)
 	d.net.fabric.Append(j.shard, id, batch, func(err error) {
 		a := &d.net.appends
 		a.mu.Lock()
@@ -137,6 +141,7 @@ func (d *desk) collect() {
 		j.queue[0] = nil
 		j.queue = j.queue[1:]
 		j.number++
+		j.tried = false
 		j.dropped = false
 		if j.late != 0 && j.number >= j.late {
 			j.late = 0
@@ -148,13 +153,9 @@ func (d *desk) collect() {
 	}
 }
 
-// readAgain is a message of a gate to the others, and none of a hall: what was appended now
-// comes later than it should have, so that those who have read the history lack it.
-const readAgain = 'j'
-
 // haveReadAgain has the others read the history again. Any goroutine may call it. Without a
 // lease it has no effect: they read it when the node is up again.
-func (d *desk) haveReadAgain() { _ = d.net.fabric.Broadcast([]byte{readAgain}) }
+func (d *desk) haveReadAgain() { _ = d.net.fabric.Broadcast([]byte{hall.ReadAgain}) }
 
 // noteUp notes that a node has come, that was not told of what is still to be appended and
 // may read the history before that is in it.

@@ -2,6 +2,7 @@ package gate_test
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -18,6 +19,7 @@ type troubled struct {
 
 	mu       sync.Mutex
 	refusals int            // guarded by mu; of appends, that are still to come
+	tries    [][2]string    // guarded by mu; of batches: name and data
 	appended int            // guarded by mu
 	said     []string       // guarded by mu; by Broadcast
 	replays  int            // guarded by mu
@@ -31,8 +33,9 @@ func (f *troubled) Start(h fabric.Handler) error {
 	return f.Local.Start(h)
 }
 
-func (f *troubled) Append(_ uint32, _ string, _ []byte, done func(error)) {
+func (f *troubled) Append(_ uint32, name string, data []byte, done func(error)) {
 	f.mu.Lock()
+	f.tries = append(f.tries, [2]string{name, string(data)})
 	refused := f.refusals > 0
 	if refused {
 		f.refusals--
@@ -66,6 +69,13 @@ func (f *troubled) seen() (appended, replays int, said []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.appended, f.replays, append([]string(nil), f.said...)
+}
+
+// tried is what was to be appended: names and data.
+func (f *troubled) tried() [][2]string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.tries)
 }
 
 // registerOnceLeased connects somebody. A node that does not know yet that it has its lease
@@ -159,4 +169,50 @@ func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 		_, replays, _ := f.seen()
 		return replays >= fabric.Shards && f.failures.Load() < 0
 	})
+}
+
+// A batch that is tried again is the same by name and content, also under another lease and
+// when more is to be appended by then: it may be in the history already.
+func TestBatchTriedAgainIsTheSame(t *testing.T) {
+	t.Parallel()
+	f := &troubled{Local: fabric.NewLocal("a", "1"), refusals: 3}
+	disk := newSlowDisk()
+	config := remembering(disk)
+	config.Fabric = f
+	c := start(t, engine(1), config)
+	ann := c.registerOnceLeased("ann")
+	ann.say("JOIN #room")
+	disk.commit(t, 1, nil)
+	epitest.WaitUntil(t, "the first try", func() bool { return len(f.tried()) > 0 })
+	ann.say("PRIVMSG #room :more")
+	disk.commit(t, 1, nil)
+	f.handler.Fenced()
+	f.handler.Up(fabric.Member{Node: "a", Epoch: 9})
+	epitest.WaitUntil(t, "four tries", func() bool { return len(f.tried()) >= 4 })
+	tries := f.tried()[:4] // of one batch: three of them failed
+	for _, try := range tries {
+		if try != tries[0] {
+			t.Errorf("the batch %q was tried again as %q", tries[0], try)
+		}
+	}
+}
+
+// Of what a node has said before something of it was lost, the history may have a part only
+// later. So it is read at once, and once more.
+func TestGapReadsHistoryTwice(t *testing.T) {
+	t.Parallel()
+	f := &troubled{Local: fabric.NewLocal("a", "1")}
+	config := remembering(newSlowDisk())
+	config.Fabric = f
+	start(t, &epi.Engine{}, config)
+	read := func(times int) {
+		t.Helper()
+		epitest.WaitUntil(t, fmt.Sprint(times, " readings"), func() bool {
+			_, replays, _ := f.seen()
+			return replays >= times*fabric.Shards
+		})
+	}
+	read(2) // of one that has come
+	f.handler.Gap(fabric.Member{Node: "b", Epoch: 7})
+	read(4)
 }

@@ -18,6 +18,7 @@ type networked struct {
 	self   fabric.Node
 	leased fabric.Epoch // that was reported last; of the fabric's goroutine
 	epoch  fabric.Epoch // of the lease that the hall knows, 0: none
+	first  fabric.Epoch // of the first lease of this process, 0: it has had none
 	news   mailbox
 
 	journals [fabric.Shards]journal
@@ -80,10 +81,15 @@ func (d *desk) read() {
 		switch list[i].Kind {
 		case hall.Leased:
 			d.net.epoch = list[i].From.Epoch
+			if d.net.first == 0 {
+				d.net.first = d.net.epoch
+			}
 			d.net.again = catchUpTicks
 		case hall.NodeUp:
 			d.net.again = catchUpTicks
 			d.noteUp()
+		case hall.NodeMissed:
+			d.net.again = catchUpTicks
 		case hall.Fenced:
 			d.net.epoch = 0
 		}
@@ -91,8 +97,10 @@ func (d *desk) read() {
 	}
 }
 
-// catchUpTicks is when the replicated history is read once more after a node has come: what
-// it or the others have appended only then is missed by those who have read before.
+// catchUpTicks is when the replicated history is read once more after a node has come, or
+// something of one was lost. An entry is appended up to a tick after it was said, so at the
+// first reading those said just before may not have been there yet. Its sender announces only
+// what it appends after it knows of the node.
 const catchUpTicks = 5
 
 // catchUpHistory reads the replicated history once more, when that is due.
@@ -194,7 +202,7 @@ func (r *reporter) Down(m fabric.Member) { r.report(hall.News{Kind: hall.NodeDow
 
 // Received is a method of fabric.Handler.
 func (r *reporter) Received(from fabric.Member, data []byte) {
-	if len(data) == 1 && data[0] == readAgain {
+	if len(data) == 1 && data[0] == hall.ReadAgain {
 		r.replay()
 		return
 	}

@@ -381,10 +381,14 @@ func (n *network) put(to *node, kind string, body []byte, records []int64) {
 	to.out = append(to.out, '}')
 }
 
-// The first byte of what is carried.
+// The first byte of what nodes say to each other. All of them are here, also what gates say
+// for themselves, so that no two are alike.
 const (
 	wholeParcel = 'p'
 	morePieces  = 'm' // a piece, and there are more
+	// ReadAgain is a gate's: something was appended to the replicated history later than it
+	// should have been, so those who have read it lack that.
+	ReadAgain = 'j'
 )
 
 // latest and now are set by the hall before it flushes.
