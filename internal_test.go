@@ -8,8 +8,10 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"reflect"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -677,5 +679,94 @@ func TestImpossibleStatesPanic(t *testing.T) {
 			}()
 			fault()
 		})
+	}
+}
+
+// number gives every number within v another value, from next on, and returns what is next
+// then.
+func number(v reflect.Value, next uint64) uint64 {
+	v = reflect.NewAt(v.Type(), v.Addr().UnsafePointer()).Elem() // also if it is unexported
+	switch at := v.Addr().Interface().(type) {
+	case *atomic.Uint64:
+		at.Store(next)
+		return next + 1
+	case *atomic.Int64:
+		at.Store(int64(next))
+		return next + 1
+	}
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			next = number(v.Field(i), next)
+		}
+		return next
+	case v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			next = number(v.Index(i), next)
+		}
+		return next
+	case v.CanInt():
+		v.SetInt(int64(next))
+	default:
+		v.SetUint(next)
+	}
+	return next + 1
+}
+
+// numbers are those within v.
+func numbers(v reflect.Value) (all []uint64) {
+	switch {
+	case v.Kind() == reflect.Struct:
+		for i := range v.NumField() {
+			all = append(all, numbers(v.Field(i))...)
+		}
+	case v.Kind() == reflect.Array:
+		for i := range v.Len() {
+			all = append(all, numbers(v.Index(i))...)
+		}
+	case v.CanInt():
+		all = append(all, uint64(v.Int()))
+	default:
+		all = append(all, v.Uint())
+	}
+	return all
+}
+
+// A counting is a driver that has counters, and nothing else.
+type counting struct {
+	driver.Driver
+	counters driver.Counters
+}
+
+func (d *counting) Counters() *driver.Counters { return &d.counters }
+
+// Each counter is written down in four places. None is forgotten in one of them, and none
+// is there twice.
+func TestStats_MissNoCounter(t *testing.T) {
+	t.Parallel()
+	d := new(counting)
+	l := &Loop{drv: d}
+	const first = 1000 // larger than what else the statistics of an idle loop have
+	next := number(reflect.ValueOf(&l.count).Elem(), first)
+	next = number(reflect.ValueOf(&d.counters).Elem(), next)
+	times := map[uint64]int{}
+	for _, n := range numbers(reflect.ValueOf(l.stats())) {
+		times[n]++
+	}
+	for n := uint64(first); n < next; n++ {
+		if times[n] != 1 {
+			t.Errorf("counter %d of %d is %d times in the statistics", n-first, next-first, times[n])
+		}
+	}
+
+	var o, sum LoopStats
+	number(reflect.ValueOf(&o).Elem(), 1)
+	sum.add(o)
+	sum.add(o)
+	once, twice := numbers(reflect.ValueOf(o)), numbers(reflect.ValueOf(sum))
+	for i := range once {
+		if twice[i] != 2*once[i] {
+			t.Errorf("number %d of %d is not added up: %d and %d are %d", i, len(once), once[i], once[i], twice[i])
+		}
 	}
 }
