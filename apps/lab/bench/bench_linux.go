@@ -83,6 +83,8 @@ var Workloads = []Workload{
 	{Name: "redis-set", Title: "Redis, SET of 64 bytes, 50 connections", Conns: 50, Depth: 1, Size: 64, Scheme: schemeRedis, Command: "set"},
 	{Name: "redis-16", Title: "Redis, SET of 64 bytes, 50 connections, 16 in a pipeline", Conns: 50, Depth: 16, Size: 64, Scheme: schemeRedis, Command: "set"},
 	{Name: "redis-64", Title: "Redis, SET of 64 bytes, 50 connections, 64 in a pipeline", Conns: 50, Depth: 64, Size: 64, Scheme: schemeRedis, Command: "set"},
+	{Name: "redis-get-16", Title: "Redis, GET of 64 bytes, 50 connections, 16 in a pipeline", Conns: 50, Depth: 16, Size: 64, Scheme: schemeRedis, Command: "get"},
+	{Name: "redis-get-64", Title: "Redis, GET of 64 bytes, 50 connections, 64 in a pipeline", Conns: 50, Depth: 64, Size: 64, Scheme: schemeRedis, Command: "get"},
 	{Name: "redis-get-16k", Title: "Redis, GET of 16 KiB, 50 connections", Conns: 50, Depth: 1, Size: 16 << 10, Scheme: schemeRedis, Command: "get"},
 	{Name: "redis-set-16k", Title: "Redis, SET of 16 KiB, 50 connections", Conns: 50, Depth: 1, Size: 16 << 10, Scheme: schemeRedis, Command: "set"},
 	{Name: "redis-get-128k", Title: "Redis, GET of 128 KiB, 10 connections", Conns: 10, Depth: 1, Size: 128 << 10, Scheme: schemeRedis, Command: "get"},
