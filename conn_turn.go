@@ -529,19 +529,23 @@ func (c *Conn) callOnDrain() {
 
 // sendFailed ends writing. The connection lives on until what the peer sent
 // before was offered: reading will meet the end soon, or has met it, and the handler
-// has paused.
+// has paused. Who has stopped reading until there is room is called by OnDrain, and
+// meets it, too.
 func (c *Conn) sendFailed(err error) {
 	c.endWriting()
 	c.mu.Lock()
 	if c.cause == nil || c.cause == io.EOF {
 		c.cause = err
 	}
-	c.unset(congested)
 	st := c.state.Load()
+	c.unset(congested)
 	ended := st&closing != 0 || st&readEnded != 0 && c.endCause == nil
 	c.mu.Unlock()
-	if ended {
+	switch {
+	case ended:
 		_ = c.end(aborting, err)
+	case st&congested != 0:
+		c.callOnDrain()
 	}
 }
 

@@ -23,8 +23,9 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // the test does.
 type single struct {
 	*simulation.World
-	peer *driver.Link
-	conn *epi.Conn
+	peer  *driver.Link
+	conn  *epi.Conn
+	other *epi.Conn // of a Pipe
 }
 
 // eachSeed runs a test with a few seeds: whether a send is pending, say, is the world's
@@ -126,4 +127,41 @@ func TestSim_ResumeEndsExpect(t *testing.T) {
 			t.Fatalf("seed %d: OnData was shown %q, want what is left and one byte more at the end", s.Run.Seed, shown)
 		}
 	})
+}
+
+// TestSim_PipeOfTwoThatAreReset has both peers of a Pipe reset their connections when
+// each waits for room in the other.
+func TestSim_PipeOfTwoThatAreReset(t *testing.T) {
+	for seed := range uint64(40) {
+		s := &single{World: simulation.New(schedule.New(seed, nil))}
+		s.Calm = true
+		closed := 0
+		s.start(t, &epitest.Funcs{
+			Open: func(c *epi.Conn) error {
+				if s.other == nil {
+					s.other = c
+					return nil
+				}
+				return epi.Pipe(s.other, c)
+			},
+			Close: func(*epi.Conn, error) { closed++ },
+		})
+		one, two := s.peer, s.NewLink(1)
+		s.Backlog = append(s.Backlog, two)
+		s.rest()
+		for _, l := range []*driver.Link{one, two} {
+			l.In = make([]byte, 300_000)
+		}
+		s.rest()
+		if len(one.In) == 0 || len(two.In) == 0 {
+			t.Fatalf("seed %d: everything has found room", seed)
+		}
+		one.Break()
+		two.Break()
+		s.rest()
+		if closed != 2 {
+			t.Fatalf("seed %d: %d connections have ended, of two that were reset", seed, closed)
+		}
+		s.Release()
+	}
 }
