@@ -567,6 +567,9 @@ func (h *simulatedHandler) write(n int) {
 	default:
 		err = h.conn.Send(p[:n/2], p[n/2:])
 	}
+	if queued, most := h.conn.Queued(), h.conn.marks().queued; queued > most {
+		h.s.Failf("%d bytes are queued for %s, MaxQueued is %d", queued, h.name(), most)
+	}
 	switch {
 	case err == nil:
 		h.written += n
