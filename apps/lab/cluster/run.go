@@ -109,7 +109,8 @@ type run struct {
 	talk    sync.WaitGroup
 	silence context.CancelFunc
 	echoes  echoes
-	judges  int // clients that have read histories
+	silent  bool // nobody got an echo for as long as settle after a fault
+	judges  int  // clients that have read histories
 }
 
 // nowhere is what nodes say of their addresses to one another, so that they reach each
@@ -224,9 +225,25 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 			r.Tell("%v", err)
 			break
 		}
+		if !r.talks(ctx) {
+			r.silent = ctx.Err() == nil
+			break
+		}
 	}
 	wait(ctx, time.Second)
 	return injected, r.echoes.longest()
+}
+
+// talks waits until somebody gets an echo: without that, faults that come one after the other
+// would find nobody who says anything.
+func (r *run) talks(ctx context.Context) bool {
+	before := r.echoes.number()
+	for end := time.Now().Add(settle); r.echoes.number() == before; wait(ctx, 100*time.Millisecond) {
+		if time.Now().After(end) || ctx.Err() != nil {
+			return false
+		}
+	}
+	return true
 }
 
 func wait(ctx context.Context, d time.Duration) {
@@ -348,6 +365,9 @@ func (r *run) result(e Evidence, injected map[Fault]int, longest time.Duration) 
 		result.Shown += len(s.Seen)
 	}
 	result.Faults = e.Judge()
+	if r.silent {
+		result.Faults = append(result.Faults, fmt.Sprintf("nobody got an answer for %v after a fault had ended", settle))
+	}
 	return result
 }
 
@@ -370,19 +390,27 @@ func ParseFaults(text string) (faults []Fault, err error) {
 
 // echoes notes how long nobody has got an answer.
 type echoes struct {
-	mu   sync.Mutex
-	last time.Time
-	most time.Duration
+	mu    sync.Mutex
+	count int
+	last  time.Time
+	most  time.Duration
 }
 
 func (e *echoes) note() {
 	e.mu.Lock()
 	defer e.mu.Unlock()
+	e.count++
 	now := time.Now()
 	if !e.last.IsZero() {
 		e.most = max(e.most, now.Sub(e.last))
 	}
 	e.last = now
+}
+
+func (e *echoes) number() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return e.count
 }
 
 func (e *echoes) longest() time.Duration {
