@@ -52,7 +52,7 @@ func (h *Hall) Ban(at int64, by, mask, reason string, seconds int64) (KeptBan, e
 		return KeptBan{}, errEverybody
 	}
 	h.setBan(ban)
-	h.enforce(&ban, nil)
+	h.enforce(&ban, func(*user) bool { return true })
 	h.conclude()
 	return ban.kept(), nil
 }
@@ -111,6 +111,7 @@ func (h *Hall) KeepFor(channel string, days int) error {
 func (h *Hall) setBan(ban serverBan) {
 	h.dropOldBans()
 	h.addBan(ban)
+	h.gate.Keep(KeepBan{ban.kept()})
 	if h.net != nil {
 		h.net.postAll("ban", ban.kept(), nil)
 	}
@@ -119,7 +120,6 @@ func (h *Hall) setBan(ban serverBan) {
 func (h *Hall) addBan(ban serverBan) {
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool { return b.mask == ban.mask })
 	h.bans = append(h.bans, ban)
-	h.gate.Keep(KeepBan{ban.kept()})
 }
 
 // dropBan ends the bans of a mask, and reports whether there was one.
@@ -127,16 +127,20 @@ func (h *Hall) dropBan(mask string) bool {
 	if h.net != nil {
 		h.net.postAll("unban", endedBan{mask}, nil)
 	}
-	return h.removeBan(mask)
+	removed := h.removeBan(mask)
+	for _, b := range removed {
+		h.gate.Keep(DropBan{b.mask})
+	}
+	return len(removed) > 0
 }
 
-func (h *Hall) removeBan(mask string) bool {
-	before := len(h.bans)
+func (h *Hall) removeBan(mask string) (removed []serverBan) {
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
-		if sameName(b.mask, mask) {
-			h.gate.Keep(DropBan{b.mask})
+		is := sameName(b.mask, mask)
+		if is {
+			removed = append(removed, b)
 		}
-		return sameName(b.mask, mask)
+		return is
 	})
-	return len(h.bans) < before
+	return removed
 }

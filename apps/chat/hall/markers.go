@@ -99,11 +99,42 @@ func (h *Hall) setMarker(s *session, target string, at int64) {
 	}
 	own[key] = at
 	if s.user.account != "" {
-		h.gate.Keep(KeepMarker{Account: s.user.account, Marker: Marker{Target: key, At: at}})
+		h.keepMarker(KeepMarker{Account: s.user.account, Marker: Marker{Target: key, At: at}})
 	}
 	for _, one := range s.user.sessions {
 		if one == s || one.has(CapReadMarker) {
 			h.sendMarker(one, target)
+		}
+	}
+}
+
+// keepMarker keeps a marker, here and at all other nodes.
+func (h *Hall) keepMarker(k KeepMarker) {
+	h.gate.Keep(k)
+	if h.net != nil {
+		h.share(fold(k.Account), "marker", k, entry{Marker: &k}, nil)
+	}
+}
+
+// gotMarker keeps a marker that another node has moved. It may be an old one.
+func (h *Hall) gotMarker(_ *node, k *KeepMarker) {
+	h.gate.Keep(*k)
+	known := h.markers[fold(k.Account)]
+	if known == nil || k.Marker.At <= known[k.Marker.Target] {
+		return
+	}
+	known[k.Marker.Target] = k.Marker.At
+	if k.Marker.Target == seenMarker {
+		return
+	}
+	for _, u := range h.everyone {
+		if u.account == "" || !sameName(u.account, k.Account) {
+			continue
+		}
+		for _, s := range u.sessions {
+			if s.far == nil && s.has(CapReadMarker) {
+				h.sendMarker(s, k.Marker.Target)
+			}
 		}
 	}
 }

@@ -471,17 +471,23 @@ func (h *Hall) tellMembers(joined *member) {
 }
 
 // tellDatum notifies those who subscribe to a key that it has changed: who share a channel
-// with the subject, or are in it, or watch it, but not the session that changed it.
+// with the subject, or are in it, or watch it, but not the session that changed it, nil for one
+// of another node.
 func (h *Hall) tellDatum(by *session, t subject, key, value string) {
 	if t.early != nil {
 		return
 	}
-	told := map[*session]bool{by: true}
+	told, source := map[*session]bool{by: true}, ""
+	if by != nil {
+		source = by.user.source
+	} else if t.user != nil {
+		source = t.user.source
+	}
 	tell := func(sessions []*session) {
 		for _, s := range sessions {
 			if !told[s] && s.subscribes(key) {
 				told[s] = true
-				h.announce(s, "", by.user.source, t, key, value)
+				h.announce(s, "", source, t, key, value)
 			}
 		}
 	}

@@ -23,7 +23,7 @@ func (h *Hall) noteSeen(u *user) {
 	if known := h.markersOf(u); known != nil {
 		known[seenMarker] = h.now
 	}
-	h.gate.Keep(KeepMarker{Account: u.account, Marker: Marker{Target: seenMarker, At: h.now}})
+	h.keepMarker(KeepMarker{Account: u.account, Marker: Marker{Target: seenMarker, At: h.now}})
 }
 
 // replayMissed sends a client that cannot ask for history what others have said to its

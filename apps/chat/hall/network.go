@@ -484,6 +484,7 @@ func init() {
 		"item":     reads((*Hall).gotItem),
 		"record":   reads((*Hall).gotRecord),
 		"work":     reads((*Hall).gotWork),
+		"marker":   reads((*Hall).gotMarker),
 		"ban":      reads((*Hall).gotBan),
 		"unban":    reads((*Hall).gotUnban),
 		"send":     reads((*Hall).gotSend),

@@ -512,3 +512,86 @@ func TestNetworkAccounts(t *testing.T) {
 	}
 	n.same()
 }
+
+// TestNetworkBansOfOtherNodes: a ban that a node learns late ends the sessions there that it
+// covers, and is kept by the node alone that has set it.
+func TestNetworkBansOfOtherNodes(t *testing.T) {
+	n := threeNodes(t, Config{Operators: map[string]Operator{"root": {Rights: []string{"ban"}}}})
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.say("a", "ann", "OPER root secret")
+	n.expectAny()
+	n.town("a").line(n.town("a").names["ann"], "KLINE evil!*@*")
+	n.settled()
+	for name, want := range map[fabric.Node]int{"a": 1, "b": 0, "c": 0} {
+		if kept := n.town(name).kept.Bans; len(kept) != want {
+			t.Errorf("node %s keeps %+v", name, kept)
+		}
+		if len(n.town(name).hall.bans) != 1 {
+			t.Errorf("node %s knows %d bans", name, len(n.town(name).hall.bans))
+		}
+	}
+	n.expectAny()
+	n.town("b").news(News{Kind: Changed, Change: KeepBan{KeptBan{Mask: "bob!*@*", Reason: "late", By: "x", At: start / 1000}}})
+	n.settled()
+	if n.town("a").hall.find("bob") != nil || n.town("b").hall.find("bob") != nil {
+		t.Error("who is banned is still there")
+	}
+	n.changed(DropBan{Mask: "evil!*@*"})
+	n.town("b").news(News{Kind: Changed, Change: DropBan{Mask: "bob!*@*"}})
+	for _, name := range n.names() {
+		if bans := n.town(name).hall.bans; len(bans) != 0 {
+			t.Errorf("node %s knows %+v", name, bans)
+		}
+	}
+}
+
+// TestNetworkMarkers: an account's read markers move at all nodes, and never back.
+func TestNetworkMarkers(t *testing.T) {
+	n := threeNodes(t, Config{Mechanisms: []string{"PLAIN"}, History: History{Enabled: true}})
+	for _, name := range n.names() {
+		n.town(name).accounts["ann"] = "secret"
+		n.user(name, "ann"+string(name))
+		n.say(name, "ann"+string(name), "NS IDENTIFY ann secret")
+		n.say(name, "ann"+string(name), "CAP REQ draft/read-marker")
+		n.say(name, "ann"+string(name), "MARKREAD #x")
+	}
+	n.expectAny()
+	n.say("a", "anna", "MARKREAD #x timestamp=2020-01-02T00:00:00.000Z")
+	n.expect(
+		"anna < :a.example MARKREAD #x timestamp=2020-01-02T00:00:00.000Z",
+		"annb < :b.example MARKREAD #x timestamp=2020-01-02T00:00:00.000Z",
+		"annc < :c.example MARKREAD #x timestamp=2020-01-02T00:00:00.000Z",
+	)
+	n.say("b", "annb", "MARKREAD #x timestamp=2020-01-01T00:00:00.000Z")
+	n.expect("annb < :b.example MARKREAD #x timestamp=2020-01-02T00:00:00.000Z")
+	late := n.found("d")
+	n.settled()
+	if kept := late.markers["ann"]; len(kept) == 0 {
+		t.Error("a node that was away does not know the marker")
+	}
+}
+
+// TestNetworkMetadata: what an account says of itself is the same at all nodes, and those who watch
+// it are told.
+func TestNetworkMetadata(t *testing.T) {
+	n := threeNodes(t, Config{})
+	n.town("a").accounts["ann"] = "secret"
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.say("a", "ann", "NS IDENTIFY ann secret")
+	n.say("a", "ann", "JOIN #x")
+	n.say("b", "bob", "JOIN #x")
+	n.say("b", "bob", "CAP REQ draft/metadata-3")
+	n.say("b", "bob", "METADATA * SUB color")
+	n.say("a", "ann", "METADATA * SET color :red")
+	n.expectAny()
+	n.changed(KeepMetadata{KeptDatum{"ann", "color", "red"}})
+	n.expect("bob < :b.example 761 bob ann color * :red")
+	n.say("b", "bob", "METADATA ann GET color")
+	n.expect("bob < :b.example 761 bob ann color * :red")
+	n.changed(KeepMetadata{KeptDatum{"ann", "color", ""}})
+	n.expectAny()
+	n.say("b", "bob", "METADATA ann GET color")
+	n.expect("bob < :b.example 766 bob ann color :There is no such key")
+}

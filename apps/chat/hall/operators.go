@@ -191,7 +191,7 @@ func (h *Hall) bannedOrigin(nick, name string, o *Origin) *serverBan {
 func (h *Hall) dropOldBans() {
 	now := h.seconds()
 	h.bans = slices.DeleteFunc(h.bans, func(b serverBan) bool {
-		if b.over(now) {
+		if b.over(now) && h.net == nil { // several nodes keep it: one of them may have set it anew
 			h.gate.Keep(DropBan{b.mask})
 		}
 		return b.over(now)
@@ -233,13 +233,13 @@ func (h *Hall) ban(s *session, command string, params []string) {
 	}
 	h.setBan(ban)
 	h.notice(s, command+" set on "+ban.mask)
-	h.enforce(&ban, s.user)
+	h.enforce(&ban, func(u *user) bool { return u != s.user }) // who has set it stays
 }
 
-// enforce ends the users that a ban covers, but not who has set it, if that is a user.
-func (h *Hall) enforce(ban *serverBan, by *user) {
+// enforce ends those of some users that a ban covers.
+func (h *Hall) enforce(ban *serverBan, of func(*user) bool) {
 	for _, u := range slices.Clone(h.everyone) {
-		if u == by || !ban.coversUser(u) {
+		if !of(u) || !ban.coversUser(u) {
 			continue
 		}
 		h.expel(u, "Banned: "+ban.reason, ircmsg.Message{

@@ -11,6 +11,9 @@ import (
 type entry struct {
 	Record *Record  `json:"r,omitempty"`
 	Work   *farWork `json:"w,omitempty"`
+
+	// Marker is one that an account has moved.
+	Marker *KeepMarker `json:"m,omitempty"`
 }
 
 // A farWork is a change of the history, which all nodes make.
@@ -57,6 +60,9 @@ func (h *Hall) replayed(data []byte) {
 	}
 	if e.Work != nil {
 		h.gotWork(nil, e.Work)
+	}
+	if e.Marker != nil {
+		h.gotMarker(nil, e.Marker)
 	}
 }
 

@@ -75,6 +75,12 @@ func ChangeOf(w store.Write) hall.Change {
 		return hall.KeepAccount{Name: w.Account.Name, Suspended: w.Account.Suspended}
 	case store.RemoveAccount:
 		return hall.DropAccount{Name: w.Name}
+	case store.PutBan:
+		return hall.KeepBan{Ban: toBan(&w.Ban)}
+	case store.RemoveBan:
+		return hall.DropBan{Mask: w.Mask}
+	case store.PutDatum:
+		return hall.KeepMetadata{Datum: hall.KeptDatum(w.Datum)}
 	}
 	return nil
 }
@@ -144,10 +150,14 @@ func Load(ctx context.Context, s store.Store) (k hall.Kept, err error) {
 		k.Metadata = append(k.Metadata, hall.KeptDatum(d))
 	}
 	bans, err := s.Bans(ctx)
-	for _, b := range bans {
-		k.Bans = append(k.Bans, hall.KeptBan{Mask: b.Mask, Reason: b.Reason, By: b.By, At: secondsOf(b.At), Until: secondsOf(b.Until)})
+	for i := range bans {
+		k.Bans = append(k.Bans, toBan(&bans[i]))
 	}
 	return k, err
+}
+
+func toBan(b *store.Ban) hall.KeptBan {
+	return hall.KeptBan{Mask: b.Mask, Reason: b.Reason, By: b.By, At: secondsOf(b.At), Until: secondsOf(b.Until)}
 }
 
 // timeOf returns the zero time for 0 seconds.

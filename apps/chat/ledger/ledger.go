@@ -1,6 +1,6 @@
 // Package ledger is what all nodes of a chat have in common and keep for good: accounts
-// with their credentials, and invitations. Each node has a copy in its store, from which it
-// answers; what is written goes to all of them.
+// with their credentials and metadata, invitations, and the bans from the server. Each node has
+// a copy in its store, from which it answers; what is written goes to all of them.
 //
 //	write ──► Share: the entry as it is to be ──► Registry, if nobody was faster
 //	                                                 │
@@ -57,17 +57,18 @@ type Ledger struct {
 	work   sync.WaitGroup
 
 	mu        sync.Mutex
-	revisions map[string]uint64 // guarded by mu; of the entries that the store has, by key
-	applied   uint64            // guarded by mu; the latest of them
-	advanced  chan struct{}     // guarded by mu; closed when applied grows
-	failed    time.Time         // guarded by mu; when the registry did not answer last
-	closed    bool              // guarded by mu
+	revisions map[string]uint64        // guarded by mu; of the entries that the store has, by key
+	applied   uint64                   // guarded by mu; the latest of them
+	advanced  chan struct{}            // guarded by mu; closed when applied grows
+	writing   map[string]chan struct{} // guarded by mu; by key, closed at the end of the last write that waits
+	failed    time.Time                // guarded by mu; when the registry did not answer last
+	closed    bool                     // guarded by mu
 }
 
 // Open begins to follow what other nodes write, and adds what only this one has. It does not
 // wait for that.
 func Open(config Config) *Ledger {
-	l := &Ledger{config: config, revisions: map[string]uint64{}, advanced: make(chan struct{})}
+	l := &Ledger{config: config, revisions: map[string]uint64{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
 	if l.config.Written == nil {
 		l.config.Written = func(store.Write) {}
 	}
@@ -237,13 +238,12 @@ func (l *Ledger) contribute() {
 
 func (l *Ledger) addMissing() error {
 	var missing []string
-	err := l.config.Store.Accounts(l.life, func(a store.Account) error {
-		if key := accountKey(a.Name); l.revision(key) == 0 {
+	add := func(key string) {
+		if l.revision(key) == 0 {
 			missing = append(missing, key)
 		}
-		return nil
-	})
-	if err != nil {
+	}
+	if err := l.eachKey(add); err != nil {
 		return err
 	}
 	for _, key := range missing {
@@ -258,6 +258,27 @@ func (l *Ledger) addMissing() error {
 		}
 	}
 	return nil
+}
+
+// eachKey calls fn for the keys of what the store has and all nodes are to have.
+func (l *Ledger) eachKey(fn func(key string)) error {
+	bans, err := l.config.Store.Bans(l.life)
+	if err != nil {
+		return err
+	}
+	for _, b := range bans {
+		fn(banKey(b.Mask))
+	}
+	data, err := l.config.Store.Metadata(l.life, "")
+	if err != nil {
+		return err
+	}
+	for i := range data {
+		if !isChannel(data[i].Owner) {
+			fn(datumKey(&data[i]))
+		}
+	}
+	return l.config.Store.Accounts(l.life, func(a store.Account) error { fn(accountKey(a.Name)); return nil })
 }
 
 // change makes a new entry of the one that the store has, nil for none, and returns when the
@@ -275,7 +296,7 @@ func (l *Ledger) change(ctx context.Context, key string, change func(now *state)
 			return refused
 		}
 		if refused == nil {
-			written, err := l.put(ctx, key, next, revision)
+			written, err := l.write(ctx, key, next, revision)
 			switch {
 			case err == nil:
 				return l.await(ctx, written)
@@ -289,7 +310,7 @@ func (l *Ledger) change(ctx context.Context, key string, change func(now *state)
 	}
 }
 
-func (l *Ledger) put(ctx context.Context, key string, s *state, revision uint64) (uint64, error) {
+func (l *Ledger) write(ctx context.Context, key string, s *state, revision uint64) (uint64, error) {
 	value, err := s.encode()
 	if err != nil {
 		return 0, err

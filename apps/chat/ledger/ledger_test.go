@@ -298,3 +298,46 @@ func TestInvitationsAreGoodAtAllNodes(t *testing.T) {
 		t.Errorf("an invitation that was removed: %v", err)
 	}
 }
+
+// TestBansAndMetadataAreAtAllNodes: each node has the last of what one has written quickly.
+func TestBansAndMetadataAreAtAllNodes(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, disk(t)), join(t, r, store.NewMemory())
+	a.do(t, add("ann", "x"))
+	ban := func(reason string, until time.Time) store.PutBan {
+		return store.PutBan{Ban: store.Ban{Mask: "evil!*@*", Reason: reason, At: time.UnixMilli(5000).UTC(), Until: until}}
+	}
+	datum := func(owner, value string) store.PutDatum {
+		return store.PutDatum{Datum: store.Datum{Owner: owner, Key: "color", Value: value}}
+	}
+	for i := range 10 {
+		a.writer.Write(ban("old", time.Time{}), nil)
+		a.writer.Write(store.RemoveBan{Mask: "evil!*@*"}, nil)
+		a.writer.Write(datum("ann", fmt.Sprint(i)), nil)
+	}
+	a.do(t, ban("new", time.Time{}))
+	a.do(t, datum("ann", "red"))
+	a.do(t, datum("#x", "blue"))
+	if err := b.ledger.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	bans, err := b.store.Bans(t.Context())
+	if err != nil || len(bans) != 1 || bans[0] != ban("new", time.Time{}).Ban {
+		t.Errorf("the bans are %+v, %v", bans, err)
+	}
+	data, err := b.store.Metadata(t.Context(), "")
+	if err != nil || len(data) != 1 || data[0] != datum("ann", "red").Datum {
+		t.Errorf("the metadata is %+v, %v", data, err)
+	}
+	b.do(t, store.RemoveBan{Mask: "evil!*@*"})
+	b.do(t, store.RemoveAccount{Name: "Ann"})
+	a.do(t, ban("over", time.Now().Add(-time.Hour)))
+	late := join(t, r, store.NewMemory())
+	late.do(t, add("ann", "another"))
+	if data, err := late.store.Metadata(t.Context(), ""); err != nil || len(data) != 0 {
+		t.Errorf("who has the name of an account that was removed has its metadata: %+v, %v", data, err)
+	}
+	if bans, err := late.store.Bans(t.Context()); err != nil || len(bans) != 0 {
+		t.Errorf("bans that are over: %+v, %v", bans, err)
+	}
+}

@@ -4,14 +4,17 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"strings"
 	"time"
 
+	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
-// Share implements store.Sharer: it takes what changes accounts and invitations.
+// Share implements store.Sharer: it takes what changes accounts, what is known of them,
+// invitations and bans. Writes of one entry are done in the order of the calls.
 func (l *Ledger) Share(w store.Write, done func(error)) bool {
-	do := l.doing(w)
+	key, do := l.doing(w)
 	if do == nil {
 		return false
 	}
@@ -21,67 +24,126 @@ func (l *Ledger) Share(w store.Write, done func(error)) bool {
 		go done(store.ErrClosed) // never within the call
 		return true
 	}
+	before, after := l.writing[key], make(chan struct{})
+	l.writing[key] = after
 	l.work.Go(func() {
+		if before != nil {
+			<-before
+		}
 		ctx, cancel := context.WithTimeout(l.life, writeTimeout)
 		defer cancel()
 		done(do(ctx))
+		l.wrote(key, after)
 	})
 	return true
 }
 
-// doing returns what does a write that is shared, and nil for others.
-func (l *Ledger) doing(w store.Write) func(context.Context) error {
+// wrote lets the next write of an entry begin.
+func (l *Ledger) wrote(key string, after chan struct{}) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.writing[key] == after {
+		delete(l.writing, key)
+	}
+	close(after)
+}
+
+// A deed does a write that is shared.
+type deed func(context.Context) error
+
+// doing returns what does a write that is shared, and the key of its entry; nil for others.
+func (l *Ledger) doing(w store.Write) (key string, do deed) {
 	switch w := w.(type) {
 	case store.AddAccount:
-		return func(ctx context.Context) error { return l.addAccount(ctx, w) }
+		return accountKey(w.Account.Name), func(ctx context.Context) error { return l.addAccount(ctx, w) }
 	case store.RemoveAccount:
-		return l.ofAccount(w.Name, func(*account) (*account, error) { return nil, nil })
+		return accountKey(w.Name), func(ctx context.Context) error { return l.removeAccount(ctx, w.Name) }
 	case store.SetRole:
-		return l.ofAccount(w.Account, func(a *account) (*account, error) { a.Role = w.Role; return a, nil })
+		return l.ofAccount(w.Account, func(a *account) error { a.Role = w.Role; return nil })
 	case store.SetSuspended:
-		return l.ofAccount(w.Account, func(a *account) (*account, error) { a.Suspended = w.Reason; return a, nil })
+		return l.ofAccount(w.Account, func(a *account) error { a.Suspended = w.Reason; return nil })
 	case store.SetVerified:
-		return l.ofAccount(w.Account, func(a *account) (*account, error) { a.Verified = true; return a, nil })
+		return l.ofAccount(w.Account, func(a *account) error { a.Verified = true; return nil })
 	case store.PutCredential:
-		return func(ctx context.Context) error { return l.putCredential(ctx, w.Credential) }
+		return accountKey(w.Credential.Account), func(ctx context.Context) error { return l.putCredential(ctx, w.Credential) }
 	case store.RemoveCredential:
-		return l.ofAccount(w.Account, func(a *account) (*account, error) {
+		return l.ofAccount(w.Account, func(a *account) error {
 			i := a.find(w.Kind, w.Label)
 			if i < 0 {
-				return nil, store.ErrNotFound
+				return store.ErrNotFound
 			}
 			a.Credentials = slices.Delete(a.Credentials, i, i+1)
-			return a, nil
+			return nil
 		})
-	case store.PutInvitation:
-		return func(ctx context.Context) error {
-			return l.change(ctx, invitationKey(w.Invitation.Hash), func(*state) (*state, error) { return &state{Invitation: &w.Invitation}, nil })
+	case store.PutBan:
+		return l.put(banKey(w.Ban.Mask), &state{Ban: &w.Ban})
+	case store.RemoveBan:
+		return l.remove(banKey(w.Mask))
+	case store.PutDatum:
+		if isChannel(w.Datum.Owner) {
+			return "", nil // whoever owns the channel tells the others
 		}
+		return l.put(datumKey(&w.Datum), &state{Datum: &w.Datum})
+	case store.PutInvitation:
+		return l.put(invitationKey(w.Invitation.Hash), &state{Invitation: &w.Invitation})
 	case store.RemoveInvitation:
-		return func(ctx context.Context) error {
-			return l.change(ctx, invitationKey(w.Hash), func(now *state) (*state, error) {
-				if now == nil {
-					return nil, store.ErrNotFound
-				}
-				return gone, nil
-			})
+		return l.remove(invitationKey(w.Hash))
+	}
+	return "", nil
+}
+
+// put returns what writes an entry, whatever there is.
+func (l *Ledger) put(key string, s *state) (string, deed) {
+	return key, func(ctx context.Context) error {
+		return l.change(ctx, key, func(*state) (*state, error) { return s, nil })
+	}
+}
+
+// remove returns what ends an entry.
+func (l *Ledger) remove(key string) (string, deed) {
+	return key, func(ctx context.Context) error {
+		return l.change(ctx, key, func(now *state) (*state, error) {
+			if now == nil {
+				return nil, store.ErrNotFound
+			}
+			return gone, nil
+		})
+	}
+}
+
+// isChannel says whether the owner of a datum is a channel, and no account.
+func isChannel(owner string) bool { return strings.HasPrefix(owner, "#") }
+
+// removeAccount removes an account and what is known of it, which whoever has the name next is
+// not to have.
+func (l *Ledger) removeAccount(ctx context.Context, name string) error {
+	data, err := l.config.Store.Metadata(ctx, ircmsg.ASCII.Fold(name))
+	if err != nil {
+		return err
+	}
+	_, remove := l.remove(accountKey(name))
+	if err := remove(ctx); err != nil {
+		return err
+	}
+	for i := range data {
+		data[i].Value = ""
+		_, forget := l.put(datumKey(&data[i]), &state{Datum: &data[i]})
+		if err := forget(ctx); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// ofAccount returns what changes an account; to nil is to remove it.
-func (l *Ledger) ofAccount(name string, change func(*account) (*account, error)) func(context.Context) error {
-	return func(ctx context.Context) error {
-		return l.change(ctx, accountKey(name), func(now *state) (*state, error) {
+// ofAccount returns what changes an account.
+func (l *Ledger) ofAccount(name string, change func(*account) error) (string, deed) {
+	key := accountKey(name)
+	return key, func(ctx context.Context) error {
+		return l.change(ctx, key, func(now *state) (*state, error) {
 			if now == nil {
 				return nil, store.ErrNotFound
 			}
-			a, err := change(now.Account)
-			if err != nil || a == nil {
-				return gone, err
-			}
-			return &state{Account: a}, nil
+			return now, change(now.Account)
 		})
 	}
 }
@@ -137,9 +199,9 @@ func (l *Ledger) putCredential(ctx context.Context, c store.Credential) error {
 	if c.Created.IsZero() {
 		c.Created = time.Now()
 	}
-	return l.ofAccount(c.Account, func(a *account) (*account, error) {
+	_, put := l.ofAccount(c.Account, func(a *account) error {
 		if err := l.isFree(ctx, &c); err != nil {
-			return nil, err
+			return err
 		}
 		c.Account = a.Name
 		if i := a.find(c.Kind, c.Label); i >= 0 {
@@ -147,8 +209,9 @@ func (l *Ledger) putCredential(ctx context.Context, c store.Credential) error {
 		} else {
 			a.Credentials = append(a.Credentials, c)
 		}
-		return a, nil
-	})(ctx)
+		return nil
+	})
+	return put(ctx)
 }
 
 func (l *Ledger) useInvitation(ctx context.Context, hash string, at time.Time) error {

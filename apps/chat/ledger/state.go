@@ -21,6 +21,8 @@ import (
 type state struct {
 	Account    *account          `json:"account,omitempty"`
 	Invitation *store.Invitation `json:"invitation,omitempty"`
+	Ban        *store.Ban        `json:"ban,omitempty"`
+	Datum      *store.Datum      `json:"datum,omitempty"` // with an empty value, one that was removed
 }
 
 // An account is one with all its ways to log in.
@@ -36,6 +38,8 @@ var gone = &state{}
 const (
 	accountPrefix    = "account "
 	invitationPrefix = "invitation "
+	banPrefix        = "ban "
+	datumPrefix      = "datum "
 )
 
 func accountKey(name string) string { return accountPrefix + ircmsg.ASCII.Fold(name) }
@@ -44,6 +48,11 @@ func invitationKey(hash string) string { return invitationPrefix + hash }
 
 // encode returns the value of an entry: the same for the same state, as exactly as a store
 // keeps it.
+func banKey(mask string) string { return banPrefix + mask }
+
+// datumKey needs no escapes: no account has a space in its name.
+func datumKey(d *store.Datum) string { return datumPrefix + d.Owner + " " + d.Key }
+
 func (s *state) encode() ([]byte, error) {
 	if a := s.Account; a != nil {
 		a.Created = exact(a.Created)
@@ -57,6 +66,9 @@ func (s *state) encode() ([]byte, error) {
 	}
 	if i := s.Invitation; i != nil {
 		i.Created, i.Expires = exact(i.Created), exact(i.Expires)
+	}
+	if b := s.Ban; b != nil {
+		b.At, b.Until = exact(b.At), exact(b.Until)
 	}
 	value, err := json.Marshal(s)
 	if err != nil {
@@ -74,6 +86,10 @@ func (l *Ledger) read(ctx context.Context, key string) (s *state, err error) {
 		s, err = l.readAccount(ctx, name)
 	} else if hash, ok := strings.CutPrefix(key, invitationPrefix); ok {
 		s, err = l.readInvitation(ctx, hash)
+	} else if mask, ok := strings.CutPrefix(key, banPrefix); ok {
+		s, err = l.readBan(ctx, mask)
+	} else if name, ok := strings.CutPrefix(key, datumPrefix); ok {
+		s, err = l.readDatum(ctx, name)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
@@ -101,6 +117,27 @@ func (l *Ledger) readInvitation(ctx context.Context, hash string) (*state, error
 	return &state{Invitation: &i}, nil
 }
 
+func (l *Ledger) readBan(ctx context.Context, mask string) (*state, error) {
+	bans, err := l.config.Store.Bans(ctx)
+	for i := range bans {
+		if bans[i].Mask == mask {
+			return &state{Ban: &bans[i]}, nil
+		}
+	}
+	return nil, err
+}
+
+func (l *Ledger) readDatum(ctx context.Context, name string) (*state, error) {
+	owner, key, _ := strings.Cut(name, " ")
+	data, err := l.config.Store.Metadata(ctx, owner)
+	for i := range data {
+		if data[i].Key == key {
+			return &state{Datum: &data[i]}, nil
+		}
+	}
+	return nil, err
+}
+
 // writeOf returns what the store lacks of an entry, nil for nothing. What a later version
 // of the program has written is none of ours.
 func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
@@ -120,13 +157,23 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 	}
 	name, isAccount := strings.CutPrefix(e.Key, accountPrefix)
 	hash, isInvitation := strings.CutPrefix(e.Key, invitationPrefix)
+	mask, isBan := strings.CutPrefix(e.Key, banPrefix)
 	switch {
 	case isAccount && s.Account != nil:
 		return store.ReplaceAccount{Account: s.Account.Account, Credentials: s.Account.Credentials}, nil
 	case isInvitation && s.Invitation != nil:
 		return store.PutInvitation{Invitation: *s.Invitation}, nil
+	case isBan && s.Ban != nil && (s.Ban.Until.IsZero() || s.Ban.Until.After(time.Now())):
+		return store.PutBan{Ban: *s.Ban}, nil
 	case now == nil:
+		if s.Datum != nil && s.Datum.Value != "" {
+			return store.PutDatum{Datum: *s.Datum}, nil
+		}
 		return nil, nil
+	case s.Datum != nil:
+		return store.PutDatum{Datum: *s.Datum}, nil
+	case isBan: // removed, or over
+		return store.RemoveBan{Mask: mask}, nil
 	case isAccount:
 		return store.RemoveAccount{Name: name}, nil
 	case isInvitation:
