@@ -134,6 +134,34 @@ func TestIndexAgreesAfterEverything(t *testing.T) {
 	}
 }
 
+// TestCheckSeesADamagedIndex: an index that has too much or too little is seen.
+func TestCheckSeesADamagedIndex(t *testing.T) {
+	for _, damage := range []string{"DELETE FROM messages WHERE id = 7", "DELETE FROM words WHERE rowid = 7", "INSERT INTO words (rowid, text) VALUES (99, 'what nobody said')"} {
+		file := filepath.Join(t.TempDir(), "chat.db")
+		s := open(t, file, store.Relaxed)
+		for i := range store.ID(9) {
+			storetest.Apply(t, s, storetest.Said(i+1, "#c", fmt.Sprintf("word%d here", i)))
+		}
+		if err := s.WaitIndexed(ctx); err != nil {
+			t.Fatal(err)
+		}
+		db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(60000)") // the index may be looked after
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.Exec(damage); err != nil {
+			t.Fatal(err)
+		}
+		if problems, err := s.Check(ctx); err != nil || len(problems) == 0 {
+			t.Errorf("after %s: %q, %v", damage, problems, err)
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		closeStore(t, s)
+	}
+}
+
 func TestBackupWhileWriting(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, filepath.Join(dir, "chat.db"), store.Relaxed)

@@ -53,6 +53,8 @@ type SQLite struct {
 	read  *sql.DB
 
 	targets map[string]int64 // Apply's: ids of targets
+	// insertFull and insertPlain insert messages.
+	insertFull, insertPlain inserts
 
 	wake  chan struct{} // something is to be indexed
 	hurry chan struct{} // somebody waits for that
@@ -95,13 +97,23 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		_ = write.Close()
 		return nil, err
 	}
+	full, err := prepareInserts(ctx, write, fullRow)
+	if err != nil {
+		_ = write.Close()
+		return nil, err
+	}
+	plain, err := prepareInserts(ctx, write, plainRow)
+	if err != nil {
+		_ = write.Close()
+		return nil, err
+	}
 	read, err := connect(file, url.Values{"mode": {"ro"}}, "query_only(1)")
 	if err != nil {
 		_ = write.Close()
 		return nil, err
 	}
 	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
-	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
+	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, insertFull: full, insertPlain: plain, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
 	var background context.Context
 	background, s.end = context.WithCancel(context.Background())
 	go s.keepIndexing(background)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"strings"
 	"time"
 )
@@ -79,23 +80,38 @@ type transaction struct {
 	store  *SQLite
 	added  []any            // columns of messages that are not inserted yet
 	rows   int              // of these
+	full   bool             // one of these is no plainRow
 	fresh  map[string]int64 // targets that this transaction has found or made
 	stale  []string         // targets that have another name now
 	spoken bool             // there is something to index
 }
 
-// insertAtOnce is how many messages one statement inserts: a statement costs more
-// than a row.
-const insertAtOnce = 50
+const messageColumns = "id, target, command, source, sender, account, flags, rank, text, params, tags, joined, reply, edited, shown"
 
-const messageColumns = "id, target, command, params, source, sender, account, flags, rank, tags, text, joined, reply, edited, shown"
-
-var (
-	insertRow   = "(" + strings.TrimSuffix(strings.Repeat("?,", strings.Count(messageColumns, ",")+1), ",") + ")"
-	insertOne   = "INSERT INTO messages (" + messageColumns + ") VALUES " + insertRow
-	insertCopy  = "INSERT OR IGNORE" + strings.TrimPrefix(insertOne, "INSERT")
-	insertBlock = insertOne + strings.Repeat(","+insertRow, insertAtOnce-1)
+const (
+	insertMessage = "INSERT INTO messages (" + messageColumns + ") VALUES "
+	// fullRow is a message's row. A plainRow has all columns behind text empty, as most
+	// messages have: each value costs a tenth of a row.
+	fullRow      = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
+	plainRow     = "(?,?,?,?,?,?,?,?,?,'','','',0,0,0)"
+	fullColumns  = 15
+	plainColumns = 9
 )
+
+// insertSizes are how many messages a statement inserts: a statement costs more than a row.
+var insertSizes = [...]int{64, 16, 4, 1}
+
+// inserts are the statements that insert as many messages as insertSizes say.
+type inserts [len(insertSizes)]*sql.Stmt
+
+func prepareInserts(ctx context.Context, db *sql.DB, row string) (statements inserts, err error) {
+	for i, size := range insertSizes {
+		if statements[i], err = db.PrepareContext(ctx, insertMessage+row+strings.Repeat(","+row, size-1)); err != nil {
+			return statements, err
+		}
+	}
+	return statements, nil
+}
 
 // apply does one write. refused is about that write alone.
 func (t *transaction) apply(w Write) (refused, err error) {
@@ -120,14 +136,18 @@ func (t *transaction) addMessage(m *Message) error {
 	if t.added, err = t.appendRow(t.added, m); err != nil {
 		return err
 	}
+	t.full = t.full || !m.isPlain()
 	t.rows++
 	t.spoken = t.spoken || m.Text != ""
-	if t.rows < insertAtOnce {
+	if t.rows < insertSizes[0] {
 		return nil
 	}
-	_, err = t.tx.ExecContext(t.ctx, insertBlock, t.added...)
-	t.added, t.rows = t.added[:0], 0
-	return err
+	return t.flush()
+}
+
+// isPlain reports whether a plainRow holds a message.
+func (m *Message) isPlain() bool {
+	return len(m.Params) == 0 && m.Tags == "" && len(m.Joined) == 0 && m.Reply == 0 && m.Edited == 0 && m.Shown == 0
 }
 
 // copyMessage inserts a message that may be there, and indexes it if the index is past it.
@@ -136,7 +156,7 @@ func (t *transaction) copyMessage(m *Message) error {
 	if err != nil {
 		return err
 	}
-	done, err := t.tx.ExecContext(t.ctx, insertCopy, row...)
+	done, err := t.tx.ExecContext(t.ctx, "INSERT OR IGNORE INTO messages ("+messageColumns+") VALUES "+fullRow, row...)
 	if err != nil {
 		return err
 	}
@@ -167,18 +187,38 @@ func (t *transaction) appendRow(to []any, m *Message) ([]any, error) {
 	if len(m.Joined) > 0 {
 		joined = encode(m.Joined)
 	}
-	return append(to, int64(m.ID), target, m.Command, params, m.Source, fold(sender), m.Account,
-		flagsOf(m), m.Rank, m.Tags, m.Text, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown)), nil
+	return append(to, int64(m.ID), target, m.Command, m.Source, fold(sender), m.Account, int64(flagsOf(m)), int64(m.Rank), m.Text,
+		params, m.Tags, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown)), nil
 }
 
-// flush inserts the messages that do not fill a block.
+// flush inserts the messages that were added.
 func (t *transaction) flush() error {
-	if t.rows == 0 {
-		return nil
+	statements, columns := &t.store.insertFull, fullColumns
+	if !t.full {
+		statements, columns = &t.store.insertPlain, plainColumns
+		t.added = plainRows(t.added)
 	}
-	_, err := t.tx.ExecContext(t.ctx, insertOne+strings.Repeat(","+insertRow, t.rows-1), t.added...)
-	t.added, t.rows = t.added[:0], 0
-	return err
+	values := t.added
+	for i, size := range insertSizes {
+		for ; t.rows >= size; t.rows -= size {
+			_, err := t.tx.StmtContext(t.ctx, statements[i]).ExecContext(t.ctx, values[:size*columns]...)
+			if err != nil {
+				return err
+			}
+			values = values[size*columns:]
+		}
+	}
+	t.added, t.full = t.added[:0], false
+	return nil
+}
+
+// plainRows takes out the columns that a plainRow does not have.
+func plainRows(rows []any) []any {
+	plain := rows[:0]
+	for row := range slices.Chunk(rows, fullColumns) {
+		plain = append(plain, row[:plainColumns]...)
+	}
+	return plain
 }
 
 // target returns the number of a target, and makes it if there is none.

@@ -22,6 +22,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 	}{
 		{"PagesFollowWithoutGapOrDuplicate", pages},
 		{"PageLeavesOutWhatIsNotForTheReader", visibility},
+		{"MessagesOfAGroupComeBackWhole", groups},
 		{"CopiesComeInAnyOrder", copies},
 		{"EditsAndRemovals", edits},
 		{"Renaming", renaming},
@@ -177,6 +178,31 @@ func unique(writes []store.Write) (list []store.Write) {
 		}
 	}
 	return list
+}
+
+// groups puts in messages together, few and many, of which none, one or all have more than a
+// text: each comes back whole.
+func groups(t *testing.T, s store.Store) {
+	id := store.ID(0)
+	for _, size := range []int{1, 3, 20, 63, 64, 65, 85, 150} {
+		for _, every := range []int{2*size + 2, size, 1} { // that have more: none, one in the middle, all
+			var writes []store.Write
+			var want []store.Message
+			for i := range size {
+				id++
+				m := Said(id, "#c", fmt.Sprintf("text %d", id)).Message
+				if i%every == every/2 {
+					m.Rank, m.Tags, m.Bot, m.Joined, m.Reply = 1, "+a=b", true, []int{1, 2}, max(1, id/2)
+					m.Params, m.Edited, m.Shown = []string{"one", "two"}, id+1, id+2
+				}
+				want = append(want, m)
+				writes = append(writes, store.AddMessage{Message: m})
+			}
+			Apply(t, s, writes...)
+			got := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", After: want[0].ID - 1, Limit: size + 1, Rank: 1}))
+			same(t, fmt.Sprintf("%d together, every %d with more", size, every), got, want)
+		}
+	}
 }
 
 func visibility(t *testing.T, s store.Store) {
