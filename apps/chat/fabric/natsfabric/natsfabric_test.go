@@ -26,7 +26,7 @@ import (
 )
 
 // patience is how long tests wait for what must happen. It bounds the damage alone.
-const patience = 2 * time.Minute
+const patience = 2 * epitest.Patience // JetStream elects leaders meanwhile, again and again where nodes get no time
 
 func TestMain(m *testing.M) {
 	goleak.VerifyTestMain(m)
