@@ -414,7 +414,7 @@ func TestSlowReaderIsClosed(t *testing.T) {
 func TestWhoTakesNothingIsGivenUp(t *testing.T) {
 	for _, stall := range []time.Duration{100 * time.Millisecond, 0} {
 		e := engine(1)
-		e.HighWater, e.MaxQueued = 8<<20, 16<<20
+		e.HighWater, e.MaxQueued = 1<<20, 2<<20
 		if stall > 0 {
 			e.HighWater, e.MaxQueued = 128<<20, 256<<20 // which nothing reaches in that time
 		}
