@@ -34,11 +34,11 @@ func TestPoolRetainsBoundedBytes(t *testing.T) {
 
 func TestPoolIgnoresForeignBuffers(t *testing.T) {
 	var p Pool
-	for _, b := range [][]byte{nil, make([]byte, 0, 100), make([]byte, 0, 700), make([]byte, 0, 2*retainBytes)} {
+	for _, b := range [][]byte{nil, make([]byte, 0, 100), make([]byte, 0, 700), make([]byte, 0, 2*retainLargeBytes)} {
 		p.Put(b)
 	}
-	if p.retained != 0 {
-		t.Errorf("the pool keeps %d foreign bytes", p.retained)
+	if p.retained+p.retainedLarge != 0 {
+		t.Errorf("the pool keeps %d foreign bytes", p.retained+p.retainedLarge)
 	}
 }
 
@@ -246,14 +246,19 @@ func TestPoolUsesLargeBuffersAgain(t *testing.T) {
 	}
 	for range 100 {
 		p.Put(make([]byte, 0, 1<<20))
-		if p.retained > retainBytes || len(p.large) > retainLarge {
-			t.Fatalf("the pool keeps %d bytes in %d large buffers", p.retained, len(p.large))
+		if p.retainedLarge > retainLargeBytes || len(p.large) > retainLarge {
+			t.Fatalf("the pool keeps %d bytes in %d large buffers", p.retainedLarge, len(p.large))
 		}
 	}
-	before := p.retained
-	p.Put(make([]byte, 0, 2*retainBytes))
-	if p.retained != before {
-		t.Errorf("the pool keeps %d bytes after %d", p.retained, before)
+	before := p.retainedLarge
+	p.Put(make([]byte, 0, 2*retainLargeBytes))
+	if p.retainedLarge != before {
+		t.Errorf("the pool keeps %d bytes after %d", p.retainedLarge, before)
+	}
+	small := p.Get(1000)
+	p.Put(small)
+	if again := p.Get(1000); &again[:1][0] != &small[:1][0] {
+		t.Error("large buffers leave no room for small ones")
 	}
 }
 
