@@ -32,8 +32,8 @@ type PacketConn struct {
 	// Of who is in sender.
 	sock    driver.PacketSocket
 	sending *packetQueue    // what the driver is given next; nil when nothing
-	later   *packetQueue    // what comes behind it; see waiting
-	waiting waiting         // what the peers have no room for
+	later   *packetQueue    // what comes behind it; see busyPeers
+	waiting busyPeers       // what the peers have no room for
 	crowd   crowd           // who does not read, on a Unix socket
 	opened  bool            // the driver has the socket
 	pending bool            // there is no room on the socket

@@ -19,14 +19,14 @@ const (
 	packetShare = 4
 )
 
-// waiting is the datagrams of peers that have no room for them at present. They
+// busyPeers is the datagrams of peers that have no room for them at present. They
 // are set aside so that the others' go on, in an order that is kept for each
 // peer:
 //
 //	sending ── ErrBusy ──► aside ── retry ──► sending, before all others
 //
 // It belongs to the loop.
-type waiting struct {
+type busyPeers struct {
 	peers map[driver.Endpoint]*fullPeer // nil when there are none
 	aside *packetQueue
 	total int // the cost of what is aside
@@ -41,7 +41,7 @@ type fullPeer struct {
 
 // without returns the first datagrams of c.sending that are for peers which have
 // room, as far as is known, and sets aside those before them.
-func (w *waiting) without(c *PacketConn) []driver.Datagram {
+func (w *busyPeers) without(c *PacketConn) []driver.Datagram {
 	if len(w.peers) == 0 {
 		return c.sending.rest()
 	}
@@ -58,7 +58,7 @@ func (w *waiting) without(c *PacketConn) []driver.Datagram {
 }
 
 // full reports whether the first of batch cannot be sent now.
-func (w *waiting) full(batch []driver.Datagram) bool {
+func (w *busyPeers) full(batch []driver.Datagram) bool {
 	if len(batch) == 0 {
 		return false
 	}
@@ -68,7 +68,7 @@ func (w *waiting) full(batch []driver.Datagram) bool {
 
 // move sets the first datagram of c.sending aside, or drops it where its peer has
 // its share of the queue.
-func (w *waiting) move(c *PacketConn) {
+func (w *busyPeers) move(c *PacketConn) {
 	d := c.sending.rest()[0]
 	p, cost := w.peers[d.Peer], packetCost(d.Bytes)
 	share := c.loop.cfg.packetQueue / packetShare
@@ -102,7 +102,7 @@ func (c *PacketConn) setAside(d driver.Datagram) {
 }
 
 // took notes that the peers of a batch had room.
-func (w *waiting) took(batch []driver.Datagram) {
+func (w *busyPeers) took(batch []driver.Datagram) {
 	if len(w.peers) == 0 {
 		return
 	}
@@ -113,7 +113,7 @@ func (w *waiting) took(batch []driver.Datagram) {
 
 // retry lets what was set aside be tried again, and drops it where the peer had
 // no room for too long.
-func (w *waiting) retry(c *PacketConn, now int64) {
+func (w *busyPeers) retry(c *PacketConn, now int64) {
 	if len(w.peers) == 0 {
 		return
 	}
@@ -140,7 +140,7 @@ func (p *fullPeer) late(watched int64) bool { return watched-p.since >= int64(pa
 
 // dropLate takes out of what was set aside the datagrams of peers whose time is
 // over.
-func (w *waiting) dropLate(c *PacketConn, watched int64) {
+func (w *busyPeers) dropLate(c *PacketConn, watched int64) {
 	kept := w.aside.datagrams[:0]
 	for _, d := range w.aside.rest() {
 		if w.peers[d.Peer].late(watched) {

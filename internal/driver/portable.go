@@ -56,7 +56,7 @@ const (
 	noteClosed                    // Close has ended
 	noteDetached                  // Detach has ended
 	noteAccepted                  // a listening socket has a new connection
-	noteCrowd                     // somebody waits to be accepted
+	noteAwaited                   // somebody waits to be accepted
 	notePacket                    // a datagram was received
 	noteRoom                      // a datagram for which there was no room has left
 	notePacketEnd                 // ClosePacket has ended
@@ -115,7 +115,7 @@ func (d *portable) Dispatch() {
 // follow follows up one note.
 func (d *portable) follow(n note) {
 	switch n.kind {
-	case noteAccepted, noteCrowd:
+	case noteAccepted, noteAwaited:
 		d.accepted(n)
 	case notePacket, noteRoom, notePacketEnd:
 		d.followPacket(n)

@@ -169,12 +169,12 @@ func (l *link) takeWritten() (int, error) {
 // a Unix socket that is in the peer's queue already.
 func (l *link) delivered() bool {
 	_, local := l.conn.(*net.UnixConn)
-	return local || sock.Received(l.conn.(*net.TCPConn))
+	return local || sock.Acknowledged(l.conn.(*net.TCPConn))
 }
 
 // unacked counts what is on its way, in this process and in the kernel.
 func (l *link) unacked() int {
-	return int(l.unwritten.Load()) + sock.Outstanding(l.conn.(syscall.Conn))
+	return int(l.unwritten.Load()) + sock.UnackedOf(l.conn.(syscall.Conn))
 }
 
 func (l *link) closeWrite() error {

@@ -78,7 +78,7 @@ func (d *portable) watch(l *Listening) {
 	token, p := l.token, d.port(l)
 	d.waiters.Go(func() {
 		p.backlog.Await()
-		d.mail.post(note{kind: noteCrowd, token: token})
+		d.mail.post(note{kind: noteAwaited, token: token})
 	})
 }
 

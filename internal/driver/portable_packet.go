@@ -230,7 +230,7 @@ func (d *portable) Outstanding(s *PacketSocket) (held, room int) {
 	if !ok {
 		return 0, 0
 	}
-	return sock.Outstanding(conn), sock.SharedRoom(conn)
+	return sock.UnackedOf(conn), sock.SharedRoom(conn)
 }
 
 func (d *portable) ClosePacket(s *PacketSocket) {

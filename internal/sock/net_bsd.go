@@ -9,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// BindLate is the Control of a socket that is bound to an address before it
+// BindNoPort is the Control of a socket that is bound to an address before it
 // connects. Where bind(2) cannot leave the port to connect(2), there is nothing to
 // set.
-func BindLate(string, string, syscall.RawConn) error { return nil }
+func BindNoPort(string, string, syscall.RawConn) error { return nil }
 
 // acceptShared accepts one connection without waiting, also where others who have
 // the socket have made it a blocking one.

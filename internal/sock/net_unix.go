@@ -30,13 +30,13 @@ func setOption(c syscall.RawConn, name string, level, option, value int) error {
 	return errors.Join(failed, os.NewSyscallError("setsockopt "+name, err))
 }
 
-// Received reports whether the peer's host has acknowledged everything that was
+// Acknowledged reports whether the peer's host has acknowledged everything that was
 // written to a connection of package net.
-func Received(c *net.TCPConn) bool { return Outstanding(c) == 0 }
+func Acknowledged(c *net.TCPConn) bool { return UnackedOf(c) == 0 }
 
-// Outstanding returns how much of what was written to a connection of package net
+// UnackedOf returns how much of what was written to a connection of package net
 // the peer's kernel has not acknowledged, 0 for one that has failed.
-func Outstanding(c syscall.Conn) int {
+func UnackedOf(c syscall.Conn) int {
 	n := 0
 	control(c, func(fd uintptr) { n = unsent(int(fd)) })
 	return n

@@ -49,13 +49,13 @@ func ReusePort(string, string, syscall.RawConn) error {
 	return errors.New("Windows cannot spread connections over sockets with one port: set Engine.ReusePort to false")
 }
 
-// BindLate is the Control of a socket that is bound to an address before it
+// BindNoPort is the Control of a socket that is bound to an address before it
 // connects. There is nothing to set.
-func BindLate(string, string, syscall.RawConn) error { return nil }
+func BindNoPort(string, string, syscall.RawConn) error { return nil }
 
-// Outstanding returns 0: Windows does not tell how much the peer has not
+// UnackedOf returns 0: Windows does not tell how much the peer has not
 // acknowledged.
-func Outstanding(syscall.Conn) int { return 0 }
+func UnackedOf(syscall.Conn) int { return 0 }
 
 const (
 	// sioTCPInfo is SIO_TCP_INFO of mstcpip.h, _WSAIORW(IOC_VENDOR, 39), of
@@ -67,10 +67,10 @@ const (
 	finWait1, closing, lastAck = 5, 8, 9
 )
 
-// Received reports whether the peer's host has acknowledged everything that was
+// Acknowledged reports whether the peer's host has acknowledged everything that was
 // written to a connection of package net and shut down: its state says so. Where it
 // cannot be asked, the system delivers the rest behind the close.
-func Received(c *net.TCPConn) bool {
+func Acknowledged(c *net.TCPConn) bool {
 	received := true
 	control(c, func(fd uintptr) {
 		var version, size uint32

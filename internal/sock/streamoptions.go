@@ -81,7 +81,7 @@ func (o *StreamOptions) PrepareListening(network, address string, c syscall.RawC
 
 // PrepareDialing is Prepare for a socket of package net that connects.
 func (o *StreamOptions) PrepareDialing(network, address string, c syscall.RawConn) error {
-	if err := BindLate(network, address, c); err != nil {
+	if err := BindNoPort(network, address, c); err != nil {
 		return err
 	}
 	return o.Prepare(network, address, c)
