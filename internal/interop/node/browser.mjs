@@ -123,7 +123,7 @@ const count = async (page, text) => (await texts(page)).filter(t => t.includes(t
 // becomes waits until get returns what is wanted: what a page shows comes in several steps.
 async function becomes(get, wanted) {
   let got;
-  for (const end = Date.now() + 60_000; Date.now() < end; await new Promise(r => setTimeout(r, 50))) {
+  for (const end = Date.now() + patience; Date.now() < end; await new Promise(r => setTimeout(r, 50))) {
     got = await get();
     if (got === wanted) return;
   }

@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import WebSocket from "ws";
 
 const [url, maxMessage] = [process.argv[2], Number(process.argv[3])];
-const patience = 30_000; // ms
+const patience = 180_000; // ms
 
 const conversation = ["", Buffer.alloc(0), "κόσμε 😀"];
 for (const n of [1, 125, 126, 127, 128, 4096, 65535, 65536, maxMessage]) conversation.push("*".repeat(n), randomBytes(n));
