@@ -8,7 +8,10 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
+
+	"modernc.org/sqlite"
 )
 
 // The index has the words of all messages up to the one that table indexed names.
@@ -150,10 +153,10 @@ func (s *SQLite) Search(ctx context.Context, q Search) ([]Message, error) {
 	}
 	looked, indexed, phrases := w, w, []string(nil)
 	for _, text := range q.Text {
-		like := "%" + likeEscaper.Replace(text) + "%"
-		looked = looked.and(`m.text LIKE ? ESCAPE '\'`, like)
+		has := hasText(text)
+		looked = looked.and(has.text, has.args...)
 		if utf8.RuneCountInString(text) < trigram {
-			indexed = indexed.and(`m.text LIKE ? ESCAPE '\'`, like)
+			indexed = indexed.and(has.text, has.args...)
 			continue
 		}
 		phrases = append(phrases, `"`+strings.ReplaceAll(text, `"`, `""`)+`"`)
@@ -208,6 +211,25 @@ func (s *SQLite) searchBoth(ctx context.Context, looked, indexed where, limit in
 		found = append(found, page...)
 	}
 	return found, nil
+}
+
+// hasText is the condition for messages that have a text in whatever case, as the index
+// finds them. LIKE ignores the case of ASCII's letters alone, but costs less.
+func hasText(text string) where {
+	if strings.ContainsFunc(text, func(r rune) bool { return r >= utf8.RuneSelf && unicode.SimpleFold(r) != r }) {
+		return where{"instr(" + lowered + "(m.text), ?) > 0", []any{strings.ToLower(text)}}
+	}
+	return where{`m.text LIKE ? ESCAPE '\'`, []any{"%" + likeEscaper.Replace(text) + "%"}}
+}
+
+// lowered is a function of SQL: a text in lower case, all letters of it.
+const lowered = "epi_lowered"
+
+func init() {
+	sqlite.MustRegisterDeterministicScalarFunction(lowered, 1, func(_ *sqlite.FunctionContext, args []driver.Value) (driver.Value, error) {
+		text, _ := args[0].(string) // NULL has no letters
+		return strings.ToLower(text), nil
+	})
 }
 
 // likeEscaper makes a text mean itself in LIKE.

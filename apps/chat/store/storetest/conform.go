@@ -303,6 +303,7 @@ func search(t *testing.T, s store.Store) {
 		{[]string{"QUICK"}, []store.ID{5, 1}}, {[]string{"uick", "rown"}, []store.ID{1}}, {[]string{"녕하"}, []store.ID{2}},
 		{[]string{"하세요"}, []store.ID{2}}, {[]string{"天気"}, []store.ID{3}}, {[]string{"良い天気"}, []store.ID{3}}, {[]string{"0% o"}, []store.ID{4}},
 		{[]string{`"it"`}, []store.ID{4}}, {[]string{"a_b"}, []store.ID{4}}, {[]string{"a%b"}, nil}, {[]string{"nothing"}, nil}, {[]string{"qu", "again"}, []store.ID{5}},
+		{[]string{"äpfel"}, []store.ID{6}}, {[]string{"Äp", "BIRNEN"}, []store.ID{6}}, {[]string{"äp%"}, nil},
 	} {
 		same(t, fmt.Sprintf("%q", c.texts), find(t, s, c.texts...), c.want)
 	}
