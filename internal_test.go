@@ -55,26 +55,26 @@ func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
 	}
 }
 
-// A connection that was shed, but noted once more what it holds before it went, is no
-// reason to shed another.
+// A connection that is gone is no reason to shed another: neither if it noted once more
+// what it holds before it went, nor if it gives that back while it is shed.
 func TestHostile05_WhatIsGoneShedsNobody(t *testing.T) {
-	const large, small = 1000, 50
-	l := &Loop{cfg: &config{maxMemory: 100}}
-	l.engine = &Engine{cfg: l.cfg, loops: []*Loop{l}}
-	shed, stays := &Conn{loop: l}, &Conn{loop: l}
-	shed.set(aborting)
-	s := &shedding{engine: l.engine}
-	for c, held := range map[*Conn]int64{shed: large, stays: small} {
-		c.held.Store(held)
-		l.count.held.Add(held)
-		s.found = append(s.found, holder{c, held})
-	}
-	s.shed()
-	if stays.state.Load()&gone != 0 {
-		t.Error("the small one was shed")
-	}
-	if held := l.engine.held(); held != small {
-		t.Errorf("%d bytes are held, want %d", held, small)
+	const large, small, limit = 1000, 50, 100
+	for name, noted := range map[string]int64{"noted once more": large, "gives back": 0} {
+		l := &Loop{cfg: &config{maxMemory: limit}}
+		l.engine = &Engine{cfg: l.cfg, loops: []*Loop{l}}
+		shed, stays := &Conn{loop: l}, &Conn{loop: l}
+		shed.set(aborting)
+		shed.held.Store(noted)
+		stays.held.Store(small)
+		l.count.held.Add(large + small) // who gives back clears its own figure first
+		s := &shedding{engine: l.engine, over: large + small - limit, found: []holder{{stays, small}, {shed, large}}}
+		s.shed()
+		if stays.state.Load()&gone != 0 {
+			t.Errorf("%s: the small one was shed", name)
+		}
+		if held := l.engine.held(); held != small+large-noted {
+			t.Errorf("%s: %d bytes are held, want %d", name, held, small+large-noted)
+		}
 	}
 }
 

@@ -36,12 +36,8 @@ func (c *Conn) account(queued int) {
 	}
 }
 
-// givesBack ends the account of a connection that is gone, and returns what it held.
-func (c *Conn) givesBack() (held int64) {
-	held = c.held.Swap(0)
-	c.loop.count.held.Add(-held)
-	return held
-}
+// givesBack ends the account of a connection that is gone.
+func (c *Conn) givesBack() { c.loop.count.held.Add(-c.held.Swap(0)) }
 
 // Hold says how many bytes the handler holds for the connection, such as those of a
 // message that is not whole yet: until it says otherwise they count for
@@ -73,10 +69,14 @@ func (e *Engine) held() (n int64) {
 // checkMemory sheds connections when they hold too much together.
 func (e *Engine) checkMemory() {
 	limit := int64(e.cfg.maxMemory)
-	if limit == math.MaxInt || e.held() <= limit || !e.shedding.CompareAndSwap(false, true) {
+	if limit == math.MaxInt {
 		return
 	}
-	s := &shedding{engine: e, asked: len(e.loops)}
+	over := e.held() - limit
+	if over <= 0 || !e.shedding.CompareAndSwap(false, true) {
+		return
+	}
+	s := &shedding{engine: e, over: over, asked: len(e.loops)}
 	for _, l := range e.loops {
 		if l.post(func() { s.add(l.largest()) }, unbounded) != nil {
 			s.add(nil) // the loop has ended
@@ -88,6 +88,7 @@ func (e *Engine) checkMemory() {
 // for theirs; the last one to answer ends so many that the rest is not too much.
 type shedding struct {
 	engine *Engine
+	over   int64 // when the search began; later of the last loop to answer
 
 	mu    sync.Mutex
 	asked int      // guarded by mu; loops that have not answered
@@ -130,14 +131,22 @@ func (s *shedding) add(found []holder) {
 	}
 }
 
-// shed ends the largest ones. What they held counts no more from now on; nor does what
-// those hold that are gone already, for which no other has to go.
+// shed ends the largest ones. What they hold counts no more from now on, and what those
+// held that are gone by now was part of what was too much when the search began: no other
+// has to go for it. The figures are those of the search, since connections give back what
+// they hold at any moment, and loops add to it: what came meanwhile is looked at afterwards.
 func (s *shedding) shed() {
-	defer s.engine.shedding.Store(false)
 	slices.SortFunc(s.found, larger)
-	for over := s.engine.held() - int64(s.engine.cfg.maxMemory); over > 0 && len(s.found) > 0; s.found = s.found[1:] {
-		c := s.found[0].conn
-		_ = c.end(aborting|resetting, ErrMemory)
-		over -= c.givesBack()
+	some := false
+	for ; s.over > 0 && s.engine.held() > int64(s.engine.cfg.maxMemory) && len(s.found) > 0; s.found = s.found[1:] {
+		largest := s.found[0]
+		_ = largest.conn.end(aborting|resetting, ErrMemory)
+		largest.conn.givesBack()
+		s.over -= largest.held
+		some = true
+	}
+	s.engine.shedding.Store(false)
+	if some {
+		s.engine.checkMemory()
 	}
 }
