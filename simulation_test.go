@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/netip"
+	"runtime"
 	"syscall"
 	"testing"
 	"time"
@@ -22,6 +23,23 @@ import (
 // of one seed: see docs/simulation.md.
 func TestSim_Engine(t *testing.T) {
 	schedule.Program{Play: playEngine, Seeds: 2_500}.Test(t)
+}
+
+// What a seed does depends on nothing that machines differ in.
+func TestSim_SeedsMeanTheSameEverywhere(t *testing.T) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(0))
+	for seed := range uint64(30) {
+		var hashes []uint64
+		for _, processors := range []int{1, 4} {
+			runtime.GOMAXPROCS(processors)
+			r := schedule.New(seed, nil)
+			playEngine(r)
+			hashes = append(hashes, r.Hash())
+		}
+		if hashes[0] != hashes[1] {
+			t.Errorf("seed %d: %x with one processor, %x with four", seed, hashes[0], hashes[1])
+		}
+	}
 }
 
 // A simulation is one engine in a world.

@@ -28,18 +28,14 @@ func (r *Registry) View() *View { return &View{of: r} }
 
 // A View is a node's part of a Registry.
 type View struct {
-	of   *Registry
-	cut  bool // guarded by of.mu; nothing goes through
-	late bool // guarded by of.mu; what is written does not come
+	of  *Registry
+	cut bool // guarded by of.mu; nothing goes through
 }
 
 var _ fabric.Registry = (*View)(nil)
 
 // Cut cuts the node off, or joins it again.
 func (v *View) Cut(cut bool) { v.of.change(func() { v.cut = cut }) }
-
-// Hold keeps back what the node is to be told, or lets it through.
-func (v *View) Hold(late bool) { v.of.change(func() { v.late = late }) }
 
 func (r *Registry) change(do func()) {
 	r.mu.Lock()
@@ -101,7 +97,7 @@ func (v *View) Watch(ctx context.Context, each func([]fabric.Entry) error) error
 func (v *View) since(seen uint64) (entries []fabric.Entry, changed <-chan struct{}) {
 	v.of.mu.Lock()
 	defer v.of.mu.Unlock()
-	if v.cut || v.late {
+	if v.cut {
 		return nil, v.of.changed
 	}
 	for _, e := range v.of.entries {
