@@ -42,9 +42,9 @@ type EOFHandler interface {
 
 // A DrainHandler also wants to know when the write queue, having been above
 // Engine.HighWater or having refused a write (ErrQueueFull), has fallen to
-// Engine.LowWater. It is told also when writing has failed and the queue was thrown
-// away: who has stopped reading from another connection until there is room goes on,
-// and the next write returns ErrClosed.
+// Engine.LowWater. OnDrain is called, too, when writing has failed and the queue was
+// thrown away: a handler that has stopped reading elsewhere until there is room goes
+// on, and its next write returns ErrClosed.
 type DrainHandler interface {
 	OnDrain(c *Conn)
 }

@@ -267,21 +267,12 @@ func TestCase04_Amounts(t *testing.T) {
 	a.until("a full purse", func() bool { return a.bag.Gold == 1<<32-1 })
 	a.send(&proto.Give{Name: "anna", Amount: 1})
 	a.noticed(13)
-	for _, amount := range []int64{-1, -1 << 31, -1 << 63, 1<<63 - 1, 1 << 32} {
-		c := w.join("carl")
+	for i, amount := range []int64{-1, -1 << 31, -1 << 63, 1<<63 - 1, 1 << 32} {
+		c := w.join(fmt.Sprintf("carl%d", i))
 		c.raw(binary.AppendUvarint([]byte{16}, uint64(amount)))
 		c.ends()
 		if c.reason() != 6 {
 			t.Errorf("an offer of %d: refused with %d", amount, c.reason())
-		}
-		left := w.connect()
-		left.hello("carl", c.welcome.Token)
-		left.send(&proto.Bye{})
-		left.ends()
-		epitest.WaitUntil(t, "the end of the player", func() bool { return w.Stats().Players == 2 })
-		_, err := s.Apply(context.Background(), []store.Write{store.Forget{Key: "carl"}})
-		if err != nil {
-			t.Fatal(err)
 		}
 	}
 	w.keepOpen()
