@@ -253,6 +253,11 @@ func trade(t *testing.T, anna, bert *browsertest.Page) {
 	}
 	reads(anna, "You have got: Pelt.")
 	reads(bert, "You have got 9 gold.")
+	// What somebody gets may show before where others are by now.
+	anna.Until("Bert where he was brought to", `[...world.replica.entities.values()].some((e) => {
+		const drawn = world.replica.at(e, world.replica.tick - 2);
+		return e.name === 'Bert' && Math.hypot(drawn.x - world.replica.me.x, drawn.y - world.replica.me.y) < 256;
+	})`)
 	press(anna, "KeyT")
 	reads(bert, "Anna wants to trade.")
 	keep(t, bert, "question-narrow")
