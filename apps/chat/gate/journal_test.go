@@ -78,6 +78,15 @@ func (f *troubled) tried() [][2]string {
 	return slices.Clone(f.tries)
 }
 
+// startNode starts a chat that remembers, as a node of a network.
+func startNode(t *testing.T, e *epi.Engine, f fabric.Fabric) (*chat, *slowDisk) {
+	t.Helper()
+	disk := newSlowDisk()
+	config := remembering(disk)
+	config.Fabric = f
+	return start(t, e, config), disk
+}
+
 // registerOnceLeased connects somebody. A node that does not know yet that it has its lease
 // ends whoever comes, and the loop that accepts need not be the one that knows.
 func (c *chat) registerOnceLeased(nick string) (cl *client) {
@@ -101,10 +110,7 @@ func (c *chat) registerOnceLeased(nick string) (cl *client) {
 func TestLateHistoryIsReadAgain(t *testing.T) {
 	t.Parallel()
 	f := &troubled{Local: fabric.NewLocal("a", "1"), refusals: 2}
-	disk := newSlowDisk()
-	config := remembering(disk)
-	config.Fabric = f
-	c := start(t, &epi.Engine{}, config)
+	c, disk := startNode(t, &epi.Engine{}, f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
 	ann.say("PRIVMSG #room :late")
@@ -125,10 +131,7 @@ func TestLateHistoryIsReadAgain(t *testing.T) {
 func TestWhoComesReadsWhatIsAppendedThen(t *testing.T) {
 	t.Parallel()
 	f := &troubled{Local: fabric.NewLocal("a", "1")}
-	disk := newSlowDisk()
-	config := remembering(disk)
-	config.Fabric = f
-	c := start(t, engine(1), config)
+	c, disk := startNode(t, engine(1), f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
 	ann.say("PRIVMSG #room :before")
@@ -162,9 +165,7 @@ func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 	t.Parallel()
 	f := &failing{troubled: troubled{Local: fabric.NewLocal("a", "1")}}
 	f.failures.Store(3)
-	config := remembering(newSlowDisk())
-	config.Fabric = f
-	start(t, &epi.Engine{}, config)
+	startNode(t, &epi.Engine{}, f)
 	epitest.WaitUntil(t, "all shards", func() bool {
 		_, replays, _ := f.seen()
 		return replays >= fabric.Shards && f.failures.Load() < 0
@@ -176,10 +177,7 @@ func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 func TestBatchTriedAgainIsTheSame(t *testing.T) {
 	t.Parallel()
 	f := &troubled{Local: fabric.NewLocal("a", "1"), refusals: 3}
-	disk := newSlowDisk()
-	config := remembering(disk)
-	config.Fabric = f
-	c := start(t, engine(1), config)
+	c, disk := startNode(t, engine(1), f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
 	disk.commit(t, 1, nil)
@@ -202,9 +200,7 @@ func TestBatchTriedAgainIsTheSame(t *testing.T) {
 func TestGapReadsHistoryTwice(t *testing.T) {
 	t.Parallel()
 	f := &troubled{Local: fabric.NewLocal("a", "1")}
-	config := remembering(newSlowDisk())
-	config.Fabric = f
-	start(t, &epi.Engine{}, config)
+	startNode(t, &epi.Engine{}, f)
 	read := func(times int) {
 		t.Helper()
 		epitest.WaitUntil(t, fmt.Sprint(times, " readings"), func() bool {

@@ -46,13 +46,13 @@ func accountKey(name string) string { return accountPrefix + ircmsg.ASCII.Fold(n
 
 func invitationKey(hash string) string { return invitationPrefix + hash }
 
-// encode returns the value of an entry: the same for the same state, as exactly as a store
-// keeps it.
 func banKey(mask string) string { return banPrefix + mask }
 
 // datumKey needs no escapes: no account has a space in its name.
 func datumKey(d *store.Datum) string { return datumPrefix + d.Owner + " " + d.Key }
 
+// encode returns the value of an entry: the same for the same state, as exactly as a store
+// keeps it.
 func (s *state) encode() ([]byte, error) {
 	if a := s.Account; a != nil {
 		a.Created = exact(a.Created)
