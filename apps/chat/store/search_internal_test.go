@@ -2,8 +2,49 @@ package store
 
 import (
 	"path/filepath"
+	"slices"
 	"testing"
 )
+
+// TestIndexForgetsWhatIsGone: the words of a message that was redacted, edited or is past its
+// time are not kept in the index.
+func TestIndexForgetsWhatIsGone(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "chat.db"), Commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() // the end of the test
+	said := func(id ID, text string) AddMessage {
+		return AddMessage{Message: Message{ID: id, Target: "#c", Command: "PRIVMSG", Source: "a!b@c", Text: text}}
+	}
+	if _, err := s.Apply(t.Context(), []Write{said(1, "secret one"), said(2, "secret two"), said(3, "secret three"), said(4, "secret four")}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.WaitIndexed(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, step := range []struct {
+		write Write
+		left  []ID
+	}{
+		{RemoveMessage{ID: 4}, []ID{1, 2, 3}},
+		{EditMessage{ID: 3, Text: "a better text"}, []ID{1, 2}},
+		{RemoveBefore{Target: "#c", Before: 2}, []ID{2}},
+		{RemoveBefore{Before: 5}, nil},
+	} {
+		if _, err := s.Apply(t.Context(), []Write{step.write}); err != nil {
+			t.Fatal(err)
+		}
+		rows, err := s.read.QueryContext(t.Context(), "SELECT rowid FROM words WHERE words MATCH 'secret' ORDER BY rowid")
+		if err != nil {
+			t.Fatal(err)
+		}
+		left, err := all(rows, func(scan func(...any) error) (id ID, err error) { return id, scan((*int64)(&id)) })
+		if err != nil || !slices.Equal(left, step.left) {
+			t.Errorf("after %+v the index has the word in %v, %v; want %v", step.write, left, err, step.left)
+		}
+	}
+}
 
 // TestIndexingLeavesCommitsDurable: the index is fed without waiting for the disk, and what
 // is said is not.
