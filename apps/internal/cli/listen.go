@@ -3,15 +3,43 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net"
+	"slices"
 	"strings"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/internal/sock"
 )
 
-// listenSchemes is what --listen takes, for its help and its errors.
-const listenSchemes = "tcp://host:port, tcp4://, tcp6://, tls://, unix:///path, ws://host:port/path, wss://, udp://host:port, unixgram:///path, fd://name, tls+fd://name, ws+fd://name/path, wss+fd://name/path, udp+fd://name or unixgram+fd://name"
+// listenForms is what --listen takes, for its help and its errors.
+func (s *server) listenForms() string {
+	var forms []string
+	for i, name := range slices.Sorted(maps.Keys(s.schemes)) {
+		if i == 0 {
+			name += "://host:port"
+		} else {
+			name += "://"
+		}
+		forms = append(forms, name)
+	}
+	forms = append(forms, "tcp://host:port", "tcp4://", "tcp6://", "tls://", "unix:///path")
+	if s.webSocket != nil {
+		forms = append(forms, "ws://host:port/path", "wss://")
+	}
+	if s.datagrams {
+		forms = append(forms, "udp://host:port", "unixgram:///path")
+	}
+	forms = append(forms, "fd://name", "tls+fd://name")
+	if s.webSocket != nil {
+		forms = append(forms, "ws+fd://name/path", "wss+fd://name/path")
+	}
+	if s.datagrams {
+		forms = append(forms, "udp+fd://name", "unixgram+fd://name")
+	}
+	last := len(forms) - 1
+	return strings.Join(forms[:last], ", ") + " or " + forms[last]
+}
 
 // streamSchemes are the engine's.
 var streamSchemes = map[string]bool{"tcp": true, "tcp4": true, "tcp6": true, "tls": true, "unix": true}
@@ -71,7 +99,7 @@ func (s *server) listenAt(address string) ([]string, error) {
 	spoken, activated := passedSchemes[scheme]
 	switch {
 	case !ok:
-		return nil, fmt.Errorf("listen %s: there is no scheme: write %s", address, listenSchemes)
+		return nil, fmt.Errorf("listen %s: there is no scheme: write %s", address, s.listenForms())
 	case activated && packetSchemes[spoken] && s.datagrams:
 		return s.listenOnPassedPackets(address, spoken, rest)
 	case activated && !packetSchemes[spoken]:
@@ -81,7 +109,7 @@ func (s *server) listenAt(address string) ([]string, error) {
 	case webSocketSchemes[scheme] != "" && s.webSocket != nil:
 		return s.listenWebSocket(address, scheme, rest)
 	case !streamSchemes[scheme]:
-		return nil, fmt.Errorf("listen %s: the scheme %q is unknown: write %s", address, scheme, listenSchemes)
+		return nil, fmt.Errorf("listen %s: the scheme %q is not served: write %s", address, scheme, s.listenForms())
 	}
 	ln, err := s.engine.ListenWith(address, s.options, s.wave.count(s.stream(s.placeOf(address, scheme))))
 	if err != nil {

@@ -22,7 +22,7 @@ import (
 	"github.com/epinet/epi/apps/lab/load"
 )
 
-const loadHelp = `Make load for echo servers and measure what comes back. Targets are
+const loadHelp = `Make load for servers and measure what comes back. Targets are
 tcp://, tls://, ws://, wss://, udp://, unix:// and unixgram:// addresses; irc://,
 ircs://, irc+ws:// and irc+wss:// are IRC servers, mqtt:// and mqtts:// MQTT brokers.
 
@@ -71,7 +71,7 @@ func loadCommand() *cobra.Command {
 	l := loader{config: load.Config{Warmup: time.Second}}
 	cmd := &cobra.Command{
 		Use:     "load [flags] TARGET...",
-		Short:   "Make load for echo servers and measure",
+		Short:   "Make load for echo, chat and MQTT servers, and measure",
 		Long:    loadHelp,
 		Example: loadExample,
 		RunE: func(cmd *cobra.Command, targets []string) error {

@@ -108,7 +108,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	if address != "" {
 		addresses = []string{address}
 	}
-	flags.StringArrayVar(&s.listen, "listen", addresses, "serve on this `address`: "+listenSchemes+"; repeatable")
+	flags.StringArrayVar(&s.listen, "listen", addresses, "serve on this `address`: "+s.listenForms()+"; repeatable")
 	flags.Var(wayValue(&s.way), "driver", "`name` of the driver: "+wayNames)
 	flags.Var(count(&e.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(count(&e.Workers), "workers", "`number` of goroutines for callbacks (default 0: the loops run them)")

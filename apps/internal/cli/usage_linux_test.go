@@ -5,6 +5,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -139,6 +140,27 @@ func TestWrongCallsExitWith2(t *testing.T) {
 			}
 			expectOneLine(t, stderr, c.words...)
 		})
+	}
+}
+
+// A command offers the addresses that it serves, and no others.
+func TestAddressesOfferedAreServed(t *testing.T) {
+	for command, offered := range map[string][]string{
+		"echo":  {"tcp://", "wss://", "ws+fd://", "udp://", "udp+fd://"},
+		"chat":  {"irc://", "ircs://", "tcp://", "wss://", "ws+fd://"},
+		"world": {"tcp://", "wss://", "ws+fd://"},
+	} {
+		for _, address := range []string{"nothing", "http://127.0.0.1:0"} {
+			code, _, stderr := call(command, "--listen", address)
+			if code != exitUsage {
+				t.Errorf("epi %s --listen %s: exit code %d", command, address, code)
+			}
+			for _, scheme := range []string{"irc://", "ircs://", "tcp://", "wss://", "ws+fd://", "udp://", "udp+fd://"} {
+				if want := slices.Contains(offered, scheme); strings.Contains(stderr, " "+scheme) != want {
+					t.Errorf("epi %s --listen %s: %s", command, address, stderr)
+				}
+			}
+		}
 	}
 }
 
