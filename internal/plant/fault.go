@@ -19,6 +19,7 @@ import (
 //
 // What is there must be there once.
 type fault struct {
+	list       string // where it is described
 	name       string
 	file       string
 	pkg, tests string

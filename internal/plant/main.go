@@ -4,7 +4,9 @@
 //
 //	go run ./internal/plant                     # all of them
 //	go run ./internal/plant -only 'edge|level'  # those whose names match
-//	go run ./internal/plant -seeds 30000        # with more seeds than by default
+//	go run ./internal/plant -list connections   # those of one list
+//	go run ./internal/plant -seeds 30000        # so many seeds of each test
+//	go run ./internal/plant -o plant.json       # the results as JSON, too, for epi lab sim
 //
 // The source stays as it is: the go command is given an overlay. The faults are in
 // testdata, each a change of one place; see the format there. They are the measure of
@@ -25,20 +27,18 @@ import (
 
 func main() {
 	only := flag.String("only", "", "the faults whose names match this regular expression")
+	list := flag.String("list", "", "the lists in testdata whose names match this regular expression")
+	out := flag.String("o", "", "the file that gets the results as JSON, after each fault")
 	seeds := flag.Int("seeds", 30_000, "seeds of each test")
 	timeout := flag.Duration("timeout", 5*time.Minute, "how long a test may take; whether one that takes longer would catch its fault is not known")
 	flag.Parse()
-	if err := run(*only, *seeds, *timeout); err != nil {
+	if err := run(*list, *only, *out, *seeds, *timeout); err != nil {
 		fmt.Fprintln(os.Stderr, "plant:", err)
 		os.Exit(1)
 	}
 }
 
-func run(only string, seeds int, timeout time.Duration) error {
-	wanted, err := regexp.Compile(only)
-	if err != nil {
-		return err
-	}
+func run(list, only, out string, seeds int, timeout time.Duration) error {
 	root, err := moduleRoot()
 	if err != nil {
 		return err
@@ -47,34 +47,45 @@ func run(only string, seeds int, timeout time.Duration) error {
 	if err != nil {
 		return err
 	}
-	var counts [outcomes]int
-	planted := 0
+	faults, err = choose(faults, list, only)
+	if err != nil {
+		return err
+	}
+	results := results{Seeds: seeds}
 	for _, f := range faults {
-		if !wanted.MatchString(f.name) {
-			continue
-		}
 		began := time.Now()
-		how, by, err := f.plant(root, seeds, timeout)
+		r, err := f.plant(root, seeds, timeout)
 		if err != nil {
 			return fmt.Errorf("%s: %w", f.name, err)
 		}
-		planted++
-		counts[how]++
-		fmt.Printf("%-64s %6.1f s  %s\n", f.name, time.Since(began).Seconds(), by)
+		r.Seconds = time.Since(began).Seconds()
+		fmt.Printf("%-64s %6.1f s  %s\n", r.Fault, r.Seconds, r.describe())
+		results.Faults = append(results.Faults, r)
+		if err := results.write(out); err != nil {
+			return err
+		}
 	}
-	fmt.Printf("%d of %d caught, %d survive, %d took too long\n", counts[caught], planted, counts[survives], counts[tookTooLong])
-	return nil
+	fmt.Print(results.summary())
+	return results.err()
 }
 
-// An outcome is what comes of a fault.
-type outcome int
-
-const (
-	survives outcome = iota
-	caught
-	tookTooLong
-	outcomes
-)
+// choose returns the faults of the lists, and with the names, that match.
+func choose(faults []fault, list, only string) (chosen []fault, err error) {
+	lists, err := regexp.Compile(list)
+	if err != nil {
+		return nil, fmt.Errorf("-list: %w", err)
+	}
+	names, err := regexp.Compile(only)
+	if err != nil {
+		return nil, fmt.Errorf("-only: %w", err)
+	}
+	for _, f := range faults {
+		if lists.MatchString(f.list) && names.MatchString(f.name) {
+			chosen = append(chosen, f)
+		}
+	}
+	return chosen, nil
+}
 
 // moduleRoot returns the directory of the module that is worked in.
 func moduleRoot() (string, error) {
@@ -100,26 +111,28 @@ func readAll(root string) (all []fault, err error) {
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", filepath.Base(name), err)
 		}
-		all = append(all, faults...)
+		for _, f := range faults {
+			f.list = strings.TrimSuffix(filepath.Base(name), ".txt")
+			all = append(all, f)
+		}
 	}
 	return all, nil
 }
 
-// plant runs the fault's tests on source that has it, and returns what came of it, and
-// by what it was caught.
-func (f fault) plant(root string, seeds int, timeout time.Duration) (how outcome, by string, err error) {
+// plant runs the fault's tests on source that has it, and returns what came of it.
+func (f fault) plant(root string, seeds int, timeout time.Duration) (result, error) {
 	changed, err := f.apply(root)
 	if err != nil {
-		return 0, "", err
+		return result{}, err
 	}
 	dir, err := os.MkdirTemp("", "plant")
 	if err != nil {
-		return 0, "", err
+		return result{}, err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	overlay, err := writeOverlay(dir, filepath.Join(root, f.file), changed)
 	if err != nil {
-		return 0, "", err
+		return result{}, err
 	}
 	args := []string{"test", "-vet=off", "-overlay", overlay, "-timeout", timeout.String(), "-run", f.tests, f.pkg}
 	if f.seeded {
@@ -128,14 +141,16 @@ func (f fault) plant(root string, seeds int, timeout time.Duration) (how outcome
 	cmd := exec.Command("go", args...)
 	cmd.Dir = root
 	out, err := cmd.CombinedOutput()
+	r := result{List: f.list, Fault: f.name, Outcome: survives}
 	if err == nil {
-		return survives, "SURVIVES", nil
+		return r, nil
 	}
 	if strings.Contains(string(out), "[build failed]") {
-		return 0, "", fmt.Errorf("it does not compile:\n%s", out)
+		r.Outcome, r.By = unbuilt, string(out)
+		return r, nil
 	}
-	how, by = judge(string(out))
-	return how, by, nil
+	r.judge(string(out))
+	return r, nil
 }
 
 // writeOverlay writes what the go command is to take for a file.
@@ -150,33 +165,4 @@ func writeOverlay(dir, file, text string) (name string, err error) {
 	}
 	name = filepath.Join(dir, "overlay.json")
 	return name, os.WriteFile(name, overlay, 0o600)
-}
-
-var (
-	bySeed  = regexp.MustCompile(`(seed \d+) fails: (.*)\n\s*(\d+) of (\d+) steps`)
-	byTest  = regexp.MustCompile(`_test\.go:\d+: (.*)`)
-	byPanic = regexp.MustCompile(`(?m)^(panic: .*|fatal error: .*)`)
-)
-
-// judge says what a test that has failed shows of its fault. One that timed out has
-// found nothing.
-func judge(out string) (how outcome, by string) {
-	if strings.Contains(out, "panic: test timed out") {
-		return tookTooLong, "TOOK TOO LONG"
-	}
-	return caught, summary(out)
-}
-
-// summary says in one line what failed.
-func summary(out string) string {
-	if m := bySeed.FindStringSubmatch(out); m != nil {
-		return fmt.Sprintf("%s, %s of %s steps: %s", m[1], m[3], m[4], m[2])
-	}
-	if m := byPanic.FindStringSubmatch(out); m != nil {
-		return m[1]
-	}
-	if m := byTest.FindStringSubmatch(out); m != nil {
-		return m[1]
-	}
-	return "the test fails"
 }

@@ -56,15 +56,35 @@ func TestSummary(t *testing.T) {
 		"    x_test.go:3: 1 of 2":                  "1 of 2",
 		"panic: index out of range\n\ngoroutine 1": "panic: index out of range",
 	} {
-		if how, got := judge(out); how != caught || got != want {
-			t.Errorf("outcome %d, %q, want %q", how, got, want)
+		var r result
+		r.judge(out)
+		if got := r.describe(); r.Outcome != caught || got != want {
+			t.Errorf("%s, %q, want %q", r.Outcome, got, want)
 		}
 	}
 }
 
 // A test that has timed out has not caught its fault: the machine may be slow.
 func TestJudge_TimeoutIsNotCaught(t *testing.T) {
-	if how, by := judge("panic: test timed out after 5m0s\n\trunning tests:\n"); how != tookTooLong {
-		t.Errorf("outcome %d, %q", how, by)
+	var r result
+	r.judge("panic: test timed out after 5m0s\n\trunning tests:\n")
+	if r.Outcome != tookTooLong || r.describe() != "TOOK TOO LONG" {
+		t.Errorf("%s, %q", r.Outcome, r.describe())
+	}
+}
+
+func TestResults_SummaryCountsEachList(t *testing.T) {
+	few, many := uint64(4), uint64(900)
+	all := results{Faults: []result{
+		{List: "a", Outcome: caught, Seed: &many, Steps: 7},
+		{List: "b", Outcome: survives},
+		{List: "b", Outcome: tookTooLong},
+		{List: "a", Outcome: caught, Seed: &few, Steps: 3},
+	}}
+	want := "a: 2 of 2 caught, 0 survive, 0 took too long; median seed 900, median steps 7\n" +
+		"b: 0 of 2 caught, 1 survive, 1 took too long\n" +
+		"all: 2 of 4 caught, 1 survive, 1 took too long; median seed 900, median steps 7\n"
+	if got := all.summary(); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
 	}
 }
