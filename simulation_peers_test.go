@@ -106,11 +106,11 @@ func (s *simulation) disturb(c *simulatedClient) {
 	case c.Twin != nil || c.dialler != nil:
 	case s.options.resets && !c.Broken && s.Choose(20) == 0:
 		s.run.Note("client %d resets", c.Number)
-		s.Count("RST")
+		s.Fault("RST")
 		c.Break()
 	case c.secure != nil && len(c.In) > 0 && s.Choose(30) == 0:
 		s.run.Note("a byte of client %d is changed", c.Number)
-		s.Count("record spoilt")
+		s.Fault("TLS record spoilt")
 		c.spoilt = true
 		c.In[s.Choose(len(c.In))] ^= 1 << s.Choose(8)
 	}
@@ -138,11 +138,11 @@ func (s *simulation) header(c *simulatedClient) []byte {
 	hi, lo := byte(c.Number>>8), byte(c.Number)
 	switch s.Choose(12) {
 	case 0:
-		s.Count("no PROXY header")
+		s.Fault("no PROXY header")
 		c.spoilt = true
 		return nil
 	case 1:
-		s.Count("bad PROXY header")
+		s.Fault("bad PROXY header")
 		c.spoilt = true
 		return []byte("PROXY TCP9 nonsense\r\n")
 	case 2, 3, 4:
@@ -193,10 +193,8 @@ func (s *simulation) carry(c *simulatedClient) (moved bool) {
 	if c.Stalled || c.secure != nil {
 		return moved
 	}
-	for _, b := range c.Arrived {
-		c.read(b)
-		moved = true
-	}
+	c.readAll(c.Arrived)
+	moved = moved || len(c.Arrived) > 0
 	c.Arrived = c.Arrived[:0]
 	return moved
 }
@@ -210,6 +208,14 @@ func (s *simulation) carryTwins(c *simulatedClient) (moved bool) {
 		moved = s.Carry(l, n) || moved
 	}
 	return moved
+}
+
+// readAll checks the next bytes.
+func (c *simulatedClient) readAll(p []byte) {
+	c.s.run.Checked(len(p), "bytes read by peers: each at its place")
+	for _, b := range p {
+		c.read(b)
+	}
 }
 
 // read checks the next byte.
@@ -234,7 +240,7 @@ func pattern(id, i int) byte { return byte(i*31 + i>>8*7 + id*13) }
 // secure has a client speak TLS.
 func (s *simulation) secure(c *simulatedClient) {
 	if s.Choose(10) == 0 {
-		s.Count("no TLS")
+		s.Fault("bytes that are no TLS")
 		c.spoilt = true
 		c.In = append(c.In, "GET / HTTP/1.0\r\n\r\n"[:1+s.Choose(18)]...)
 		return
@@ -255,9 +261,7 @@ func (c *simulatedClient) speak() {
 	var room [256]byte
 	for {
 		n, err := c.secure.Read(room[:])
-		for _, b := range room[:n] {
-			c.read(b)
-		}
+		c.readAll(room[:n])
 		if err != nil {
 			c.failed, c.truncated = err != io.EOF, err == io.ErrUnexpectedEOF
 			return
@@ -501,6 +505,7 @@ func (h *simulatedHandler) enter(what string) func() {
 	case h.closed > 0:
 		h.s.Failf("%s after OnClose", what)
 	}
+	h.s.run.Checked(1, "callbacks: their order")
 	if h.s.run.Noting() {
 		h.s.run.Note("%s: %s", h.name(), what)
 	}
@@ -622,18 +627,18 @@ func (h *simulatedHandler) misbehave(seldom int) error {
 	switch s.Choose(seldom) {
 	case 0:
 		h.own = true
-		s.Count("error")
+		s.Fault("callback returns an error")
 		return errSimulated
 	case 1:
 		if s.options.panics {
 			h.own = true
-			s.Count("panic")
+			s.Fault("callback panics")
 			panic("a panic of the callback")
 		}
 	case 2:
 		if s.options.exits {
 			h.own = true
-			s.Count("Goexit")
+			s.Fault("callback ends its goroutine")
 			runtime.Goexit()
 		}
 	}
@@ -717,6 +722,7 @@ func (h *simulatedHandler) expect(c *Conn) {
 
 // see compares what a callback is shown with what was sent.
 func (h *simulatedHandler) see(unread []byte) {
+	h.s.run.Checked(len(unread), "bytes shown to handlers: each at its place")
 	h.compare(unread)
 	h.shown = max(h.shown, h.taken+len(unread))
 }

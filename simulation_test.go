@@ -396,6 +396,8 @@ func (s *simulation) carryAll() (moved bool) {
 
 func (s *simulation) checkRest() {
 	s.run.Note("at rest: %s", s.describe())
+	s.run.Checked(len(s.handlers), "connections at rest: all has arrived")
+	s.run.Checked(len(s.engine.loops), "loops at rest: no work is left")
 	for _, h := range s.handlers {
 		if h.link().Broken && h.closed == 0 && h.opened && !h.asleep && !h.detached && h.conn.state.Load()&(ending|readEnded) == 0 {
 			s.Failf("at rest client %d is reset, and nobody has noticed: %s", h.client.Number, s.describe())
@@ -551,6 +553,8 @@ func (s *simulation) check() {
 	if s.packets != nil {
 		s.packets.check()
 	}
+	s.run.Checked(len(s.handlers), "connections at their end: one OnClose, nothing lost")
+	s.run.Checked(len(s.engine.loops), "loops at their end: no place, timer or byte is left")
 	s.checkStats()
 }
 

@@ -170,6 +170,7 @@ func (s *simulation) rest() {
 }
 
 func (s *simulation) checkRest() {
+	s.Run.Checked(len(s.clients), "connections at rest: all has arrived")
 	for i, c := range s.clients {
 		switch {
 		case c.closed > 0 || c.failed():
@@ -257,7 +258,7 @@ func (h *simulatedServer) OnMessage(c *Conn, op Opcode, p []byte) error {
 		return errors.New("an error of the callback")
 	}
 	if s.chaos && s.Choose(60) == 0 {
-		s.Count("a server stops reading")
+		s.Fault("a server stops reading")
 		s.deaf = true
 		c.Pause()
 	}
@@ -389,6 +390,7 @@ func (c *simulatedClient) OnMessage(_ *Conn, _ Opcode, p []byte) error {
 		c.s.Failf("a message of %d bytes comes back changed, or out of order", len(p))
 	}
 	c.expected = c.expected[1:]
+	c.s.Run.Checked(1, "messages: whole, and in their order")
 	return nil
 }
 

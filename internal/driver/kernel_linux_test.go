@@ -88,7 +88,7 @@ func (k *fakeKernel) Ready() int    { return len(k.cqes) }
 
 func (k *fakeKernel) SQE() *uring.SQE {
 	if k.queued == len(k.entries) {
-		k.Count("ring full")
+		k.Fault("submission queue full")
 		return nil
 	}
 	k.queued++
@@ -136,10 +136,10 @@ func (k *fakeKernel) submit() error {
 	switch {
 	case n == 0 || k.quiet:
 	case len(k.overflow) > 0:
-		k.Count("EBUSY")
+		k.Fault("EBUSY")
 		n, err = 0, unix.EBUSY
 	case k.Chance(8):
-		k.Count("not all are submitted")
+		k.Fault("not all are submitted")
 		if n = k.Choose(n + 1); n < k.queued {
 			err = unix.EAGAIN
 		}
@@ -248,7 +248,7 @@ func (k *fakeKernel) beginCancel(sqe uring.SQE) {
 		}
 	}
 	if result == -int32(unix.ENOENT) {
-		k.Count("cancelled too late")
+		k.Fault("cancelled too late")
 	}
 	k.post(sqe, result, 0)
 }
@@ -258,7 +258,7 @@ func (k *fakeKernel) post(sqe uring.SQE, res int32, flags uring.CQEFlags) {
 	k.Note("completion of kind %d: %d, flags %#x", kind, res, flags)
 	cqe := uring.CQE{UserData: sqe.UserData, Res: res, Flags: flags}
 	if len(k.cqes) >= k.most || len(k.overflow) > 0 {
-		k.Count("completion queue full")
+		k.Fault("completion queue full")
 		k.overflow = append(k.overflow, cqe)
 		return
 	}
@@ -290,7 +290,7 @@ func (k *fakeKernel) move(op *fakeOp) {
 		k.end(op, -int32(unix.ECANCELED))
 		return
 	case !k.quiet && kindOf(op) >= kindConnect && k.Chance(100):
-		k.Count("ENOMEM")
+		k.Fault("ENOMEM")
 		k.end(op, -int32(unix.ENOMEM))
 		return
 	}
@@ -346,11 +346,11 @@ func (k *fakeKernel) stepWake(op *fakeOp) {
 func (k *fakeKernel) stepAccept(op *fakeOp) {
 	switch {
 	case k.noFiles:
-		k.Count("no descriptors")
+		k.Fault("no descriptors")
 		k.end(op, -int32(unix.EMFILE))
 	case len(k.clients) == 0:
 	case !k.quiet && k.Chance(8):
-		k.Count("accept fails")
+		k.Fault("accept fails")
 		k.end(op, -int32(unix.ECONNABORTED))
 	default:
 		fd := int32(k.takeClient().fd)
@@ -385,7 +385,7 @@ func (k *fakeKernel) stepReceive(op *fakeOp) {
 
 func (k *fakeKernel) fill(op *fakeOp) {
 	if len(k.free) == 0 {
-		k.Count("ENOBUFS")
+		k.Fault("ENOBUFS")
 		k.end(op, -int32(unix.ENOBUFS))
 		return
 	}
@@ -400,12 +400,12 @@ func (k *fakeKernel) fill(op *fakeOp) {
 	f.arrived = f.arrived[n:]
 	flags := uring.HasBuffer | uring.CQEFlags(id)<<16
 	if k.Chance(4) {
-		k.Count("receive ends")
+		k.Fault("receive ends")
 		k.endWith(op, int32(n), flags)
 		return
 	}
 	if op.deaf = op.early && len(f.arrived) == 0 && f.over() && k.Chance(2); op.deaf {
-		k.Count("receive misses the end")
+		k.Fault("receive misses the end")
 	}
 	k.post(op.sqe, int32(n), flags|uring.HasMore)
 }

@@ -111,7 +111,7 @@ func (p *fakePoller) Add(fd int, token uint64, interest poll.Mask, mode poll.Mod
 		return poll.ErrExist
 	}
 	if p.refuses || !p.quiet && p.Chance(60) {
-		p.Count("Add fails")
+		p.Fault("Add fails")
 		p.Note("%v: Add fails", f)
 		return unix.ENOMEM
 	}
@@ -126,7 +126,7 @@ func (p *fakePoller) Modify(fd int, token uint64, interest poll.Mask, mode poll.
 		p.Failf("Modify of descriptor %d, which is not registered", fd)
 	}
 	if p.refuses || !p.quiet && p.Chance(120) {
-		p.Count("Modify fails")
+		p.Fault("Modify fails")
 		p.Note("%v: Modify fails", r.file)
 		return unix.ENOMEM
 	}
@@ -152,7 +152,7 @@ func (p *fakePoller) Wait(events []poll.Event, timeout time.Duration) (int, erro
 	for _, r := range p.shuffled() {
 		ready := p.ready(r)
 		if !p.quiet && p.Chance(40) {
-			p.Count("spurious")
+			p.Fault("spurious event")
 			ready |= p.spurious(r)
 		}
 		if ready == 0 || n == len(events) {

@@ -123,6 +123,7 @@ func (st *testStream) check(what string) {
 	if st.closed || st.closing && what != "Closed" && what != "Detached" {
 		st.Failf("%s after Close", what)
 	}
+	st.Checked(1, "callbacks: their order")
 	st.Note("%v: %s", st.file, what)
 }
 
@@ -217,6 +218,7 @@ func (st *testStream) shown(p []byte) {
 		}
 		st.next++
 	}
+	st.Checked(len(p), "bytes received: each at its place")
 	if st.got += len(p); st.budgets.read > 0 && st.got > st.budgets.read {
 		st.Failf("%v: received %d bytes in a turn, the budget is %d", st.file, st.got, st.budgets.read)
 	}
@@ -244,7 +246,7 @@ type goexit struct{ of *testStream }
 
 func (st *testStream) mayNotReturn() {
 	if !st.calm && st.dispatch && !st.held && st.Chance(40) {
-		st.Count("callback does not return")
+		st.Fault("callback does not return")
 		st.Note("%v: it does not return", st.file)
 		panic(goexit{st})
 	}
@@ -793,6 +795,7 @@ func (s *session) settle(what string, done func() bool) {
 			continue
 		}
 		s.turn(-1)
+		s.Checked(1, "sleeps: something will end them")
 		if s.kernel.stuck() { // what Dispatch has done then, it would not have
 			break
 		}
@@ -873,6 +876,8 @@ func (st *testStream) hasAll() bool {
 }
 
 func (s *session) checkEnd() {
+	s.Checked(1, "drivers at their end: nothing is left")
+	s.Checked(len(s.streams), "connections at their end: all has arrived, and none is open")
 	if fds := s.stillOpen(); len(fds) > 0 {
 		s.Failf("descriptors %v are still open", fds)
 	}

@@ -18,6 +18,8 @@ type Chance interface {
 	Choose(n int) int
 	// Count notes that something of a kind has happened.
 	Count(kind string)
+	// Fault notes that something of a kind has gone wrong, by choice.
+	Fault(kind string)
 	// Failf ends the run: something that must not be is so. It does not return.
 	Failf(format string, args ...any)
 }
@@ -277,7 +279,7 @@ func (d *Simulated) accept(l *Listening) {
 	w := d.world
 	for n := 0; l.wanted && len(w.Backlog) > 0 && n < d.cfg.AcceptBudget; n++ {
 		if w.NoFiles {
-			w.Count("EMFILE")
+			w.Fault("EMFILE")
 			l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", syscall.EMFILE))
 			return
 		}
@@ -324,7 +326,7 @@ func (d *Simulated) letGo(s *Socket, l *Link) {
 func (d *Simulated) connected(s *Socket, l *Link) {
 	s.flags &^= dialling
 	if err := l.answer.Error; err != nil {
-		d.world.Count("not connected")
+		d.world.Fault("not connected")
 		d.letGo(s, l)
 		s.Stream.Connected(err)
 		return
@@ -346,14 +348,14 @@ func (d *Simulated) sent(s *Socket, l *Link) {
 		w.Failf("bytes have changed while they were being sent")
 	}
 	if l.Broken {
-		w.Count("EPIPE")
+		w.Fault("EPIPE")
 		s.Stream.Sent(0, os.NewSyscallError("send", syscall.EPIPE))
 		return
 	}
 	n := min(len(p), SimulatedSend-len(l.Out))
 	if !w.Calm && n > 0 {
 		n = w.Choose(n + 1)
-		w.Count("short send")
+		w.Fault("short send")
 	}
 	l.Out = append(l.Out, p[:n]...)
 	s.Stream.Sent(n, nil)
@@ -365,7 +367,7 @@ func (d *Simulated) received(s *Socket, l *Link) {
 	case len(l.In) > 0:
 		d.hand(s, l, 1+d.world.Choose(min(len(l.In), d.cfg.ReadBudget)))
 	case l.Broken:
-		d.world.Count("ECONNRESET")
+		d.world.Fault("ECONNRESET")
 		s.flags = s.flags&^receiving | ended
 		s.Stream.ReceiveEnded(os.NewSyscallError("recv", syscall.ECONNRESET))
 	case l.InEnd:
@@ -436,7 +438,7 @@ func (d *Simulated) Open(s *Socket) error {
 		d.world.Failf("handle %d cannot be opened", s.Handle)
 	}
 	if !d.world.Calm && d.world.Choose(100) == 0 {
-		d.world.Count("ENOMEM")
+		d.world.Fault("ENOMEM")
 		return os.NewSyscallError("epoll_ctl", syscall.ENOMEM)
 	}
 	l.socket = s
@@ -452,7 +454,7 @@ func (d *Simulated) Connect(s *Socket, _ netip.Addr, to net.Addr, _ sock.StreamO
 	l := w.NewLink(-1)
 	l.answer = w.Dialled(s.Stream, l, to)
 	if l.answer.Fails != nil {
-		w.Count("connect fails at once")
+		w.Fault("connect fails at once")
 		return l.answer.Fails
 	}
 	l.due = w.Now + int64(l.answer.Delay)
@@ -540,7 +542,7 @@ func (d *Simulated) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 		all = append(all, b...)
 	}
 	if l.Broken {
-		w.Count("EPIPE")
+		w.Fault("EPIPE")
 		return 0, false, os.NewSyscallError("send", syscall.EPIPE)
 	}
 	if !d.cfg.Lend && w.Choose(2) == 0 {
@@ -554,13 +556,13 @@ func (d *Simulated) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	n = min(len(all), SimulatedSend-len(l.Out))
 	if !w.Calm && w.Choose(4) == 0 {
 		n = w.Choose(n + 1)
-		w.Count("short send")
+		w.Fault("short send")
 	}
 	l.Out = append(l.Out, all[:n]...)
 	if n == len(all) {
 		return n, false, nil
 	}
-	w.Count("EAGAIN")
+	w.Fault("EAGAIN")
 	s.flags |= sending
 	return n, true, nil
 }

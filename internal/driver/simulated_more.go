@@ -22,7 +22,7 @@ func (d *Simulated) ready(s *Socket, l *Link) {
 		r |= WriteReady
 	}
 	if !d.world.Calm && d.world.Choose(8) == 0 {
-		d.world.Count("spurious")
+		d.world.Fault("spurious event")
 		r = Readiness(1 + d.world.Choose(7))
 	}
 	s.Stream.Ready(r)
@@ -53,7 +53,7 @@ func (d *Simulated) Pull(s *Socket, _ []byte) {
 func (d *Simulated) Give(s *Socket) {
 	d.link(s)
 	if !d.world.Calm && d.world.Choose(40) == 0 {
-		d.world.Count("cannot be watched")
+		d.world.Fault("cannot be watched")
 		s.Stream.Ready(ReadReady | WriteReady)
 		return
 	}
@@ -120,7 +120,7 @@ func (d *Simulated) SendPipe(s *Socket, p *Pipe) (n int, pending bool, err error
 		return 0, false, os.NewSyscallError("splice", syscall.EPIPE)
 	}
 	if !w.Calm && w.Choose(50) == 0 {
-		w.Count("unfit pipe")
+		w.Fault("unfit pipe")
 		p.unfit = true
 		return 0, false, nil
 	}
@@ -160,7 +160,7 @@ func (d *Simulated) Detach(s *Socket) {
 func (d *Simulated) detach(s *Socket, l *Link) {
 	d.letGo(s, l)
 	if !d.world.Calm && d.world.Choose(8) == 0 {
-		d.world.Count("EMFILE")
+		d.world.Fault("EMFILE")
 		l.refuse()
 		d.detached = append(d.detached, detachment{socket: s, err: os.NewSyscallError("dup", syscall.EMFILE)})
 		return

@@ -43,7 +43,7 @@ func (w *World) SendPacket(from, to Endpoint, p []byte) bool {
 func (w *World) post(d Datagram, to Endpoint) bool {
 	l := w.packets[to]
 	if l == nil || l.stopped || len(l.arrived) >= mostArrived || !w.Calm && w.Choose(20) == 0 {
-		w.Count("datagram lost")
+		w.Fault("datagram lost")
 		return false
 	}
 	if l.socket != nil && l.socket.Remote != (Endpoint{}) && l.socket.Remote != d.Peer {
@@ -133,7 +133,7 @@ func (d *Simulated) completePacket(s *PacketSocket) {
 // OpenPacket is a method of Packets.
 func (d *Simulated) OpenPacket(s *PacketSocket) error {
 	if !d.world.Calm && d.world.Choose(50) == 0 {
-		d.world.Count("ENOMEM")
+		d.world.Fault("ENOMEM")
 		return os.NewSyscallError("epoll_ctl", syscall.ENOMEM)
 	}
 	d.datagramsOf(s).socket = s
@@ -155,14 +155,14 @@ func (d *Simulated) SendPackets(s *PacketSocket, batch []Datagram) (n int, pendi
 		}
 		switch peer := w.packets[to]; {
 		case !w.Calm && w.Choose(16) == 0:
-			w.Count("no room for a datagram")
+			w.Fault("no room for a datagram")
 			l.pending = true
 			return n, true, nil
 		case !w.Calm && w.Choose(30) == 0:
-			w.Count("ECONNREFUSED")
+			w.Fault("ECONNREFUSED")
 			return n, false, os.NewSyscallError("sendmsg", syscall.ECONNREFUSED)
 		case to.Path != "" && peer != nil && len(peer.arrived) >= mostUnread:
-			w.Count("unix peer is full")
+			w.Fault("unix peer is full")
 			return n, false, ErrBusy
 		}
 		w.post(Datagram{Bytes: slices.Clone(batch[n].Bytes), Peer: l.at}, to)

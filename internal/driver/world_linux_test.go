@@ -189,7 +189,7 @@ func (w *world) fail(f *file) {
 	if f.connect != connected || f.err != 0 {
 		return
 	}
-	w.Count("reset by the peer")
+	w.Fault("reset by the peer")
 	w.Note("%v resets", f)
 	f.err = unix.ECONNRESET
 	w.changed(f)
@@ -225,12 +225,12 @@ func (w *world) Accept(fd int) (int, netip.AddrPort, error) {
 	w.file(fd, "Accept")
 	switch {
 	case w.noFiles:
-		w.Count("no descriptors")
+		w.Fault("no descriptors")
 		return -1, netip.AddrPort{}, unix.EMFILE
 	case len(w.clients) == 0:
 		return -1, netip.AddrPort{}, unix.EAGAIN
 	case !w.quiet && w.Chance(16):
-		w.Count("accept fails")
+		w.Fault("accept fails")
 		return -1, netip.AddrPort{}, unix.ECONNABORTED
 	}
 	f := w.takeClient()
@@ -256,11 +256,11 @@ func (w *world) AcceptAndClose(fd int) error {
 
 func (w *world) Connect(netip.Addr, net.Addr, sock.StreamOptions) (int, error) {
 	if !w.quiet && w.Chance(8) {
-		w.Count("no room for a connect")
+		w.Fault("no room for a connect")
 		return -1, unix.EAGAIN
 	}
 	if !w.quiet && w.Chance(16) {
-		w.Count("no way to a peer")
+		w.Fault("no way to a peer")
 		return -1, unix.ENETUNREACH
 	}
 	f := w.client()
@@ -383,14 +383,14 @@ func (w *world) writable(f *file, size int) (int, error) {
 	n := min(size, f.room)
 	if n < size {
 		f.full = true
-		w.Count("short write")
+		w.Fault("short write")
 	}
 	return n, nil
 }
 
 func (w *world) NewPipe(int) (read, write int, err error) {
 	if !w.quiet && w.Chance(8) {
-		w.Count("no pipe")
+		w.Fault("no pipe")
 		return -1, -1, unix.EMFILE
 	}
 	p := &pipe{unfit: w.Chance(4)}
@@ -403,7 +403,7 @@ func (w *world) FillPipe(write, socket, most int) (int, error) {
 		w.Failf("%v: its bytes are moved into a pipe that is not empty", f)
 	}
 	if p.unfit && w.Chance(2) {
-		w.Count("splice refused")
+		w.Fault("splice refused")
 		return 0, unix.EINVAL
 	}
 	n, err := w.readable(f, most)
@@ -424,7 +424,7 @@ func (w *world) EmptyPipe(socket, read, held int) (int, error) {
 		w.Failf("%v: %d bytes are to be moved, and the pipe holds %d", f, held, len(p.held))
 	}
 	if p.unfit {
-		w.Count("splice refused")
+		w.Fault("splice refused")
 		return 0, unix.EINVAL
 	}
 	n, err := w.writable(f, held)
@@ -459,7 +459,7 @@ func (w *world) NetConn(fd int) (net.Conn, error) {
 	f.given = true
 	w.release(f)
 	if !w.quiet && w.Chance(8) {
-		w.Count("detaching fails")
+		w.Fault("detaching fails")
 		return nil, os.NewSyscallError("dup", syscall.EMFILE)
 	}
 	return fakeNetConn{file: f}, nil

@@ -3,7 +3,6 @@ package schedule
 import (
 	"flag"
 	"fmt"
-	"maps"
 	"math"
 	"runtime"
 	"runtime/debug"
@@ -17,10 +16,12 @@ import (
 )
 
 var (
-	seeds = flag.Uint64("seeds", 0, "how many seeds to play; 0: as many as the test takes by default")
-	first = flag.Uint64("first", 0, "the first seed")
-	one   = flag.Int64("seed", -1, "the one seed to play")
-	steps = flag.String("steps", "", "of -seed, the steps to keep, with commas between; all for the empty string")
+	seeds  = flag.Uint64("seeds", 0, "how many seeds to play; 0: as many as the test takes by default")
+	during = flag.Duration("for", 0, "how long to play, in place of -seeds")
+	first  = flag.Uint64("first", 0, "the first seed")
+	one    = flag.Int64("seed", -1, "the one seed to play")
+	steps  = flag.String("steps", "", "of -seed, the steps to keep, with commas between; all for the empty string")
+	record = flag.String("record", "", "the file that gets, as one more line of JSON, what was played")
 )
 
 // A Program is a test made of random steps.
@@ -48,14 +49,22 @@ func (p Program) Test(t *testing.T) {
 	if *seeds > 0 {
 		count = *seeds
 	}
-	began := time.Now()
-	defer debug.SetGCPercent(debug.SetGCPercent(garbage)) // a run leaves little, and lets go of all of it
-	total, found := p.search(*first, count)
-	if found != nil {
-		t.Fatal(p.describe(t.Name(), *found))
+	began, end := time.Now(), time.Time{}
+	if *during > 0 {
+		count, end = math.MaxUint64/4, began.Add(*during)
 	}
+	defer debug.SetGCPercent(debug.SetGCPercent(garbage)) // a run leaves little, and lets go of all of it
+	s := p.search(*first, count, end)
 	took := time.Since(began)
-	t.Logf("%d schedules in %v, %.0f a second; %s", count, took.Round(time.Millisecond), float64(count)/took.Seconds(), listed(total))
+	failed := ""
+	if s.found != nil {
+		failed = p.describe(t.Name(), *s.found)
+	}
+	s.record(t, took, failed)
+	if failed != "" {
+		t.Fatal(failed)
+	}
+	t.Logf("%d schedules in %v, %.0f a second; %s", s.played, took.Round(time.Millisecond), float64(s.played)/took.Seconds(), s.total.list())
 }
 
 // replay plays the seed and steps of the command line.
@@ -77,7 +86,7 @@ func (p Program) replay(t *testing.T) {
 	if failed != "" {
 		t.Fatalf("%s\n%s", failed, strings.Join(r.notes, "\n"))
 	}
-	t.Logf("%d steps, hash %016x; %s", len(r.made), r.hash, listed(r.counts))
+	t.Logf("%d steps, hash %016x; %s", len(r.made), r.hash, r.counts.list())
 }
 
 func (p Program) run(seed uint64, keep func(int) bool) (*Run, string) {
@@ -110,23 +119,25 @@ type searcher struct {
 	program Program
 	next    atomic.Uint64
 	end     uint64
+	over    time.Time // no seed is begun after it; zero: there is no such time
 
-	mu    sync.Mutex
-	total map[string]int // guarded by mu
-	found *finding       // guarded by mu; the lowest seed
+	mu     sync.Mutex
+	played uint64   // guarded by mu; seeds
+	total  tally    // guarded by mu
+	found  *finding // guarded by mu; the lowest seed
 }
 
-// search plays count seeds from first on, and returns what happened in all and the
-// lowest seed that failed.
-func (p Program) search(first, count uint64) (total map[string]int, found *finding) {
-	s := &searcher{program: p, end: first + count, total: map[string]int{}}
+// search plays count seeds from first on, until a time if it is given one. What it
+// returns has what happened in all, and the lowest seed that failed.
+func (p Program) search(first, count uint64, over time.Time) *searcher {
+	s := &searcher{program: p, end: first + count, over: over, total: tally{}}
 	s.next.Store(first)
 	var all sync.WaitGroup
 	for range runtime.GOMAXPROCS(0) {
 		all.Go(s.work)
 	}
 	all.Wait()
-	return s.total, s.found
+	return s
 }
 
 func (s *searcher) work() {
@@ -134,11 +145,12 @@ func (s *searcher) work() {
 	defer bench.close()
 	for {
 		seed := s.next.Add(1) - 1
-		if seed >= s.end {
+		if seed >= s.end || !s.over.IsZero() && time.Now().After(s.over) {
 			return
 		}
 		r, failed := s.program.runAt(bench, seed, nil)
 		if failed == "" && seed%again == 0 {
+			r.Checked(1, "seeds played twice, with one hash")
 			failed = s.program.compare(r)
 		}
 		s.add(r, failed)
@@ -156,9 +168,8 @@ func (p Program) compare(r *Run) string {
 func (s *searcher) add(r *Run, failed string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for kind, n := range r.counts {
-		s.total[kind] += n
-	}
+	s.played++
+	s.total.add(r.counts)
 	if failed == "" {
 		return
 	}
@@ -269,15 +280,6 @@ func underTest() string {
 		return strings.TrimSuffix(info.Path, ".test")
 	}
 	return "."
-}
-
-// listed returns counts in the order of their names.
-func listed(counts map[string]int) string {
-	var all []string
-	for _, kind := range slices.Sorted(maps.Keys(counts)) {
-		all = append(all, fmt.Sprintf("%s %d", kind, counts[kind]))
-	}
-	return strings.Join(all, ", ")
 }
 
 // TestScript plays one run whose first choices are those of the script. It is for

@@ -7,7 +7,8 @@
 // were, and what is left of a failing run after leaving out all that can be
 // spared is mostly short (delta debugging).
 //
-// Tests that use the package have the flags -seeds, -seed, -first and -steps.
+// Tests that use the package have the flags -seeds, -for, -seed, -first, -steps and
+// -record.
 package schedule
 
 import (
@@ -32,7 +33,7 @@ type Run struct {
 	made   []int          // those that were made
 	notes  []string       // the timeline; only while noting
 	noting bool
-	counts map[string]int
+	counts tally
 	failed string // the first that Failf was told
 	bench  *Bench // nil: there is none
 }
@@ -60,7 +61,7 @@ func (r *Run) Hash() uint64 { return r.hash }
 
 // New returns a run that keeps those steps for which keep is true; nil keeps all.
 func New(seed uint64, keep func(step int) bool) *Run {
-	r := &Run{Seed: seed, source: rand.NewPCG(seed, 0), kept: keep, hash: offset64, counts: map[string]int{}}
+	r := &Run{Seed: seed, source: rand.NewPCG(seed, 0), kept: keep, hash: offset64, counts: tally{}}
 	r.rng = rand.New(r.source)
 	return r
 }
@@ -135,8 +136,14 @@ func (r *Run) note(format string, args ...any) {
 	r.notes = append(r.notes, fmt.Sprintf(format, args...))
 }
 
-// Count notes that something of the given kind has happened, such as a fault.
-func (r *Run) Count(kind string) { r.counts[kind]++ }
+// Count notes that something of the given kind has happened.
+func (r *Run) Count(kind string) { r.counts[counted{event, kind}]++ }
+
+// Fault notes that something of the given kind has gone wrong, because the run chose so.
+func (r *Run) Fault(kind string) { r.counts[counted{fault, kind}]++ }
+
+// Checked notes that a check has looked at n things of the given kind.
+func (r *Run) Checked(n int, kind string) { r.counts[counted{check, kind}] += n }
 
 // A failure is what Failf ends a run with.
 type failure struct{ what string }

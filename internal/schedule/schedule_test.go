@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 // lost plays a queue that loses what is put third behind two takes: of all its
@@ -61,7 +62,7 @@ func TestSteps_HaveChoicesOfTheirOwn(t *testing.T) {
 
 func TestSearch_FindsTheLowestSeedAndShrinks(t *testing.T) {
 	p := Program{Play: lost}
-	_, found := p.search(0, 100)
+	found := p.search(0, 100, time.Time{}).found
 	if found == nil {
 		t.Fatal("nothing was found")
 	}
@@ -86,7 +87,7 @@ func TestSearch_PanicIsAFailure(t *testing.T) {
 			}
 		})
 	}}
-	_, found := p.search(0, 10)
+	found := p.search(0, 10, time.Time{}).found
 	if found == nil || found.seed != 3 || !strings.Contains(found.failed, "index out of range") || !strings.Contains(found.failed, "schedule_test.go") {
 		t.Fatalf("found %+v", found)
 	}
@@ -95,7 +96,7 @@ func TestSearch_PanicIsAFailure(t *testing.T) {
 func TestSearch_NoticesWhatIsNotDeterministic(t *testing.T) {
 	calls := 0
 	p := Program{Play: func(r *Run) { calls++; r.Mix(uint64(calls)) }}
-	if _, found := p.search(again, 1); found == nil || !strings.Contains(found.failed, "not deterministic") {
+	if found := p.search(again, 1, time.Time{}).found; found == nil || !strings.Contains(found.failed, "not deterministic") {
 		t.Fatalf("found %+v", found)
 	}
 }
@@ -125,12 +126,32 @@ func TestSearch_FailureThatIsRecoveredStands(t *testing.T) {
 			}
 		})
 	}}
-	_, found := p.search(0, 10)
+	found := p.search(0, 10, time.Time{}).found
 	if found == nil || found.seed != 3 || found.failed != "the first of many" {
 		t.Fatalf("found %+v", found)
 	}
 	p.Play = func(r *Run) { guarded(func() { r.Failf("nothing follows") }) }
-	if _, found = p.search(0, 1); found == nil || found.failed != "nothing follows" {
+	if found = p.search(0, 1, time.Time{}).found; found == nil || found.failed != "nothing follows" {
 		t.Fatalf("found %+v", found)
+	}
+}
+
+// What happened is counted by class, and added up over all seeds.
+func TestSearch_Counts(t *testing.T) {
+	s := Program{Play: func(r *Run) {
+		r.Fault("lost")
+		r.Checked(2, "byte")
+		r.Count("dial")
+	}}.search(1, 10, time.Time{})
+	if s.played != 10 || s.total.list() != "lost 10, byte 20, dial 10" {
+		t.Errorf("%d seeds: %s", s.played, s.total.list())
+	}
+}
+
+// No seed is begun when the time is over.
+func TestSearch_Ends(t *testing.T) {
+	s := Program{Play: func(*Run) {}}.search(0, 1000, time.Now().Add(-time.Second))
+	if s.played != 0 {
+		t.Errorf("%d seeds were played", s.played)
 	}
 }
