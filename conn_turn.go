@@ -651,6 +651,9 @@ func (c *Conn) advanceClose() (done bool) {
 	if empty && st&(closing|closeWrite) != 0 && c.sealEnd() {
 		empty = false
 	}
+	if st&(closing|detaching) != 0 {
+		c.releasePartner()
+	}
 	switch {
 	case st&aborting != 0:
 		return true

@@ -254,6 +254,29 @@ func TestProgram10_PipesAreBounded(t *testing.T) {
 	}
 }
 
+// TestProgram10_PipeWhoseQueueDrainsMeanwhile has a Pipe pass on in parts what was
+// refused as a whole, when there is room again or the other end has begun to close: that
+// breaks nothing.
+func TestProgram10_PipeWhoseQueueDrainsMeanwhile(t *testing.T) {
+	for _, state := range []stateBits{0, closing} {
+		for size := 1; size <= 3; size++ {
+			l := &Loop{cfg: &config{marks: watermarks{queued: 1000, high: 500, low: 100}}}
+			l.engine = &Engine{cfg: l.cfg, loops: []*Loop{l}}
+			to, from := &Conn{loop: l, origin: &origin{}}, &Conn{loop: l, origin: &origin{}}
+			to.set(scheduled | state) // its turn has been asked for
+			from.unread = make([]byte, size)
+			(&pipeEnd{to: to}).writeSome(from)
+			want := size
+			if state == closing {
+				want = 0
+			}
+			if len(from.unread) != 0 || to.queued != want || from.state.Load() != 0 {
+				t.Errorf("state %b: of %d bytes %d are left and %d queued; the other is in state %b", state, size, len(from.unread), to.queued, from.state.Load())
+			}
+		}
+	}
+}
+
 // An explorer runs threads of one loop, one at a time, in every order of their
 // steps: from one step of Loop.mu or call of the driver to the next, each runs
 // alone. It is the loop's driver itself, with nothing but Wake to report.

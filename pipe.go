@@ -17,7 +17,8 @@ import (
 //   - The end of a stream is passed on behind its bytes, and the other direction
 //     goes on (CloseWrite).
 //   - When one is closed in order, or because it was idle, or the engine drains, so
-//     is the other, which delivers what it has. When one breaks (a reset, Abort,
+//     is the other, which delivers what it has; what the other receives in the
+//     meantime is thrown away. When one breaks (a reset, Abort,
 //     WriteTimeout, a Dial that fails) the other is aborted: its peer must not take
 //     what it has got for all there is.
 //
@@ -105,41 +106,49 @@ func (p *pipeEnd) OnData(c *Conn) error {
 	_, err := p.to.Write(c.Unread())
 	switch {
 	case errors.Is(err, ErrQueueFull):
-		err = p.writeSome(c)
-	case err == nil, errors.Is(err, ErrClosed): // its OnClose has c closed
-		c.Discard(len(c.Unread()))
-		err = nil
+		p.writeSome(c)
+	default: // also when it is closed: its OnClose has c closed
+		c.Discard(size)
 	}
 	p.look(c, size)
 	if p.bulk && p.to.drainsFirst() || p.to.full() {
 		c.Pause()
 		if !p.to.full() {
-			c.Resume() // it has drained in the meantime, and OnDrain came too early
-		}
-	}
-	return err
-}
-
-// writeSome passes on as much as there is room for, in parts that leave the queue
-// above its high watermark at the end: else nobody would tell when there is more.
-func (p *pipeEnd) writeSome(c *Conn) error {
-	for part := len(c.Unread()) / 2; !p.to.full(); part /= 2 {
-		if part == 0 {
-			return ErrQueueFull
-		}
-		for !p.to.full() && len(c.Unread()) > 0 {
-			if _, err := p.to.Write(c.Unread()[:min(part, len(c.Unread()))]); err != nil {
-				break
-			}
-			c.Discard(part)
+			c.Resume() // it has drained in the meantime, or begun to close, and nobody resumes c any more
 		}
 	}
 	return nil
 }
 
+// writeSome passes on as much as there is room for, in parts that leave the queue
+// above its high watermark while anything is left: else nobody would tell when there
+// is more. The queue may drain meanwhile.
+func (p *pipeEnd) writeSome(c *Conn) {
+	for part := len(c.Unread()); !p.to.full() && len(c.Unread()) > 0; {
+		part = min(part, len(c.Unread()))
+		switch _, err := p.to.Write(c.Unread()[:part]); {
+		case err == nil:
+			c.Discard(part)
+		case errors.Is(err, ErrQueueFull):
+			part = max(part/2, 1)
+		default:
+			c.Discard(len(c.Unread()))
+		}
+	}
+}
+
 // full reports whether the queue has risen above HighWater and not yet fallen to
-// LowWater.
-func (c *Conn) full() bool { return c.state.Load()&congested != 0 }
+// LowWater. One that is ending takes nothing more: nobody waits for room in it.
+func (c *Conn) full() bool { return c.state.Load()&(congested|ending) == congested }
+
+// releasePartner has the other end of a Pipe read on, which may have waited for room
+// in c. OnDrain is not called any more when c is ending; what the other reads is thrown
+// away, and if it breaks, it notices.
+func (c *Conn) releasePartner() {
+	if end, ok := c.handler.(*pipeEnd); ok && end.to.state.Load()&paused != 0 {
+		end.to.Resume()
+	}
+}
 
 // OnDrain goes on reading what there is room for again.
 func (p *pipeEnd) OnDrain(*Conn) { p.to.Resume() }

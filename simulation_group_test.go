@@ -44,7 +44,7 @@ func (g *simulatedGroups) use(h *simulatedHandler) {
 			s.Failf("the group has %d members", n)
 		}
 	case 4:
-		_ = g.group.Each(func(*Conn) { g.misbehave() })
+		_ = g.group.Each(g.misbehave)
 	case 5:
 		g.send(h)
 	default:
@@ -52,17 +52,25 @@ func (g *simulatedGroups) use(h *simulatedHandler) {
 	}
 }
 
-func (g *simulatedGroups) misbehave() {
+func (g *simulatedGroups) misbehave(c *Conn) {
 	s := g.s
 	s.Point()
 	switch {
 	case !s.chaos:
 	case s.options.panics && s.Choose(10) == 0:
-		g.whole = true // which closes the member
+		g.lose(c)
 		panic("a panic of Each")
 	case s.options.exits && s.Choose(10) == 0:
-		g.whole = true
+		g.lose(c)
 		runtime.Goexit()
+	}
+}
+
+// lose notes that a member is closed by what Each has called.
+func (g *simulatedGroups) lose(c *Conn) {
+	g.whole = true
+	for _, h := range g.s.handlers {
+		h.own = h.own || h.conn == c
 	}
 }
 

@@ -28,6 +28,9 @@ var (
 type Program struct {
 	Play  func(*Run)
 	Seeds uint64 // how many are played unless -seeds says otherwise
+	// Found are seeds that have failed once, for what was mended: they are played, too.
+	// What they play changes with the program.
+	Found []uint64
 }
 
 // garbage is the GC percentage while seeds are played: what they have at a time is so
@@ -45,6 +48,7 @@ func (p Program) Test(t *testing.T) {
 		p.replay(t)
 		return
 	}
+	p.playFound(t)
 	count := max(p.Seeds/slower, 1)
 	if *seeds > 0 {
 		count = *seeds
@@ -65,6 +69,16 @@ func (p Program) Test(t *testing.T) {
 		t.Fatal(failed)
 	}
 	t.Logf("%d schedules in %v, %.0f a second; %s", s.played, took.Round(time.Millisecond), float64(s.played)/took.Seconds(), s.total.list())
+}
+
+// playFound plays the seeds that have failed once.
+func (p Program) playFound(t *testing.T) {
+	t.Helper()
+	for _, seed := range p.Found {
+		if r, failed := p.run(seed, nil); failed != "" {
+			t.Fatal(p.describe(t.Name(), finding{seed, failed, r.made}))
+		}
+	}
 }
 
 // replay plays the seed and steps of the command line.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"syscall"
 	"testing"
 
@@ -23,9 +24,10 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // the test does.
 type single struct {
 	*simulation.World
-	peer  *driver.Link
-	conn  *epi.Conn
-	other *epi.Conn // of a Pipe
+	engine *epi.Engine
+	peer   *driver.Link
+	conn   *epi.Conn
+	other  *epi.Conn // of a Pipe
 }
 
 // eachSeed runs a test with a few seeds: whether a send is pending, say, is the world's
@@ -44,6 +46,7 @@ func eachSeed(t *testing.T, handler func() epi.Handler, test func(*single)) {
 func (s *single) start(t *testing.T, h epi.Handler) {
 	t.Helper()
 	e := &epi.Engine{Loops: 1, Driver: epi.DriverPortable, Logger: slog.New(slog.DiscardHandler)}
+	s.engine = e
 	seam.Give(e, s.Seams())
 	if _, err := e.Listen("tcp://10.0.0.1:1", func(c *epi.Conn) epi.Handler { s.conn = c; return h }); err != nil {
 		t.Fatal(err)
@@ -51,12 +54,23 @@ func (s *single) start(t *testing.T, h epi.Handler) {
 	s.Spawn(func() { _ = e.Run(context.Background()) })
 	s.peer = s.NewLink(0)
 	s.Backlog = append(s.Backlog, s.peer)
-	s.rest()
+	s.settle()
 }
 
 // rest lets everything go on until nothing can.
 func (s *single) rest() {
 	for s.Turn() {
+	}
+}
+
+// settle lets everything go on that can without time passing.
+func (s *single) settle() {
+	for {
+		can, _ := s.Ready()
+		if len(can) == 0 {
+			return
+		}
+		s.Resume(can[s.Choose(len(can))])
 	}
 }
 
@@ -129,13 +143,14 @@ func TestSim_ResumeEndsExpect(t *testing.T) {
 	})
 }
 
-// TestSim_PipeOfTwoThatAreReset has both peers of a Pipe reset their connections when
-// each waits for room in the other.
-func TestSim_PipeOfTwoThatAreReset(t *testing.T) {
+// eachPipe runs a test with two connections that are given to Pipe, of peers that read
+// nothing: each waits for room in the other. closed has the causes in their order.
+func eachPipe(t *testing.T, test func(s *single, one, two *driver.Link, closed *[]error)) {
+	t.Helper()
 	for seed := range uint64(40) {
 		s := &single{World: simulation.New(schedule.New(seed, nil))}
 		s.Calm = true
-		closed := 0
+		var closed []error
 		s.start(t, &epitest.Funcs{
 			Open: func(c *epi.Conn) error {
 				if s.other == nil {
@@ -144,7 +159,7 @@ func TestSim_PipeOfTwoThatAreReset(t *testing.T) {
 				}
 				return epi.Pipe(s.other, c)
 			},
-			Close: func(*epi.Conn, error) { closed++ },
+			Close: func(_ *epi.Conn, err error) { closed = append(closed, err) },
 		})
 		one, two := s.peer, s.NewLink(1)
 		s.Backlog = append(s.Backlog, two)
@@ -156,11 +171,65 @@ func TestSim_PipeOfTwoThatAreReset(t *testing.T) {
 		if len(one.In) == 0 || len(two.In) == 0 {
 			t.Fatalf("seed %d: everything has found room", seed)
 		}
+		test(s, one, two, &closed)
+		s.Release()
+	}
+}
+
+// TestSim_PipeOfTwoThatAreReset has both peers of a Pipe reset their connections when
+// each waits for room in the other.
+func TestSim_PipeOfTwoThatAreReset(t *testing.T) {
+	eachPipe(t, func(s *single, one, two *driver.Link, closed *[]error) {
 		one.Break()
 		two.Break()
 		s.rest()
-		if closed != 2 {
-			t.Fatalf("seed %d: %d connections have ended, of two that were reset", seed, closed)
+		if len(*closed) != 2 {
+			t.Fatalf("seed %d: %d connections have ended, of two that were reset", s.Run.Seed, len(*closed))
+		}
+	})
+}
+
+// TestSim_PipeWhoseOtherEndCloses has one connection of a Pipe close, and deliver what it
+// has to a peer that does not read, while the other waits for room in it: the other
+// notices at once that it is reset.
+func TestSim_PipeWhoseOtherEndCloses(t *testing.T) {
+	eachPipe(t, func(s *single, _, two *driver.Link, closed *[]error) {
+		if err := s.other.Close(); err != nil {
+			t.Fatal(err)
+		}
+		two.Break()
+		s.settle()
+		if len(*closed) != 2 || !errors.Is((*closed)[0], syscall.ECONNRESET) && !errors.Is((*closed)[0], syscall.EPIPE) || (*closed)[1] != epi.ErrAborted {
+			t.Fatalf("seed %d: the connections end with %v, want a reset and ErrAborted", s.Run.Seed, *closed)
+		}
+	})
+}
+
+// TestSim_PipeToNobodyThatCloses has the other end close before it is connected.
+func TestSim_PipeToNobodyThatCloses(t *testing.T) {
+	for seed := range uint64(40) {
+		var closed []error
+		note := func(_ *epi.Conn, err error) { closed = append(closed, err) }
+		s := &single{World: simulation.New(schedule.New(seed, nil))}
+		s.Calm = true
+		s.World.Dialled = func(driver.Stream, *driver.Link, net.Addr) driver.Answer { return driver.Answer{} }
+		s.start(t, &epitest.Funcs{
+			Open: func(c *epi.Conn) (err error) {
+				s.other, err = s.engine.Dial(context.Background(), "tcp://10.0.0.2:1", &epitest.Funcs{Close: note})
+				return errors.Join(err, epi.Pipe(c, s.other))
+			},
+			Close: note,
+		})
+		s.peer.In = make([]byte, 300_000)
+		s.settle()
+		if len(s.peer.In) == 0 {
+			t.Fatalf("seed %d: everything has found room", seed)
+		}
+		_ = s.other.Close()
+		s.peer.Break()
+		s.settle()
+		if len(closed) != 2 || !errors.Is(closed[0], syscall.ECONNRESET) || closed[1] != epi.ErrAborted {
+			t.Fatalf("seed %d: the connections end with %v, want a reset and ErrAborted", seed, closed)
 		}
 		s.Release()
 	}

@@ -19,7 +19,11 @@ type proxy struct {
 	*epitest.Server
 	back   net.Listener
 	closed chan error // told by the handlers of both ends
+	piped  chan pipedConns
 }
+
+// pipedConns are the two connections of a Pipe.
+type pipedConns struct{ near, far *epi.Conn }
 
 // startProxy pipes to a listener on 127.0.0.1. With sameLoop the two ends have one
 // loop.
@@ -35,7 +39,7 @@ func startProxyOn(t *testing.T, e *epi.Engine, address string, sameLoop bool) *p
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = back.Close() })
-	p := &proxy{back: back, closed: make(chan error, 64)}
+	p := &proxy{back: back, closed: make(chan error, 64), piped: make(chan pipedConns, 64)}
 	ended := func() *epitest.Funcs {
 		return &epitest.Funcs{
 			Data:  func(*epi.Conn) error { t.Error("OnData of a handler whose connection is piped"); return nil },
@@ -57,6 +61,7 @@ func startProxyOn(t *testing.T, e *epi.Engine, address string, sameLoop bool) *p
 			if err != nil {
 				return err
 			}
+			p.piped <- pipedConns{c, server}
 			return epi.Pipe(c, server)
 		}
 		return h
@@ -212,6 +217,41 @@ func TestProgram10_PipePassesResetsOn(t *testing.T) {
 				p.expectEnds(t, func(err error) bool { return !inOrder(err) })
 			}
 		}
+	})
+}
+
+// TestProgram10_PipeWhoseOtherEndCloses has one end close, and wait for a peer that does
+// not read, while the other waits for room in it: a reset of the other is noticed all
+// the same, and not after Linger.
+func TestProgram10_PipeWhoseOtherEndCloses(t *testing.T) {
+	eachPipe(t, func(t *testing.T, m epitest.Mode, same bool) {
+		t.Parallel()
+		e := m.Engine()
+		e.HighWater, e.LowWater, e.Linger = 64<<10, 16<<10, time.Hour
+		p := startProxy(t, e, same)
+		client, server := p.connectBoth(t)
+		_ = server.(*net.TCPConn).SetReadBuffer(64 << 10)
+		conns := epitest.Receive(t, p.piped)
+		sent := make(chan struct{})
+		go func() {
+			defer close(sent)
+			for piece := make([]byte, 1<<20); ; {
+				if _, err := client.Write(piece); err != nil {
+					return
+				}
+			}
+		}()
+		// A look too early only makes the test easier: the kernel takes the rest.
+		epitest.WaitUntil(t, "the proxy takes no more", func() bool {
+			return conns.near.Info().Paused && conns.far.Info().Congested
+		})
+		epitest.Settled(t, "what the proxy sends", func() uint64 { return e.Stats().BytesOut })
+		if err := conns.far.Close(); err != nil {
+			t.Fatal(err)
+		}
+		epitest.Reset(t, client)
+		p.expectEnds(t, func(err error) bool { return !errors.Is(err, epi.ErrLinger) })
+		epitest.Receive(t, sent)
 	})
 }
 
