@@ -72,6 +72,7 @@ func newDesk(s *Server, config Config) *desk {
 	d := &desk{server: s, loop: s.shards[0].loop, local: s.shards[0], out: make([]outbox, len(s.shards))}
 	d.hall = hall.New(config.Hall, d)
 	if config.Fabric != nil {
+		d.net.catchUp = config.CatchUp
 		d.join(config.Fabric)
 	}
 	d.enter(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })

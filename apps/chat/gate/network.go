@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 	"sync"
 	"sync/atomic"
@@ -19,7 +20,9 @@ type networked struct {
 	leased fabric.Epoch // that was reported last; of the fabric's goroutine
 	epoch  fabric.Epoch // of the lease that the hall knows, 0: none
 	first  fabric.Epoch // of the first lease of this process, 0: it has had none
-	news   mailbox
+	// catchUp is that of Config; it does not change.
+	catchUp func(context.Context) error
+	news    mailbox
 
 	journals [fabric.Shards]journal
 	appends  appends
@@ -142,6 +145,9 @@ func (s *Server) Changed(c hall.Change) {
 // network, in order.
 type reporter desk
 
+// keptTimeout bounds how long a node that begins waits for what the others have kept.
+const keptTimeout = 10 * time.Second
+
 // retryTask is when a task is offered to the loop again that had too many.
 const retryTask = time.Millisecond
 
@@ -189,11 +195,27 @@ func (r *reporter) Up(m fabric.Member) {
 	kind := hall.NodeUp
 	if m.Node == r.net.self && m.Epoch != r.net.leased {
 		kind = hall.Leased
+		if r.net.leased == 0 {
+			r.catchUpKept()
+		}
 		r.net.leased = m.Epoch
 	}
 	r.report(hall.News{Kind: kind, From: m})
 	if kind == hall.Leased {
 		r.replay()
+	}
+}
+
+// catchUpKept waits before the hall may own anything until it knows what all nodes keep: the
+// store of a node that was away is old.
+func (r *reporter) catchUpKept() {
+	if r.net.catchUp == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), keptTimeout)
+	defer cancel()
+	if err := r.net.catchUp(ctx); err != nil {
+		r.server.config.Load().Log.Warn("what other nodes have kept is not here yet: channels may be as this node knew them", "error", err)
 	}
 }
 

@@ -62,6 +62,9 @@ type Config struct {
 	// it, and whoever has made it closes it, after the engine's Run has returned and
 	// EndNetwork.
 	Fabric fabric.Fabric
+	// CatchUp waits, at the start of a node, until Server.Changed has been called with what all
+	// nodes keep; nil: there is nothing.
+	CatchUp func(context.Context) error
 	// Replicated: what is said is durable, and shown, once a majority of the nodes has it
 	// on disk, and not only this one.
 	Replicated bool

@@ -95,6 +95,9 @@ func (h *Hall) Apply(e *Event) {
 
 // conclude has kept, and carried to other nodes, what has changed.
 func (h *Hall) conclude() {
+	if h.net != nil {
+		h.tellChanged()
+	}
 	h.keepChanged()
 	if h.net != nil {
 		h.carryAll()

@@ -11,10 +11,19 @@ import (
 type Change interface{ isChange() }
 
 type (
-	// KeepChannel registers a channel, or replaces what was kept of it.
-	KeepChannel struct{ Channel KeptChannel }
+	// KeepChannel registers a channel, or replaces what was kept of it. In a network all nodes
+	// that know the channel say so, each as it is at a place in the channel's order.
+	KeepChannel struct {
+		Channel KeptChannel
+		Reign   int64
+		Number  uint64
+	}
 	// DropChannel ends a registration.
-	DropChannel struct{ Name string }
+	DropChannel struct {
+		Name   string
+		Reign  int64
+		Number uint64
+	}
 	// KeepUser keeps a user that stays while its owner is away, or replaces what was
 	// kept.
 	KeepUser struct{ User KeptUser }
@@ -167,7 +176,19 @@ func (h *Hall) Restore(at int64, k Kept) {
 // changed is what one event has changed of what is kept.
 type changed struct {
 	channels []*channel
+	dropped  []dropped
 	users    []*user
+}
+
+// dropped is a channel that is registered under a name no more.
+type dropped struct {
+	name    string
+	channel *channel
+}
+
+// dropKept notes that nothing is kept of a channel under a name any more.
+func (h *Hall) dropKept(c *channel, name string) {
+	h.changed.dropped = append(h.changed.dropped, dropped{name, c})
 }
 
 // touchChannel notes that a channel has changed.
@@ -191,11 +212,17 @@ func (h *Hall) keepUser(u *user) {
 	}
 }
 
-// keepChanged has the gate keep what an event has changed.
+// keepChanged has the gate keep what an event has changed. In a network all of it has its
+// place in the orders of the channels by now.
 func (h *Hall) keepChanged() {
+	for _, d := range h.changed.dropped {
+		at := d.channel.order()
+		h.gate.Keep(DropChannel{d.name, at.Reign, at.Number})
+	}
 	for _, c := range h.changed.channels {
 		if c.registered != nil {
-			h.gate.Keep(KeepChannel{c.kept()})
+			at := c.order()
+			h.gate.Keep(KeepChannel{c.kept(), at.Reign, at.Number})
 		}
 	}
 	for _, u := range h.changed.users {
@@ -203,7 +230,8 @@ func (h *Hall) keepChanged() {
 			h.gate.Keep(KeepUser{u.kept()})
 		}
 	}
-	h.changed.channels, h.changed.users = h.changed.channels[:0], h.changed.users[:0]
+	clear(h.changed.dropped)
+	h.changed.channels, h.changed.dropped, h.changed.users = h.changed.channels[:0], h.changed.dropped[:0], h.changed.users[:0]
 }
 
 func (c *channel) kept() KeptChannel {
@@ -228,9 +256,16 @@ func (h *Hall) restoreChannel(k *KeptChannel) {
 		return
 	}
 	c := h.create(k.Name)
+	c.register(k)
+	c.metadata = h.metadata[fold(k.Name)] // what came before the channel
+	delete(h.metadata, fold(k.Name))
+	c.began = k.Created * 1000 << IDBits
+}
+
+// register makes a channel as it was kept.
+func (c *channel) register(k *KeptChannel) {
 	c.registered = &registered{founder: k.Founder, ranks: k.Ranks, days: k.KeepDays}
 	c.set(k)
-	c.began = k.Created * 1000 << IDBits
 }
 
 // set makes a channel as it was kept, but for its registration.

@@ -114,11 +114,10 @@ func (h *Hall) restoreDatum(d KeptDatum) {
 		if c.metadata == nil {
 			c.metadata = metadata{}
 		}
-		c.metadata[d.Key] = d.Value
+		if c.metadata[d.Key] = d.Value; d.Value == "" {
+			delete(c.metadata, d.Key)
+		}
 		return
-	}
-	if h.validChannelName(d.Owner) {
-		return // it is gone
 	}
 	if h.metadata[d.Owner] == nil {
 		h.metadata[d.Owner] = metadata{}

@@ -410,7 +410,6 @@ func (n *network) flush(to *node) {
 // carryAll carries what the event has said to other nodes.
 func (h *Hall) carryAll() {
 	n := h.net
-	h.tellChanged()
 	h.dropUnused()
 	n.latest, n.now = h.lastID, h.now
 	for _, at := range n.order {

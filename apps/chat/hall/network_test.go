@@ -513,6 +513,95 @@ func TestNetworkAccounts(t *testing.T) {
 	n.same()
 }
 
+// lastKept is the last that a node has had kept of a channel: KeepChannel, DropChannel or nil.
+func (w *town) lastKept(name string) (last Change) {
+	for _, c := range w.changes {
+		switch of := c.(type) {
+		case KeepChannel:
+			if sameName(of.Channel.Name, name) {
+				last = c
+			}
+		case DropChannel:
+			if sameName(of.Name, name) {
+				last = c
+			}
+		}
+	}
+	return last
+}
+
+// TestNetworkKeptChannels: every node has a change of a registered channel kept, at a place
+// in the channel's order that is before that of the next change wherever it is said.
+func TestNetworkKeptChannels(t *testing.T) {
+	n := threeNodes(t, Config{Registration: Registration{Enabled: true}})
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.say("a", "ann", "NS REGISTER secret", "JOIN #x", "CS REGISTER #x")
+	n.say("b", "bob", "JOIN #x")
+	var before, latest stamp
+	for i, step := range []struct {
+		line  string
+		topic string
+		drops bool
+	}{
+		{line: "TOPIC #x :one", topic: "one"},
+		{line: "TOPIC #x :two", topic: "two"},
+		{line: "CS UNREGISTER #x", drops: true},
+		{line: "CS REGISTER #x", topic: "two"},
+	} {
+		before, latest = latest, stamp{}
+		n.say("a", "ann", step.line)
+		n.say("b", "bob", "PRIVMSG #x :something between them")
+		for _, name := range n.names() {
+			at, topic, drops := stamp{}, "", false
+			switch c := n.town(name).lastKept("#x").(type) {
+			case KeepChannel:
+				at, topic = stamp{c.Reign, c.Number}, c.Channel.Topic
+			case DropChannel:
+				at, drops = stamp{c.Reign, c.Number}, true
+			}
+			if topic != step.topic || drops != step.drops || !before.isBefore(at) {
+				t.Errorf("step %d: node %s has %q kept, dropped %t, at %v after %v", i, name, topic, drops, at, before)
+			}
+			if latest.isBefore(at) {
+				latest = at
+			}
+		}
+	}
+	n.same()
+}
+
+// TestNetworkUnclaimedChannels: a channel that nobody owns is as all nodes keep it, and one
+// that somebody owns is as that node says.
+func TestNetworkUnclaimedChannels(t *testing.T) {
+	n := threeNodes(t, Config{Registration: Registration{Enabled: true}})
+	n.changed(KeepMetadata{Datum: KeptDatum{Owner: "#x", Key: "color", Value: "red"}})
+	n.changed(KeepChannel{Channel: KeptChannel{Name: "#X", Founder: "ann", Topic: "one", TopicBy: "ann", Created: 7}})
+	n.changed(KeepChannel{Channel: KeptChannel{Name: "#x", Founder: "ann", Topic: "two", TopicBy: "ann", Created: 7}})
+	n.changed(KeepChannel{Channel: KeptChannel{Name: "#gone", Founder: "ann", Created: 7}})
+	n.changed(DropChannel{Name: "#gone"})
+	for _, name := range n.names() {
+		h := n.town(name).hall
+		if c := h.findChannel("#x"); c == nil || c.registered == nil || c.topic != "two" || c.metadata["color"] != "red" {
+			t.Fatalf("node %s has %+v", name, c)
+		}
+		if h.findChannel("#gone") != nil {
+			t.Errorf("node %s has a channel that was dropped", name)
+		}
+	}
+	n.user("b", "bob")
+	n.say("b", "bob", "JOIN #x")
+	n.changed(KeepChannel{Channel: KeptChannel{Name: "#x", Founder: "eve", Topic: "three", TopicBy: "ann", Created: 7}})
+	n.changed(KeepMetadata{Datum: KeptDatum{Owner: "#x", Key: "color", Value: "blue"}})
+	n.changed(DropChannel{Name: "#x"})
+	for _, name := range n.names() {
+		if c := n.town(name).hall.findChannel("#x"); c == nil || c.registered == nil || c.topic != "two" || c.metadata["color"] != "red" {
+			t.Errorf("node %s has %+v, and somebody owns it", name, c)
+		}
+	}
+	n.same()
+}
+
 // TestNetworkBansOfOtherNodes: a ban that a node learns late ends the sessions there that it
 // covers, and is kept by the node alone that has set it.
 func TestNetworkBansOfOtherNodes(t *testing.T) {

@@ -60,7 +60,7 @@ func (h *Hall) registerChannel(m *member) {
 func (h *Hall) unregister(c *channel) {
 	c.registered = nil
 	h.noteChannel(c)
-	h.gate.Keep(DropChannel{c.name})
+	h.dropKept(c, c.name)
 	h.keepMetadata(c, c.name, true)
 	if len(c.members) == 0 {
 		h.remove(c)
@@ -70,7 +70,7 @@ func (h *Hall) unregister(c *channel) {
 // renamed notes that a channel has another name than before.
 func (h *Hall) renamed(c *channel, old string) {
 	if c.registered != nil {
-		h.gate.Keep(DropChannel{old})
+		h.dropKept(c, old)
 		h.keepMetadata(c, old, true)
 		h.touchChannel(c)
 		h.keepMetadata(c, c.name, false)

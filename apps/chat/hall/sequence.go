@@ -2,6 +2,7 @@ package hall
 
 import (
 	"encoding/json"
+	"reflect"
 	"slices"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -66,6 +67,18 @@ func (s stamp) isBefore(other stamp) bool {
 }
 
 func (q *sequence) isBefore(s stamp) bool { return stamp{q.reign, q.number}.isBefore(s) }
+
+// order is the place of what has last happened in a channel; zero outside a network.
+func (c *channel) order() stamp {
+	if c.net == nil {
+		return stamp{}
+	}
+	return stamp{c.net.reign, c.net.number}
+}
+
+// isUnclaimed says whether nobody has owned a channel since this node began, so that it is as
+// it was kept.
+func (q *sequence) isUnclaimed() bool { return !q.mine && q.owner == nil && q.reign == 0 }
 
 // takes says whether something of a channel comes from its owner and is new, and notes its
 // number.
@@ -243,14 +256,17 @@ func (h *Hall) gotState(from *node, st *state) {
 }
 
 func (h *Hall) setState(c *channel, st *state) {
-	was := c.registered != nil
-	c.set(&st.Kept)
-	c.began, c.metadata, c.registered = st.Began, st.Metadata, nil
-	if st.Registered {
-		c.registered = &registered{founder: st.Kept.Founder, ranks: st.Kept.Ranks, days: st.Kept.KeepDays}
+	was, before := c.registered != nil, c.kept()
+	c.register(&st.Kept)
+	c.began, c.metadata = st.Began, st.Metadata
+	switch {
+	case !st.Registered:
+		c.registered = nil
+		if was {
+			h.dropKept(c, c.name)
+		}
+	case !was || !reflect.DeepEqual(before, c.kept()):
 		h.touchChannel(c)
-	} else if was {
-		h.gate.Keep(DropChannel{c.name})
 	}
 	for len(c.invited) > 0 {
 		h.uninvite(c.invited[0], c)
@@ -285,7 +301,7 @@ func (h *Hall) dropChannel(c *channel) {
 	c.net.owner = nil
 	if c.registered != nil {
 		c.registered = nil
-		h.gate.Keep(DropChannel{c.name})
+		h.dropKept(c, c.name)
 	}
 	for len(c.members) > 1 {
 		h.detach(c.members[len(c.members)-1])

@@ -19,6 +19,33 @@ func (h *Hall) gotChange(c Change) {
 		h.removeBan(c.Mask)
 	case KeepMetadata:
 		h.gotDatum(c.Datum)
+	case KeepChannel:
+		h.gotKeptChannel(&c.Channel)
+	case DropChannel:
+		h.gotDroppedChannel(c.Name)
+	}
+}
+
+// gotKeptChannel takes over a channel as it was when it had an owner last. One that has an
+// owner is as that says.
+func (h *Hall) gotKeptChannel(k *KeptChannel) {
+	c := h.findChannel(k.Name)
+	switch {
+	case c == nil:
+		h.restoreChannel(k)
+	case c.net.isUnclaimed():
+		c.register(k)
+	}
+}
+
+func (h *Hall) gotDroppedChannel(name string) {
+	c := h.findChannel(name)
+	if c == nil || !c.net.isUnclaimed() {
+		return
+	}
+	c.registered = nil
+	if len(c.members) == 0 {
+		h.remove(c)
 	}
 }
 
@@ -35,8 +62,15 @@ func (h *Hall) gotKeptBan(k *KeptBan) {
 	h.enforce(&ban, func(u *user) bool { return u.isHere() })
 }
 
-// gotDatum takes over metadata of an account, and tells who watches its users here.
+// gotDatum takes over metadata of an account, and tells who watches its users here; or of a
+// channel that nobody owns.
 func (h *Hall) gotDatum(d KeptDatum) {
+	if c := h.findChannel(d.Owner); c != nil {
+		if c.net.isUnclaimed() {
+			h.restoreDatum(d)
+		}
+		return
+	}
 	m := h.metadata[d.Owner]
 	if m[d.Key] == d.Value {
 		return

@@ -26,6 +26,7 @@ type world struct {
 	accounts   map[string]string // name to password
 	works      []*Work
 	kept       Kept
+	changes    []Change   // that were to be kept
 	lazy       bool       // works are not done by themselves
 	got        []received // since the last look
 	problems   []string
@@ -254,6 +255,7 @@ func (w *world) Record(r *Record) {
 
 // Keep writes a change down, and keeps it for restart.
 func (w *world) Keep(c Change) {
+	w.changes = append(w.changes, c)
 	w.got = append(w.got, received{line: strings.TrimPrefix(fmt.Sprintf("%T %+v", c, c), "hall.")})
 	k := &w.kept
 	switch c := c.(type) {

@@ -81,6 +81,10 @@ func ChangeOf(w store.Write) hall.Change {
 		return hall.DropBan{Mask: w.Mask}
 	case store.PutDatum:
 		return hall.KeepMetadata{Datum: hall.KeptDatum(w.Datum)}
+	case store.PutChannel:
+		return hall.KeepChannel{Channel: toChannel(&w.Channel), Reign: w.Order.Reign, Number: w.Order.Number}
+	case store.RemoveChannel:
+		return hall.DropChannel{Name: w.Name, Reign: w.Order.Reign, Number: w.Order.Number}
 	}
 	return nil
 }
@@ -88,9 +92,9 @@ func ChangeOf(w store.Write) hall.Change {
 func writeOf(c hall.Change) store.Write {
 	switch c := c.(type) {
 	case hall.KeepChannel:
-		return store.PutChannel{Channel: fromChannel(&c.Channel)}
+		return store.PutChannel{Channel: fromChannel(&c.Channel), Order: store.Order{Reign: c.Reign, Number: c.Number}}
 	case hall.DropChannel:
-		return store.RemoveChannel{Name: c.Name}
+		return store.RemoveChannel{Name: c.Name, Order: store.Order{Reign: c.Reign, Number: c.Number}}
 	case hall.KeepUser:
 		return store.PutPresence{Presence: fromUser(&c.User)}
 	case hall.DropUser:

@@ -1,6 +1,6 @@
 // Package ledger is what all nodes of a chat have in common and keep for good: accounts
-// with their credentials and metadata, invitations, and the bans from the server. Each node has
-// a copy in its store, from which it answers; what is written goes to all of them.
+// with their credentials, invitations, bans from the server, registered channels, and metadata.
+// Each node has a copy in its store, from which it answers; what is written goes to all of them.
 //
 //	write ──► Share: the entry as it is to be ──► Registry, if nobody was faster
 //	                                                 │
@@ -18,9 +18,11 @@ package ledger
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -58,6 +60,7 @@ type Ledger struct {
 
 	mu        sync.Mutex
 	revisions map[string]uint64        // guarded by mu; of the entries that the store has, by key
+	orders    map[string]store.Order   // guarded by mu; of the channels among them
 	applied   uint64                   // guarded by mu; the latest of them
 	advanced  chan struct{}            // guarded by mu; closed when applied grows
 	writing   map[string]chan struct{} // guarded by mu; by key, closed at the end of the last write that waits
@@ -68,7 +71,7 @@ type Ledger struct {
 // Open begins to follow what other nodes write, and adds what only this one has. It does not
 // wait for that.
 func Open(config Config) *Ledger {
-	l := &Ledger{config: config, revisions: map[string]uint64{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
+	l := &Ledger{config: config, revisions: map[string]uint64{}, orders: map[string]store.Order{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
 	if l.config.Written == nil {
 		l.config.Written = func(store.Write) {}
 	}
@@ -141,6 +144,13 @@ func (l *Ledger) revision(key string) uint64 {
 	return l.revisions[key]
 }
 
+// order returns the place of a channel's entry among those that there were, zero for none.
+func (l *Ledger) order(key string) store.Order {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.orders[key]
+}
+
 // pause returns false at once when the ledger is closed.
 func (l *Ledger) pause() bool {
 	select {
@@ -158,7 +168,7 @@ func (l *Ledger) follow() {
 		if l.life.Err() != nil {
 			return
 		}
-		l.config.Log.Warn("what other nodes write about accounts does not come: it is asked for again", "error", err)
+		l.config.Log.Warn("what other nodes keep does not come: it is asked for again", "error", err)
 		if !l.pause() {
 			return
 		}
@@ -198,10 +208,10 @@ func (l *Ledger) apply(entries []fabric.Entry) error {
 	if failed != nil {
 		return fmt.Errorf("write to the store: %w", failed)
 	}
-	l.advance(entries, latest)
 	for _, write := range wrote {
 		l.config.Written(write)
 	}
+	l.advance(entries, latest)
 	return nil
 }
 
@@ -213,6 +223,11 @@ func (l *Ledger) advance(entries []fabric.Entry, latest map[string]uint64) {
 	}
 	for _, e := range entries {
 		l.applied = max(l.applied, e.Revision)
+		if strings.HasPrefix(e.Key, channelPrefix) && e.Revision == l.revisions[e.Key] {
+			var s state
+			_ = json.Unmarshal(e.Value, &s) // writeOf has said so if it cannot be read
+			l.orders[e.Key] = s.order()
+		}
 	}
 	close(l.advanced)
 	l.advanced = make(chan struct{})
@@ -229,7 +244,7 @@ func (l *Ledger) contribute() {
 		if err == nil || l.life.Err() != nil {
 			return
 		}
-		l.config.Log.Warn("accounts of this node are not known to the others yet", "error", err)
+		l.config.Log.Warn("what this node keeps is not known to the others yet", "error", err)
 		if !l.pause() {
 			return
 		}
@@ -274,9 +289,11 @@ func (l *Ledger) eachKey(fn func(key string)) error {
 		return err
 	}
 	for i := range data {
-		if !isChannel(data[i].Owner) {
-			fn(datumKey(&data[i]))
-		}
+		fn(datumKey(&data[i]))
+	}
+	err = l.config.Store.Channels(l.life, func(c store.Channel) error { fn(channelKey(c.Name)); return nil })
+	if err != nil {
+		return err
 	}
 	return l.config.Store.Accounts(l.life, func(a store.Account) error { fn(accountKey(a.Name)); return nil })
 }

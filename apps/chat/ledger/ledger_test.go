@@ -326,11 +326,12 @@ func TestBansAndMetadataAreAtAllNodes(t *testing.T) {
 		t.Errorf("the bans are %+v, %v", bans, err)
 	}
 	data, err := b.store.Metadata(t.Context(), "")
-	if err != nil || len(data) != 1 || data[0] != datum("ann", "red").Datum {
+	if err != nil || len(data) != 2 || data[0] != datum("#x", "blue").Datum || data[1] != datum("ann", "red").Datum {
 		t.Errorf("the metadata is %+v, %v", data, err)
 	}
 	b.do(t, store.RemoveBan{Mask: "evil!*@*"})
 	b.do(t, store.RemoveAccount{Name: "Ann"})
+	b.do(t, datum("#x", ""))
 	a.do(t, ban("over", time.Now().Add(-time.Hour)))
 	late := join(t, r, store.NewMemory())
 	late.do(t, add("ann", "another"))
@@ -339,5 +340,99 @@ func TestBansAndMetadataAreAtAllNodes(t *testing.T) {
 	}
 	if bans, err := late.store.Bans(t.Context()); err != nil || len(bans) != 0 {
 		t.Errorf("bans that are over: %+v, %v", bans, err)
+	}
+}
+
+// TestChannelsAreAtAllNodes: what comes last in a channel's order is kept, whoever writes it
+// when; and who writes what is kept already has it kept.
+func TestChannelsAreAtAllNodes(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	old := disk(t)
+	if _, err := old.Apply(t.Context(), []store.Write{store.PutChannel{Channel: store.Channel{Name: "#Old", Founder: "ann"}}}); err != nil {
+		t.Fatal(err)
+	}
+	a, b := join(t, r, old), join(t, r, store.NewMemory())
+	put := func(topic string, reign int64, number uint64) store.PutChannel {
+		return store.PutChannel{
+			Channel: store.Channel{Name: "#X", Founder: "ann", Topic: topic, Created: time.Unix(7, 0), Lists: map[string][]store.Entry{"b": {{Mask: "evil!*@*", At: time.Unix(8, 0)}}}},
+			Order:   store.Order{Reign: reign, Number: number},
+		}
+	}
+	remove := func(reign int64, number uint64) store.RemoveChannel {
+		return store.RemoveChannel{Name: "#x", Order: store.Order{Reign: reign, Number: number}}
+	}
+	const none = "there is none"
+	for i, step := range []struct {
+		at    *node
+		write store.Write
+		topic string
+	}{
+		{a, put("one", 1, 1), "one"},
+		{b, put("one", 1, 1), "one"},
+		{b, put("one", 1, 3), "one"},
+		{a, put("two", 1, 4), "two"},
+		{b, put("late", 1, 2), "two"},
+		{b, put("three", 2, 1), "three"},
+		{a, put("late", 1, 9), "three"},
+		{a, remove(1, 10), "three"},
+		{b, remove(2, 2), none},
+		{a, put("late", 2, 1), none},
+		{a, put("again", 3, 1), "again"},
+	} {
+		step.at.do(t, step.write)
+		for _, n := range []*node{a, b} {
+			if err := n.ledger.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			c, err := n.store.Channel(t.Context(), "#x")
+			if errors.Is(err, store.ErrNotFound) {
+				c.Topic, err = none, nil
+			}
+			if err != nil || c.Topic != step.topic {
+				t.Errorf("after step %d, %+v, a node has %q, %v; not %q", i, step.write, c.Topic, err, step.topic)
+			}
+		}
+	}
+	if c, err := b.store.Channel(t.Context(), "#old"); err != nil || c.Founder != "ann" {
+		t.Errorf("a channel of a node that was alone: %+v, %v", c, err)
+	}
+	if err := b.writer.Do(t.Context(), remove(9, 1)); err != nil {
+		t.Fatal(err)
+	}
+	if err := b.writer.Do(t.Context(), remove(9, 2)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a channel that was removed: %v", err)
+	}
+	away := disk(t)
+	if _, err := away.Apply(t.Context(), []store.Write{put("before it went away", 0, 0)}); err != nil {
+		t.Fatal(err)
+	}
+	late := join(t, r, away)
+	if err := late.ledger.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if c, err := late.store.Channel(t.Context(), "#x"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a node that was away still has %+v, %v", c, err)
+	}
+}
+
+// TestRepeatedChannelsCostNothing: a change that another node has written already, and one of
+// what is not kept, is no new entry.
+func TestRepeatedChannelsCostNothing(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, store.NewMemory()), join(t, r, store.NewMemory())
+	put := func(number uint64) store.PutChannel {
+		return store.PutChannel{Channel: store.Channel{Name: "#x", Created: time.Unix(7, 0)}, Order: store.Order{Reign: 1, Number: number}}
+	}
+	a.do(t, put(1))
+	before, err := a.Last(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for number := range uint64(5) {
+		b.do(t, put(number))
+		a.do(t, put(number))
+	}
+	if now, err := a.Last(t.Context()); err != nil || now != before {
+		t.Errorf("the last entry was %d and is %d, %v", before, now, err)
 	}
 }

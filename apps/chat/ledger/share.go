@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
-// Share implements store.Sharer: it takes what changes accounts, what is known of them,
-// invitations and bans. Writes of one entry are done in the order of the calls.
+// Share implements store.Sharer: it takes what changes accounts, registered channels, what is
+// known of them, invitations and bans. Writes of one entry are done in the order of the calls.
 func (l *Ledger) Share(w store.Write, done func(error)) bool {
 	key, do := l.doing(w)
 	if do == nil {
@@ -80,10 +79,11 @@ func (l *Ledger) doing(w store.Write) (key string, do deed) {
 	case store.RemoveBan:
 		return l.remove(banKey(w.Mask))
 	case store.PutDatum:
-		if isChannel(w.Datum.Owner) {
-			return "", nil // whoever owns the channel tells the others
-		}
 		return l.put(datumKey(&w.Datum), &state{Datum: &w.Datum})
+	case store.PutChannel:
+		return l.ofChannel(w.Channel.Name, w.Order, &state{Channel: &w.Channel, Order: &w.Order})
+	case store.RemoveChannel:
+		return l.ofChannel(w.Name, w.Order, &state{Order: &w.Order})
 	case store.PutInvitation:
 		return l.put(invitationKey(w.Invitation.Hash), &state{Invitation: &w.Invitation})
 	case store.RemoveInvitation:
@@ -111,8 +111,33 @@ func (l *Ledger) remove(key string) (string, deed) {
 	}
 }
 
-// isChannel says whether the owner of a datum is a channel, and no account.
-func isChannel(owner string) bool { return strings.HasPrefix(owner, "#") }
+// errLater refuses what somebody has written already, or something later.
+var errLater = errors.New("the entry is not older")
+
+// ofChannel returns what changes a channel. All nodes that know of a change write it, so that
+// it is kept also when its owner is down by then; and what comes late, of an owner that is none
+// any more, is before what the next one has written.
+func (l *Ledger) ofChannel(name string, order store.Order, next *state) (string, deed) {
+	key := channelKey(name)
+	return key, func(ctx context.Context) error {
+		if !l.order(key).Before(order) {
+			return nil
+		}
+		err := l.change(ctx, key, func(now *state) (*state, error) {
+			switch {
+			case !l.order(key).Before(order), now != nil && now.isChannel(next.Channel):
+				return nil, errLater
+			case now == nil && next.Channel == nil:
+				return nil, store.ErrNotFound
+			}
+			return next, nil
+		})
+		if errors.Is(err, errLater) {
+			return nil
+		}
+		return err
+	}
+}
 
 // removeAccount removes an account and what is known of it, which whoever has the name next is
 // not to have.

@@ -23,6 +23,8 @@ type state struct {
 	Invitation *store.Invitation `json:"invitation,omitempty"`
 	Ban        *store.Ban        `json:"ban,omitempty"`
 	Datum      *store.Datum      `json:"datum,omitempty"` // with an empty value, one that was removed
+	Channel    *store.Channel    `json:"channel,omitempty"`
+	Order      *store.Order      `json:"order,omitempty"` // of a channel, also of one that was removed
 }
 
 // An account is one with all its ways to log in.
@@ -40,6 +42,7 @@ const (
 	invitationPrefix = "invitation "
 	banPrefix        = "ban "
 	datumPrefix      = "datum "
+	channelPrefix    = "channel "
 )
 
 func accountKey(name string) string { return accountPrefix + ircmsg.ASCII.Fold(name) }
@@ -50,6 +53,8 @@ func banKey(mask string) string { return banPrefix + mask }
 
 // datumKey needs no escapes: no account has a space in its name.
 func datumKey(d *store.Datum) string { return datumPrefix + d.Owner + " " + d.Key }
+
+func channelKey(name string) string { return channelPrefix + ircmsg.ASCII.Fold(name) }
 
 // encode returns the value of an entry: the same for the same state, as exactly as a store
 // keeps it.
@@ -69,6 +74,14 @@ func (s *state) encode() ([]byte, error) {
 	}
 	if b := s.Ban; b != nil {
 		b.At, b.Until = exact(b.At), exact(b.Until)
+	}
+	if c := s.Channel; c != nil {
+		c.Created, c.TopicAt = exact(c.Created), exact(c.TopicAt)
+		for _, list := range c.Lists {
+			for i := range list {
+				list[i].At = exact(list[i].At)
+			}
+		}
 	}
 	value, err := json.Marshal(s)
 	if err != nil {
@@ -90,6 +103,8 @@ func (l *Ledger) read(ctx context.Context, key string) (s *state, err error) {
 		s, err = l.readBan(ctx, mask)
 	} else if name, ok := strings.CutPrefix(key, datumPrefix); ok {
 		s, err = l.readDatum(ctx, name)
+	} else if name, ok := strings.CutPrefix(key, channelPrefix); ok {
+		s, err = l.readChannel(ctx, name)
 	}
 	if errors.Is(err, store.ErrNotFound) {
 		return nil, nil
@@ -138,6 +153,34 @@ func (l *Ledger) readDatum(ctx context.Context, name string) (*state, error) {
 	return nil, err
 }
 
+// isChannel says whether a state is that of a channel as it is.
+func (s *state) isChannel(c *store.Channel) bool {
+	if s.Channel == nil || c == nil {
+		return false
+	}
+	a, err := (&state{Channel: s.Channel}).encode()
+	b, failed := (&state{Channel: c}).encode()
+	return err == nil && failed == nil && bytes.Equal(a, b)
+}
+
+// order returns the place of a channel's state among the others.
+func (s *state) order() store.Order {
+	if s.Order == nil {
+		return store.Order{}
+	}
+	return *s.Order
+}
+
+// readChannel reads one as it is at the place in its order that the registry said last.
+func (l *Ledger) readChannel(ctx context.Context, name string) (*state, error) {
+	c, err := l.config.Store.Channel(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	order := l.order(channelKey(name))
+	return &state{Channel: &c, Order: &order}, nil
+}
+
 // writeOf returns what the store lacks of an entry, nil for nothing. What a later version
 // of the program has written is none of ours.
 func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
@@ -151,6 +194,7 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	if now != nil {
+		now.Order = s.Order
 		if value, err := now.encode(); err != nil || bytes.Equal(value, e.Value) {
 			return nil, err
 		}
@@ -158,6 +202,7 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 	name, isAccount := strings.CutPrefix(e.Key, accountPrefix)
 	hash, isInvitation := strings.CutPrefix(e.Key, invitationPrefix)
 	mask, isBan := strings.CutPrefix(e.Key, banPrefix)
+	channel, isChannel := strings.CutPrefix(e.Key, channelPrefix)
 	switch {
 	case isAccount && s.Account != nil:
 		return store.ReplaceAccount{Account: s.Account.Account, Credentials: s.Account.Credentials}, nil
@@ -165,6 +210,8 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 		return store.PutInvitation{Invitation: *s.Invitation}, nil
 	case isBan && s.Ban != nil && (s.Ban.Until.IsZero() || s.Ban.Until.After(time.Now())):
 		return store.PutBan{Ban: *s.Ban}, nil
+	case isChannel && s.Channel != nil:
+		return store.PutChannel{Channel: *s.Channel, Order: s.order()}, nil
 	case now == nil:
 		if s.Datum != nil && s.Datum.Value != "" {
 			return store.PutDatum{Datum: *s.Datum}, nil
@@ -178,6 +225,8 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 		return store.RemoveAccount{Name: name}, nil
 	case isInvitation:
 		return store.RemoveInvitation{Hash: hash}, nil
+	case isChannel:
+		return store.RemoveChannel{Name: channel, Order: s.order()}, nil
 	}
 	return nil, nil
 }

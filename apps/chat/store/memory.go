@@ -494,6 +494,11 @@ func (m *Memory) Channels(_ context.Context, fn func(Channel) error) error {
 	return visit(m, m.channels, fn)
 }
 
+// Channel is a method of Store.
+func (m *Memory) Channel(_ context.Context, name string) (Channel, error) {
+	return view(m, func() (Channel, error) { return found(m.channels, fold(name)) })
+}
+
 // Bans is a method of Store.
 func (m *Memory) Bans(context.Context) ([]Ban, error) {
 	return view(m, func() ([]Ban, error) { return sorted(m.bans), nil })

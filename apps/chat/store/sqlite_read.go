@@ -213,6 +213,11 @@ func (s *SQLite) Channels(ctx context.Context, fn func(Channel) error) error {
 	return each(rows, readState[Channel], fn)
 }
 
+// Channel is a method of Store.
+func (s *SQLite) Channel(ctx context.Context, name string) (Channel, error) {
+	return one(s.read.QueryRowContext(ctx, "SELECT state FROM channels WHERE folded = ?", fold(name)), readState[Channel])
+}
+
 // Presences is a method of Store.
 func (s *SQLite) Presences(ctx context.Context) ([]Presence, error) {
 	rows, err := s.read.QueryContext(ctx, "SELECT state FROM presences ORDER BY account")

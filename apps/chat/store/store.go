@@ -79,6 +79,8 @@ type Store interface {
 
 	// Channels calls fn for every registered channel, in the order of the names.
 	Channels(ctx context.Context, fn func(Channel) error) error
+	// Channel returns one: ErrNotFound without it.
+	Channel(ctx context.Context, name string) (Channel, error)
 	// Bans returns the server's bans.
 	Bans(ctx context.Context) ([]Ban, error)
 	// Presences returns the users that stay while their owners are away.

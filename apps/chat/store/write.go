@@ -72,10 +72,16 @@ type (
 		Used    time.Time
 	}
 
-	// PutChannel registers a channel, or changes it.
-	PutChannel struct{ Channel Channel }
-	// RemoveChannel ends a registration: ErrNotFound without it.
-	RemoveChannel struct{ Name string }
+	// PutChannel registers a channel, or changes it. The order is for a Sharer.
+	PutChannel struct {
+		Channel Channel
+		Order   Order
+	}
+	// RemoveChannel ends a registration: ErrNotFound without it. The order is for a Sharer.
+	RemoveChannel struct {
+		Name  string
+		Order Order
+	}
 	// PutBan adds a ban, or replaces that of the same mask.
 	PutBan struct{ Ban Ban }
 	// RemoveBan removes one: ErrNotFound without it.
@@ -103,6 +109,18 @@ type (
 	// AddDeed adds to the log of what administrators did.
 	AddDeed struct{ Deed Deed }
 )
+
+// An Order is the place of a change of a channel among the others, in a network: each owner of
+// the channel has a greater reign than the one before, and counts in it. Zero is before all.
+type Order struct {
+	Reign  int64
+	Number uint64
+}
+
+// Before says whether o is before another one.
+func (o Order) Before(other Order) bool {
+	return o.Reign < other.Reign || o.Reign == other.Reign && o.Number < other.Number
+}
 
 func (AddMessage) isWrite()         {}
 func (CopyMessage) isWrite()        {}

@@ -286,8 +286,11 @@ func (c *chat) prepare(s *server) error {
 		return failure{err}
 	}
 	if c.cluster != nil { // a nil *Fabric is no nil Fabric
-		settings.Fabric = c.cluster
+		settings.Fabric, settings.CatchUp = c.cluster, c.catchUp
 	}
+	made := make(chan struct{})
+	defer close(made)
+	c.shareKept(made)
 	if settings.Kept, err = keep.Load(context.Background(), c.store); err != nil {
 		return failure{err}
 	}
@@ -295,7 +298,6 @@ func (c *chat) prepare(s *server) error {
 	if err != nil {
 		return failure{err}
 	}
-	c.shareAccounts()
 	who, err := tokens(c.config)
 	if err != nil {
 		return failure{err}

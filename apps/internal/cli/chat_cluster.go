@@ -80,8 +80,9 @@ func (c *chat) openCluster() error {
 	return err
 }
 
-// shareAccounts has all nodes of the cluster keep the same accounts.
-func (c *chat) shareAccounts() {
+// shareKept has all nodes of the cluster keep the same, such as accounts. The gate, or none, is
+// there once made is closed.
+func (c *chat) shareKept(made <-chan struct{}) {
 	if c.cluster == nil {
 		return
 	}
@@ -91,7 +92,8 @@ func (c *chat) shareAccounts() {
 			if a, ok := w.(store.ReplaceAccount); ok {
 				c.login.Forget(a.Account.Name)
 			}
-			if change := keep.ChangeOf(w); change != nil {
+			<-made
+			if change := keep.ChangeOf(w); change != nil && c.gate != nil {
 				c.gate.Changed(change)
 			}
 		},

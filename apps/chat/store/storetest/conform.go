@@ -465,7 +465,11 @@ func smallThings(t *testing.T, s store.Store) {
 		t.Fatal(err)
 	}
 	same(t, "channels", channels, []store.Channel{channel})
+	same(t, "a channel", must[store.Channel](t)(s.Channel(ctx, "#gO")), channel)
 	Apply(t, s, store.RemoveChannel{Name: "#GO"})
+	if _, err := s.Channel(ctx, "#go"); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a channel that was removed: %v", err)
+	}
 	refused(t, s, store.ErrNotFound, store.RemoveChannel{Name: "#GO"})
 
 	ban := store.Ban{Mask: "*!*@x", Reason: "r", By: "a", At: at, Until: at.Add(time.Hour)}
