@@ -36,6 +36,7 @@ type clusterCheck struct {
 
 	dir    string
 	secret string
+	sets   []string // more of the nodes' configuration
 }
 
 func labClusterCommand() *cobra.Command {
@@ -68,6 +69,7 @@ func labClusterCommand() *cobra.Command {
 	flags.IntVar(&c.run.Clients, "clients", 3, "`number` of clients on each node")
 	flags.Uint64Var(&c.run.Seed, "seed", 1, "`number` that chooses faults and what clients do; when they do it no seed chooses")
 	flags.StringVar(&c.log, "log", "", "`file` for what the nodes say (default none)")
+	cmd.AddCommand(labClusterCostCommand())
 	return cmd
 }
 
@@ -125,12 +127,17 @@ func (c *clusterCheck) command(program string, p cluster.Place, log io.Writer) *
 	n := clusterNode{
 		name: p.Name, data: filepath.Join(c.dir, p.Name), listen: []string{"irc://" + p.IRC}, admin: p.Admin,
 		address: p.Listen, advertise: p.Advertise, peers: p.Peers, secret: c.secret,
-		sets: []string{"history.unregistered=true", "throttle.enabled=false"},
+		sets: c.settings(),
 	}
 	cmd := exec.Command(program, n.arguments()...)
 	cmd.Stdout, cmd.Stderr = log, log
 	ownGroup(cmd)
 	return cmd
+}
+
+// settings are what all nodes have beyond the defaults.
+func (c *clusterCheck) settings() []string {
+	return append([]string{"history.unregistered=true", "throttle.enabled=false"}, c.sets...)
 }
 
 // askEvery is the time between two looks at a node.

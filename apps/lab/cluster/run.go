@@ -121,22 +121,11 @@ const nowhere = "127.0.0.1:1"
 var channels = []string{"#one", "#two", "#three", "#four"}
 
 func (r *run) start() error {
-	for i := range r.Nodes {
-		n := &node{Place: Place{Name: string(rune('a' + i))}}
-		r.nodes = append(r.nodes, n)
-		var err error
-		if n.IRC, err = freeport.Next(); err != nil {
-			return err
-		}
-		if n.Admin, err = freeport.Next(); err != nil {
-			return err
-		}
-		if n.Listen, err = freeport.Next(); err != nil {
-			return err
-		}
-		n.Advertise = nowhere
+	if err := r.place(); err != nil {
+		return err
 	}
 	for _, n := range r.nodes {
+		n.Advertise = nowhere
 		for _, other := range r.nodes {
 			if n == other {
 				continue
@@ -149,6 +138,28 @@ func (r *run) start() error {
 			n.doors, other.doors = append(n.doors, d), append(other.doors, d)
 		}
 	}
+	return r.launchAll()
+}
+
+// place chooses where the nodes are.
+func (r *run) place() (err error) {
+	for i := range r.Nodes {
+		n := &node{Place: Place{Name: string(rune('a' + i))}}
+		r.nodes = append(r.nodes, n)
+		if n.IRC, err = freeport.Next(); err != nil {
+			return err
+		}
+		if n.Admin, err = freeport.Next(); err != nil {
+			return err
+		}
+		if n.Listen, err = freeport.Next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *run) launchAll() error {
 	for _, n := range r.nodes {
 		if err := r.launch(n); err != nil {
 			return err
