@@ -28,7 +28,7 @@ func New(s store.Store, writer *store.Writer, log *slog.Logger) *Archive {
 // Record is a method of gate.History.
 func (a *Archive) Record(r *hall.Record, done func(error)) {
 	if r.Copy {
-		a.writer.Write(store.CopyMessage{Message: toMessage(r)}, done)
+		a.writer.WriteLater(store.CopyMessage{Message: toMessage(r)}, done)
 		return
 	}
 	a.writer.Write(store.AddMessage{Message: toMessage(r)}, done)
@@ -46,6 +46,9 @@ func (a *Archive) Do(ctx context.Context, w *hall.Work) hall.Result {
 }
 
 func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err error) {
+	if err := a.writer.Flush(ctx); err != nil { // what others have said was shown before
+		return r, err
+	}
 	switch w.Kind {
 	case hall.ReadHistory:
 		r.Records, err = a.page(ctx, w.Page)

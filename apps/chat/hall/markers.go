@@ -112,7 +112,7 @@ func (h *Hall) setMarker(s *session, target string, at int64) {
 func (h *Hall) keepMarker(k KeepMarker) {
 	h.gate.Keep(k)
 	if h.net != nil {
-		h.share(fold(k.Account), "marker", k, entry{Marker: &k}, nil)
+		h.share(fold(k.Account), "marker", "m", k, nil)
 	}
 }
 

@@ -341,25 +341,33 @@ type parcel struct {
 // post adds an op to what a node is told. It is not carried if one of records cannot be
 // kept.
 func (n *network) post(to *node, kind string, body any, records []int64) {
-	data, err := json.Marshal(body)
-	if err != nil {
-		panic(fmt.Sprintf("%s: %v", kind, err)) // all bodies are of types that can be written
-	}
-	n.put(to, kind, data, records)
+	n.put(to, kind, encode(kind, body), records)
 }
 
 // postAll is post to all nodes.
 func (n *network) postAll(kind string, body any, records []int64) {
-	if len(n.order) == 0 || !n.live {
+	if len(n.order) > 0 && n.live {
+		n.putAll(kind, encode(kind, body), records)
+	}
+}
+
+// putAll is postAll of what is encoded.
+func (n *network) putAll(kind string, body []byte, records []int64) {
+	if !n.live {
 		return
 	}
+	for _, at := range n.order {
+		n.put(at, kind, body, records)
+	}
+}
+
+// encode writes the body of an op.
+func encode(kind string, body any) []byte {
 	data, err := json.Marshal(body)
 	if err != nil {
-		panic(fmt.Sprintf("%s: %v", kind, err))
+		panic(fmt.Sprintf("%s: %v", kind, err)) // all bodies are of types that can be written
 	}
-	for _, at := range n.order {
-		n.put(at, kind, data, records)
-	}
+	return data
 }
 
 // maxParcel is the size from which ops are carried before the event is done, and that of
@@ -480,7 +488,7 @@ func init() {
 		"post":     reads((*Hall).gotPost),
 		"posted":   reads((*Hall).gotPosted),
 		"left":     reads((*Hall).gotLeft),
-		"item":     reads((*Hall).gotItem),
+		"item":     readItem,
 		"record":   reads((*Hall).gotRecord),
 		"work":     reads((*Hall).gotWork),
 		"marker":   reads((*Hall).gotMarker),

@@ -25,7 +25,7 @@ type farWork struct {
 
 // shareRecord has all nodes keep a record.
 func (h *Hall) shareRecord(r *Record) {
-	h.share(r.Target, "record", r, entry{Record: r}, []int64{r.ID})
+	h.share(r.Target, "record", "r", r, []int64{r.ID})
 }
 
 // shareWork has the other nodes change a record of a target as it was changed here.
@@ -35,17 +35,15 @@ func (h *Hall) shareWork(target string, w *Work) {
 	}
 	far := &farWork{w.Kind, w.Lookup, w.Record}
 	h.net.removed.note(far)
-	h.share(target, "work", far, entry{Work: far}, nil)
+	h.share(target, "work", "w", far, nil)
 }
 
-func (h *Hall) share(target, kind string, body any, e entry, records []int64) {
-	h.net.postAll(kind, body, records)
-	data, err := json.Marshal(e)
-	if err != nil {
-		h.gate.Fault(err)
-		return
-	}
-	h.net.wire.Append(target, data, records)
+// share gives an op to all nodes, and to those that are away as the key of an entry. It is
+// written once.
+func (h *Hall) share(target, kind, key string, body any, records []int64) {
+	data := encode(kind, body)
+	h.net.putAll(kind, data, records)
+	h.net.wire.Append(target, fmt.Appendf(nil, `{"%s":%s}`, key, data), records)
 }
 
 // replayed applies an entry of the replicated history.

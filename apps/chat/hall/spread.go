@@ -150,8 +150,18 @@ func (h *Hall) giveHere(item *Item) {
 
 func isFar(id SessionID) bool { return id&farSessions != 0 }
 
+// readItem is the op of an item: what is said is logged as it has come.
+func readItem(h *Hall, from *node, data []byte) error {
+	var far farItem
+	if err := json.Unmarshal(data, &far); err != nil {
+		return err
+	}
+	h.gotItem(from, &far, data)
+	return nil
+}
+
 // gotItem gives what another node says to the sessions that are to get it.
-func (h *Hall) gotItem(from *node, far *farItem) {
+func (h *Hall) gotItem(from *node, far *farItem, data []byte) {
 	if far.Number == 0 {
 		h.showFar(far)
 		return
@@ -162,11 +172,6 @@ func (h *Hall) gotItem(from *node, far *farItem) {
 	}
 	h.showFar(far)
 	if far.Said {
-		data, err := json.Marshal(far)
-		if err != nil {
-			h.gate.Fault(err)
-			return
-		}
 		c.net.keep(logged{far.stamp, h.now, data})
 	}
 }

@@ -52,9 +52,11 @@ type SQLite struct {
 	write *sql.DB // one connection
 	read  *sql.DB
 
-	targets map[string]int64 // Apply's: ids of targets
-	// insertFull and insertPlain insert messages.
-	insertFull, insertPlain inserts
+	targets        map[string]int64 // Apply's: ids of targets
+	insertMessages inserts
+	// insertCopies and readIndexed are Apply's, and prepared when there are copies.
+	insertCopies inserts
+	readIndexed  *sql.Stmt
 
 	wake  chan struct{} // something is to be indexed
 	hurry chan struct{} // somebody waits for that
@@ -97,12 +99,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		_ = write.Close()
 		return nil, err
 	}
-	full, err := prepareInserts(ctx, write, fullRow)
-	if err != nil {
-		_ = write.Close()
-		return nil, err
-	}
-	plain, err := prepareInserts(ctx, write, plainRow)
+	messages, err := prepareInserts(ctx, write, insertMessage)
 	if err != nil {
 		_ = write.Close()
 		return nil, err
@@ -113,7 +110,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		return nil, err
 	}
 	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
-	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, insertFull: full, insertPlain: plain, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
+	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, insertMessages: messages, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
 	var background context.Context
 	background, s.end = context.WithCancel(context.Background())
 	go s.keepIndexing(background)

@@ -36,6 +36,9 @@ func (m *Message) isEvent() bool {
 
 // Apply is a method of Store.
 func (s *SQLite) Apply(ctx context.Context, writes []Write) (results []error, err error) {
+	if err := s.prepareCopies(ctx, writes); err != nil {
+		return nil, err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return nil, err
@@ -73,23 +76,33 @@ func (s *SQLite) Apply(ctx context.Context, writes []Write) (results []error, er
 	return results, nil
 }
 
+// A batch is messages that one statement, or a few, will insert.
+type batch struct {
+	values []any // columns of all rows
+	rows   int
+	full   bool // one of these is no plainRow
+}
+
 // A transaction is one call of Apply.
 type transaction struct {
 	ctx    context.Context
 	tx     *sql.Tx
 	store  *SQLite
-	added  []any            // columns of messages that are not inserted yet
-	rows   int              // of these
-	full   bool             // one of these is no plainRow
+	added  batch            // messages of this machine that are not inserted yet
+	copied batch            // and of others
 	fresh  map[string]int64 // targets that this transaction has found or made
 	stale  []string         // targets that have another name now
 	spoken bool             // there is something to index
+	// indexed is the latest message that the index is past; nil: it was not read yet.
+	indexed *int64
 }
 
 const messageColumns = "id, target, command, source, sender, account, flags, rank, text, params, tags, joined, reply, edited, shown"
 
 const (
 	insertMessage = "INSERT INTO messages (" + messageColumns + ") VALUES "
+	// insertCopy leaves a message as it is that is there.
+	insertCopy = "INSERT OR IGNORE INTO messages (" + messageColumns + ") VALUES "
 	// fullRow is a message's row. A plainRow has all columns behind text empty, as most
 	// messages have: each value costs a tenth of a row.
 	fullRow      = "(?,?,?,?,?,?,?,?,?,?,?,?,?,?,?)"
@@ -101,22 +114,42 @@ const (
 // insertSizes are how many messages a statement inserts: a statement costs more than a row.
 var insertSizes = [...]int{64, 16, 4, 1}
 
-// inserts are the statements that insert as many messages as insertSizes say.
-type inserts [len(insertSizes)]*sql.Stmt
+// inserts are the statements that insert as many messages as insertSizes say, in full rows
+// and in plain ones.
+type inserts struct{ full, plain [len(insertSizes)]*sql.Stmt }
 
-func prepareInserts(ctx context.Context, db *sql.DB, row string) (statements inserts, err error) {
+func prepareInserts(ctx context.Context, db *sql.DB, insert string) (statements inserts, err error) {
 	for i, size := range insertSizes {
-		if statements[i], err = db.PrepareContext(ctx, insertMessage+row+strings.Repeat(","+row, size-1)); err != nil {
+		if statements.full[i], err = db.PrepareContext(ctx, insert+fullRow+strings.Repeat(","+fullRow, size-1)); err != nil {
+			return statements, err
+		}
+		if statements.plain[i], err = db.PrepareContext(ctx, insert+plainRow+strings.Repeat(","+plainRow, size-1)); err != nil {
 			return statements, err
 		}
 	}
 	return statements, nil
 }
 
+// prepareCopies prepares what inserts copies when there are some: a machine that is alone gets none.
+func (s *SQLite) prepareCopies(ctx context.Context, writes []Write) (err error) {
+	isCopy := func(w Write) bool { _, is := w.(CopyMessage); return is }
+	if s.readIndexed != nil || !slices.ContainsFunc(writes, isCopy) {
+		return nil
+	}
+	if s.insertCopies, err = prepareInserts(ctx, s.write, insertCopy); err != nil {
+		return err
+	}
+	s.readIndexed, err = s.write.PrepareContext(ctx, "SELECT id FROM indexed")
+	return err
+}
+
 // apply does one write. refused is about that write alone.
 func (t *transaction) apply(w Write) (refused, err error) {
-	if add, ok := w.(AddMessage); ok {
-		return nil, t.addMessage(&add.Message)
+	switch w := w.(type) {
+	case AddMessage:
+		return nil, t.addMessage(&w.Message)
+	case CopyMessage:
+		return nil, t.copyMessage(&w.Message)
 	}
 	if err := t.flush(); err != nil { // the order of writes is kept
 		return nil, err
@@ -131,15 +164,17 @@ func (t *transaction) apply(w Write) (refused, err error) {
 	return nil, err
 }
 
-func (t *transaction) addMessage(m *Message) error {
-	var err error
-	if t.added, err = t.appendRow(t.added, m); err != nil {
+func (t *transaction) addMessage(m *Message) error { return t.gather(&t.added, m) }
+
+// gather puts a message into a batch, and inserts all when that is full.
+func (t *transaction) gather(b *batch, m *Message) (err error) {
+	if b.values, err = t.appendRow(b.values, m); err != nil {
 		return err
 	}
-	t.full = t.full || !m.isPlain()
-	t.rows++
+	b.full = b.full || !m.isPlain()
+	b.rows++
 	t.spoken = t.spoken || m.Text != ""
-	if t.rows < insertSizes[0] {
+	if b.rows < insertSizes[0] {
 		return nil
 	}
 	return t.flush()
@@ -150,20 +185,33 @@ func (m *Message) isPlain() bool {
 	return len(m.Params) == 0 && m.Tags == "" && len(m.Joined) == 0 && m.Reply == 0 && m.Edited == 0 && m.Shown == 0
 }
 
-// copyMessage inserts a message that may be there, and indexes it if the index is past it.
+// copyMessage inserts a message that may be there. One that the index is past comes alone:
+// only if it is new, it is indexed.
 func (t *transaction) copyMessage(m *Message) error {
+	if t.indexed == nil {
+		t.indexed = new(int64)
+		if err := t.tx.StmtContext(t.ctx, t.store.readIndexed).QueryRowContext(t.ctx).Scan(t.indexed); err != nil {
+			return err
+		}
+	}
+	if int64(m.ID) > *t.indexed {
+		return t.gather(&t.copied, m)
+	}
+	if err := t.flush(); err != nil {
+		return err
+	}
 	row, err := t.appendRow(nil, m)
 	if err != nil {
 		return err
 	}
-	done, err := t.tx.ExecContext(t.ctx, "INSERT OR IGNORE INTO messages ("+messageColumns+") VALUES "+fullRow, row...)
+	last := len(insertSizes) - 1
+	done, err := t.tx.StmtContext(t.ctx, t.store.insertCopies.full[last]).ExecContext(t.ctx, row...)
 	if err != nil {
 		return err
 	}
 	if n, err := done.RowsAffected(); n == 0 || err != nil {
 		return err
 	}
-	t.spoken = t.spoken || m.Text != ""
 	return t.indexEarlier(m.ID)
 }
 
@@ -191,16 +239,24 @@ func (t *transaction) appendRow(to []any, m *Message) ([]any, error) {
 		params, m.Tags, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown)), nil
 }
 
-// flush inserts the messages that were added.
+// flush inserts the messages that were gathered: those of this machine first, since a copy may
+// be of one of them.
 func (t *transaction) flush() error {
-	statements, columns := &t.store.insertFull, fullColumns
-	if !t.full {
-		statements, columns = &t.store.insertPlain, plainColumns
-		t.added = plainRows(t.added)
+	if err := t.insert(&t.added, &t.store.insertMessages); err != nil {
+		return err
 	}
-	values := t.added
+	return t.insert(&t.copied, &t.store.insertCopies)
+}
+
+func (t *transaction) insert(b *batch, with *inserts) error {
+	statements, columns := &with.full, fullColumns
+	if !b.full {
+		statements, columns = &with.plain, plainColumns
+		b.values = plainRows(b.values)
+	}
+	values := b.values
 	for i, size := range insertSizes {
-		for ; t.rows >= size; t.rows -= size {
+		for ; b.rows >= size; b.rows -= size {
 			_, err := t.tx.StmtContext(t.ctx, statements[i]).ExecContext(t.ctx, values[:size*columns]...)
 			if err != nil {
 				return err
@@ -208,7 +264,7 @@ func (t *transaction) flush() error {
 			values = values[size*columns:]
 		}
 	}
-	t.added, t.full = t.added[:0], false
+	b.values, b.full = b.values[:0], false
 	return nil
 }
 
@@ -276,8 +332,6 @@ func (t *transaction) change(statement string, args ...any) error {
 
 func (t *transaction) applyOther(w Write) error {
 	switch w := w.(type) {
-	case CopyMessage:
-		return t.copyMessage(&w.Message)
 	case EditMessage:
 		return t.editMessage(w)
 	case RemoveMessage:

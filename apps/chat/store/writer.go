@@ -2,8 +2,10 @@ package store
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -12,20 +14,35 @@ const (
 	// maxWaiting bounds the writes that wait. A disk that is far behind is no reason
 	// to keep everything in memory.
 	maxWaiting = 100_000
+	// laterPause is how long a write of WriteLater waits for others.
+	laterPause = 100 * time.Millisecond
 )
 
 // A Writer commits writes in groups: what comes while a commit is under way makes
 // the next one, so that groups grow with the load and a single write does not wait.
-// A Writer has one goroutine while there is something to write, and none otherwise.
+// A Writer has one goroutine while there is something to write, and none otherwise. What is
+// durable elsewhere, and may wait, goes with what others write: see WriteLater.
 type Writer struct {
 	store  Store
 	sharer atomic.Pointer[Sharer]
+	pause  time.Duration // laterPause
 
 	mu      sync.Mutex
 	queue   []pending     // guarded by mu
 	running bool          // guarded by mu
 	closed  bool          // guarded by mu
 	idle    chan struct{} // guarded by mu; closed when nothing is left, nil when nobody waits
+	later   *time.Timer   // guarded by mu; nil: nothing waits for it
+	group   int           // guarded by mu; writes that are committed now
+	written uint64        // guarded by mu; writes that were committed or refused
+	lazy    uint64        // guarded by mu; the latest write of WriteLater, as written counts
+	waits   []flush       // guarded by mu
+}
+
+// A flush waits until so many writes were written.
+type flush struct {
+	upTo uint64
+	done chan struct{}
 }
 
 // A pending write waits for its commit.
@@ -35,7 +52,7 @@ type pending struct {
 }
 
 // NewWriter returns a writer for a store.
-func NewWriter(s Store) *Writer { return &Writer{store: s} }
+func NewWriter(s Store) *Writer { return &Writer{store: s, pause: laterPause} }
 
 // A Sharer does writes that are not of this machine alone. Its method may be called from
 // any goroutine and must not block.
@@ -66,18 +83,72 @@ func (w *Writer) Write(write Write, done func(error)) {
 func (w *Writer) WriteHere(write Write, done func(error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.enqueue(write, done) {
+		w.start()
+	}
+}
+
+// WriteLater is WriteHere for a write that is durable elsewhere and may wait for others, so
+// that it costs no commit of its own: by a tenth of a second at most, or until Flush.
+func (w *Writer) WriteLater(write Write, done func(error)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.enqueue(write, done) {
+		return
+	}
+	w.lazy = w.written + uint64(w.group+len(w.queue))
+	if !w.running && w.later == nil {
+		w.later = time.AfterFunc(w.pause, func() {
+			w.mu.Lock()
+			defer w.mu.Unlock()
+			w.start()
+		})
+	}
+}
+
+// enqueue puts a write into the queue, with mu locked, or refuses it.
+func (w *Writer) enqueue(write Write, done func(error)) bool {
 	switch {
 	case w.closed:
 		go done(ErrClosed) // never within the call
-		return
+		return false
 	case len(w.queue) >= maxWaiting:
 		go done(ErrBusy)
-		return
+		return false
 	}
 	w.queue = append(w.queue, pending{write, done})
-	if !w.running {
+	return true
+}
+
+// start commits what is in the queue, with mu locked.
+func (w *Writer) start() {
+	if w.later != nil {
+		w.later.Stop()
+		w.later = nil
+	}
+	if !w.running && len(w.queue) > 0 {
 		w.running = true
 		go w.run()
+	}
+}
+
+// Flush waits until all writes of WriteLater so far are committed: who reads then, reads them,
+// too.
+func (w *Writer) Flush(ctx context.Context) error {
+	w.mu.Lock()
+	if w.written >= w.lazy {
+		w.mu.Unlock()
+		return nil
+	}
+	f := flush{w.lazy, make(chan struct{})}
+	w.waits = append(w.waits, f)
+	w.start()
+	w.mu.Unlock()
+	select {
+	case <-f.done:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
 }
 
@@ -105,6 +176,7 @@ func (w *Writer) Waiting() int {
 func (w *Writer) Close(ctx context.Context) error {
 	w.mu.Lock()
 	w.closed = true
+	w.start()
 	if !w.running {
 		w.mu.Unlock()
 		return nil
@@ -148,6 +220,7 @@ func (w *Writer) run() {
 func (w *Writer) take() []pending {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.noteWritten()
 	if len(w.queue) == 0 {
 		w.running = false
 		if w.idle != nil {
@@ -158,6 +231,19 @@ func (w *Writer) take() []pending {
 	}
 	n := min(len(w.queue), maxGroup)
 	group := w.queue[:n:n]
-	w.queue = w.queue[n:]
+	w.queue, w.group = w.queue[n:], n
 	return group
+}
+
+// noteWritten ends the group that is under way, with mu locked.
+func (w *Writer) noteWritten() {
+	w.written += uint64(w.group)
+	w.group = 0
+	w.waits = slices.DeleteFunc(w.waits, func(f flush) bool {
+		if f.upTo > w.written {
+			return false
+		}
+		close(f.done)
+		return true
+	})
 }

@@ -24,6 +24,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 		{"PageLeavesOutWhatIsNotForTheReader", visibility},
 		{"MessagesOfAGroupComeBackWhole", groups},
 		{"CopiesComeInAnyOrder", copies},
+		{"CopiesTogether", copiesTogether},
 		{"EditsAndRemovals", edits},
 		{"Renaming", renaming},
 		{"LatestAndConversations", latest},
@@ -203,6 +204,41 @@ func groups(t *testing.T, s store.Store) {
 			same(t, fmt.Sprintf("%d together, every %d with more", size, every), got, want)
 		}
 	}
+}
+
+// copiesTogether puts in copies in groups of several sizes, with messages of this machine among
+// them: what is there already stays, wherever it is in the group.
+func copiesTogether(t *testing.T, s store.Store) {
+	id := store.ID(0)
+	for _, size := range []int{1, 2, 5, 63, 65, 150} {
+		for _, full := range []bool{false, true} {
+			first := id + 1
+			var writes []store.Write
+			var want []store.Message
+			for i := range size {
+				id++
+				m := Said(id, "#c", fmt.Sprintf("text %d", id)).Message
+				if full && i == size/2 {
+					m.Tags, m.Reply = "+a=b", max(1, id/2)
+				}
+				want = append(want, m)
+				again := m
+				again.Text = "another text"
+				if i%3 == 0 {
+					writes = append(writes, store.AddMessage{Message: m})
+				} else {
+					writes = append(writes, store.CopyMessage{Message: m})
+				}
+				writes = append(writes, store.CopyMessage{Message: again})
+			}
+			Apply(t, s, writes...)
+			got := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", After: first - 1, Limit: size + 1, Rank: 1}))
+			same(t, fmt.Sprintf("%d together, one with more: %v", size, full), got, want)
+			waitIndexed(t, s)
+		}
+	}
+	same(t, "what is not", len(find(t, s, "another")), 0)
+	same(t, "what is found", len(find(t, s, "text 150")), 1)
 }
 
 func visibility(t *testing.T, s store.Store) {
