@@ -62,3 +62,19 @@ func TestClusterIsRefused(t *testing.T) {
 		}
 	}
 }
+
+// TestClusterCost measures, shortly, one machine and three nodes.
+func TestClusterCost(t *testing.T) {
+	t.Parallel()
+	stdout, stderr := start(t, "lab", "cluster", "cost", "--for", "200ms", "--rounds", "1", "--clients", "3", "--channels", "1", "--rate", "20").end(exitDone)
+	for _, want := range []string{"1 nodes: ", "3 nodes: ", "µs a delivery"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it says %q and %q, without %q", stdout, stderr, want)
+		}
+	}
+	for _, flag := range []string{"--nodes=1", "--clients=0", "--rate=0", "--for=0s"} {
+		if code, _, _ := call("lab", "cluster", "cost", flag); code == exitDone {
+			t.Errorf("%s is not refused", flag)
+		}
+	}
+}

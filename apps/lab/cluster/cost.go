@@ -3,11 +3,14 @@ package cluster
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -161,36 +164,66 @@ type listener struct {
 	far  []time.Duration // guarded by mu
 }
 
-func (c *listener) connect(ctx context.Context, address string, number, channels int) (err error) {
+// connect tries until the client is in all channels: a node that has no lease now lets
+// nobody in.
+func (c *listener) connect(ctx context.Context, address string, number, channels int) error {
+	ctx, cancel := context.WithTimeout(ctx, settle)
+	defer cancel()
+	for {
+		err := c.enter(ctx, address, number, channels)
+		if err == nil {
+			return nil
+		}
+		if c.conn != nil {
+			_ = c.conn.Close()
+		}
+		if ctx.Err() != nil {
+			return err
+		}
+		wait(ctx, 200*time.Millisecond)
+	}
+}
+
+func (c *listener) enter(ctx context.Context, address string, number, channels int) (err error) {
 	var d net.Dialer
 	if c.conn, err = d.DialContext(ctx, "tcp", address); err != nil {
+		c.conn = nil
+		return err
+	}
+	if err := c.conn.SetDeadline(time.Now().Add(answerWithin)); err != nil {
 		return err
 	}
 	c.in = bufio.NewScanner(c.conn)
-	if _, err = fmt.Fprintf(c.conn, "NICK load%d\r\nUSER load 0 * :load\r\n", number); err != nil {
-		return err
-	}
-	if err := c.await(" 001 "); err != nil {
+	if err := c.ask(fmt.Sprintf("NICK load%d\r\nUSER load 0 * :load", number), "001"); err != nil {
 		return err
 	}
 	for i := range channels {
-		if _, err := fmt.Fprintf(c.conn, "JOIN %s\r\n", channelOf(i)); err != nil {
-			return err
-		}
-		if err := c.await(" 366 "); err != nil {
+		if err := c.ask("JOIN "+channelOf(i), "366"); err != nil {
 			return err
 		}
 	}
-	return nil
+	return c.conn.SetDeadline(time.Time{})
 }
 
-func (c *listener) await(text string) error {
+// ask says something and reads up to its answer.
+func (c *listener) ask(line, answer string) error {
+	if _, err := fmt.Fprintf(c.conn, "%s\r\n", line); err != nil {
+		return err
+	}
 	for c.in.Scan() {
-		if bytes.Contains(c.in.Bytes(), []byte(text)) {
+		text := c.in.Text()
+		if strings.HasPrefix(text, ":") {
+			_, text, _ = strings.Cut(text, " ")
+		}
+		command, _, _ := strings.Cut(text, " ")
+		switch {
+		case command == answer:
 			return nil
+		case command == "FAIL", isError(command):
+			return fmt.Errorf("%q is answered with %q", line, c.in.Text())
 		}
 	}
-	return fmt.Errorf("the connection ended before %q: %w", text, c.in.Err())
+	return fmt.Errorf("the connection ended after %q: %w", line, cmp.Or(c.in.Err(), io.EOF))
 }
 
 // read notes what comes until the connection ends.
