@@ -237,6 +237,7 @@ var layers = [][]string{
 		"apps/lab/compare",
 		"apps/lab/cluster",
 		"apps/lab/study",
+		"apps/lab/sim",
 		"apps/lab/bench",
 		"apps/world/bots",
 	},

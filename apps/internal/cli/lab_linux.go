@@ -4,5 +4,5 @@ import "github.com/spf13/cobra"
 
 // labMeasuring returns the commands that measure.
 func labMeasuring() []*cobra.Command {
-	return []*cobra.Command{labStudyCommand(), labClaimsCommand(), labPeersCommand(), labShowCommand(), labChildCommand()}
+	return []*cobra.Command{labStudyCommand(), labClaimsCommand(), labPeersCommand(), labShowCommand(), labSimCommand(), labChildCommand()}
 }

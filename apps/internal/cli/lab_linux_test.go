@@ -110,6 +110,9 @@ func TestLabWrongCalls(t *testing.T) {
 		{[]string{"lab", "study", "--max", "-1"}, []string{"--max", "-1", "whole number"}},
 		{[]string{"lab", "study", "--quick", "--full"}, []string{"quick", "full"}},
 		{[]string{"lab", "child"}, []string{"one role"}},
+		{[]string{"lab", "sim", "--only", "bogus"}, []string{"--only", "bogus", "completion"}},
+		{[]string{"lab", "sim", "--for", "-1s"}, []string{"--for", "-1s", "1m"}},
+		{[]string{"lab", "sim", "--for", "1s", "--seeds", "3"}, []string{"for", "seeds"}},
 	} {
 		t.Run(describe(c.args), func(t *testing.T) {
 			code, stdout, stderr := call(c.args...)
@@ -122,7 +125,8 @@ func TestLabWrongCalls(t *testing.T) {
 }
 
 func TestLabFailures(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "file")
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
 	if err := os.WriteFile(file, []byte("{}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -134,6 +138,9 @@ func TestLabFailures(t *testing.T) {
 		{[]string{"lab", "claims", "--from", file + ".json"}, []string{"--from", file, "no such file", "epi lab study"}},
 		{[]string{"lab", "claims", "--from", file}, []string{"--from", file, "not a result"}},
 		{[]string{"lab", "child", "bogus"}, []string{"bogus", "server and client"}},
+		{[]string{"lab", "sim", "--out", file + "/out"}, []string{"--out", file, "choose a directory"}},
+		{[]string{"lab", "sim", "--planted", file, "--out", dir}, []string{"--planted", file, "./internal/plant -o"}},
+		{[]string{"lab", "sim", "--sources", dir, "--out", dir}, []string{dir, "git clone", "--sources"}},
 	} {
 		t.Run(describe(c.args), func(t *testing.T) {
 			code, stdout, stderr := call(c.args...)
@@ -143,6 +150,43 @@ func TestLabFailures(t *testing.T) {
 			expectOneLine(t, stderr, c.words...)
 		})
 	}
+}
+
+// The simulation's tests are built from this source tree.
+func TestLabSim(t *testing.T) {
+	dir := t.TempDir()
+	code, stdout, stderr := call("lab", "sim", "--only", "readiness", "--seeds", "2", "--out", dir)
+	if code != exitDone || !strings.Contains(stderr, "1/1 building readiness\n") {
+		t.Fatalf("exit code %d, stderr %q", code, stderr)
+	}
+	for _, want := range []string{"level 3      10 schedules, ", "statements of internal/driver\n", filepath.Join(dir, "index.html")} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("stdout does not say %q:\n%s", want, stdout)
+		}
+	}
+	r, err := lab.Read(filepath.Join(dir, "result.json"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var tables []string
+	for _, table := range r.Tables {
+		tables = append(tables, table.Name)
+		if len(table.Rows) == 0 {
+			t.Errorf("the table %s is empty", table.Name)
+		}
+	}
+	if want := "schedules faults checks coverage files events"; strings.Join(tables, " ") != want || r.Command != "epi lab sim --seeds 2 --only readiness" {
+		t.Errorf("%s has the tables %v, want %s", r.Command, tables, want)
+	}
+}
+
+func TestLabSim_WithoutGo(t *testing.T) {
+	t.Setenv("PATH", t.TempDir())
+	code, stdout, stderr := call("lab", "sim", "--out", t.TempDir())
+	if code != exitFailed || stdout != "" {
+		t.Errorf("exit code %d, stdout %q", code, stdout)
+	}
+	expectOneLine(t, stderr, "go command is not found", "go.dev")
 }
 
 func TestLabHelp(t *testing.T) {

@@ -17,6 +17,7 @@ func labMeasuring() []*cobra.Command {
 		needsLinux("claims", "Judge what is said about them by measurements"),
 		needsLinux("peers", "Measure servers side by side"),
 		needsLinux("show", "Play with the readiness calls in the browser"),
+		needsLinux("sim", "Play the engine against a kernel made of seeds"),
 	}
 }
 

@@ -436,10 +436,25 @@ func cellsOf(t *lab.Table) grid {
 		g.Rows = append(g.Rows, row)
 	}
 	g.Caption = "Each figure is the median; below it, smallest – largest sample."
+	if !hasSpread(t) {
+		g.Caption = "Each figure is of one sample."
+	}
 	if reference >= 0 {
 		g.Caption += " × is the ratio to " + t.Reference + "."
 	}
 	return g
+}
+
+// hasSpread reports whether some cell has samples that differ.
+func hasSpread(t *lab.Table) bool {
+	for _, r := range t.Rows {
+		for _, p := range r.Cells {
+			if measured(p) && p.Min != p.Max {
+				return true
+			}
+		}
+	}
+	return false
 }
 
 // judged reports whether the figures of a column are better or worse.
