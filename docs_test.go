@@ -171,6 +171,7 @@ var layers = [][]string{
 		"apps/internal/publicnet",
 		"apps/internal/webguard",
 		"apps/internal/plaintext",
+		"apps/internal/sqlitefile",
 		"apps/internal/lookalike",
 		"apps/chat/ircmsg",
 		"apps/chat/fabric",

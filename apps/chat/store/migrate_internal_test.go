@@ -2,8 +2,11 @@ package store
 
 import (
 	"fmt"
+	"net/url"
 	"path/filepath"
 	"testing"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // TestMigrationsKeepWhatIsFound: a database of each version there was has its history
@@ -12,7 +15,7 @@ func TestMigrationsKeepWhatIsFound(t *testing.T) {
 	for version := 1; version < len(migrations); version++ {
 		t.Run(fmt.Sprint(version), func(t *testing.T) {
 			file := filepath.Join(t.TempDir(), "chat.db")
-			old, err := connect(file, map[string][]string{})
+			old, err := sqlitefile.Open(file, url.Values{})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -5,9 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io/fs"
-	"net/url"
-	"os"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // applicationID marks a database as this program's (PRAGMA application_id); it is
@@ -154,19 +153,10 @@ func versionOf(ctx context.Context, db *sql.DB) (version int, err error) {
 
 // inspect looks at a file that is there before anything of it is changed.
 func inspect(ctx context.Context, file string) error {
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil
-	}
-	if err != nil {
+	return sqlitefile.Inspect(ctx, file, func(ctx context.Context, db *sql.DB) error {
+		_, err := versionOf(ctx, db)
 		return err
-	}
-	db, err := connect(file, url.Values{"mode": {"ro"}})
-	if err != nil {
-		return err
-	}
-	_, err = versionOf(ctx, db)
-	return errors.Join(err, db.Close())
+	})
 }
 
 // migrate brings a database to the version of this program.
@@ -203,7 +193,7 @@ func migrateTo(ctx context.Context, db *sql.DB, version int) error {
 
 // foreign says of a file that SQLite cannot read that it is none of ours.
 func foreign(err error) error {
-	if code := sqliteCode(err); code == codeNotADB || code == codeCorrupt {
+	if code := sqlitefile.Code(err); code == sqlitefile.NotADatabase || code == sqlitefile.Corrupt {
 		return errors.Join(ErrForeign, err)
 	}
 	return err

@@ -12,26 +12,9 @@ import (
 	"runtime"
 	"time"
 
-	"modernc.org/sqlite"
-
 	"github.com/epinet/epi/apps/chat/ircmsg"
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
-
-// The result codes of SQLite that something depends on (sqlite.org/rescode.html).
-const (
-	codeCorrupt    = 11
-	codeConstraint = 19
-	codeNotADB     = 26
-	codeMask       = 0xff // without the extension
-)
-
-func sqliteCode(err error) int {
-	var failed *sqlite.Error
-	if errors.As(err, &failed) {
-		return failed.Code() & codeMask
-	}
-	return 0
-}
 
 // A Durability says when Apply returns.
 type Durability string
@@ -86,7 +69,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 	if d == Relaxed {
 		synchronous = "NORMAL"
 	}
-	write, err := connect(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous("+synchronous+")", "foreign_keys(1)")
+	write, err := sqlitefile.Open(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous("+synchronous+")", "foreign_keys(1)")
 	if err != nil {
 		return nil, err
 	}
@@ -104,7 +87,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		_ = write.Close()
 		return nil, err
 	}
-	read, err := connect(file, url.Values{"mode": {"ro"}}, "query_only(1)")
+	read, err := sqlitefile.Open(file, sqlitefile.ReadOnly(), "query_only(1)")
 	if err != nil {
 		_ = write.Close()
 		return nil, err
@@ -118,15 +101,6 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 	return s, nil
 }
 
-// busyTimeout is how long a connection waits for another's lock, in milliseconds.
-const busyTimeout = "busy_timeout(10000)"
-
-func connect(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
-	values["_pragma"] = append(pragmas, busyTimeout)
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
-	return sql.Open("sqlite", u.String())
-}
-
 // Close is a method of Store.
 func (s *SQLite) Close() error {
 	s.end()
@@ -137,15 +111,7 @@ func (s *SQLite) Close() error {
 // Backup writes a copy of the database, as it is now, into a file that must not
 // exist. Reading and writing go on meanwhile.
 func (s *SQLite) Backup(ctx context.Context, file string) error {
-	db, err := connect(s.file, url.Values{"mode": {"rw"}})
-	if err != nil {
-		return err
-	}
-	defer db.Close() // it has changed nothing here
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", file); err != nil {
-		return fmt.Errorf("back up to %s: %w", file, err)
-	}
-	return os.Chmod(file, 0o600)
+	return sqlitefile.Backup(ctx, s.file, file)
 }
 
 // Check looks for damage, and returns what it found, in words.

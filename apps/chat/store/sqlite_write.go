@@ -7,6 +7,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // The flags of a message.
@@ -158,7 +160,7 @@ func (t *transaction) apply(w Write) (refused, err error) {
 	switch {
 	case errors.Is(err, ErrNotFound), errors.Is(err, ErrExists):
 		return err, nil
-	case sqliteCode(err) == codeConstraint:
+	case sqlitefile.Code(err) == sqlitefile.Constraint:
 		return ErrExists, nil
 	}
 	return nil, err

@@ -6,32 +6,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
 	"runtime"
 	"strings"
 
-	"modernc.org/sqlite"
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
-
-// The result codes of SQLite that something depends on (sqlite.org/rescode.html).
-const (
-	codeBusy       = 5
-	codeConstraint = 19
-	codeNotADB     = 26
-	codeForeignKey = 787  // with the extension
-	codeMask       = 0xff // without the extension
-)
-
-func sqliteCode(err error) int {
-	var failed *sqlite.Error
-	if errors.As(err, &failed) {
-		return failed.Code() & codeMask
-	}
-	return 0
-}
 
 var sqliteDialect = &dialect{
 	schema:    strings.NewReplacer("BIGINT", "INTEGER", "BYTEA", "BLOB", "\n\t)", "\n\t) STRICT"),
@@ -40,11 +22,10 @@ var sqliteDialect = &dialect{
 	damage:    "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check != 'ok'",
 	claim:     claimFile,
 	broken: func(err error) error {
-		var failed *sqlite.Error
 		switch {
-		case sqliteCode(err) != codeConstraint:
+		case sqlitefile.Code(err) != sqlitefile.Constraint:
 			return err
-		case errors.As(err, &failed) && failed.Code() == codeForeignKey:
+		case sqlitefile.ExtendedCode(err) == sqlitefile.ForeignKey:
 			return ErrNotFound
 		}
 		return ErrInvalid
@@ -55,7 +36,7 @@ var sqliteDialect = &dialect{
 // returned for survives the end of the program and of the machine's power.
 func OpenSQLite(ctx context.Context, file string) (*SQL, error) {
 	s, err := openSQLite(ctx, file)
-	if sqliteCode(err) == codeNotADB {
+	if sqlitefile.Code(err) == sqlitefile.NotADatabase {
 		err = ErrForeign
 	}
 	if err != nil {
@@ -68,10 +49,14 @@ func openSQLite(ctx context.Context, file string) (*SQL, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	if err := inspect(ctx, file); err != nil {
+	err := sqlitefile.Inspect(ctx, file, func(ctx context.Context, db *sql.DB) error {
+		_, err := sqliteDialect.known(ctx, db)
+		return err
+	})
+	if err != nil {
 		return nil, err
 	}
-	write, err := connect(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
+	write, err := sqlitefile.Open(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
 	if err != nil {
 		return nil, err
 	}
@@ -85,30 +70,12 @@ func openSQLite(ctx context.Context, file string) (*SQL, error) {
 		_ = write.Close()
 		return nil, err
 	}
-	if s.read, err = connect(file, url.Values{"mode": {"ro"}}, "query_only(1)"); err != nil {
+	if s.read, err = sqlitefile.Open(file, sqlitefile.ReadOnly(), "query_only(1)"); err != nil {
 		_ = write.Close()
 		return nil, err
 	}
 	s.read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
 	return s, nil
-}
-
-// inspect refuses a file that is something else, before anything changes it.
-func inspect(ctx context.Context, file string) error {
-	info, err := os.Stat(file)
-	if errors.Is(err, fs.ErrNotExist) || err == nil && info.Size() == 0 {
-		return nil
-	}
-	if err != nil {
-		return err
-	}
-	db, err := connect(file, url.Values{"mode": {"ro"}})
-	if err != nil {
-		return err
-	}
-	defer db.Close() // it has changed nothing
-	_, err = sqliteDialect.known(ctx, db)
-	return err
 }
 
 // claimSuffix ends the name of the file whose lock a server has. It stays when the
@@ -118,7 +85,7 @@ const claimSuffix = "-claim"
 // claimFile takes a lock on a file beside the database, so that others may read the
 // database itself. It is a database, too, as that has locks on every system.
 func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
-	db, err := connectNow(s.file+claimSuffix, url.Values{"_txlock": {"exclusive"}})
+	db, err := sqlitefile.OpenNow(s.file+claimSuffix, url.Values{"_txlock": {"exclusive"}})
 	if err != nil {
 		return nil, err
 	}
@@ -128,7 +95,7 @@ func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
 		return &fileClaim{db, tx}, nil
 	}
 	_ = db.Close() // the other error says more
-	if sqliteCode(err) == codeBusy {
+	if sqlitefile.Code(err) == sqlitefile.Busy {
 		err = ErrTaken
 	}
 	return nil, err
@@ -142,20 +109,6 @@ type fileClaim struct {
 
 func (c *fileClaim) Close() error { return errors.Join(c.tx.Rollback(), c.db.Close()) }
 
-// busyTimeout is how long a connection waits for another's lock, in milliseconds.
-const busyTimeout = "busy_timeout(10000)"
-
-func connect(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
-	return connectNow(file, values, append(pragmas, busyTimeout)...)
-}
-
-// connectNow is connect without waiting for locks.
-func connectNow(file string, values url.Values, pragmas ...string) (*sql.DB, error) {
-	values["_pragma"] = pragmas
-	u := url.URL{Scheme: "file", Opaque: (&url.URL{Path: file}).EscapedPath(), RawQuery: values.Encode()}
-	return sql.Open("sqlite", u.String())
-}
-
 // ErrNoBackup: the database has a tool of its own for that.
 var ErrNoBackup = errors.New("back up a database of PostgreSQL with pg_dump")
 
@@ -166,13 +119,5 @@ func (s *SQL) Backup(ctx context.Context, file string) error {
 	if s.file == "" {
 		return ErrNoBackup
 	}
-	db, err := connect(s.file, url.Values{"mode": {"rw"}})
-	if err != nil {
-		return err
-	}
-	defer db.Close() // it has changed nothing here
-	if _, err := db.ExecContext(ctx, "VACUUM INTO ?", file); err != nil {
-		return fmt.Errorf("back up to %s: %w", file, err)
-	}
-	return os.Chmod(file, 0o600)
+	return sqlitefile.Backup(ctx, s.file, file)
 }
