@@ -116,7 +116,7 @@ func openAdmin(f *adminFlags, name string, e *epi.Engine, more []prometheus.Coll
 
 // guard keeps pages out that a browser beside the server shows. All requests have
 // effects, a profile costs CPU time: so nobody may link here. POST is for the live
-// view, which says by itself when it may not.
+// view, which says by itself when it may not, and for a node's leaders.
 func (f *adminFlags) guard() *webguard.Guard {
 	host, _, _ := net.SplitHostPort(f.address) // which was checked
 	return &webguard.Guard{
@@ -162,9 +162,11 @@ func (a *admin) handler(e *epi.Engine, more []prometheus.Collector, pages map[st
 	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
 	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
 	paths := strings.Split(adminPaths, ", ")
-	for path, serve := range pages {
-		mux.HandleFunc("GET "+path, serve)
-		paths = append(paths, path)
+	for pattern, serve := range pages {
+		mux.HandleFunc(pattern, serve)
+		if path, ok := strings.CutPrefix(pattern, "GET "); ok {
+			paths = append(paths, path)
+		}
 	}
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = io.WriteString(w, strings.Join(paths, "\n")+"\n")

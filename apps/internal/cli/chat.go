@@ -136,7 +136,7 @@ func chatCommand() *cobra.Command {
 		reload:  c.reload,
 		goodbye: func() { c.leaveCluster(); c.gate.Drain() },
 		live:    c.live,
-		pages:   map[string]http.HandlerFunc{"/cluster": c.serveCluster},
+		pages:   map[string]http.HandlerFunc{"GET /cluster": c.serveCluster, "POST /cluster/step-down": c.stepDown},
 	}
 	flags := cmd.Flags()
 	flags.SortFlags = false

@@ -211,6 +211,22 @@ func (c *chat) serveCluster(w http.ResponseWriter, _ *http.Request) {
 	_ = e.Encode(status) // whoever asked may be gone
 }
 
+// stepDownWithin is how long NATS may take to give its leaders other places.
+const stepDownWithin = 10 * time.Second
+
+// stepDown has NATS choose other leaders for all that the nodes have in common.
+func (c *chat) stepDown(w http.ResponseWriter, r *http.Request) {
+	if c.cluster == nil {
+		http.Error(w, "this chat is on one machine: cluster.node is empty", http.StatusNotFound)
+		return
+	}
+	ctx, cancel := context.WithTimeout(r.Context(), stepDownWithin)
+	defer cancel()
+	if err := c.cluster.StepDown(ctx); err != nil {
+		http.Error(w, err.Error(), http.StatusServiceUnavailable)
+	}
+}
+
 // A clusterCollector shows a node's part in a cluster to Prometheus.
 type clusterCollector struct{ node *natsfabric.Fabric }
 

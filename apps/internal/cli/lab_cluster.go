@@ -20,8 +20,9 @@ import (
 )
 
 const labClusterHelp = `Put a chat on several nodes to the test: clients on all of them talk, join, part and
-want the same nicks, while nodes are killed, one or all of them, stopped, and cut off
-from the others.
+want the same nicks, while nodes are killed, one or all of them, stopped, cut off from
+the others, and wait for a slow disk (which needs strace), and NATS changes its leaders.
+With --old, the nodes begin as another build, and are replaced one at a time, and back.
 Afterwards all nodes must have one history, with everything in it that anybody was
 shown; everybody must have seen it in that order; and no nick may have been two
 clients' at the same time.
@@ -33,6 +34,7 @@ type clusterCheck struct {
 	run    cluster.Config
 	faults string
 	log    string
+	old    string
 
 	dir    string
 	secret string
@@ -46,10 +48,11 @@ func labClusterCommand() *cobra.Command {
 		Short: "Check what a chat on several nodes promises, while nodes fail",
 		Long:  labClusterHelp,
 		Example: `  epi lab cluster --for 1m
-  epi lab cluster --for 1h --faults stop,freeze`,
+  epi lab cluster --for 1h --faults stop,freeze
+  epi lab cluster --for 5m --faults upgrade,kill --old ./epi-before`,
 		Args: unexpectedArgument,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if c.run.Faults, err = cluster.ParseFaults(c.faults); err != nil {
+			if c.run.Faults, err = cluster.ParseFaults(c.faults, cluster.Possible(c.old != "")); err != nil {
 				return fmt.Errorf("--faults: %w", err)
 			}
 			if c.run.Nodes < 3 || c.run.Nodes > 9 {
@@ -64,10 +67,11 @@ func labClusterCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.DurationVar(&c.run.For, "for", time.Minute, "`duration` of the faults")
-	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze, crash with commas, or all, or none")
+	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze, crash, leader, slow, upgrade with commas, or all, or none")
 	flags.IntVar(&c.run.Nodes, "nodes", 3, "`number` of nodes")
 	flags.IntVar(&c.run.Clients, "clients", 3, "`number` of clients on each node")
 	flags.Uint64Var(&c.run.Seed, "seed", 1, "`number` that chooses faults and what clients do; when they do it no seed chooses")
+	flags.StringVar(&c.old, "old", "", "another build of this `program`, for upgrades (default none)")
 	flags.StringVar(&c.log, "log", "", "`file` for what the nodes say (default none)")
 	cmd.AddCommand(labClusterCostCommand())
 	return cmd
@@ -97,8 +101,14 @@ func (c *clusterCheck) check(ctx context.Context, out io.Writer) (err error) {
 		log = file
 	}
 	c.secret = rand.Text()
-	c.run.Command = func(p cluster.Place) *exec.Cmd { return c.command(program, p, log) }
-	c.run.Ready = c.ready
+	c.run.Two = c.old != ""
+	c.run.Command = func(p cluster.Place) *exec.Cmd {
+		if p.Old {
+			return c.command(c.old, p, log)
+		}
+		return c.command(program, p, log)
+	}
+	c.run.Ready, c.run.StepDown = c.ready, stepDown
 	began := time.Now()
 	c.run.Tell = func(format string, args ...any) {
 		_, _ = fmt.Fprintf(out, "%6.1fs %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
@@ -175,4 +185,21 @@ func readStatus(ctx context.Context, address string) (s clusterStatus, err error
 	}
 	defer answer.Body.Close()
 	return s, json.NewDecoder(answer.Body).Decode(&s)
+}
+
+// stepDown has NATS choose other leaders.
+func stepDown(ctx context.Context, p cluster.Place) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.Admin+"/cluster/step-down", nil)
+	if err != nil {
+		return err
+	}
+	answer, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if text, _ := io.ReadAll(answer.Body); answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: %s", answer.Status, text)
+	}
+	return nil
 }

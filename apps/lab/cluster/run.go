@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os/exec"
@@ -23,10 +24,23 @@ const (
 	Cut    Fault = "cut"    // connections to the other nodes are cut, and new ones as well
 	Freeze Fault = "freeze" // what nodes send to it and it to them waits, and comes at the end
 	Crash  Fault = "crash"  // SIGKILL of all nodes at once; they are started again
+	Leader Fault = "leader" // NATS chooses other leaders for all its streams
+	// Slow: strace(1) keeps each fsync back for a fifth of a second. What is slow else, as
+	// each system call stops for it, no disk is to blame for.
+	Slow Fault = "slow"
+	// Upgrade: SIGTERM; it is started again as the other one of two builds.
+	Upgrade Fault = "upgrade"
 )
 
 // Faults are all of them.
-var Faults = []Fault{Kill, Stop, Cut, Freeze, Crash}
+var Faults = []Fault{Kill, Stop, Cut, Freeze, Crash, Leader, Slow, Upgrade}
+
+// Possible returns those that can be done here, with another build or without one.
+func Possible(twoBuilds bool) []Fault {
+	return slices.DeleteFunc(slices.Clone(Faults), func(f Fault) bool {
+		return f == Slow && !canSlow() || f == Upgrade && !twoBuilds
+	})
+}
 
 // A Place is where a node is.
 type Place struct {
@@ -36,6 +50,7 @@ type Place struct {
 	Listen    string // for other nodes
 	Advertise string
 	Peers     []string
+	Old       bool // it is of the build that is to be replaced
 }
 
 // A Config is a run.
@@ -46,10 +61,14 @@ type Config struct {
 	Lease   time.Duration // of the nodes
 	Faults  []Fault       // which there are; empty: none
 	Seed    uint64
+	// Two: there is an old build, which all nodes begin with.
+	Two bool
 	// Command returns what serves a node. It is called again after a kill.
 	Command func(Place) *exec.Cmd
 	// Ready waits until a node is a member of the network with all the others.
 	Ready func(ctx context.Context, p Place) error
+	// StepDown has a node ask NATS for other leaders.
+	StepDown func(ctx context.Context, p Place) error
 	// Tell gets a line about what happens.
 	Tell func(format string, args ...any)
 }
@@ -144,7 +163,7 @@ func (r *run) start() error {
 // place chooses where the nodes are.
 func (r *run) place() (err error) {
 	for i := range r.Nodes {
-		n := &node{Place: Place{Name: string(rune('a' + i))}}
+		n := &node{Place: Place{Name: string(rune('a' + i)), Old: r.Two}}
 		r.nodes = append(r.nodes, n)
 		if n.IRC, err = freeport.Next(); err != nil {
 			return err
@@ -223,7 +242,6 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 			continue
 		}
 		f, n := r.Faults[r.random.IntN(len(r.Faults))], r.nodes[r.random.IntN(len(r.nodes))]
-		injected[f]++
 		where := "node " + n.Name
 		if f == Crash {
 			where = "all nodes"
@@ -231,6 +249,8 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 		r.Tell("%s %s", f, where)
 		if err := r.do(ctx, f, n); err != nil {
 			r.Tell("%s %s: %v", f, where, err)
+		} else {
+			injected[f]++
 		}
 		if err := r.ready(ctx); err != nil {
 			r.Tell("%v", err)
@@ -274,6 +294,12 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 		return r.kill(ctx, away/4, r.nodes...)
 	case Stop:
 		return r.stopProcess(ctx, n, away)
+	case Leader:
+		return r.StepDown(ctx, n.Place)
+	case Slow:
+		return r.slowDisk(ctx, n, away)
+	case Upgrade:
+		return r.upgrade(n)
 	case Cut, Freeze:
 		for _, d := range n.doors {
 			d.close(f == Cut)
@@ -304,6 +330,27 @@ func (r *run) kill(ctx context.Context, d time.Duration, nodes ...*node) error {
 		}
 	}
 	return nil
+}
+
+// drainWithin is how long a node may take to hand over what it has, and end.
+const drainWithin = time.Minute
+
+// upgrade ends a node as an operator does, and starts it again as the other build.
+func (r *run) upgrade(n *node) error {
+	if !r.Two {
+		return errors.New("there is no other build")
+	}
+	if err := terminate(n.cmd.Process); err != nil {
+		return err
+	}
+	tooLong := time.AfterFunc(drainWithin, func() {
+		r.Tell("node %s has not ended after %v, and is killed", n.Name, drainWithin)
+		_ = n.cmd.Process.Kill()
+	})
+	_ = n.cmd.Wait()
+	tooLong.Stop()
+	n.Old = !n.Old
+	return r.launch(n)
 }
 
 func (r *run) stopClients() {
@@ -382,17 +429,17 @@ func (r *run) result(e Evidence, injected map[Fault]int, longest time.Duration) 
 	return result
 }
 
-// ParseFaults reads words with commas between them; "all" is all, "none" none.
-func ParseFaults(text string) (faults []Fault, err error) {
+// ParseFaults reads words with commas between them; "all" is all that are possible, "none" none.
+func ParseFaults(text string, possible []Fault) (faults []Fault, err error) {
 	switch text {
 	case "all":
-		return Faults, nil
+		return possible, nil
 	case "none":
 		return nil, nil
 	}
 	for word := range strings.SplitSeq(text, ",") {
-		if !slices.Contains(Faults, Fault(word)) {
-			return nil, fmt.Errorf("there is no fault %q: write some of %v, with commas, or all, or none", word, Faults)
+		if !slices.Contains(possible, Fault(word)) {
+			return nil, fmt.Errorf("there is no fault %q, or not here: write some of %v, with commas, or all, or none", word, possible)
 		}
 		faults = append(faults, Fault(word))
 	}

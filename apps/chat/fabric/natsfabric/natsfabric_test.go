@@ -1,6 +1,7 @@
 package natsfabric
 
 import (
+	"context"
 	"crypto/ed25519"
 	"crypto/rand"
 	"crypto/tls"
@@ -642,4 +643,26 @@ func (p *proxy) reopen() {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.closed = false
+}
+
+// TestStepDown: the streams get other leaders, and names are taken as before.
+func TestStepDown(t *testing.T) {
+	t.Parallel()
+	all := cluster(t, configs(t))
+	a := all[0]
+	a.take(t, nick("before"))
+	epitest.WaitUntil(t, "all streams have been given other leaders", func() bool { // one may have none just now
+		return a.StepDown(t.Context()) == nil
+	})
+	for i, w := range all {
+		w.take(t, nick(fmt.Sprint("after", i)))
+	}
+	if all[1].own(t, nick("before")) && undisturbed(all...) {
+		t.Error("another node has taken a name that was taken before")
+	}
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := a.StepDown(ended); !errors.Is(err, context.Canceled) {
+		t.Errorf("when nobody waits: %v", err)
+	}
 }

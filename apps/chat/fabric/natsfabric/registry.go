@@ -29,6 +29,8 @@ type registry struct {
 	opened chan struct{}      // closed when the bucket is there
 }
 
+func commonName(network string) string { return "EPI_" + network + "_COMMON" }
+
 var _ fabric.Registry = (*registry)(nil)
 
 // Registry is what the nodes have in common. It may be used before Start, and waits.
@@ -49,7 +51,7 @@ func (r *registry) open() error {
 	ctx, cancel := context.WithTimeout(r.fabric.life, askTimeout)
 	defer cancel()
 	config := jetstream.KeyValueConfig{
-		Bucket:      "EPI_" + r.fabric.config.Network + "_COMMON",
+		Bucket:      commonName(r.fabric.config.Network),
 		Description: "accounts and registered channels of an epi chat",
 		History:     1,
 		Replicas:    r.fabric.config.Replicas,
@@ -61,7 +63,7 @@ func (r *registry) open() error {
 	if err != nil {
 		return err
 	}
-	stream, err := r.fabric.stream.Stream(ctx, "KV_"+config.Bucket)
+	stream, err := r.fabric.stream.Stream(ctx, streamOf(config.Bucket))
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,9 @@ type store struct {
 	room   chan struct{}
 }
 
+// streamOf is the name of the stream below a bucket (NATS ADR-8).
+func streamOf(bucket string) string { return "KV_" + bucket }
+
 func bucketName(network string) string { return "EPI_" + network }
 
 // open finds the bucket or makes it. Nothing else is called before it has succeeded.
@@ -49,7 +52,7 @@ func (s *store) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	stream, err := s.fabric.stream.Stream(ctx, "KV_"+config.Bucket)
+	stream, err := s.fabric.stream.Stream(ctx, streamOf(config.Bucket))
 	if err != nil {
 		return err
 	}
