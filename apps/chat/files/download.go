@@ -40,22 +40,20 @@ func sniff(f io.ReaderAt) (string, error) {
 
 // get serves a file, or with the query "thumb" a small picture of it.
 func (h *Host) get(w http.ResponseWriter, r *http.Request, id string) {
+	small := r.URL.Query().Has("thumb")
+	if node := h.elsewhere(r.Context(), id); node != "" {
+		h.getFrom(w, r, node, id, small)
+		return
+	}
 	u, err := h.find(r.Context(), id)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	if u.Target != "" {
-		account, ok := h.Login(w, r)
-		if !ok {
-			return
-		}
-		if !h.mayRead(r.Context(), &u, account) {
-			fail(w, &refusal{http.StatusForbidden, "the file is for those in its channel"})
-			return
-		}
+	if !h.admits(w, r, &u) {
+		return
 	}
-	if r.URL.Query().Has("thumb") {
+	if small {
 		h.thumb(w, r, &u)
 		return
 	}
@@ -66,6 +64,21 @@ func (h *Host) get(w http.ResponseWriter, r *http.Request, id string) {
 	}
 	defer f.Close() // it was only read
 	h.serve(w, r, &u, u.Type, "", f)
+}
+
+// admits says whether a request may have a file, or answers it.
+func (h *Host) admits(w http.ResponseWriter, r *http.Request, u *store.Upload) bool {
+	if u.Target != "" {
+		account, ok := h.Login(w, r)
+		if !ok {
+			return false
+		}
+		if !h.mayRead(r.Context(), u, account) {
+			fail(w, &refusal{http.StatusForbidden, "the file is for those in its channel"})
+			return false
+		}
+	}
+	return true
 }
 
 // serve writes contents of a type; variant distinguishes those of one upload.

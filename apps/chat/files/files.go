@@ -57,6 +57,12 @@ type Config struct {
 	Writer *store.Writer
 	// Login returns whose request it is, or answers it and returns false.
 	Login func(http.ResponseWriter, *http.Request) (account string, ok bool)
+	// Node is the name of this machine among several, of letters, digits, - and _; it is a part
+	// of the links to files. "" where there are no others.
+	Node string
+	// Ask has the Answer of another machine, unless that does not answer now. Nil where there
+	// are no others.
+	Ask func(ctx context.Context, node string, question []byte) ([]byte, error)
 	// Member reports whether an account is in a channel.
 	Member func(ctx context.Context, account, channel string) bool
 	Limits Limits
@@ -69,6 +75,7 @@ type Host struct {
 	now      func() time.Time
 	painting chan struct{} // has room for one thumbnail in the making
 	waiting  chan struct{} // has room for the requests that wait for theirs
+	fetching chan struct{} // has room for the requests for files of other machines
 
 	mu    sync.Mutex
 	used  map[string]int64 // guarded by mu; bytes kept and reserved, by account
@@ -84,7 +91,7 @@ func New(ctx context.Context, c Config) (*Host, error) {
 		return nil, fmt.Errorf("make the directory of uploads: %w", err)
 	}
 	h := &Host{
-		Config: c, now: time.Now, painting: make(chan struct{}, 1), waiting: make(chan struct{}, maxPaintings),
+		Config: c, now: time.Now, painting: make(chan struct{}, 1), waiting: make(chan struct{}, maxPaintings), fetching: make(chan struct{}, maxFetches),
 		used: map[string]int64{}, busy: map[string]int{}, parts: map[string]*part{},
 	}
 	if err := h.loadParts(); err != nil {
@@ -125,13 +132,32 @@ func notAllowed(w http.ResponseWriter, allowed string) {
 	http.Error(w, "this method is not for files: use one of "+allowed, http.StatusMethodNotAllowed)
 }
 
-// newID returns a name that nobody guesses: 128 random bits and more.
-func newID() string { return strings.ToLower(rand.Text()) }
+// newID returns a name that nobody guesses, with 128 random bits and more, and behind a "-" the
+// name of the machine that has the file.
+func (h *Host) newID() string {
+	id := strings.ToLower(rand.Text())
+	if h.Node != "" {
+		id += "-" + h.Node
+	}
+	return id
+}
+
+// maxNode is how long the name of a machine can be.
+const maxNode = 64
 
 // isID reports whether s may be a name that newID made, and so the name of a file.
 func isID(s string) bool {
-	return len(s) == len(rand.Text()) && strings.Trim(s, "abcdefghijklmnopqrstuvwxyz234567") == ""
+	random, node, named := strings.Cut(s, "-")
+	if named && (node == "" || len(node) > maxNode || strings.Trim(node, nodeLetters) != "") {
+		return false
+	}
+	return len(random) == randomLetters && strings.Trim(random, "abcdefghijklmnopqrstuvwxyz234567") == ""
 }
+
+const (
+	randomLetters = 26 // of rand.Text
+	nodeLetters   = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
+)
 
 // file is where the contents of an upload lie; the suffix is of what belongs to it.
 func (h *Host) file(id, suffix string) string { return filepath.Join(h.Dir, id+suffix) }
@@ -149,6 +175,9 @@ var (
 	errTooMany = &refusal{http.StatusTooManyRequests, "too many uploads are under way: try again when one has ended"}
 )
 
+// retryAfter is in seconds: about as long as a machine is missed before others have its channels.
+const retryAfter = "15"
+
 // A refusal is an error that is an answer.
 type refusal struct {
 	status int
@@ -162,6 +191,9 @@ func fail(w http.ResponseWriter, err error) {
 	var r *refusal
 	switch {
 	case errors.As(err, &r):
+		if r.status == http.StatusServiceUnavailable {
+			w.Header().Set("Retry-After", retryAfter)
+		}
 		http.Error(w, r.reason, r.status)
 	case errors.Is(err, store.ErrNotFound):
 		http.Error(w, "there is no such file; it may have expired", http.StatusNotFound)

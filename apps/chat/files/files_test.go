@@ -223,10 +223,10 @@ func TestRefused(t *testing.T) {
 		"its thumb neither":     {http.MethodGet, link + "?thumb", bob, http.StatusForbidden},
 		"in the channel":        {http.MethodGet, link, ann, http.StatusOK},
 		"somebody else deletes": {http.MethodDelete, link, bob, http.StatusForbidden},
-		"no such file":          {http.MethodGet, Path + "/" + newID(), ann, http.StatusNotFound},
+		"no such file":          {http.MethodGet, Path + "/" + d.newID(), ann, http.StatusNotFound},
 		"a path":                {http.MethodGet, Path + "/..%2f..%2fchat.db", ann, http.StatusNotFound},
-		"capitals":              {http.MethodGet, Path + "/" + strings.ToUpper(newID()), ann, http.StatusNotFound},
-		"what lies beside":      {http.MethodGet, Path + "/" + newID() + thumbSuffix, ann, http.StatusNotFound},
+		"capitals":              {http.MethodGet, Path + "/" + strings.ToUpper(d.newID()), ann, http.StatusNotFound},
+		"what lies beside":      {http.MethodGet, Path + "/" + d.newID() + thumbSuffix, ann, http.StatusNotFound},
 		"a list":                {http.MethodGet, Path, ann, http.StatusMethodNotAllowed},
 		"another method":        {http.MethodPut, link, ann, http.StatusMethodNotAllowed},
 	} {
@@ -284,7 +284,7 @@ func TestOrphans(t *testing.T) {
 	d := newDesk(t)
 	d.Limits.Keep = 0
 	d.upload(t, ann, Path, "hello")
-	for _, name := range []string{newID(), newID() + partSuffix, "README"} {
+	for _, name := range []string{d.newID(), d.newID() + partSuffix, "README"} {
 		if err := os.WriteFile(filepath.Join(d.Dir, name), []byte("x"), 0o600); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package files
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"image"
@@ -33,19 +34,27 @@ var errNoPicture = &refusal{http.StatusUnsupportedMediaType, "there is no small 
 
 // thumb serves a small picture, which is made when it is asked for first.
 func (h *Host) thumb(w http.ResponseWriter, r *http.Request, u *store.Upload) {
-	small, err := os.ReadFile(h.file(u.ID, thumbSuffix))
-	if errors.Is(err, os.ErrNotExist) {
-		small, err = h.paint(r, u)
-	}
+	small, err := h.small(r.Context(), u)
 	if err != nil {
 		fail(w, err)
 		return
 	}
-	h.serve(w, r, u, "image/jpeg", thumbSuffix, bytes.NewReader(small))
+	h.serve(w, r, u, thumbType, thumbSuffix, bytes.NewReader(small))
+}
+
+const thumbType = "image/jpeg"
+
+// small returns the small picture of a file of this machine.
+func (h *Host) small(ctx context.Context, u *store.Upload) ([]byte, error) {
+	small, err := os.ReadFile(h.file(u.ID, thumbSuffix))
+	if errors.Is(err, os.ErrNotExist) {
+		return h.paint(ctx, u)
+	}
+	return small, err
 }
 
 // paint makes the small picture of a file, one at a time.
-func (h *Host) paint(r *http.Request, u *store.Upload) ([]byte, error) {
+func (h *Host) paint(ctx context.Context, u *store.Upload) ([]byte, error) {
 	select {
 	case h.waiting <- struct{}{}:
 		defer func() { <-h.waiting }()
@@ -55,8 +64,8 @@ func (h *Host) paint(r *http.Request, u *store.Upload) ([]byte, error) {
 	select {
 	case h.painting <- struct{}{}:
 		defer func() { <-h.painting }()
-	case <-r.Context().Done():
-		return nil, r.Context().Err()
+	case <-ctx.Done():
+		return nil, ctx.Err()
 	}
 	f, err := os.Open(h.file(u.ID, ""))
 	if err != nil {

@@ -38,7 +38,7 @@ func (h *Host) post(w http.ResponseWriter, r *http.Request) {
 	if !ok {
 		return
 	}
-	u := &store.Upload{ID: newID(), Account: ircmsg.ASCII.Fold(account), Name: offeredName(r), Created: h.now()}
+	u := &store.Upload{ID: h.newID(), Account: ircmsg.ASCII.Fold(account), Name: offeredName(r), Created: h.now()}
 	if u.Target = ircmsg.ASCII.Fold(r.URL.Query().Get("target")); u.Target != "" && !h.Member(r.Context(), account, u.Target) {
 		fail(w, &refusal{http.StatusForbidden, "you are not in the channel that the file is for"})
 		return
@@ -206,18 +206,29 @@ func (h *Host) delete(w http.ResponseWriter, r *http.Request, id string) {
 		w.WriteHeader(http.StatusNoContent)
 		return
 	}
-	u, err := h.find(r.Context(), id)
-	if err == nil && u.Account != ircmsg.ASCII.Fold(account) {
-		err = &refusal{http.StatusForbidden, "the file is somebody else's"}
-	}
-	if err == nil {
-		err = h.remove(r.Context(), &u)
+	var err error
+	if node := h.elsewhere(r.Context(), id); node != "" {
+		_, err = h.ask(r.Context(), node, question{What: askRemove, ID: id, Account: account})
+	} else {
+		err = h.removeFor(r.Context(), id, account)
 	}
 	if err != nil {
 		fail(w, err)
 		return
 	}
 	w.WriteHeader(http.StatusNoContent)
+}
+
+// removeFor removes a file of this machine for an account.
+func (h *Host) removeFor(ctx context.Context, id, account string) error {
+	u, err := h.find(ctx, id)
+	if err != nil {
+		return err
+	}
+	if u.Account != ircmsg.ASCII.Fold(account) {
+		return &refusal{http.StatusForbidden, "the file is somebody else's"}
+	}
+	return h.remove(ctx, &u)
 }
 
 // remove takes a file away: first what names it, then its contents.

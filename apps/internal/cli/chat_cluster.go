@@ -76,6 +76,9 @@ func (c *chat) openCluster() error {
 	if err != nil {
 		return err
 	}
+	if c.files != nil {
+		c.cluster.Answer(c.files.Answer)
+	}
 	c.forget, err = namesProcess(c.data)
 	return err
 }

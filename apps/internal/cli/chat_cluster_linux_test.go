@@ -3,7 +3,9 @@ package cli
 import (
 	"context"
 	"encoding/base64"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"strings"
@@ -14,9 +16,9 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// TestAccountsAreOneOverTheCluster registers somebody at one of three nodes, who then logs in
-// at the others.
-func TestAccountsAreOneOverTheCluster(t *testing.T) {
+// TestThreeNodesAreOneChat registers somebody at one of three nodes, who then logs in at the
+// others, and whose file comes from each of them for as long as its node is there.
+func TestThreeNodesAreOneChat(t *testing.T) {
 	t.Parallel()
 	nodes := threeNodes(t)
 	nodes[0].insist(t, "REGISTER", func(c *ircClient) answer {
@@ -33,6 +35,53 @@ func TestAccountsAreOneOverTheCluster(t *testing.T) {
 			}
 		}
 	}
+	resp, _ := nodes[0].request(t, http.MethodPost, "/files", "hello")
+	link := resp.Header.Get("Location")
+	if resp.StatusCode != http.StatusCreated || link == "" {
+		t.Fatalf("upload: %s", resp.Status)
+	}
+	for _, n := range nodes {
+		if resp, text := n.request(t, http.MethodGet, link, ""); resp.StatusCode != http.StatusOK || text != "hello" {
+			t.Errorf("node %s: %s %q", n.name, resp.Status, text)
+		}
+	}
+	nodes[0].kill()
+	if resp, text := nodes[1].try(t, http.MethodGet, link, ""); resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") == "" {
+		t.Errorf("the file of a node that is gone: %s %q", resp.Status, text)
+	}
+}
+
+// request makes an HTTP request of ann's, until the node can answer it.
+func (n *servedNode) request(t *testing.T, method, path, body string) (resp *http.Response, text string) {
+	t.Helper()
+	for end := time.Now().Add(clusterPatience); time.Now().Before(end); time.Sleep(askEvery) {
+		if resp, text = n.try(t, method, path, body); resp.StatusCode != http.StatusServiceUnavailable {
+			return resp, text
+		}
+	}
+	t.Fatalf("node %s: %s %s: %s %s", n.name, method, path, resp.Status, text)
+	return resp, text
+}
+
+// try makes an HTTP request of ann's once.
+func (n *servedNode) try(t *testing.T, method, path, body string) (*http.Response, string) {
+	t.Helper()
+	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+strings.TrimPrefix(n.listen[1], "ws://")+path, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.SetBasicAuth("ann", "secret")
+	r.Close = true
+	resp, err := http.DefaultClient.Do(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return resp, string(text)
 }
 
 // An answer is what of several texts has come; again is the end of the connection.
@@ -64,15 +113,16 @@ func (c *ircClient) asks(line string, texts ...string) answer {
 const clusterPatience = 5 * epitest.Patience
 
 // threeNodes starts three nodes, and waits until all know all.
-func threeNodes(t *testing.T) (nodes []clusterNode) {
+func threeNodes(t *testing.T) (nodes []servedNode) {
 	t.Helper()
-	at := freeAddresses(t, 9)
+	const each = 4
+	at := freeAddresses(t, 3*each)
 	for i, name := range []string{"a", "b", "c"} {
-		at := at[3*i:]
-		nodes = append(nodes, clusterNode{
-			name: name, data: t.TempDir(), listen: []string{"irc://" + at[0]}, admin: at[1], address: at[2], secret: "x",
+		at := at[each*i:]
+		nodes = append(nodes, servedNode{clusterNode: clusterNode{
+			name: name, data: t.TempDir(), listen: []string{"irc://" + at[0], "ws://" + at[3]}, admin: at[1], address: at[2], secret: "x",
 			sets: []string{"registration.enabled=true", "passwords.cost=4", "limits.per-address=0"},
-		})
+		}})
 	}
 	for i := range nodes {
 		for j := range nodes {
@@ -80,7 +130,7 @@ func threeNodes(t *testing.T) (nodes []clusterNode) {
 				nodes[i].peers = append(nodes[i].peers, nodes[j].address)
 			}
 		}
-		serveNode(t, nodes[i])
+		nodes[i].serve(t)
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), clusterPatience)
 	defer cancel()
@@ -93,18 +143,27 @@ func threeNodes(t *testing.T) (nodes []clusterNode) {
 	return nodes
 }
 
-// serveNode runs a node until the end of the test.
-func serveNode(t *testing.T, n clusterNode) {
+// A servedNode is a node whose process is the test's.
+type servedNode struct {
+	clusterNode
+	process *exec.Cmd
+}
+
+// serve runs a node until it is killed, at the end of the test at the latest.
+func (n *servedNode) serve(t *testing.T) {
 	t.Helper()
-	cmd := exec.Command(os.Args[0], n.arguments()...)
-	cmd.Env = append(os.Environ(), "EPI_TEST_CHILD=epi")
-	if err := cmd.Start(); err != nil {
+	n.process = exec.Command(os.Args[0], n.arguments()...)
+	n.process.Env = append(os.Environ(), "EPI_TEST_CHILD=epi")
+	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
-	})
+	t.Cleanup(n.kill)
+}
+
+// kill ends a node as kill -9 does, and returns when it has ended. It may be called twice.
+func (n *servedNode) kill() {
+	_ = n.process.Process.Kill()
+	_ = n.process.Wait()
 }
 
 func freeAddresses(t *testing.T, count int) (addresses []string) {
@@ -120,10 +179,10 @@ func freeAddresses(t *testing.T, count int) (addresses []string) {
 	return addresses
 }
 
-func (n *clusterNode) irc() string { return strings.TrimPrefix(n.listen[0], "irc://") }
+func (n *servedNode) irc() string { return strings.TrimPrefix(n.listen[0], "irc://") }
 
 // insist tries something with a client of its own each time, until the node can do it.
-func (n *clusterNode) insist(t *testing.T, what string, try func(*ircClient) answer) answer {
+func (n *servedNode) insist(t *testing.T, what string, try func(*ircClient) answer) answer {
 	t.Helper()
 	for end := time.Now().Add(clusterPatience); time.Now().Before(end); time.Sleep(askEvery) {
 		c := chatClient(t, n.irc())
@@ -138,7 +197,7 @@ func (n *clusterNode) insist(t *testing.T, what string, try func(*ircClient) ans
 }
 
 // logIn authenticates, and returns whether that succeeds.
-func (n *clusterNode) logIn(t *testing.T, account, password string) answer {
+func (n *servedNode) logIn(t *testing.T, account, password string) answer {
 	t.Helper()
 	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
 	return n.insist(t, "AUTHENTICATE", func(c *ircClient) answer {

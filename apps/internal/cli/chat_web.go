@@ -19,6 +19,7 @@ import (
 
 	"github.com/epinet/epi/apps/chat/api"
 	"github.com/epinet/epi/apps/chat/config"
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/files"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
@@ -155,13 +156,19 @@ func (c *chat) openFiles() (end func(), err error) {
 	}
 	u := &c.config.Uploads
 	ctx, cancel := context.WithCancel(context.Background())
-	c.files, err = files.New(ctx, files.Config{
+	settings := files.Config{
 		Dir: filepath.Join(c.data, "files"), Store: c.store, Writer: c.writer,
 		Login:  c.login.Account,
 		Member: func(ctx context.Context, account, channel string) bool { return c.gate.IsMember(ctx, account, channel) },
 		Limits: files.Limits{File: u.MaxFile, Quota: u.Quota, Keep: time.Duration(u.Keep)},
-	})
-	if err != nil {
+	}
+	if c.config.Cluster.Node != "" {
+		settings.Node = c.config.Cluster.Node
+		settings.Ask = func(ctx context.Context, node string, question []byte) ([]byte, error) {
+			return c.cluster.Ask(ctx, fabric.Node(node), question) // openCluster comes before the first request
+		}
+	}
+	if c.files, err = files.New(ctx, settings); err != nil {
 		cancel()
 		return nil, err
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	mathrand "math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -44,6 +45,10 @@ type Fabric struct {
 	began  time.Duration // the clock when the node began
 
 	registry *registry
+
+	connected chan struct{}            // closed when conn is there
+	answerer  atomic.Pointer[answerer] // nil: the node answers no questions yet
+	answering chan struct{}            // has room for the questions that are answered
 
 	life context.Context
 	end  context.CancelFunc
@@ -107,6 +112,9 @@ func Open(config Config) (*Fabric, error) {
 		toHandle: make(chan struct{}, 1),
 		toSend:   make(chan struct{}, 1),
 		history:  make(chan struct{}),
+
+		connected: make(chan struct{}),
+		answering: make(chan struct{}, maxAnswers),
 	}
 	f.calls.L = &f.mu
 	f.registry = &registry{fabric: f, opened: make(chan struct{})}
@@ -224,11 +232,16 @@ func (f *Fabric) connect() (err error) {
 			return err
 		}
 	}
+	if _, err := conn.Subscribe(f.config.subjectOfQuestions(f.config.Node), f.asked); err != nil {
+		conn.Close()
+		return err
+	}
 	if f.stream, err = jetstream.New(conn); err != nil {
 		conn.Close()
 		return err
 	}
 	f.conn = conn
+	close(f.connected)
 	return nil
 }
 

@@ -26,6 +26,11 @@ func (c Config) subjectOf(n fabric.Node) string { return fmt.Sprintf("epi.%s.to.
 // subjectOfAll is where all nodes hear.
 func (c Config) subjectOfAll() string { return fmt.Sprintf("epi.%s.all", c.Network) }
 
+// subjectOfQuestions is where a node is asked.
+func (c Config) subjectOfQuestions(n fabric.Node) string {
+	return fmt.Sprintf("epi.%s.ask.%s", c.Network, n)
+}
+
 func (c Config) historyName(shard uint32) string {
 	return fmt.Sprintf("EPI_%s_HISTORY_%d", c.Network, shard)
 }

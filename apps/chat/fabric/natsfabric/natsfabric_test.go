@@ -214,6 +214,30 @@ func (w *witness) crash() {
 	w.server.Shutdown()
 }
 
+// questions asks nodes that answer, that do not, and that there are not.
+func (w *witness) questions(t *testing.T, other *witness) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if got, err := w.Ask(ctx, other.config.Node, []byte("x")); !errors.Is(err, fabric.ErrUnavailable) && !errors.Is(err, fabric.ErrDown) {
+		t.Errorf("who answers nothing says %q, %v", got, err)
+	}
+	other.Answer(func(_ context.Context, question []byte) []byte { return append(question, '!') })
+	got, err := w.Ask(ctx, other.config.Node, []byte("x"))
+	for ; err != nil && ctx.Err() == nil; got, err = w.Ask(ctx, other.config.Node, []byte("x")) {
+		time.Sleep(time.Millisecond) // the servers have not told each other yet
+	}
+	if string(got) != "x!" || err != nil {
+		t.Errorf("asked: %q, %v", got, err)
+	}
+	if _, err := w.Ask(ctx, "nobody", []byte("x")); !errors.Is(err, fabric.ErrDown) {
+		t.Errorf("nobody: %v", err)
+	}
+	if _, err := w.Ask(ctx, other.config.Node, make([]byte, fabric.MaxMessage+1)); !errors.Is(err, fabric.ErrTooLarge) {
+		t.Errorf("asked what is too large: %v", err)
+	}
+}
+
 func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 	t.Parallel()
 	secured := configs(t)
@@ -253,6 +277,7 @@ func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 			}
 		})
 	}
+	all[0].questions(t, all[1])
 	if err := all[0].Send("nobody", nil); !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
 		t.Errorf("sent to nobody: %v", err)
 	}
