@@ -23,10 +23,13 @@ func errorOf(err error) unix.Errno {
 
 func completionSession(w *world) *session {
 	k := newFakeKernel(w)
-	cfg := Config{MaxEvents: 1 + w.Choose(6), AcceptBudget: 1 + w.Choose(3), ReadBudget: 1 + w.Choose(40), Shared: &Shared{}}
+	cfg := Config{
+		Backend: Uring, MaxDatagram: 1 + w.Choose(40), PacketBatch: 1 + w.Choose(3),
+		MaxEvents: 1 + w.Choose(6), AcceptBudget: 1 + w.Choose(3), ReadBudget: 1 + w.Choose(40), Shared: &Shared{},
+	}
 	d := newCompletionOn(cfg, w, fakeRing{k}, k, fakeWaker{k})
 	d.scratch = make([]byte, 64)
-	return &session{world: w, d: d, kernel: k, budgets: budgets{accept: cfg.AcceptBudget}}
+	return &session{world: w, d: d, kernel: k, budgets: budgets{accept: cfg.AcceptBudget}, maxDatagram: cfg.MaxDatagram}
 }
 
 func playCompletion(r *schedule.Run) { play(r, 150, completionSession) }

@@ -24,7 +24,7 @@ func (d *completion) OpenPacket(s *PacketSocket) error {
 func (d *completion) watchPacket(s *PacketSocket, want poll.Mask) {
 	if s.gate != noGate && s.want|want != s.want && want == poll.Writable {
 		// It fails for a socket that was stopped, which has nothing to send.
-		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable|poll.Writable)
+		_ = d.setGate(s, poll.Readable|poll.Writable)
 	}
 	s.want |= want
 	if s.gate != noGate {
@@ -72,7 +72,7 @@ func (d *completion) packetReady(k kind, token slab.Token, c uring.CQE) {
 func (d *completion) hasRoom(s *PacketSocket) {
 	s.want &^= poll.Writable
 	if s.gate != noGate {
-		_ = setGate(s.gate, s, unix.EPOLL_CTL_MOD, poll.Readable)
+		_ = d.setGate(s, poll.Readable)
 	}
 	s.Stream.Writable()
 }

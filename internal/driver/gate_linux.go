@@ -23,24 +23,41 @@ func (d *descriptors) newGate(s *PacketSocket) int {
 	if d.cfg.Backend == poll.BackendEpoll || !s.internet || s.Remote != (Endpoint{}) {
 		return noGate
 	}
-	gate, err := unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	gate, err := d.calls.NewGate(int(s.Handle))
 	if err != nil {
-		return noGate
-	}
-	if err := setGate(gate, s, unix.EPOLL_CTL_ADD, poll.Readable); err != nil {
-		_ = unix.Close(gate)
 		return noGate
 	}
 	return gate
 }
 
 // setGate changes what the gate's socket is watched for.
-func setGate(gate int, s *PacketSocket, operation int, want poll.Mask) error {
+func (d *descriptors) setGate(s *PacketSocket, want poll.Mask) error {
+	return d.calls.SetGate(s.gate, int(s.Handle), want)
+}
+
+// NewGate and SetGate are those of calls.
+func (linux) NewGate(fd int) (gate int, err error) {
+	gate, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC)
+	if err != nil {
+		return noGate, err
+	}
+	if err := controlGate(gate, unix.EPOLL_CTL_ADD, fd, poll.Readable); err != nil {
+		_ = unix.Close(gate)
+		return noGate, err
+	}
+	return gate, nil
+}
+
+func (linux) SetGate(gate, fd int, want poll.Mask) error {
+	return controlGate(gate, unix.EPOLL_CTL_MOD, fd, want)
+}
+
+func controlGate(gate, operation, fd int, want poll.Mask) error {
 	event := unix.EpollEvent{Events: unix.EPOLLIN}
 	if want&poll.Writable != 0 {
 		event.Events |= unix.EPOLLOUT
 	}
-	return unix.EpollCtl(gate, operation, int(s.Handle), &event)
+	return unix.EpollCtl(gate, operation, fd, &event)
 }
 
 // watched returns the descriptor that is watched for the socket.

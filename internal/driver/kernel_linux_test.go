@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/epinet/epi/poll"
 	"github.com/epinet/epi/uring"
 )
 
@@ -315,6 +316,8 @@ func (k *fakeKernel) move(op *fakeOp) {
 		if m := hangUp(op.file); m != 0 {
 			k.end(op, m)
 		}
+	case kindPacket, kindRoom:
+		k.stepPacket(op)
 	default:
 		k.Failf("operation %d of kind %d", op.sqe.Op, kindOf(op))
 	}
@@ -329,6 +332,23 @@ func hangUp(f *file) (m int32) {
 		m |= unix.POLLERR
 	}
 	return m
+}
+
+// stepPacket ends a poll of a socket for datagrams, or of its gate: now and then for
+// what somebody else then takes, or the kernel itself drops (poll(2), select(2)).
+func (k *fakeKernel) stepPacket(op *fakeOp) {
+	want := poll.Readable
+	if kindOf(op) == kindRoom {
+		want = poll.Writable
+	}
+	if k.packetState(op.file)&(want|poll.Error) != 0 {
+		k.end(op, unix.POLLIN)
+		return
+	}
+	if !k.quiet && k.Chance(16) {
+		k.Fault("spurious event")
+		k.end(op, unix.POLLIN)
+	}
 }
 
 func (k *fakeKernel) stepWake(op *fakeOp) {

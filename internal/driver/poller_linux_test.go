@@ -42,6 +42,9 @@ func newFakePoller(w *world) *fakePoller {
 			p.Failf("%v is closed, and is registered", f)
 		}
 	}
+	w.stopping = func(f *file) {
+		p.registered = slices.DeleteFunc(p.registered, func(r *registration) bool { return r.file == f })
+	}
 	return p
 }
 
@@ -69,6 +72,9 @@ func (p *fakePoller) state(f *file) poll.Mask {
 			m |= poll.Readable
 		}
 		return m
+	}
+	if f.datagrams != nil || f.gate != nil {
+		return p.packetState(f)
 	}
 	switch f.connect {
 	case underWay:

@@ -17,6 +17,7 @@ type arrangement struct {
 
 var arrangements = []arrangement{
 	{"level", poll.BackendEpoll, poll.Level, false},
+	{"poll", poll.BackendPoll, poll.Level, false},
 	{"edge", poll.BackendEpoll, poll.Edge, false},
 	{"oneshot", poll.BackendEpoll, poll.OneShot, false},
 	{"workers", poll.BackendEpoll, poll.OneShot, true},
@@ -26,11 +27,11 @@ var arrangements = []arrangement{
 func (a arrangement) session(w *world) *session {
 	p := newFakePoller(w)
 	cfg := Config{
-		Backend: a.backend, Lend: a.lend,
+		Backend: a.backend, Lend: a.lend, MaxDatagram: 1 + w.Choose(40), PacketBatch: 1 + w.Choose(3),
 		MaxEvents: 1 + w.Choose(6), AcceptBudget: 1 + w.Choose(3), ReadBudget: 1 + w.Choose(40), Shared: &Shared{},
 	}
 	d := newReadinessOn(cfg, w, p, a.mode, 1+w.Choose(30))
-	s := &session{world: w, d: d, kernel: p, budgets: budgets{accept: cfg.AcceptBudget, read: cfg.ReadBudget}}
+	s := &session{world: w, d: d, kernel: p, budgets: budgets{accept: cfg.AcceptBudget, read: cfg.ReadBudget}, maxDatagram: cfg.MaxDatagram}
 	if a.mode == poll.Edge && !a.lend {
 		s.budgets.read *= 2 // what an earlier turn has left, and what an event says
 	}

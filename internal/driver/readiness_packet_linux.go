@@ -1,8 +1,6 @@
 package driver
 
 import (
-	"golang.org/x/sys/unix"
-
 	"github.com/epinet/epi/internal/slab"
 	"github.com/epinet/epi/poll"
 )
@@ -24,18 +22,25 @@ func (d *readiness) OpenPacket(s *PacketSocket) error {
 	return nil
 }
 
-// watchPacket changes what the poller watches.
-func (d *readiness) watchPacket(s *PacketSocket, want poll.Mask) error {
-	s.want = want
+// watchPacket makes what the poller watches what is wanted. Where that fails, it
+// watches what it did.
+func (d *readiness) watchPacket(s *PacketSocket) error {
 	if s.want == s.armed {
 		return nil
 	}
-	s.armed = want
 	d.counters.Controls.Add(1)
-	if s.gate != noGate {
-		return setGate(s.gate, s, unix.EPOLL_CTL_MOD, want)
+	if err := d.modifyPacket(s); err != nil {
+		return err
 	}
-	return d.poller.Modify(int(s.Handle), uint64(s.token|packetBit), want, poll.Level)
+	s.armed = s.want
+	return nil
+}
+
+func (d *readiness) modifyPacket(s *PacketSocket) error {
+	if s.gate != noGate {
+		return d.setGate(s, s.want)
+	}
+	return d.poller.Modify(int(s.Handle), uint64(s.token|packetBit), s.want, poll.Level)
 }
 
 func (d *readiness) dispatchPacket(token slab.Token, ready poll.Mask) {
@@ -44,22 +49,36 @@ func (d *readiness) dispatchPacket(token slab.Token, ready poll.Mask) {
 		d.counters.Stale.Add(1)
 		return
 	}
-	if (ready&hasRoom != 0 || s.gate != noGate) && s.want&poll.Writable != 0 {
-		// What cannot be changed here would be heard as an event for nothing.
-		_ = d.watchPacket(s, poll.Readable)
-		s.Stream.Writable()
+	if ready&hasRoom != 0 || s.gate != noGate {
+		d.roomForPackets(s)
 	}
 	if ready&hasInput != 0 {
 		d.receivePackets(s)
 	}
 }
 
+// roomForPackets ends a pending SendPackets. What cannot be changed then is reported for
+// nothing, and changed the next time.
+func (d *readiness) roomForPackets(s *PacketSocket) {
+	pending := s.want&poll.Writable != 0
+	s.want = poll.Readable
+	_ = d.watchPacket(s)
+	if pending {
+		s.Stream.Writable()
+	}
+}
+
 func (d *readiness) SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
 	n, pending, err = d.sendPackets(s, batch)
-	if pending {
-		err = d.watchPacket(s, poll.Readable|poll.Writable)
+	if !pending {
+		return n, false, err
 	}
-	return n, pending && err == nil, err
+	s.want = poll.Readable | poll.Writable
+	if err := d.watchPacket(s); err != nil {
+		s.want = poll.Readable
+		return n, false, err
+	}
+	return n, true, nil
 }
 
 // ClosePacket ends the registration before it closes the descriptor, as forget does.

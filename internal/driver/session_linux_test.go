@@ -16,18 +16,21 @@ import (
 // engine may make, and checks what the driver reports.
 type session struct {
 	*world
-	d         simulated
-	kernel    kernel
-	streams   []*testStream // all that were ever opened
-	listening *Listening
-	budgets   budgets
-	untidy    []*testStream // those whose callback has not returned in this turn
-	accepted  int           // in this turn
-	dispatch  bool          // Dispatch is under way
-	begun     bool          // the loop has waited once
-	calm      bool          // no more callbacks that end their goroutine, or pause
-	happens   []int         // the kinds of things that do
-	lender    Lender        // the driver, when workers take sockets in hand; else nil
+	d           simulated
+	kernel      kernel
+	streams     []*testStream // all that were ever opened
+	listening   *Listening
+	budgets     budgets
+	packets     []*testPackets
+	datagrams   bool // there are any
+	maxDatagram int
+	untidy      []*testStream // those whose callback has not returned in this turn
+	accepted    int           // in this turn
+	dispatch    bool          // Dispatch is under way
+	begun       bool          // the loop has waited once
+	calm        bool          // no more callbacks that end their goroutine, or pause
+	happens     []int         // the kinds of things that do
+	lender      Lender        // the driver, when workers take sockets in hand; else nil
 }
 
 // budgets bound what a turn does.
@@ -242,7 +245,7 @@ func (st *testStream) shown(p []byte) {
 
 // A goexit is what a callback panics with that does not return. It stands for
 // runtime.Goexit, which unwinds the driver in the same way.
-type goexit struct{ of *testStream }
+type goexit struct{ of *testStream } // nil: a socket for datagrams
 
 func (st *testStream) mayNotReturn() {
 	if !st.calm && st.dispatch && !st.held && st.Chance(40) {
@@ -591,6 +594,9 @@ func (s *session) turn(timeout time.Duration) {
 	for !s.dispatched() {
 	}
 	s.dispatch = false
+	for _, st := range s.packets {
+		st.checkShown()
+	}
 	for _, st := range s.untidy {
 		st.tidy()
 	}
@@ -607,7 +613,9 @@ func (s *session) dispatched() (returned bool) {
 	defer func() {
 		v := recover()
 		if g, ok := v.(goexit); ok {
-			s.untidy = append(s.untidy, g.of)
+			if g.of != nil {
+				s.untidy = append(s.untidy, g.of)
+			}
 			return
 		}
 		if v != nil {
@@ -636,10 +644,15 @@ func (s *session) swarm() {
 			s.happens = append(s.happens, kind)
 		}
 	}
+	s.datagrams = s.Chance(3)
 }
 
 // act is one thing that happens: a call of the engine, or an event of the peers.
 func (s *session) act() {
+	if s.datagrams && s.Chance(3) {
+		s.actPackets()
+		return
+	}
 	if len(s.streams) == 0 || s.Chance(12) && len(s.streams) < maxStreams {
 		if s.Chance(3) {
 			s.connect()
@@ -826,6 +839,7 @@ func (s *session) finish() {
 		s.each(func(st *testStream) { s.read(st.file, sendRoom) })
 		return s.all(func(st *testStream) bool { return st.pending == nil && st.piped == nil })
 	})
+	s.finishPackets()
 	if s.Chance(2) {
 		s.pause()
 	}
@@ -843,7 +857,11 @@ func (s *session) finish() {
 			st.close(s.Chance(2))
 		}
 	}
+	s.eachPackets((*testPackets).end)
 	s.settle("everything is closed", func() bool {
+		if slices.ContainsFunc(s.packets, func(st *testPackets) bool { return !st.closed }) {
+			return false
+		}
 		return !slices.ContainsFunc(s.streams, func(st *testStream) bool { return !st.closed })
 	})
 	s.checkEnd()
@@ -877,6 +895,7 @@ func (st *testStream) hasAll() bool {
 
 func (s *session) checkEnd() {
 	s.Checked(1, "drivers at their end: nothing is left")
+	s.Checked(len(s.packets), "sockets for datagrams at their end: none is open")
 	s.Checked(len(s.streams), "connections at their end: all has arrived, and none is open")
 	if fds := s.stillOpen(); len(fds) > 0 {
 		s.Failf("descriptors %v are still open", fds)

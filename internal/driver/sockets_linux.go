@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/epinet/epi/internal/sock"
+	"github.com/epinet/epi/poll"
 )
 
 // descriptors is what the drivers that hold descriptors have in common besides:
@@ -25,8 +26,7 @@ func newDescriptors(cfg Config, c calls) descriptors {
 	return descriptors{sockets: sockets{cfg: cfg}, calls: c}
 }
 
-// calls are the system calls on listening sockets and stream sockets whose answer
-// decides what a driver does next. They are those of package sock; a test has a
+// calls are the system calls on sockets whose answer decides what a driver does next. They are those of package sock; a test has a
 // kernel of its own.
 type calls interface {
 	Accept(fd int) (int, netip.AddrPort, error)
@@ -43,10 +43,19 @@ type calls interface {
 	CloseWrite(fd int) error
 	Delivered(fd int) bool
 	Unacked(fd int) int
+	SendRoom(fd int) int
 	DropNotices(fd int) (some bool)
 	NetConn(fd int) (net.Conn, error)
 	ResetOnClose(fd int)
 	Close(fd int, reset bool)
+
+	Internet(fd int) bool
+	Wide(fd int) bool
+	ReceiveMessages(fd int, headers []unix.Mmsghdr) (int, error)
+	SendMessages(fd int, headers []unix.Mmsghdr) (int, error)
+	// NewGate makes a gate that watches fd for what arrives, and SetGate changes that.
+	NewGate(fd int) (gate int, err error)
+	SetGate(gate, fd int, want poll.Mask) error
 }
 
 // linux are the calls of the kernel that the program runs on.
@@ -69,10 +78,21 @@ func (linux) EmptyPipe(socket, read, held int) (int, error) {
 func (linux) CloseWrite(fd int) error          { return sock.CloseWrite(fd) }
 func (linux) Delivered(fd int) bool            { return sock.Delivered(fd) }
 func (linux) Unacked(fd int) int               { return sock.Unacked(fd) }
+func (linux) SendRoom(fd int) int              { return sock.SendRoom(fd) }
 func (linux) DropNotices(fd int) bool          { return sock.DropNotices(fd) }
 func (linux) NetConn(fd int) (net.Conn, error) { return sock.NetConn(fd) }
 func (linux) ResetOnClose(fd int)              { sock.ResetOnClose(fd) }
 func (linux) Close(fd int, reset bool)         { sock.Close(fd, reset) }
+func (linux) Internet(fd int) bool             { return sock.Internet(fd) }
+func (linux) Wide(fd int) bool                 { return sock.Wide(fd) }
+
+func (linux) ReceiveMessages(fd int, headers []unix.Mmsghdr) (int, error) {
+	return sock.ReceiveMessages(fd, headers)
+}
+
+func (linux) SendMessages(fd int, headers []unix.Mmsghdr) (int, error) {
+	return sock.SendMessages(fd, headers)
+}
 
 func (linux) Connect(local netip.Addr, addr net.Addr, o sock.StreamOptions) (int, error) {
 	return sock.Connect(local, addr, o)

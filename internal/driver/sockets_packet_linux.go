@@ -15,7 +15,7 @@ import (
 type packetRoom struct {
 	in    *sock.PacketReader
 	out   *sock.PacketWriter
-	batch []Datagram // handed over together
+	batch []Datagram // handed over together: those of Config.PacketBatch messages
 }
 
 // prepare makes the room, when the first socket is opened.
@@ -31,7 +31,7 @@ func (p *packetRoom) prepare(cfg Config) {
 // adoptPacket gives s a token.
 func (d *descriptors) adoptPacket(s *PacketSocket) {
 	d.room.prepare(d.cfg)
-	s.wide, s.internet, s.segments = sock.Wide(int(s.Handle)), sock.Internet(int(s.Handle)), 0
+	s.wide, s.internet, s.segments = d.calls.Wide(int(s.Handle)), d.calls.Internet(int(s.Handle)), 0
 	if s.internet {
 		s.segments = math.MaxUint16
 	}
@@ -43,20 +43,21 @@ func (d *descriptors) adoptPacket(s *PacketSocket) {
 // endPacket closes the descriptor and forgets the socket.
 func (d *descriptors) endPacket(s *PacketSocket) {
 	d.forgetPacket(s)
-	sock.Close(int(s.Handle), false)
+	d.calls.Close(int(s.Handle), false)
 	s.Handle = NoHandle
 	d.gonePackets = append(d.gonePackets, s)
 }
 
-// receivePackets takes one batch from the kernel and hands it over. It does not
-// try for another: what is left is reported again, and everybody else comes
-// first.
+// receivePackets takes one batch from the kernel and hands it over, in one call: one
+// that does not return takes nothing with it. It does not try for another batch: what
+// is left is reported again, and everybody else comes first.
 func (d *descriptors) receivePackets(s *PacketSocket) {
 	in := d.room.in
 	d.counters.Reads.Add(1)
-	n, err := in.Read(int(s.Handle), s.internet)
+	n, err := d.calls.ReceiveMessages(int(s.Handle), in.Room(s.internet))
+	in.Filled(n)
 	if err == unix.EAGAIN {
-		sock.DropNotices(int(s.Handle))
+		d.calls.DropNotices(int(s.Handle))
 		return
 	}
 	if err != nil {
@@ -70,8 +71,8 @@ func (d *descriptors) receivePackets(s *PacketSocket) {
 	d.deliverPackets(s, oversize)
 }
 
-// gather adds the datagrams of message i to the batch, which it hands over when
-// it is full, and returns how many were too long.
+// gather adds the datagrams of message i to the batch, and returns how many were too
+// long.
 func (d *descriptors) gather(s *PacketSocket, i int) (oversize int) {
 	p, segment, local, cut := d.room.in.Message(i)
 	peer := s.Remote
@@ -81,18 +82,19 @@ func (d *descriptors) gather(s *PacketSocket, i int) (oversize int) {
 	if segment == 0 {
 		segment = len(p)
 	}
-	if cut || segment > d.cfg.MaxDatagram {
+	if cut {
 		return 1
 	}
 	for {
 		n := min(segment, len(p))
-		d.room.batch = append(d.room.batch, Datagram{p[:n:n], peer, local})
-		if len(d.room.batch) == cap(d.room.batch) {
-			d.deliverPackets(s, 0)
+		if n > d.cfg.MaxDatagram {
+			oversize++ // the last of several may be shorter
+		} else {
+			d.room.batch = append(d.room.batch, Datagram{p[:n:n], peer, local})
 		}
 		p = p[n:]
 		if len(p) == 0 {
-			return 0
+			return oversize
 		}
 	}
 }
@@ -109,7 +111,7 @@ func (d *descriptors) deliverPackets(s *PacketSocket, oversize int) {
 func (d *descriptors) forgetPacket(s *PacketSocket) {
 	d.packets.Remove(s.token)
 	if s.gate != noGate {
-		_ = unix.Close(s.gate) // nothing is written to it that could be lost
+		d.calls.Close(s.gate, false)
 		s.gate = noGate
 	}
 }
@@ -151,7 +153,8 @@ func (d *descriptors) sendWith(out *sock.PacketWriter, s *PacketSocket, batch []
 			return 0, false, os.NewSyscallError("sendmmsg", err)
 		}
 		d.counters.Writes.Add(1)
-		n, err = out.Write(int(s.Handle))
+		n, err = d.calls.SendMessages(int(s.Handle), out.Messages())
+		n = out.Datagrams(n)
 		segmented := out.Segmented()
 		out.Reset()
 		if segmented == 0 || !refusesSegments(err) {
@@ -178,7 +181,7 @@ func (d *descriptors) Outstanding(s *PacketSocket) (held, room int) {
 	if s.internet {
 		return 0, 0
 	}
-	return sock.Unacked(int(s.Handle)), sock.SendRoom(int(s.Handle))
+	return d.calls.Unacked(int(s.Handle)), d.calls.SendRoom(int(s.Handle))
 }
 
 // fillPackets gives out as much of the batch as it takes. An error is of the

@@ -32,14 +32,15 @@ type world struct {
 	quiet   bool    // nothing goes wrong any more, and the peers do nothing
 	busy    int     // calls since the run began
 
-	changed func(f *file) // something has happened to a socket
-	closing func(f *file) // its descriptor is about to be closed
+	changed  func(f *file) // something has happened to a socket
+	closing  func(f *file) // its descriptor is about to be closed
+	stopping func(f *file) // a socket for datagrams: no event of it comes any more
 }
 
 // maxCalls is more than any run makes that comes to rest.
 const maxCalls = 200_000
 
-// A file is a stream socket, its peer included, or an end of a pipe.
+// A file is a socket, its peer included, or an end of a pipe.
 type file struct {
 	fd   int
 	id   int
@@ -62,7 +63,9 @@ type file struct {
 	mark      int  // urgent data lies behind this byte, until that is read; -1: there is none
 	signalled bool // a read at the mark has found nothing but the signal
 
-	pipe *pipe // what the descriptor is an end of; nil: it is a socket
+	pipe      *pipe           // what the descriptor is an end of; nil: it is a socket
+	datagrams *datagramSocket // of a socket for datagrams
+	gate      *gateFile       // of an epoll instance in a socket's place
 }
 
 // A pipe holds bytes between its two ends.
@@ -83,7 +86,7 @@ const (
 const sendRoom = 48
 
 func newWorld(r *schedule.Run) *world {
-	return &world{Run: r, files: map[int]*file{}, changed: func(*file) {}, closing: func(*file) {}}
+	return &world{Run: r, files: map[int]*file{}, changed: func(*file) {}, closing: func(*file) {}, stopping: func(*file) {}}
 }
 
 // sentByte is byte i of what the peer of connection id sends.

@@ -254,7 +254,7 @@ func unixName(raw *unix.RawSockaddrAny, size uint32) []byte {
 }
 
 // A PacketReader is the room into which datagrams are received in batches
-// (recvmmsg(2)). What it returns is valid until the next Read.
+// (recvmmsg(2)). What it returns is valid until the next Room.
 type PacketReader struct {
 	room    int // for one message
 	data    []byte
@@ -262,7 +262,7 @@ type PacketReader struct {
 	vectors []unix.Iovec
 	names   []unix.RawSockaddrAny
 	control []receiveControl
-	used    int // headers that the last Read has changed
+	used    int // headers that were filled last
 
 	internet bool // what the headers were made ready for
 
@@ -306,21 +306,42 @@ func NewPacketReader(count, size int) *PacketReader {
 	return r
 }
 
-// Read receives what has arrived, at most as many messages as there is room for,
-// and returns their number. It returns unix.EAGAIN when nothing has arrived, and
-// errors that wait on the socket. internet says what kind of socket it is: one of
-// the Unix kind gets no room for control messages, because the kernel would put
-// into it, as new descriptors of this process, whatever files the sender passes
-// (SCM_RIGHTS, unix(7)).
-func (r *PacketReader) Read(fd int, internet bool) (int, error) {
+// Room returns the headers for ReceiveMessages; Filled says what came of it. internet
+// says what kind of socket it is: one of the Unix kind gets no room for control
+// messages, because the kernel would put into it, as new descriptors of this process,
+// whatever files the sender passes (SCM_RIGHTS, unix(7)).
+func (r *PacketReader) Room(internet bool) []unix.Mmsghdr {
 	r.prepare(internet)
+	return r.headers
+}
+
+// Filled notes that the first n headers of Room are filled.
+func (r *PacketReader) Filled(n int) { r.used = n }
+
+// ReceiveMessages receives what has arrived, at most as many messages as there are
+// headers, and returns their number (recvmmsg(2)). It returns unix.EAGAIN when nothing
+// has arrived, and errors that wait on the socket.
+func ReceiveMessages(fd int, headers []unix.Mmsghdr) (int, error) {
+	return batch(unix.SYS_RECVMMSG, fd, headers, unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC)
+}
+
+// SendMessages sends messages and returns how many have left (sendmmsg(2)). An error,
+// such as unix.EAGAIN, is of the first.
+func SendMessages(fd int, headers []unix.Mmsghdr) (int, error) {
+	return batch(unix.SYS_SENDMMSG, fd, headers, unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL)
+}
+
+// batch makes a system call on messages, until no signal ends it.
+func batch(call uintptr, fd int, headers []unix.Mmsghdr, flags uintptr) (int, error) {
+	if len(headers) == 0 {
+		return 0, nil
+	}
 	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_RECVMMSG, uintptr(fd), uintptr(unsafe.Pointer(&r.headers[0])), uintptr(len(r.headers)), unix.MSG_DONTWAIT|unix.MSG_CMSG_CLOEXEC, 0, 0)
+		n, _, errno := unix.RawSyscall6(call, uintptr(fd), uintptr(unsafe.Pointer(&headers[0])), uintptr(len(headers)), flags, 0, 0)
 		switch errno {
 		case unix.EINTR:
 			continue
 		case 0:
-			r.used = int(n)
 			return int(n), nil
 		}
 		return 0, errno
@@ -341,7 +362,7 @@ func DropNotices(fd int) (some bool) {
 	return some
 }
 
-// prepare makes the headers that the last Read has changed ready for the next,
+// prepare makes the headers that were filled last ready for the next time,
 // and all of them when that is for the other kind of socket.
 func (r *PacketReader) prepare(internet bool) {
 	used := r.headers[:r.used]
@@ -361,10 +382,7 @@ func (r *PacketReader) prepare(internet bool) {
 	}
 }
 
-// Full reports whether Read filled all the room, so that more may wait.
-func (r *PacketReader) Full() bool { return r.used == len(r.headers) }
-
-// Message returns message i of the last Read. When it holds several datagrams,
+// Message returns message i of those that were filled. When it holds several datagrams,
 // segment is the size of each but the last, else 0. local is the address that it
 // was sent to, where the socket was bound to none. The end of one that was too
 // long for the room is cut off; so may be, which is as bad, what says where one
@@ -539,26 +557,15 @@ func (w *PacketWriter) put(p []byte) {
 	w.headers[w.messages-1].Hdr.SetIovlen(w.counts[w.messages-1])
 }
 
-// Write sends the batch and returns how many datagrams left. An error, such as
-// unix.EAGAIN, is of the first one.
-func (w *PacketWriter) Write(fd int) (int, error) {
-	if w.messages == 0 {
-		return 0, nil
+// Messages returns the batch, for SendMessages.
+func (w *PacketWriter) Messages() []unix.Mmsghdr { return w.headers[:w.messages] }
+
+// Datagrams returns how many are in the first n messages.
+func (w *PacketWriter) Datagrams(n int) (sum int) {
+	for _, count := range w.counts[:n] {
+		sum += count
 	}
-	for {
-		n, _, errno := unix.RawSyscall6(unix.SYS_SENDMMSG, uintptr(fd), uintptr(unsafe.Pointer(&w.headers[0])), uintptr(w.messages), unix.MSG_DONTWAIT|unix.MSG_NOSIGNAL, 0, 0)
-		switch errno {
-		case unix.EINTR:
-			continue
-		case 0:
-			sent := 0
-			for _, count := range w.counts[:n] {
-				sent += count
-			}
-			return sent, nil
-		}
-		return 0, errno
-	}
+	return sum
 }
 
 // Segmented returns the size of the datagrams of the first message when it holds

@@ -330,7 +330,7 @@ func TestPacketReaderTakesNoFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer unix.Close(internet)
-	if _, err := r.Read(internet, true); err != unix.EAGAIN {
+	if _, err := ReceiveMessages(internet, r.Room(true)); err != unix.EAGAIN {
 		t.Fatal(err)
 	}
 	next := func() int {
@@ -346,7 +346,9 @@ func TestPacketReaderTakesNoFiles(t *testing.T) {
 		if err := unix.Sendmsg(fds[0], []byte("x"), unix.UnixRights(fds[0], fds[0]), nil, 0); err != nil {
 			t.Fatal(err)
 		}
-		if n, err := r.Read(fds[1], false); n != 1 || err != nil {
+		n, err := ReceiveMessages(fds[1], r.Room(false))
+		r.Filled(n)
+		if n != 1 || err != nil {
 			t.Fatalf("%d messages, %v", n, err)
 		}
 	}
