@@ -24,8 +24,9 @@ want the same nicks, while nodes are killed, one or all of them, stopped, cut of
 the others, and wait for a slow disk (which needs strace), and NATS changes its leaders.
 With --old, the nodes begin as another build, and are replaced one at a time, and back.
 Afterwards all nodes must have one history, with everything in it that anybody was
-shown; everybody must have seen it in that order; and no nick may have been two
-clients' at the same time.
+shown; everybody must have seen it in that order; no nick may have been two clients' at
+the same time; nobody may have been put out of a channel, and all nodes must show those as
+members who are.
 
 Exit codes: 0 all was so, 1 it was not, or the nodes did not come together again.`
 

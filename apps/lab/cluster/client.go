@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -28,19 +30,28 @@ type client struct {
 
 	evidence Evidence // its own part
 
-	conn net.Conn
-	in   *bufio.Reader
-	nick string               // as the server says
-	held *Hold                // nil: it has its own nick
-	seen map[string][]Message // of this connection
+	mu     sync.Mutex
+	joined map[string]bool // guarded by mu; channels in which it is, as the server says
+	called string          // guarded by mu; nick, while it is connected
+
+	conn    net.Conn
+	in      *bufio.Reader
+	nick    string               // as the server says
+	parting string               // a channel that it leaves
+	held    *Hold                // nil: it has its own nick
+	seen    map[string][]Message // of this connection
 }
 
-// run talks until the context ends.
-func (c *client) run(ctx context.Context) {
+// run talks until talking ends, and then is there until the context ends.
+func (c *client) run(ctx, talking context.Context) {
 	for ctx.Err() == nil {
 		err := c.connect(ctx)
 		for err == nil && ctx.Err() == nil {
-			err = c.act()
+			if talking.Err() == nil {
+				err = c.act()
+			} else {
+				err = c.stay(ctx)
+			}
 		}
 		c.leave()
 		if err != nil {
@@ -58,6 +69,7 @@ func (c *client) leave() {
 	}
 	_ = c.conn.Close()
 	c.conn = nil
+	c.setPlace(func() { c.called, c.joined = "", nil })
 	for channel := range c.seen {
 		c.endSession(channel)
 	}
@@ -86,6 +98,7 @@ func (c *client) connect(ctx context.Context) (err error) {
 	}
 	c.in = bufio.NewReader(c.conn)
 	c.seen = map[string][]Message{}
+	c.setPlace(func() { c.joined = map[string]bool{} })
 	m, err := c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
 		func(m *ircmsg.Message) bool { return m.Command == "001" })
 	if err == nil && m.Command != "001" {
@@ -148,10 +161,16 @@ func (c *client) note(m *ircmsg.Message) {
 	switch {
 	case m.Command == "PING":
 		_, _ = fmt.Fprintf(c.conn, "PONG :%s\r\n", m.Params[0])
-	case m.Command == "001":
+	case m.Command == "001", m.Command == "NICK" && from == c.nick:
 		c.nick = m.Params[0]
-	case m.Command == "NICK" && from == c.nick:
-		c.nick = m.Params[0]
+		c.setPlace(func() { c.called = c.nick })
+	case m.Command == "JOIN" && from == c.nick:
+		c.setPlace(func() { c.joined[m.Params[0]] = true })
+	case m.Command == "PART" && from == c.nick, m.Command == "KICK" && m.Params[1] == c.nick:
+		c.setPlace(func() { delete(c.joined, m.Params[0]) })
+		if m.Params[0] != c.parting {
+			c.evidence.PutOut = append(c.evidence.PutOut, fmt.Sprintf("%s: %s was put out: %s", m.Params[0], c.name, m.Command))
+		}
 	case m.Command == "PRIVMSG" && !inBatch(m):
 		c.seen[m.Params[0]] = append(c.seen[m.Params[0]], Message{tag(m, "msgid"), m.Params[1]})
 	}
@@ -174,6 +193,41 @@ func (c *client) act() error {
 	}
 	time.Sleep(time.Duration(c.random.IntN(40)) * time.Millisecond)
 	return c.say()
+}
+
+// setPlace changes where the client is.
+func (c *client) setPlace(change func()) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	change()
+}
+
+// isIn returns the client's nick, if it is in a channel.
+func (c *client) isIn(channel string) (nick string, is bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.called, c.called != "" && c.joined[channel]
+}
+
+// stay is there for a moment, and reads what comes.
+func (c *client) stay(ctx context.Context) error {
+	wait(ctx, 100*time.Millisecond)
+	_, err := c.ask("PING still", func(m *ircmsg.Message) bool { return m.Command == "PONG" })
+	return err
+}
+
+// names returns who is in a channel, but for judges, as its node shows it.
+func (c *client) names(channel string) (nicks []string, err error) {
+	_, err = c.ask("NAMES "+channel, func(m *ircmsg.Message) bool {
+		if m.Command == "353" {
+			nicks = append(nicks, strings.Fields(m.Params[3])...)
+		}
+		return m.Command == "366"
+	})
+	for i := range nicks {
+		nicks[i] = strings.TrimLeft(nicks[i], "~&@%+")
+	}
+	return slices.DeleteFunc(nicks, func(nick string) bool { return strings.HasPrefix(nick, judge) }), err
 }
 
 // say says something in a channel.
@@ -217,6 +271,8 @@ func (c *client) rename() error {
 // rejoin leaves a channel and joins it again.
 func (c *client) rejoin() error {
 	channel := c.channels[c.random.IntN(len(c.channels))]
+	c.parting = channel
+	defer func() { c.parting = "" }()
 	_, err := c.ask("PART "+channel, func(m *ircmsg.Message) bool {
 		from, _, _ := strings.Cut(m.Source, "!")
 		return m.Command == "PART" && from == c.nick && m.Params[0] == channel

@@ -7,6 +7,8 @@
 //     messages in that order
 //   - echoed is kept: a message that its sender has seen back is in the history, once
 //   - shown is kept: so is every message that anybody has seen
+//   - who is in a channel stays: nobody is put out, and in the end all nodes show those as
+//     members who are
 //   - a nick is one user's: no two clients have spoken by the same at the same time
 package cluster
 
@@ -64,6 +66,16 @@ type Evidence struct {
 	Sessions  []Session
 	Holds     []Hold
 	Histories []History
+	Rosters   []Roster
+	PutOut    []string // who was put out of a channel, in words
+}
+
+// A Roster is who is in a channel as a node shows it, and who is by what the clients know.
+type Roster struct {
+	Node    string
+	Channel string
+	Shown   []string // nicks, in order
+	Members []string // the same
 }
 
 // Judge returns what was not as it must be; nothing, if all was.
@@ -103,6 +115,12 @@ func (e *Evidence) Judge() (faults []string) {
 				fault("%s: %s has seen %q (%s) after %q (%s), and the history has them in another order", s.Channel, s.Client, m.Text, m.ID, s.Seen[i-1].Text, s.Seen[i-1].ID)
 			}
 			last = at
+		}
+	}
+	faults = append(faults, e.PutOut...)
+	for _, r := range e.Rosters {
+		if !slices.Equal(r.Shown, r.Members) {
+			fault("%s: node %s shows %v as its members, and those are %v", r.Channel, r.Node, r.Shown, r.Members)
 		}
 	}
 	slices.SortFunc(e.Holds, func(a, b Hold) int { return a.From.Compare(b.From) })

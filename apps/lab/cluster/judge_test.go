@@ -22,13 +22,16 @@ func TestJudge(t *testing.T) {
 			Holds:     []Hold{{"ann", "n", at(1), at(3)}, {"bob", "n", at(3), at(4)}, {"bob", "m", at(1), at(2)}},
 			Histories: both(one, two, three),
 		}, ""},
-		"an echo that is not kept": {Evidence{Said: []Said{{Client: "ann", Channel: "#x", Text: "two", ID: "2"}}, Histories: both(one)}, "not in the history"},
-		"shown and not kept":       {Evidence{Sessions: []Session{{"ann", "#x", []Message{two}}}, Histories: both(one)}, "not in the history"},
-		"two orders":               {Evidence{Sessions: []Session{{"ann", "#x", []Message{two, one}}}, Histories: both(one, two)}, "another order"},
-		"kept twice":               {Evidence{Histories: both(one, Message{"2", "one"})}, "twice"},
-		"one node has more":        {Evidence{Histories: []History{{"a", "#x", []Message{one}}, {"b", "#x", []Message{one, two}}}}, "node a has 1 of 2"},
-		"another node has more":    {Evidence{Histories: []History{{"a", "#x", []Message{one, two}}, {"b", "#x", []Message{two}}}}, "node b has 1 of 2"},
-		"a nick that two had":      {Evidence{Holds: []Hold{{"bob", "n", at(2), at(4)}, {"ann", "n", at(1), at(3)}}}, "nick n"},
+		"an echo that is not kept":   {Evidence{Said: []Said{{Client: "ann", Channel: "#x", Text: "two", ID: "2"}}, Histories: both(one)}, "not in the history"},
+		"shown and not kept":         {Evidence{Sessions: []Session{{"ann", "#x", []Message{two}}}, Histories: both(one)}, "not in the history"},
+		"two orders":                 {Evidence{Sessions: []Session{{"ann", "#x", []Message{two, one}}}, Histories: both(one, two)}, "another order"},
+		"kept twice":                 {Evidence{Histories: both(one, Message{"2", "one"})}, "twice"},
+		"one node has more":          {Evidence{Histories: []History{{"a", "#x", []Message{one}}, {"b", "#x", []Message{one, two}}}}, "node a has 1 of 2"},
+		"another node has more":      {Evidence{Histories: []History{{"a", "#x", []Message{one, two}}, {"b", "#x", []Message{two}}}}, "node b has 1 of 2"},
+		"who is in a channel":        {Evidence{Rosters: []Roster{{"a", "#x", []string{"ann", "bob"}, []string{"ann", "bob"}}}}, ""},
+		"a member that is not shown": {Evidence{Rosters: []Roster{{"a", "#x", []string{"ann"}, []string{"ann", "bob"}}}}, "node a shows [ann]"},
+		"one who was put out":        {Evidence{PutOut: []string{"#x: ann was put out"}}, "put out"},
+		"a nick that two had":        {Evidence{Holds: []Hold{{"bob", "n", at(2), at(4)}, {"ann", "n", at(1), at(3)}}}, "nick n"},
 	} {
 		faults := test.Judge()
 		switch {

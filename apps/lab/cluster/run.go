@@ -112,11 +112,17 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err := r.ready(ctx); err != nil {
 		return nil, err
 	}
+	r.silence()
+	rosters, err := r.members(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r.stopClients()
 	evidence, err := r.collect(ctx)
 	if err != nil {
 		return nil, err
 	}
+	evidence.Rosters = rosters
 	return r.result(evidence, injected, longest), nil
 }
 
@@ -126,10 +132,11 @@ type run struct {
 	nodes   []*node
 	clients []*client
 	talk    sync.WaitGroup
-	silence context.CancelFunc
+	silence context.CancelFunc // ends what clients do
+	away    context.CancelFunc // ends the clients
 	echoes  echoes
 	silent  bool // nobody got an echo for as long as settle after a fault
-	judges  int  // clients that have read histories
+	judges  int  // clients that have asked for what nodes have
 }
 
 // nowhere is what nodes say of their addresses to one another, so that they reach each
@@ -222,8 +229,9 @@ func (r *run) ready(ctx context.Context) error {
 
 // inject starts the clients, and faults one after the other.
 func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.Duration) {
-	talking, silence := context.WithCancel(ctx)
-	r.silence = silence
+	there, away := context.WithCancel(ctx)
+	talking, silence := context.WithCancel(there)
+	r.silence, r.away = silence, away
 	for _, n := range r.nodes {
 		for i := range r.Clients {
 			c := &client{
@@ -231,7 +239,7 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 				random: rand.New(rand.NewPCG(r.Seed, r.random.Uint64())), echoes: &r.echoes,
 			}
 			r.clients = append(r.clients, c)
-			r.talk.Go(func() { c.run(talking) })
+			r.talk.Go(func() { c.run(there, talking) })
 		}
 	}
 	r.echoes.note()
@@ -354,8 +362,9 @@ func (r *run) upgrade(n *node) error {
 }
 
 func (r *run) stopClients() {
-	if r.silence != nil {
+	if r.away != nil {
 		r.silence()
+		r.away()
 	}
 	r.talk.Wait()
 }
@@ -383,14 +392,72 @@ func (r *run) collect(ctx context.Context) (e Evidence, err error) {
 		e.Said = append(e.Said, c.evidence.Said...)
 		e.Sessions = append(e.Sessions, c.evidence.Sessions...)
 		e.Holds = append(e.Holds, c.evidence.Holds...)
+		e.PutOut = append(e.PutOut, c.evidence.PutOut...)
 	}
 	return e, nil
 }
 
+// members asks the nodes who is in the channels, while the clients are there, until that is
+// what the clients know, or will not be.
+func (r *run) members(ctx context.Context) (rosters []Roster, err error) {
+	for end := time.Now().Add(caughtUp); ; wait(ctx, time.Second) {
+		rosters, err = r.rosters(ctx)
+		if err == nil && len((&Evidence{Rosters: rosters}).Judge()) == 0 {
+			return rosters, nil
+		}
+		if time.Now().After(end) || ctx.Err() != nil {
+			return rosters, err
+		}
+	}
+}
+
+func (r *run) rosters(ctx context.Context) (all []Roster, err error) {
+	for _, n := range r.nodes {
+		c := r.judge(n)
+		err := c.connect(ctx)
+		for _, channel := range channels {
+			if err != nil {
+				break
+			}
+			roster := Roster{Node: n.Name, Channel: channel}
+			if roster.Shown, err = c.names(channel); err == nil {
+				roster.Members = r.who(channel)
+				slices.Sort(roster.Shown)
+				all = append(all, roster)
+			}
+		}
+		c.leave()
+		if err != nil {
+			return nil, fmt.Errorf("members at node %s: %w", n.Name, err)
+		}
+	}
+	return all, nil
+}
+
+// who are the clients in a channel, by nick.
+func (r *run) who(channel string) (nicks []string) {
+	for _, c := range r.clients {
+		if nick, is := c.isIn(channel); is {
+			nicks = append(nicks, nick)
+		}
+	}
+	slices.Sort(nicks)
+	return nicks
+}
+
+// judge is what the names of those begin with who ask for what nodes have.
+const judge = "judge"
+
+// judge returns a client that asks for what a node has. The name of the last one may not be
+// free yet.
+func (r *run) judge(n *node) *client {
+	r.judges++
+	return &client{name: fmt.Sprint(judge, r.judges, n.Name), address: n.IRC, channels: channels, echoes: &echoes{}}
+}
+
 func (r *run) histories(ctx context.Context, e *Evidence) error {
 	for _, n := range r.nodes {
-		r.judges++ // the name of the last one may not be free yet
-		c := &client{name: fmt.Sprint("judge", r.judges, n.Name), address: n.IRC, channels: channels, echoes: &echoes{}}
+		c := r.judge(n)
 		err := c.connect(ctx)
 		for _, channel := range channels {
 			if err != nil {
