@@ -389,7 +389,7 @@ func TestNetworkTalk(t *testing.T) {
 	n.same()
 	n.expect(
 		"ann < :ann!ann@ann.host KICK #x cid :out",
-		"ann < :a.example 433 ann cid :Nickname is already in use",
+		"ann < :a.example 433 ann cid :Nickname is already in use at node c: choose another nick; or if it is you, connect to that node",
 		"bob < :ann!ann@ann.host KICK #x cid :out",
 		"cid < :ann!ann@ann.host KICK #x cid :out",
 	)

@@ -38,6 +38,33 @@ func (h *Hall) claimNick(s *session, nick string, then func(error)) {
 	})
 }
 
+// nickTaken replies that a nick is in use, and at which node, if that is another: who has it there
+// themself can be there with this client, too.
+func (h *Hall) nickTaken(s *session, nick string, holder fabric.Node) {
+	text := "Nickname is already in use"
+	if holder != "" && holder != h.net.self.Node {
+		text += " at node " + string(holder) + ": choose another nick; or if it is you, connect to that node"
+	}
+	h.reply(s, nNicknameInUse, nick, text)
+}
+
+// holderOf returns which node has what another could not claim, "" for this one.
+func holderOf(err error) fabric.Node {
+	var taken *fabric.TakenError
+	if errors.As(err, &taken) {
+		return taken.Holder.Node
+	}
+	return ""
+}
+
+// at is the node of a user, "" for this one or nobody.
+func (u *user) at() fabric.Node {
+	if u == nil || u.isHere() {
+		return ""
+	}
+	return u.net.node.member.Node
+}
+
 // releaseNick gives a nick back, if it was claimed.
 func (n *network) releaseNick(key string) {
 	if n.nicks[key] {
@@ -53,7 +80,7 @@ func (h *Hall) admitByClaim(s *session, r *registration) {
 		case err == nil:
 			h.admit(s, r)
 		case errors.Is(err, fabric.ErrTaken):
-			h.reply(s, nNicknameInUse, r.nick, "Nickname is already in use")
+			h.nickTaken(s, r.nick, holderOf(err))
 			r.nick = ""
 		default:
 			h.fail(s, "NICK", "NETWORK_UNAVAILABLE", r.nick, "This server is cut off from its network; try another one, or later")
@@ -71,7 +98,7 @@ func (h *Hall) changeByClaim(s *session, u *user, nick string) {
 			h.putNick(u, nick)
 			h.net.releaseNick(old)
 		case errors.Is(err, fabric.ErrTaken):
-			h.reply(s, nNicknameInUse, nick, "Nickname is already in use")
+			h.nickTaken(s, nick, holderOf(err))
 		default:
 			h.fail(s, "NICK", "NETWORK_UNAVAILABLE", nick, "This server is cut off from its network; try again later")
 		}

@@ -74,8 +74,9 @@ func (h *Hall) changeNick(s *session, u *user, nick string) {
 	if nick == u.nick() {
 		return
 	}
-	if other := h.users[h.nickKey(nick)]; other != nil && other != u || !h.mayHave(nick, u.account) {
-		h.reply(s, nNicknameInUse, nick, "Nickname is already in use")
+	other := h.users[h.nickKey(nick)]
+	if other != nil && other != u || !h.mayHave(nick, u.account) {
+		h.nickTaken(s, nick, other.at())
 		return
 	}
 	for _, m := range u.channels {
@@ -145,7 +146,7 @@ func (h *Hall) register(s *session) {
 		return
 	}
 	if other != nil || !h.mayHave(r.nick, r.account) {
-		h.reply(s, nNicknameInUse, r.nick, "Nickname is already in use")
+		h.nickTaken(s, r.nick, other.at())
 		r.nick = ""
 		return
 	}
