@@ -100,6 +100,7 @@ type network struct {
 	posts   []*posting
 	kept    int64 // the latest number that was kept before this process; 0: those are shared
 	removed removed
+	edited  edited
 	orphans int64 // since when there may be channels without an owner; 0: there are none
 	returns []*returning
 	coming  map[*member]*returning // the same, by member

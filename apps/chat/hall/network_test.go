@@ -1,8 +1,10 @@
 package hall
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -683,4 +685,46 @@ func TestNetworkMetadata(t *testing.T) {
 	n.expectAny()
 	n.say("b", "bob", "METADATA ann GET color")
 	n.expect("bob < :b.example 766 bob ann color :There is no such key")
+}
+
+// TestNetworkEditBeforeItsMessage: a node that has an edit of a message before the message keeps it
+// as it was edited last, and one that has edits in another order, the last one. A message that was
+// deleted before it comes is none.
+func TestNetworkEditBeforeItsMessage(t *testing.T) {
+	const early, twice, gone = 1 << IDBits, 2 << IDBits, 3 << IDBits
+	n := threeNodes(t, Config{History: History{Enabled: true}})
+	w := n.town("b")
+	replay := func(e entry) {
+		t.Helper()
+		data, err := json.Marshal(e)
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.news(News{Kind: Replayed, Data: data})
+	}
+	said := func(id int64) { replay(entry{Record: &Record{ID: id, Target: "#x", Text: "as it was said"}}) }
+	edit := func(id, at int64, text string) {
+		replay(entry{Work: &farWork{Kind: EditRecord, Record: &Record{ID: id, Target: "#x", Text: text, Edited: at}}})
+	}
+	edit(early, 10<<IDBits, "first")
+	edit(early, 11<<IDBits, "last")
+	said(early)
+	said(twice)
+	edit(twice, 13<<IDBits, "last")
+	edit(twice, 12<<IDBits, "first")
+	replay(entry{Work: &farWork{Kind: RemoveRecord, Lookup: &Lookup{ID: gone}}})
+	said(gone)
+	got := map[int64]string{}
+	for _, r := range w.records {
+		got[r.ID] = r.Text
+	}
+	if want := map[int64]string{early: "last", twice: "last"}; !maps.Equal(got, want) {
+		t.Errorf("it has %v, want %v", got, want)
+	}
+	for id := range int64(2 * maxEdited) {
+		edit(id<<IDBits, 20<<IDBits, "many")
+	}
+	if kept := len(w.hall.net.edited.list); kept != maxEdited {
+		t.Errorf("%d edits wait for their messages, want %d", kept, maxEdited)
+	}
 }

@@ -35,6 +35,7 @@ func (h *Hall) shareWork(target string, w *Work) {
 	}
 	far := &farWork{w.Kind, w.Lookup, w.Record}
 	h.net.removed.note(far)
+	h.net.edited.note(far)
 	h.share(target, "work", "w", far, nil)
 }
 
@@ -71,11 +72,17 @@ func (h *Hall) gotRecord(_ *node, r *Record) {
 	if h.net.removed.has(r) {
 		return
 	}
+	if e := h.net.edited.find(r.ID); e != nil {
+		r.Text, r.Joined, r.Edited = e.Text, e.Joined, e.Edited
+	}
 	h.gate.Record(r)
 }
 
 func (h *Hall) gotWork(_ *node, w *farWork) {
 	h.net.removed.note(w)
+	if !h.net.edited.note(w) {
+		return
+	}
 	h.lastWork++
 	h.gate.Begin(&Work{Kind: w.Kind, Number: h.lastWork, Lookup: w.Lookup, Record: w.Record})
 }
@@ -132,4 +139,46 @@ func (r *removed) note(w *farWork) {
 // has says whether a record, or what it reacts to, was taken out.
 func (r *removed) has(one *Record) bool {
 	return slices.Contains(r.list, one.ID) || one.Reaction && slices.Contains(r.list, one.Reply)
+}
+
+// edited are the records that were edited last, at any node, each as its latest edit left it: one
+// that comes later than that is kept so, and an earlier edit that does is none any more.
+type edited struct {
+	list []*Record
+	next int // in a full list, the oldest
+}
+
+// maxEdited bounds edited, each of which has a text.
+const maxEdited = 256
+
+// note returns false for an edit after which a later one was made.
+func (e *edited) note(w *farWork) bool {
+	if w.Kind != EditRecord || w.Record == nil {
+		return true
+	}
+	at := e.index(w.Record.ID)
+	switch {
+	case at >= 0 && e.list[at].Edited > w.Record.Edited:
+		return false
+	case at >= 0:
+		e.list[at] = w.Record
+	case len(e.list) < maxEdited:
+		e.list = append(e.list, w.Record)
+	default:
+		e.list[e.next] = w.Record
+		e.next = (e.next + 1) % maxEdited
+	}
+	return true
+}
+
+func (e *edited) index(id int64) int {
+	return slices.IndexFunc(e.list, func(r *Record) bool { return r.ID == id })
+}
+
+// find returns a record as it was edited last, nil for one that was not.
+func (e *edited) find(id int64) *Record {
+	if at := e.index(id); at >= 0 {
+		return e.list[at]
+	}
+	return nil
 }
