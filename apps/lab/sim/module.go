@@ -38,6 +38,9 @@ func findModule(ctx context.Context, dir string) (module, error) {
 	cmd.Dir = dir
 	out, err := cmd.Output()
 	found := strings.TrimSpace(string(out))
+	if full, err := filepath.Abs(dir); err == nil {
+		dir = full
+	}
 	if err != nil || found == "" {
 		return module{}, fmt.Errorf("%s is not in the sources of epi, of which the simulation is a part: get them with git clone https://%s, and name their directory with --sources", dir, modulePath)
 	}

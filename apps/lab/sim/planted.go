@@ -87,8 +87,8 @@ func (p *planted) table() lab.Table {
 		Name: "planted", Title: "Planted faults",
 		About: fmt.Sprintf("Each is a change of one place of the source, and the tests play %d seeds with it. Those that were caught by a test without seeds have no part in the medians.", p.Seeds),
 		Columns: []lab.Column{
-			{Name: "Faults"}, {Name: "Caught"}, {Name: "Caught, of all", Unit: "%"}, {Name: "Survive"}, {Name: "Took too long"},
-			{Name: "Seed, median"}, {Name: "Steps, median"}, {Name: "Steps, most"},
+			{Name: "Faults"}, {Name: "Caught"}, {Name: "Caught", Unit: "%"}, {Name: "Survive"}, {Name: "Took too long"},
+			{Name: "Median seed"}, {Name: "Median steps"},
 		},
 	}
 	for _, list := range append(p.lists(), *p) {
@@ -101,7 +101,7 @@ func (p *planted) table() lab.Table {
 	for _, outcome := range []string{survives, tookTooLong} {
 		for _, f := range p.Faults {
 			if f.Outcome == outcome {
-				t.Notes = append(t.Notes, fmt.Sprintf("%s: %s %s.", f.List, f.Fault, outcome))
+				t.Notes = append(t.Notes, fmt.Sprintf("%s: “%s” %s.", f.List, f.Fault, outcome))
 			}
 		}
 	}
@@ -118,7 +118,7 @@ func (p *planted) row(name string) lab.Row {
 		seeds, steps = append(seeds, float64(*f.Seed)), append(steps, float64(f.Steps))
 	}
 	if len(seeds) > 0 {
-		figures = append(figures, lab.Median(seeds), lab.Median(steps), slices.Max(steps))
+		figures = append(figures, lab.Median(seeds), lab.Median(steps))
 	}
 	return row(name, figures...)
 }

@@ -135,7 +135,7 @@ func (s *study) kinds(name, title, about string, of func(played) map[string]int)
 
 // coverageColumns are those of both tables about statements.
 func coverageColumns() []lab.Column {
-	return []lab.Column{{Name: "Statements"}, {Name: "Reached"}, {Name: "Reached, of all", Unit: "%"}}
+	return []lab.Column{{Name: "Statements"}, {Name: "Reached"}, {Name: "Reached", Unit: "%"}}
 }
 
 func coverageRow(name string, s share) lab.Row {
