@@ -2,6 +2,7 @@ package driver
 
 import (
 	"errors"
+	"io"
 	"slices"
 	"testing"
 
@@ -108,4 +109,66 @@ func FuzzCompletion(f *testing.F) {
 	f.Fuzz(func(t *testing.T, script []byte, seed uint64) {
 		schedule.TestScript(t, script, seed, playCompletion)
 	})
+}
+
+// A heldStream notes what it is handed, and stops receiving when it is to.
+type heldStream struct {
+	Stream
+	sock  Socket
+	d     *completion
+	stops bool
+	got   int
+	ended error
+}
+
+func (h *heldStream) Received(p []byte) {
+	h.got += len(p)
+	if h.stops {
+		h.d.Receive(&h.sock, false)
+	}
+}
+
+func (h *heldStream) ReceiveEnded(err error) { h.ended = err }
+
+// holdingStream returns a stream that receives again, after n bytes that came while it did not.
+func holdingStream(n int) *heldStream {
+	d := calmSession(completionSession).d.(*completion)
+	d.cfg.ReadBudget = 2 * bufferSize
+	h := &heldStream{d: d}
+	h.sock.Stream = h
+	h.sock.token = d.open.Insert(&h.sock)
+	d.deliver(&h.sock, make([]byte, n))
+	d.Receive(&h.sock, true)
+	return h
+}
+
+// The end comes behind what is held, also when the stream receives again.
+func TestCompletion_EndWaitsForWhatIsHeld(t *testing.T) {
+	h := holdingStream(3)
+	h.d.endOfStream(&h.sock, io.EOF)
+	if h.ended != nil {
+		t.Fatalf("the end was reported before %d bytes", 3-h.got)
+	}
+	h.d.handOverHeld(&h.sock)
+	if h.got != 3 || h.ended != io.EOF {
+		t.Errorf("%d bytes of 3, and the end is %v", h.got, h.ended)
+	}
+}
+
+// A stream that stops receiving is handed no more of what is held, until it receives
+// again.
+func TestCompletion_WhatIsHeldWaitsForReceive(t *testing.T) {
+	const held = bufferSize + 5
+	h := holdingStream(held)
+	h.stops = true
+	h.d.handOverHeld(&h.sock)
+	if h.got != bufferSize {
+		t.Fatalf("%d bytes, want %d", h.got, bufferSize)
+	}
+	h.stops = false
+	h.d.Receive(&h.sock, true)
+	h.d.handOverHeld(&h.sock)
+	if h.got != held {
+		t.Errorf("%d bytes of %d", h.got, held)
+	}
 }
