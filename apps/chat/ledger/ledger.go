@@ -61,6 +61,7 @@ type Ledger struct {
 	mu        sync.Mutex
 	revisions map[string]uint64        // guarded by mu; of the entries that the store has, by key
 	orders    map[string]store.Order   // guarded by mu; of the channels among them
+	firsts    map[string]*first        // guarded by mu; by key
 	applied   uint64                   // guarded by mu; the latest of them
 	advanced  chan struct{}            // guarded by mu; closed when applied grows
 	writing   map[string]chan struct{} // guarded by mu; by key, closed at the end of the last write that waits
@@ -71,7 +72,7 @@ type Ledger struct {
 // Open begins to follow what other nodes write, and adds what only this one has. It does not
 // wait for that.
 func Open(config Config) *Ledger {
-	l := &Ledger{config: config, revisions: map[string]uint64{}, orders: map[string]store.Order{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
+	l := &Ledger{config: config, revisions: map[string]uint64{}, orders: map[string]store.Order{}, firsts: map[string]*first{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
 	if l.config.Written == nil {
 		l.config.Written = func(store.Write) {}
 	}
@@ -223,14 +224,34 @@ func (l *Ledger) advance(entries []fabric.Entry, latest map[string]uint64) {
 	}
 	for _, e := range entries {
 		l.applied = max(l.applied, e.Revision)
-		if strings.HasPrefix(e.Key, channelPrefix) && e.Revision == l.revisions[e.Key] {
-			var s state
-			_ = json.Unmarshal(e.Value, &s) // writeOf has said so if it cannot be read
-			l.orders[e.Key] = s.order()
+		if e.Revision == l.revisions[e.Key] {
+			l.note(e)
 		}
 	}
 	close(l.advanced)
 	l.advanced = make(chan struct{})
+}
+
+// note notes what no store has of an entry. l.mu is held.
+func (l *Ledger) note(e fabric.Entry) {
+	isChannel, isFirst := strings.HasPrefix(e.Key, channelPrefix), strings.HasPrefix(e.Key, firstPrefix)
+	if !isChannel && !isFirst {
+		return
+	}
+	var s state
+	_ = json.Unmarshal(e.Value, &s) // writeOf has said so if it cannot be read
+	if isChannel {
+		l.orders[e.Key] = s.order()
+		return
+	}
+	l.firsts[e.Key] = s.First
+}
+
+// first returns who was about to make the first account of a role last, nil for nobody.
+func (l *Ledger) first(key string) *first {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.firsts[key]
 }
 
 // contribute adds what the store has and the registry has not: of a chat that was on one

@@ -437,3 +437,72 @@ func TestRepeatedChannelsCostNothing(t *testing.T) {
 		t.Errorf("the last entry was %d and is %d, %v", before, now, err)
 	}
 }
+
+// TestOneOfAllIsTheFirst has each node invite the first administrator, and all links be used at once:
+// one makes an account, and those that are left or come later make none.
+func TestOneOfAllIsTheFirst(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	const role = "admin"
+	first := func(i int) store.Invitation {
+		return store.Invitation{Hash: fmt.Sprint("link", i), Role: role, Expires: time.Now().Add(time.Hour), Left: 1}
+	}
+	invited := func(i int) store.Write {
+		w := add(fmt.Sprint("admin", i), "x")
+		w.Account.Role, w.Invitation = role, first(i).Hash
+		return w
+	}
+	var nodes []*node
+	for i := range 3 {
+		s := store.NewMemory() // the link is made before the others are known
+		if _, err := s.Apply(t.Context(), []store.Write{store.PutInvitation{Invitation: first(i)}}); err != nil {
+			t.Fatal(err)
+		}
+		nodes = append(nodes, join(t, r, s))
+	}
+	var (
+		wait    sync.WaitGroup
+		results [3]error
+	)
+	for i, n := range nodes {
+		wait.Go(func() { results[i] = n.writer.Do(t.Context(), invited(i)) })
+	}
+	wait.Wait()
+	admins := 0
+	for i, err := range results {
+		switch {
+		case err == nil:
+			admins++
+		case !errors.Is(err, store.ErrNotFound):
+			t.Errorf("node %d: %v", i, err)
+		}
+	}
+	if admins != 1 {
+		t.Fatalf("%d administrators were made: %v", admins, results)
+	}
+	late := store.NewMemory()
+	if _, err := late.Apply(t.Context(), []store.Write{store.PutInvitation{Invitation: first(3)}}); err != nil {
+		t.Fatal(err)
+	}
+	if err := join(t, r, late).writer.Do(t.Context(), invited(3)); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("a node that comes later: %v", err)
+	}
+	by := first(4)
+	by.By = "admin0"
+	nodes[0].do(t, store.PutInvitation{Invitation: by})
+	nodes[0].do(t, invited(4)) // whoever an administrator invites is one
+}
+
+// TestFirstOfATakenName: who is to be the first, and wants a name that there is, tries another one.
+func TestFirstOfATakenName(t *testing.T) {
+	a := join(t, fabrictest.NewRegistry(), store.NewMemory())
+	a.do(t, add("taken", "x"))
+	a.do(t, store.PutInvitation{Invitation: store.Invitation{Hash: "h", Role: "admin", Expires: time.Now().Add(time.Hour), Left: 1}})
+	w := add("taken", "x")
+	w.Account.Role, w.Invitation = "admin", "h"
+	if err := a.writer.Do(t.Context(), w); !errors.Is(err, store.ErrExists) {
+		t.Fatalf("a name that is taken: %v", err)
+	}
+	w = add("free", "x")
+	w.Account.Role, w.Invitation = "admin", "h"
+	a.do(t, w)
+}

@@ -184,6 +184,9 @@ func (l *Ledger) addAccount(ctx context.Context, w store.AddAccount) error {
 		if err := l.useInvitation(ctx, w.Invitation, w.Account.Created); err != nil {
 			return err
 		}
+		if err := l.claimFirst(ctx, w.Invitation); err != nil {
+			return err
+		}
 	}
 	err := l.change(ctx, accountKey(w.Account.Name), func(now *state) (*state, error) {
 		if now != nil {
@@ -201,6 +204,52 @@ func (l *Ledger) addAccount(ctx context.Context, w store.AddAccount) error {
 		err = errors.Join(err, l.countInvitation(ctx, w.Invitation, time.Time{}, 1))
 	}
 	return err
+}
+
+// firstWithin is how long who is about to make the first account of a role keeps others from it, more
+// than that takes, and more than the clocks of the nodes differ.
+const firstWithin = 5 * time.Minute
+
+// claimFirst refuses an invitation that nobody has made for a role that somebody has: each node
+// begins with one of its own, and one of them is good.
+func (l *Ledger) claimFirst(ctx context.Context, hash string) error {
+	i, err := l.config.Store.Invitation(ctx, hash)
+	if err != nil || i.By != "" || i.Role == "" {
+		return err
+	}
+	if err := l.catchUp(ctx); err != nil {
+		return err
+	}
+	key := firstKey(i.Role)
+	return l.change(ctx, key, func(*state) (*state, error) {
+		now, last := time.Now(), l.first(key)
+		if last != nil && last.Invitation != hash && now.Before(last.At.Add(firstWithin)) {
+			return nil, store.ErrNotFound
+		}
+		switch has, err := l.hasRole(ctx, i.Role); {
+		case err != nil:
+			return nil, err
+		case has:
+			return nil, store.ErrNotFound
+		}
+		return &state{First: &first{hash, now}}, nil
+	})
+}
+
+// errHas ends a search.
+var errHas = errors.New("one account has it")
+
+func (l *Ledger) hasRole(ctx context.Context, role string) (bool, error) {
+	err := l.config.Store.Accounts(ctx, func(a store.Account) error {
+		if a.Role == role {
+			return errHas
+		}
+		return nil
+	})
+	if errors.Is(err, errHas) {
+		return true, nil
+	}
+	return false, err
 }
 
 // isFree says whether no other account has a certificate or an identity.

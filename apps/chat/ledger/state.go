@@ -25,6 +25,13 @@ type state struct {
 	Datum      *store.Datum      `json:"datum,omitempty"` // with an empty value, one that was removed
 	Channel    *store.Channel    `json:"channel,omitempty"`
 	Order      *store.Order      `json:"order,omitempty"` // of a channel, also of one that was removed
+	First      *first            `json:"first,omitempty"`
+}
+
+// first is who is about to make the first account of a role, such as that of administrators.
+type first struct {
+	Invitation string // its hash
+	At         time.Time
 }
 
 // An account is one with all its ways to log in.
@@ -43,6 +50,7 @@ const (
 	banPrefix        = "ban "
 	datumPrefix      = "datum "
 	channelPrefix    = "channel "
+	firstPrefix      = "first "
 )
 
 func accountKey(name string) string { return accountPrefix + ircmsg.ASCII.Fold(name) }
@@ -53,6 +61,9 @@ func banKey(mask string) string { return banPrefix + mask }
 
 // datumKey needs no escapes: no account has a space in its name.
 func datumKey(d *store.Datum) string { return datumPrefix + d.Owner + " " + d.Key }
+
+// firstKey is that of a role. No store has its entry.
+func firstKey(role string) string { return firstPrefix + role }
 
 func channelKey(name string) string { return channelPrefix + ircmsg.ASCII.Fold(name) }
 
