@@ -105,18 +105,19 @@ type Tokens struct {
 // A Server answers programs. It is an http.Handler for what is below Prefix; its
 // methods may be called from any goroutine.
 type Server struct {
-	chat  Chat
-	store store.Store
-	mux   *http.ServeMux
-	who   atomic.Pointer[Tokens]
+	chat   Chat
+	store  store.Store
+	writer *store.Writer
+	mux    *http.ServeMux
+	who    atomic.Pointer[Tokens]
 
 	mu      sync.Mutex
 	buckets map[string]*rate.Limiter // guarded by mu; by the hash of a token
 }
 
-// New returns a server.
-func New(chat Chat, s store.Store, who Tokens) *Server {
-	srv := &Server{chat: chat, store: s, mux: http.NewServeMux(), buckets: map[string]*rate.Limiter{}}
+// New returns a server, that reads what writer has written to s.
+func New(chat Chat, s store.Store, writer *store.Writer, who Tokens) *Server {
+	srv := &Server{chat: chat, store: s, writer: writer, mux: http.NewServeMux(), buckets: map[string]*rate.Limiter{}}
 	srv.Configure(who)
 	for i := range routes {
 		srv.mux.Handle(routes[i].method+" "+Prefix+routes[i].path, srv.handler(&routes[i]))

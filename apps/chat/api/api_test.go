@@ -59,7 +59,7 @@ func newServer(t *testing.T) (*Server, *fake) {
 	}
 	f := &fake{}
 	room := []string{"#ro*"}
-	return New(f, s, Tokens{
+	return New(f, s, store.NewWriter(s), Tokens{
 		Tokens: []Token{
 			{Name: "all", Hash: Hash("all"), Scopes: Scopes, Channels: room},
 			{Name: "reader", Hash: Hash("reader"), Scopes: []Scope{Read}, Channels: room},
@@ -178,6 +178,20 @@ func TestHistoryOfActions(t *testing.T) {
 	for _, query := range []string{"after=9999-01-01T00:00:00Z", "before=1900-01-01T00:00:00Z"} {
 		if _, body := ask(s, "GET", room+"/messages?"+query, "all", ""); body != "[]" {
 			t.Errorf("%s: %s", query, body)
+		}
+	}
+}
+
+// TestCopiesAreRead: what another machine has said is read though its copy may wait for a
+// commit.
+func TestCopiesAreRead(t *testing.T) {
+	s, _ := newServer(t)
+	for i, path := range []string{room + "/messages?limit=1", "/search?q=copied"} {
+		text := fmt.Sprint("copied ", i)
+		said := store.Message{ID: at(30 + i), Target: "#room", Command: "PRIVMSG", Source: "ann!a@h", Text: text}
+		s.writer.WriteLater(store.CopyMessage{Message: said}, func(error) {})
+		if _, body := ask(s, "GET", path, "all", ""); !strings.Contains(body, text) {
+			t.Errorf("%s: %s", path, body)
 		}
 	}
 }

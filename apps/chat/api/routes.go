@@ -195,6 +195,9 @@ func (q *query) history() (int, any, error) {
 	if err != nil {
 		return 0, nil, err
 	}
+	if err := q.writer.Flush(q.r.Context()); err != nil {
+		return 0, nil, err
+	}
 	list, err := q.store.Messages(q.r.Context(), store.Query{
 		Target: ircmsg.ASCII.Fold(name), Before: before, After: after, Limit: limit, Latest: after == 0,
 	})
@@ -214,6 +217,9 @@ func (q *query) search() (int, any, error) {
 	scopes, err := q.searched(values.Get("channel"))
 	if err != nil || len(scopes) == 0 {
 		return http.StatusOK, []Message{}, err
+	}
+	if err := q.writer.Flush(q.r.Context()); err != nil {
+		return 0, nil, err
 	}
 	list, err := q.store.Search(q.r.Context(), store.Search{
 		Targets: scopes, Text: words, From: ircmsg.ASCII.Fold(values.Get("from")), Before: before, After: after, Limit: limit,

@@ -173,6 +173,22 @@ func TestRecordsComeBack(t *testing.T) {
 	})
 }
 
+// TestCopyIsReadAtOnce: who reads gets what another machine has said, though its copy may wait
+// for a commit.
+func TestCopyIsReadAtOnce(t *testing.T) {
+	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
+		for n := range int64(20) {
+			r := said(id(n+1, 0), "#c", fmt.Sprint("text ", n))
+			r.Copy = true
+			a.Record(r, func(error) {})
+			got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadHistory, Page: &hall.Page{Targets: []string{"#c"}, Limit: 100}})
+			if !got.OK || len(got.Records) != int(n)+1 {
+				t.Fatalf("after %d copies, %d are read", n+1, len(got.Records))
+			}
+		}
+	})
+}
+
 func TestHistories(t *testing.T) {
 	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
 		keep(t, a,

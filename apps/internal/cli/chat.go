@@ -302,7 +302,7 @@ func (c *chat) prepare(s *server) error {
 	if err != nil {
 		return failure{err}
 	}
-	c.api = api.New(programs{c.gate}, c.store, *who)
+	c.api = api.New(programs{c.gate}, c.store, c.writer, *who)
 	hooks, err := outgoing(c.config)
 	if err != nil {
 		return failure{err}
