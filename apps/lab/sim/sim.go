@@ -36,7 +36,7 @@ type program struct {
 	level int // 0: it has no seeds, but goes through all orders
 	pkg   string
 	tests string // pattern
-	parts int    // tests with seeds of their own
+	parts int    // tests with seeds of their own, which share its time
 }
 
 // programs are all of them.
@@ -44,7 +44,7 @@ var programs = []program{
 	{name: "engine", title: "whole engines", level: 1, pkg: ".", tests: "^TestSim_Engine$", parts: 1},
 	{name: "websocket", title: "WebSocket", level: 1, pkg: "ws", tests: "^TestSim_WebSocket$", parts: 1},
 	{name: "completion", title: "completion driver", level: 2, pkg: "internal/driver", tests: "^TestSim_Completion$", parts: 1},
-	{name: "readiness", title: "readiness driver", level: 3, pkg: "internal/driver", tests: "^TestSim_Readiness$", parts: 5},
+	{name: "readiness", title: "readiness driver", level: 3, pkg: "internal/driver", tests: "^TestSim_Readiness$", parts: 6},
 	{name: "sleep", title: "how a loop sleeps", pkg: ".", tests: "^TestSim_Sleep_"},
 }
 
