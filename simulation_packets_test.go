@@ -20,6 +20,7 @@ type simulatedPackets struct {
 	peers    []*packetPeer
 	conns    []*simulatedPacketHandler
 	server   driver.Endpoint
+	written  int // datagrams that were accepted, or refused for lack of room
 }
 
 // A packetPeer is a peer: what it sent and what it got.
@@ -198,8 +199,11 @@ func (h *simulatedPacketHandler) write(b []byte, to PacketAddr) {
 	err := h.conn.WriteTo(b, to)
 	clear(b)
 	switch {
-	case err == nil, errors.Is(err, ErrClosed):
+	case err == nil:
+		h.p.written++
+	case errors.Is(err, ErrClosed):
 	case errors.Is(err, ErrQueueFull):
+		h.p.written++
 		h.p.s.Count("packet queue full")
 	default:
 		h.p.s.Failf("a datagram is refused: %v", err)
@@ -295,4 +299,13 @@ func (p *simulatedPackets) check() {
 			p.s.Failf("OnClose of a packet socket was called %d times", h.closed)
 		}
 	}
+	var out, dropped uint64
+	for _, l := range p.s.engine.loops {
+		out += l.count.packetsOut.Load()
+		dropped += l.count.packetsDropped.Load()
+	}
+	if n := uint64(p.written + p.s.Oversize); out+dropped != n {
+		p.s.Failf("%d datagrams left and %d were dropped, of %d that were written and %d that were too long", out, dropped, p.written, p.s.Oversize)
+	}
+	p.s.run.Checked(p.written, "datagrams written: each left or was counted")
 }

@@ -34,6 +34,8 @@ type World struct {
 	NoFiles bool    // accepting fails: EMFILE
 	Unix    bool    // streams have no addresses, and a name at most
 	Calm    bool    // nothing goes wrong any more, and nothing is split or late
+	// Oversize is how many datagrams have come that were too long.
+	Oversize int
 	// Point is called where others may go on: in each call of a driver.
 	Point func()
 	// Wait lets the others go on for as long as until is false, and the time has not

@@ -13,6 +13,7 @@ type datagrams struct {
 	arrived []Datagram
 	pending bool  // SendPackets found no room
 	failed  error // waits on the socket
+	room    int   // of a Unix one's send buffer
 	stopped bool
 }
 
@@ -68,6 +69,9 @@ func (w *World) TakePacket(at Endpoint) (Datagram, bool) {
 func (w *World) bindPacket(at Endpoint) Handle {
 	l := w.NewLink(-1)
 	l.packet = w.packetSocket(at)
+	if at.Path != "" {
+		l.packet.room = 1 << (11 + w.Choose(6))
+	}
 	return w.number(l)
 }
 
@@ -101,6 +105,10 @@ func (d *Simulated) dispatchPackets() {
 		}
 	}
 	for _, s := range ready {
+		if !d.world.Calm && !s.ending && d.world.Choose(60) == 0 {
+			d.world.Fault("error on a socket for datagrams")
+			d.datagramsOf(s).failed = os.NewSyscallError("recvmmsg", syscall.ECONNREFUSED)
+		}
 		d.completePacket(s)
 	}
 }
@@ -126,7 +134,13 @@ func (d *Simulated) completePacket(s *PacketSocket) {
 		n := 1 + d.world.Choose(min(len(l.arrived), d.cfg.PacketBatch))
 		batch := l.arrived[:n:n]
 		l.arrived = l.arrived[n:]
-		s.Stream.Arrived(batch, 0)
+		oversize := 0
+		if !d.world.Calm && d.world.Choose(30) == 0 {
+			d.world.Fault("datagrams that are too long")
+			oversize = 1 + d.world.Choose(3)
+			d.world.Oversize += oversize
+		}
+		s.Stream.Arrived(batch, oversize)
 	}
 }
 
@@ -161,7 +175,7 @@ func (d *Simulated) SendPackets(s *PacketSocket, batch []Datagram) (n int, pendi
 		case !w.Calm && w.Choose(30) == 0:
 			w.Fault("ECONNREFUSED")
 			return n, false, os.NewSyscallError("sendmsg", syscall.ECONNREFUSED)
-		case to.Path != "" && peer != nil && len(peer.arrived) >= mostUnread:
+		case to.Path != "" && peer != nil && len(peer.arrived) >= mostUnread || l.room > 0 && w.unread(l) >= l.room:
 			w.Fault("unix peer is full")
 			return n, false, ErrBusy
 		}
@@ -191,20 +205,28 @@ func (d *Simulated) SendLast(s *PacketSocket, batch []Datagram) (count, size int
 
 // Outstanding is a method of Packets.
 func (d *Simulated) Outstanding(s *PacketSocket) (held, room int) {
-	if d.datagramsOf(s).at.Path == "" {
-		return 0, 0
+	l := d.datagramsOf(s)
+	return d.world.unread(l), l.room
+}
+
+// unread returns how much of a Unix socket's send buffer is taken by what its peers have
+// not read.
+func (w *World) unread(of *datagrams) (held int) {
+	if of.room == 0 {
+		return 0
 	}
-	for _, l := range d.world.packets {
-		if l.socket == nil {
-			for _, p := range l.arrived {
-				if p.Peer == d.datagramsOf(s).at {
-					held += len(p.Bytes)
-				}
+	for _, l := range w.packets {
+		for _, p := range l.arrived {
+			if l.socket == nil && p.Peer == of.at {
+				held += len(p.Bytes) + unreadRecord
 			}
 		}
 	}
-	return held, 1 << 16
+	return held
 }
+
+// unreadRecord is what a datagram takes of a send buffer besides its bytes.
+const unreadRecord = 512
 
 // ClosePacket is a method of Packets.
 func (d *Simulated) ClosePacket(s *PacketSocket) {
