@@ -10,7 +10,9 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -59,7 +61,9 @@ func labClusterCommand() *cobra.Command {
 			if c.run.Nodes < 3 || c.run.Nodes > 9 {
 				return fmt.Errorf("--nodes %d: write a number from 3 to 9", c.run.Nodes)
 			}
-			if err := c.check(cmd.Context(), cmd.OutOrStdout()); err != nil {
+			ctx, end := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer end()
+			if err := c.check(ctx, cmd.OutOrStdout()); err != nil {
 				return failure{err}
 			}
 			return nil

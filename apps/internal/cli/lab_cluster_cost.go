@@ -9,7 +9,9 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
+	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -42,7 +44,9 @@ Rounds are interleaved. Only Linux says what the nodes use.`,
 			if err := c.validate(); err != nil {
 				return err
 			}
-			if err := c.measure(cmd.Context(), cmd.OutOrStdout()); err != nil {
+			ctx, end := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			defer end()
+			if err := c.measure(ctx, cmd.OutOrStdout()); err != nil {
 				return failure{err}
 			}
 			return nil

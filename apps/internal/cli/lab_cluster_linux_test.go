@@ -2,7 +2,12 @@ package cli
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/epinet/epi/apps/lab/cluster"
@@ -77,4 +82,33 @@ func TestClusterCost(t *testing.T) {
 			t.Errorf("%s is not refused", flag)
 		}
 	}
+}
+
+// TestClusterCheckEndsItsNodes: who ends the command ends the nodes that it has started.
+func TestClusterCheckEndsItsNodes(t *testing.T) {
+	t.Parallel()
+	p := start(t, "lab", "cluster", "--for", "1h", "--faults", "none")
+	epitest.WaitUntil(t, "a node has started", func() bool { return len(childrenOf(p.cmd.Process.Pid)) > 0 })
+	nodes := childrenOf(p.cmd.Process.Pid)
+	p.signal(syscall.SIGTERM)
+	p.end(exitFailed)
+	for _, pid := range nodes {
+		if err := syscall.Kill(pid, 0); !errors.Is(err, syscall.ESRCH) {
+			t.Errorf("process %d is there after the command has ended: %v", pid, err)
+		}
+	}
+}
+
+// childrenOf returns the processes that a process has started (proc_pid_stat(5)).
+func childrenOf(pid int) (children []int) {
+	files, _ := filepath.Glob("/proc/[0-9]*/stat")
+	for _, file := range files {
+		text, _ := os.ReadFile(file) // it may have ended
+		_, after, _ := strings.Cut(string(text), ") ")
+		if fields := strings.Fields(after); len(fields) > 1 && fields[1] == strconv.Itoa(pid) {
+			child, _ := strconv.Atoi(filepath.Base(filepath.Dir(file)))
+			children = append(children, child)
+		}
+	}
+	return children
 }

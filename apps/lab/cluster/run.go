@@ -85,7 +85,7 @@ type Result struct {
 }
 
 // settle is how long all nodes may take to come together.
-const settle = 3 * time.Minute
+const settle = 5 * time.Minute
 
 // A node is one process.
 type node struct {
@@ -203,7 +203,7 @@ func (r *run) launch(n *node) error {
 }
 
 func (r *run) end() {
-	r.stopClients()
+	r.sendAway()
 	for _, n := range r.nodes {
 		if n.cmd != nil && n.cmd.Process != nil {
 			_ = n.cmd.Process.Kill()
@@ -213,6 +213,7 @@ func (r *run) end() {
 			d.end()
 		}
 	}
+	r.talk.Wait() // who waits for an answer waits no more
 }
 
 // ready waits until all nodes are members.
@@ -362,15 +363,20 @@ func (r *run) upgrade(n *node) error {
 }
 
 func (r *run) stopClients() {
+	r.sendAway()
+	r.talk.Wait()
+}
+
+// sendAway has the clients end, if there are some.
+func (r *run) sendAway() {
 	if r.away != nil {
 		r.silence()
 		r.away()
 	}
-	r.talk.Wait()
 }
 
 // caughtUp is how long nodes that were away may take to get what they have missed.
-const caughtUp = 2 * time.Minute
+const caughtUp = 5 * time.Minute
 
 // collect takes what clients know, and asks the nodes for their histories until those
 // are equal, or will not be.
