@@ -4,6 +4,8 @@ import (
 	"errors"
 	"slices"
 	"sync"
+
+	"github.com/epinet/epi/internal/driver"
 )
 
 // A Group is connections that are written to together: a chat's channel, a
@@ -295,8 +297,9 @@ const turnsAtOnce = 64
 func (p *groupPart) send(except *Conn, bufs [][]byte, size int) {
 	var room [turnsAtOnce]*Conn
 	ready := room[:0]
+	now := len(bufs) == 1 && p.sendsNow()
 	for _, m := range p.members {
-		if m.conn == except || !m.conn.share(bufs, size) {
+		if m.conn == except || now && m.conn.sendNow(bufs[0]) || !m.conn.share(bufs, size) {
 			continue
 		}
 		ready = append(ready, m.conn)
@@ -307,6 +310,54 @@ func (p *groupPart) send(except *Conn, bufs [][]byte, size int) {
 	}
 	p.loop.enqueue(ready...)
 	p.loop.visited += len(p.members)
+}
+
+// sendsNow reports whether a message is better sent by its task than queued: the
+// members are visited once then, and not again for their turns, when they have left the
+// cache. It is not while other messages of groups wait, which would leave by the same
+// calls, nor with io_uring, where one call is for the sends of many connections.
+func (p *groupPart) sendsNow() bool {
+	l := p.loop
+	return l.cfg.backend != driver.Uring && l.groupTasks.Load() == 0 && l.isCaller()
+}
+
+// sendNow sends a group's message to a connection that has nothing queued, and queues
+// what the kernel does not take of it. It reports false, and does nothing, unless the
+// kernel takes some. The caller is the loop, and the holder.
+func (c *Conn) sendNow(p []byte) bool {
+	if len(p) > c.loop.cfg.maxSend || !c.plain() || !c.takesNow(len(p)) {
+		return false
+	}
+	n := c.loop.direct.SendNow(&c.sock, p)
+	if n == 0 {
+		return false
+	}
+	if n < len(p) {
+		c.queueRest(p[n:])
+	}
+	c.moved(n)
+	return true
+}
+
+// takesNow reports whether nothing is before n bytes, and they might be queued.
+func (c *Conn) takesNow(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued == 0 && n <= c.marks().queued && c.state.Load()&(starting|unwritable) == 0
+}
+
+// queueRest queues what is left of a message, before what others have queued since.
+// It cannot be refused: there was room, but for that.
+func (c *Conn) queueRest(p []byte) {
+	c.sending = c.loop.pool.Queue()
+	c.sending.Append(&c.loop.pool, p)
+	c.mu.Lock()
+	c.queued += len(p)
+	if c.queued > c.marks().high {
+		c.set(congested)
+	}
+	c.mu.Unlock()
+	c.request(doCheck)
 }
 
 // each is Each's task.

@@ -79,10 +79,13 @@ func (g *simulatedGroups) send(but *simulatedHandler) {
 	s := g.s
 	b := message(g.sent)
 	var err error
-	if but == nil {
-		err = g.group.Send(b[:3], b[3:])
-	} else {
+	switch {
+	case but != nil:
 		err = g.group.SendExcept(but.conn, b)
+	case s.Choose(2) == 0:
+		err = g.group.Send(b)
+	default:
+		err = g.group.Send(b[:3], b[3:])
 	}
 	if err != nil {
 		return

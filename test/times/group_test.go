@@ -144,6 +144,48 @@ func TestProgram06_GroupSendIsOneTaskPerLoop(t *testing.T) {
 	})
 }
 
+// TestHunt27_GroupOverTLS: what a group sends is encrypted, though nothing waits before
+// it.
+func TestHunt27_GroupOverTLS(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		m.TLS = true
+		w := startGroup(t, m.Engine())
+		var g epi.Group
+		clients, _ := w.join(t, &g, 2)
+		for _, text := range []string{"one", "two"} {
+			send(t, &g, text)
+			for _, c := range clients {
+				epitest.Expect(t, c, text)
+			}
+		}
+	})
+}
+
+// TestHunt27_GroupSendTakenInPart sends to a member that does not read, until the kernel
+// takes a message in part, and then none: the member gets all of them in their order.
+func TestHunt27_GroupSendTakenInPart(t *testing.T) {
+	const size, sends = 100_000, 100
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		t.Parallel()
+		w := startGroup(t, m.Engine())
+		var g epi.Group
+		clients, conns := w.join(t, &g, 1)
+		stream := epitest.Pattern(size * sends)
+		for i := range sends {
+			if err := g.Send(stream[i*size:][:size]); err != nil {
+				t.Fatal(err)
+			}
+			sent := make(chan struct{}) // alone: no other message waits for the same loop
+			if err := conns[0].Loop().Do(func() { close(sent) }); err != nil {
+				t.Fatal(err)
+			}
+			epitest.Receive(t, sent)
+		}
+		epitest.ExpectBytes(t, clients[0], stream, 1<<20)
+	})
+}
+
 // TestProgram06_MembersFromAddToRemove sends around both.
 func TestProgram06_MembersFromAddToRemove(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
