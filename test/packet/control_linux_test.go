@@ -1,12 +1,14 @@
 package packet_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"net"
 	"net/netip"
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -80,6 +82,35 @@ func TestHunt30_MessagesAboutDatagrams(t *testing.T) {
 			if _, err := client.Read(make([]byte, 1)); err != nil { // it is connected: only that address's answer comes
 				t.Fatal(err)
 			}
+		}
+	})
+}
+
+// TestPacket_ShortOneBehindLongOnes sends datagrams by one call that the kernel cuts
+// into them (UDP_SEGMENT, udp(7)), and hands over together where it is asked to: those
+// that are too long are dropped, each counted, and the last, which is not, arrives.
+func TestPacket_ShortOneBehindLongOnes(t *testing.T) {
+	const size, long = 1400, 3
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		e.MaxDatagram = 1000
+		ln := listenPacket(t, e, "udp4://127.0.0.1:0", func(*epi.PacketConn) epi.PacketHandler {
+			return &epitest.PacketFuncs{Packet: func(c *epi.PacketConn, p []byte, from epi.PacketAddr) { _ = c.WriteTo(p, from) }}
+		})
+		epitest.Run(t, e)
+		c := dialUDP(t, "127.0.0.1", ln)
+		last := epitest.Pattern(500)
+		segments := make([]byte, unix.CmsgSpace(2))
+		h := (*unix.Cmsghdr)(unsafe.Pointer(&segments[0]))
+		h.Level, h.Type = unix.SOL_UDP, unix.UDP_SEGMENT
+		h.SetLen(unix.CmsgLen(2))
+		binary.NativeEndian.PutUint16(segments[unix.CmsgLen(0):], size)
+		if _, _, err := c.WriteMsgUDP(append(make([]byte, long*size), last...), segments, nil); err != nil {
+			t.Skip("the kernel cuts no messages here: ", err)
+		}
+		expectPacket(t, c, last)
+		if n := e.Stats().PacketsDropped; n != long {
+			t.Errorf("%d datagrams dropped, want %d", n, long)
 		}
 	})
 }
