@@ -11,17 +11,18 @@ import (
 // testPackets is one socket for datagrams, and what must hold of it.
 type testPackets struct {
 	*session
-	sock     PacketSocket
-	file     *file
-	queue    []Datagram // to be sent
-	sent     []Datagram // that the driver says have left
-	written  int
-	pending  bool // Writable must come
-	failed   bool // the first datagram of the queue
-	oversize int  // that were reported
-	dropped  int  // that should have been
-	closing  bool
-	closed   bool
+	sock        PacketSocket
+	file        *file
+	queue       []Datagram // to be sent
+	sent        []Datagram // that the driver says have left
+	written     int
+	pending     bool // Writable must come
+	failed      bool // the first datagram of the queue
+	misdirected bool // some had a peer that the socket cannot send to
+	oversize    int  // that were reported
+	dropped     int  // that should have been
+	closing     bool
+	closed      bool
 }
 
 const maxPackets = 3
@@ -97,6 +98,7 @@ func (st *testPackets) write(n int) {
 		}
 		if p := st.file.datagrams; p.internet && !p.wide && st.Chance(40) {
 			to = Endpoint{AddrPort: netip.AddrPortFrom(netip.IPv6Loopback(), 7)} // which it cannot send to
+			st.misdirected = true
 		}
 		var local netip.Addr
 		if d := st.file.datagrams; d.internet && d.remote == (Endpoint{}) && st.Chance(4) {
@@ -125,6 +127,9 @@ func (st *testPackets) flush() {
 		st.Note("%v: %d datagrams are sent: %d, %v, %v", st.file, len(given), n, pending, err)
 		if n > len(given) || err != nil && pending || n == len(given) && (pending || err != nil) || n == 0 && !pending && err == nil {
 			st.Failf("SendPackets of %d datagrams returned %d, %v, %v", len(given), n, pending, err)
+		}
+		if pending && st.file.datagrams.isCrowd() {
+			st.Failf("%v: it is to wait for an event that says nothing of its peers", st.file)
 		}
 		st.took(n)
 		st.pending = pending
@@ -262,9 +267,13 @@ func (st *testPackets) end() {
 
 // last sends what can be sent at once, and frees the address.
 func (st *testPackets) last() {
-	before := len(st.file.datagrams.sent)
+	p := st.file.datagrams
+	before, refused, queued := len(p.sent), p.refused, len(st.queue)
 	count, size := st.d.SendLast(&st.sock, slices.Clone(st.queue))
-	left := st.file.datagrams.sent[before:]
+	left := p.sent[before:]
+	if n := queued - count; !p.blocked && 2*n > p.refused-refused && !st.misdirected {
+		st.Failf("%v: of the last %d datagrams %d did not leave, and %d sends were refused", st.file, queued, n, p.refused-refused)
+	}
 	if count != len(left) {
 		st.Failf("%v: the last %d datagrams were reported as sent, %d were", st.file, count, len(left))
 	}

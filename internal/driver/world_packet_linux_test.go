@@ -21,6 +21,8 @@ type datagramSocket struct {
 	full           []Endpoint // peers of a Unix socket that read nothing
 	segments       int        // the longest datagrams that messages are cut into
 	stopped        bool       // its address is free
+	refused        int        // sends that met an error
+	blocked        bool       // the last send has found no room
 }
 
 // An arrival is a datagram that the driver has.
@@ -253,6 +255,19 @@ func (w *world) SendMessages(fd int, headers []unix.Mmsghdr) (n int, err error) 
 	if f.datagrams.stopped {
 		w.Failf("%v: datagrams are sent after it was stopped", f)
 	}
+	n, err = w.sendMessages(f, headers)
+	f.datagrams.blocked = err == unix.EAGAIN && !f.datagrams.isCrowd()
+	if err != nil && !f.datagrams.blocked {
+		f.datagrams.refused++
+	}
+	return n, err
+}
+
+// isCrowd reports whether it is a Unix socket with many peers: nothing reports when one
+// of them has room.
+func (p *datagramSocket) isCrowd() bool { return !p.internet && p.remote == (Endpoint{}) }
+
+func (w *world) sendMessages(f *file, headers []unix.Mmsghdr) (n int, err error) {
 	if err := f.pendingError(); err != nil {
 		return 0, err
 	}
