@@ -44,6 +44,9 @@ type Config struct {
 	// Keep keeps a change for the next start, or is nil. One goroutine calls it; it
 	// must not block.
 	Keep func(hall.Change)
+	// Claim registers a channel of a network, unless it is registered. It may block. nil: there is
+	// no Fabric.
+	Claim func(context.Context, *hall.KeepChannel) hall.Result
 	// Proxies are networks from which a PROXY header may come as the first line. Who
 	// sends none comes from where the connection does.
 	Proxies []netip.Prefix

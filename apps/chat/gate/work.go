@@ -116,6 +116,8 @@ func (w *workers) do(job *hall.Work) hall.Result {
 		}
 		w.server.Configure(*fresh)
 		return hall.Result{OK: true}
+	case hall.ClaimChannel:
+		return config.Claim(w.ctx, job.Channel)
 	case hall.Die, hall.Restart:
 		config.Stop()
 		return hall.Result{OK: true}

@@ -100,7 +100,11 @@ func csRegister(h *Hall, s *session, params []string, answer func(string)) {
 		answer("You have registered too many channels")
 		return
 	}
-	h.registerChannel(m)
+	if h.net != nil {
+		h.claimRegistration(s, m.channel, answer)
+		return
+	}
+	h.registerChannel(m.channel, m.user.account)
 	answer(m.channel.name + " is registered now")
 }
 

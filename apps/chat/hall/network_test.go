@@ -728,3 +728,43 @@ func TestNetworkEditBeforeItsMessage(t *testing.T) {
 		t.Errorf("%d edits wait for their messages, want %d", kept, maxEdited)
 	}
 }
+
+// TestNetworkRegisteredByClaim: a channel is registered by who adds the entry of all nodes, and by
+// nobody whose entry is refused; and what was registered is so when the owner ends before it has
+// said so to any other node.
+func TestNetworkRegisteredByClaim(t *testing.T) {
+	n := threeNodes(t, Config{})
+	for _, w := range n.towns {
+		w.accounts["ann"], w.refuses = "secret", true
+	}
+	n.user("a", "ann")
+	n.user("b", "bob")
+	n.user("c", "cid")
+	n.say("a", "ann", "NS IDENTIFY ann secret", "JOIN #x")
+	n.say("b", "bob", "JOIN #x")
+	n.say("c", "cid", "JOIN #x")
+	owner := n.ownerOf("#x")
+	n.say("a", "ann", "CS REGISTER #x")
+	for _, name := range n.names() {
+		if n.town(name).hall.findChannel("#x").registered != nil {
+			t.Errorf("node %s: a channel is registered whose entry was refused", name)
+		}
+	}
+	n.expectAny()
+	c := n.town(owner).hall.findChannel("#x")
+	kept, at := c.kept(), c.net.step()
+	kept.Founder = "ann"
+	n.town(owner).node.Kill()
+	delete(n.towns, owner)
+	n.changed(KeepChannel{kept, at.Reign, at.Number})
+	if !n.net.RunUntil(5*time.Minute, func() bool { return n.ownerOf("#x") != "nobody" }) {
+		t.Fatal("nobody owns the channel")
+	}
+	n.peace()
+	for _, name := range n.names() {
+		if c := n.town(name).hall.findChannel("#x"); c.registered == nil || c.registered.founder != "ann" || len(c.members) != 2 {
+			t.Errorf("node %s: the channel is %+v", name, c)
+		}
+	}
+	n.same()
+}

@@ -187,7 +187,12 @@ func (h *Hall) takeOver(g *grant) {
 		c = h.create(latest.Kept.Name)
 	}
 	c.net.owner = nil
+	unsaid := c.net.kept
+	c.net.kept = nil
 	h.adopt(c, latest)
+	if unsaid != nil && c.registered == nil && latest.isBefore(stamp{unsaid.Reign, unsaid.Number}) {
+		c.register(&unsaid.Channel) // its owner has ended before it could say so
+	}
 	if len(c.members) == 0 && c.registered == nil {
 		h.remove(c) // whoever comes makes it anew
 		h.net.postAll("empty", emptied{g.name, stamp{h.nextID(), 1}}, nil)

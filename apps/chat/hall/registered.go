@@ -48,12 +48,33 @@ func (r *registered) set(account string, rank Rank) {
 	}
 }
 
-// registerChannel makes a channel stay, for the account of one of its members.
-func (h *Hall) registerChannel(m *member) {
-	m.channel.registered = &registered{founder: m.user.account}
-	h.touchChannel(m.channel)
-	h.keepMetadata(m.channel, m.channel.name, false)
-	h.grant(m)
+// registerChannel makes a channel stay, for an account.
+func (h *Hall) registerChannel(c *channel, founder string) {
+	c.registered = &registered{founder: founder}
+	h.touchChannel(c)
+	h.keepMetadata(c, c.name, false)
+	h.grantIn(c)
+}
+
+// claimRegistration registers a channel of a network, for the account of a session: by an entry
+// that only one node can add.
+func (h *Hall) claimRegistration(s *session, c *channel, answer func(string)) {
+	kept, at := c.kept(), c.net.step()
+	kept.Founder = strings.Clone(s.account())
+	c.net.claim = at
+	h.ask(s, Work{Kind: ClaimChannel, Channel: &KeepChannel{kept, at.Reign, at.Number}}, answer, func(*Result) {
+		h.claimedRegistration(&kept, at)
+		answer(kept.Name + " is registered now")
+	})
+}
+
+// claimedRegistration registers a channel whose claim has succeeded, if that is not done yet: the
+// entry of all nodes may come before the answer, and comes also where nobody waits for that.
+func (h *Hall) claimedRegistration(k *KeptChannel, at stamp) {
+	if c := h.findChannel(k.Name); c != nil && c.net.mine && c.net.claim == at && c.registered == nil {
+		c.net.claim = stamp{}
+		h.registerChannel(c, k.Founder)
+	}
 }
 
 // unregister ends the registration of a channel, and the channel if nobody is in it.

@@ -18,6 +18,8 @@ type sequence struct {
 	reign  int64
 	number uint64
 	at     map[*node]int // members by their nodes
+	claim  stamp         // of the last claim to register it: see claimRegistration
+	kept   *KeepChannel  // its registration, if all nodes keep that and no owner has said so
 	// adopting: it is made what a snapshot says.
 	adopting bool
 	log      []logged

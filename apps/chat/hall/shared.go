@@ -20,7 +20,8 @@ func (h *Hall) gotChange(c Change) {
 	case KeepMetadata:
 		h.gotDatum(c.Datum)
 	case KeepChannel:
-		h.gotKeptChannel(&c.Channel)
+		h.gotKeptChannel(&c)
+		h.claimedRegistration(&c.Channel, stamp{c.Reign, c.Number})
 	case DropChannel:
 		h.gotDroppedChannel(c.Name)
 	}
@@ -28,13 +29,15 @@ func (h *Hall) gotChange(c Change) {
 
 // gotKeptChannel takes over a channel as it was when it had an owner last. One that has an
 // owner is as that says.
-func (h *Hall) gotKeptChannel(k *KeptChannel) {
-	c := h.findChannel(k.Name)
+func (h *Hall) gotKeptChannel(k *KeepChannel) {
+	c := h.findChannel(k.Channel.Name)
 	switch {
 	case c == nil:
-		h.restoreChannel(k)
+		h.restoreChannel(&k.Channel)
 	case c.net.isUnclaimed():
-		c.register(k)
+		c.register(&k.Channel)
+	case !c.net.mine && c.registered == nil:
+		c.net.kept = k // until its owner says so, or the next owner has to
 	}
 }
 

@@ -62,6 +62,9 @@ const (
 	// CheckGateway asks whether Work.Password is that of the WEBIRC gateway
 	// Work.Account, coming from Work.Address.
 	CheckGateway
+	// ClaimChannel registers Work.Channel, unless it is registered already, maybe by another
+	// node.
+	ClaimChannel
 	// Rehash reads the configuration again. The gate calls Hall.Configure before
 	// the Result comes; an error is in Result.Text.
 	Rehash
@@ -122,6 +125,7 @@ type Work struct {
 	Endpoint    string
 	Keys        string
 
+	Channel       *KeepChannel
 	Page          *Page
 	Lookup        *Lookup
 	Record        *Record

@@ -28,6 +28,7 @@ type world struct {
 	kept       Kept
 	changes    []Change   // that were to be kept
 	lazy       bool       // works are not done by themselves
+	refuses    bool       // channels cannot be registered
 	got        []received // since the last look
 	problems   []string
 	records    []Record // of the history
@@ -359,6 +360,8 @@ func (w *world) do(work *Work) *Result {
 	case CheckPassword:
 		password, ok := w.accounts[work.Account]
 		r.OK = ok && password == work.Password
+	case ClaimChannel:
+		r.OK = !w.refuses
 	case CheckOperator, CheckServer, CheckGateway:
 		r.OK = work.Password == "secret"
 	case FindCertificate:

@@ -22,6 +22,20 @@ type Keeper struct {
 	log    *slog.Logger
 }
 
+// Claim registers a channel, unless it is registered: of several nodes that try, one does. It
+// blocks.
+func (k *Keeper) Claim(ctx context.Context, c *hall.KeepChannel) hall.Result {
+	err := k.writer.Do(ctx, store.AddChannel{Channel: fromChannel(&c.Channel), Order: store.Order{Reign: c.Reign, Number: c.Number}})
+	switch {
+	case err == nil:
+		return hall.Result{OK: true}
+	case errors.Is(err, store.ErrExists):
+		return hall.Result{Text: c.Channel.Name + " is registered already"}
+	}
+	k.log.Warn("a channel could not be registered", "error", err, "channel", c.Channel.Name)
+	return hall.Result{}
+}
+
 // New returns a keeper that logs what could not be written.
 func New(writer *store.Writer, log *slog.Logger) *Keeper { return &Keeper{writer, log} }
 

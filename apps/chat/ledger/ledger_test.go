@@ -506,3 +506,46 @@ func TestFirstOfATakenName(t *testing.T) {
 	w.Account.Role, w.Invitation = "admin", "h"
 	a.do(t, w)
 }
+
+// TestOneOfAllRegistersAChannel has all nodes register the same channels at once: each has one
+// founder, and whoever owned it before and comes late is refused.
+func TestOneOfAllRegistersAChannel(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	nodes := []*node{join(t, r, store.NewMemory()), join(t, r, store.NewMemory()), join(t, r, store.NewMemory())}
+	const channels = 10
+	var (
+		wait    sync.WaitGroup
+		results [channels][3]error
+	)
+	claim := func(channel, by int, reign int64) store.AddChannel {
+		return store.AddChannel{Channel: store.Channel{Name: fmt.Sprint("#c", channel), Founder: fmt.Sprint("f", by)}, Order: store.Order{Reign: reign, Number: 1}}
+	}
+	for i, n := range nodes {
+		for c := range channels {
+			wait.Go(func() { results[c][i] = n.writer.Do(t.Context(), claim(c, i, int64(1+i))) })
+		}
+	}
+	wait.Wait()
+	for c := range channels {
+		winner := slices.Index(results[c][:], nil)
+		if winner < 0 {
+			t.Fatalf("channel %d: nobody has registered it: %v", c, results[c])
+		}
+		for i, n := range nodes {
+			if err := results[c][i]; i != winner && !errors.Is(err, store.ErrExists) {
+				t.Errorf("channel %d: node %d has it, and node %d got %v", c, winner, i, err)
+			}
+			if err := n.ledger.CatchUp(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if has, err := n.store.Channel(t.Context(), fmt.Sprint("#C", c)); err != nil || has.Founder != fmt.Sprint("f", winner) {
+				t.Errorf("channel %d: node %d has %+v, %v", c, i, has, err)
+			}
+		}
+	}
+	nodes[0].do(t, store.RemoveChannel{Name: "#c0", Order: store.Order{Reign: 9, Number: 1}})
+	if err := nodes[1].writer.Do(t.Context(), claim(0, 1, 8)); !errors.Is(err, fabric.ErrStale) {
+		t.Errorf("an owner of before: %v", err)
+	}
+	nodes[2].do(t, claim(0, 2, 10))
+}

@@ -6,6 +6,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 )
@@ -82,6 +83,8 @@ func (l *Ledger) doing(w store.Write) (key string, do deed) {
 		return l.put(datumKey(&w.Datum), &state{Datum: &w.Datum})
 	case store.PutChannel:
 		return l.ofChannel(w.Channel.Name, w.Order, &state{Channel: &w.Channel, Order: &w.Order})
+	case store.AddChannel:
+		return l.newChannel(&w)
 	case store.RemoveChannel:
 		return l.ofChannel(w.Name, w.Order, &state{Order: &w.Order})
 	case store.PutInvitation:
@@ -136,6 +139,23 @@ func (l *Ledger) ofChannel(name string, order store.Order, next *state) (string,
 			return nil
 		}
 		return err
+	}
+}
+
+// newChannel returns what registers a channel: of several nodes that do, whoever is first. An owner
+// that is none any more is told fabric.ErrStale.
+func (l *Ledger) newChannel(w *store.AddChannel) (string, deed) {
+	key := channelKey(w.Channel.Name)
+	return key, func(ctx context.Context) error {
+		return l.change(ctx, key, func(now *state) (*state, error) {
+			switch {
+			case now != nil:
+				return nil, store.ErrExists
+			case !l.order(key).Before(w.Order):
+				return nil, fabric.ErrStale
+			}
+			return &state{Channel: &w.Channel, Order: &w.Order}, nil
+		})
 	}
 }
 

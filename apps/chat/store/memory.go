@@ -141,6 +141,11 @@ func (m *Memory) applyOther(w Write) error {
 	switch w := w.(type) {
 	case PutChannel:
 		m.channels[fold(w.Channel.Name)] = w.Channel
+	case AddChannel:
+		if _, is := m.channels[fold(w.Channel.Name)]; is {
+			return ErrExists
+		}
+		m.channels[fold(w.Channel.Name)] = w.Channel
 	case RemoveChannel:
 		return remove(m.channels, fold(w.Name))
 	case PutBan:

@@ -362,6 +362,12 @@ func (t *transaction) applyOther(w Write) error {
 		return t.change("UPDATE credentials SET used = ? WHERE account = ? AND kind = ? AND label = ?", millis(w.Used), fold(w.Account), w.Kind, w.Label)
 	case PutChannel:
 		return t.exec("INSERT OR REPLACE INTO channels (folded, name, state) VALUES (?, ?, ?)", fold(w.Channel.Name), w.Channel.Name, encode(w.Channel))
+	case AddChannel:
+		err := t.change("INSERT OR IGNORE INTO channels (folded, name, state) VALUES (?, ?, ?)", fold(w.Channel.Name), w.Channel.Name, encode(w.Channel))
+		if errors.Is(err, ErrNotFound) { // nothing was inserted
+			return ErrExists
+		}
+		return err
 	case RemoveChannel:
 		return t.change("DELETE FROM channels WHERE folded = ?", fold(w.Name))
 	case PutBan:

@@ -77,6 +77,11 @@ type (
 		Channel Channel
 		Order   Order
 	}
+	// AddChannel registers a channel: ErrExists if it is registered. The order is for a Sharer.
+	AddChannel struct {
+		Channel Channel
+		Order   Order
+	}
 	// RemoveChannel ends a registration: ErrNotFound without it. The order is for a Sharer.
 	RemoveChannel struct {
 		Name  string
@@ -138,6 +143,7 @@ func (PutCredential) isWrite()      {}
 func (RemoveCredential) isWrite()   {}
 func (TouchCredential) isWrite()    {}
 func (PutChannel) isWrite()         {}
+func (AddChannel) isWrite()         {}
 func (RemoveChannel) isWrite()      {}
 func (PutBan) isWrite()             {}
 func (RemoveBan) isWrite()          {}

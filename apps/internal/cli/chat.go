@@ -384,6 +384,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 	if err != nil {
 		return nil, err
 	}
+	keeper := keep.New(c.writer, c.engine.Logger)
 	g := &gate.Config{
 		Hall:         *settings,
 		Registration: time.Duration(k.Timeouts.Registration),
@@ -391,7 +392,8 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Dead:         time.Duration(k.Timeouts.Dead),
 		Origins:      withOwnOrigin(k.Listen.Origins),
 		Proxies:      k.Listen.ProxyLine,
-		Keep:         keep.New(c.writer, c.engine.Logger).Keep,
+		Keep:         keeper.Keep,
+		Claim:        keeper.Claim,
 		Relaxed:      k.History.Durability == string(store.Relaxed),
 		Replicated:   k.History.Durability == config.ClusterDurability,
 		Vault:        c.login.Watch(secrets),

@@ -17,7 +17,7 @@ import (
 )
 
 // TestThreeNodesAreOneChat registers somebody at one of three nodes, who then logs in at the
-// others, and whose file comes from each of them for as long as its node is there.
+// others, whose channel is registered at all, and whose file comes from each of them for as long as its node is there.
 func TestThreeNodesAreOneChat(t *testing.T) {
 	t.Parallel()
 	nodes := threeNodes(t)
@@ -35,6 +35,8 @@ func TestThreeNodesAreOneChat(t *testing.T) {
 			}
 		}
 	}
+	nodes[1].asAnn(t, "JOIN #x\r\nCS REGISTER #x", "#x is registered now", "#x is registered already")
+	nodes[2].asAnn(t, "CS INFO #x", "Founder: ann")
 	resp, _ := nodes[0].request(t, http.MethodPost, "/files", "hello")
 	link := resp.Header.Get("Location")
 	if resp.StatusCode != http.StatusCreated || link == "" {
@@ -199,11 +201,28 @@ func (n *servedNode) insist(t *testing.T, what string, try func(*ircClient) answ
 // logIn authenticates, and returns whether that succeeds.
 func (n *servedNode) logIn(t *testing.T, account, password string) answer {
 	t.Helper()
+	return n.insist(t, "AUTHENTICATE", func(c *ircClient) answer { return c.logIn(account, password) })
+}
+
+func (c *ircClient) logIn(account, password string) answer {
 	secret := base64.StdEncoding.EncodeToString([]byte("\x00" + account + "\x00" + password))
-	return n.insist(t, "AUTHENTICATE", func(c *ircClient) answer {
-		if c.asks("CAP REQ sasl\r\nAUTHENTICATE PLAIN", "AUTHENTICATE +") == again {
+	if c.asks("CAP REQ sasl\r\nAUTHENTICATE PLAIN", "AUTHENTICATE +") == again {
+		return again
+	}
+	return c.asks("AUTHENTICATE "+secret, " 903 ", later, " 904 ")
+}
+
+// asAnn is what ann asks a node who has logged in there; again is another answer than those wanted.
+func (n *servedNode) asAnn(t *testing.T, line string, wanted ...string) {
+	t.Helper()
+	n.insist(t, line, func(c *ircClient) answer {
+		if c.logIn("ann", "secret") != " 903 " || c.asks("NICK ann\r\nUSER ann 0 * :ann\r\nCAP END", " 422 ", " 433 ", "FAIL ", "ERROR ") != " 422 " {
 			return again
 		}
-		return c.asks("AUTHENTICATE "+secret, " 903 ", later, " 904 ")
+		got := c.asks(line+"\r\nPING end", append(wanted, " PONG ")...)
+		if got == " PONG " {
+			return again
+		}
+		return got
 	})
 }

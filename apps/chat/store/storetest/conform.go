@@ -502,6 +502,8 @@ func smallThings(t *testing.T, s store.Store) {
 	}
 	same(t, "channels", channels, []store.Channel{channel})
 	same(t, "a channel", must[store.Channel](t)(s.Channel(ctx, "#gO")), channel)
+	refused(t, s, store.ErrExists, store.AddChannel{Channel: store.Channel{Name: "#gO"}})
+	Apply(t, s, store.AddChannel{Channel: store.Channel{Name: "#new"}}, store.RemoveChannel{Name: "#NEW"})
 	Apply(t, s, store.RemoveChannel{Name: "#GO"})
 	if _, err := s.Channel(ctx, "#go"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("a channel that was removed: %v", err)
