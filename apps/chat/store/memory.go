@@ -92,7 +92,9 @@ func (m *Memory) apply(w Write) error {
 		if !ok {
 			return ErrNotFound
 		}
-		m.messages[i].Text, m.messages[i].Joined, m.messages[i].Edited = w.Text, w.Joined, w.Edited
+		if m.messages[i].Edited <= w.Edited {
+			m.messages[i].Text, m.messages[i].Joined, m.messages[i].Edited = w.Text, w.Joined, w.Edited
+		}
 	case RemoveMessage:
 		if !m.removeMessages(func(x *Message) bool { return x.ID == w.ID || x.Reaction && x.Reply == w.ID }) {
 			return ErrNotFound

@@ -417,7 +417,11 @@ func (t *transaction) editMessage(w EditMessage) error {
 	if len(w.Joined) > 0 {
 		joined = encode(w.Joined)
 	}
-	if err := t.change("UPDATE messages SET text = ?, joined = ?, edited = ? WHERE id = ?", w.Text, joined, int64(w.Edited), int64(w.ID)); err != nil {
+	err := t.change("UPDATE messages SET text = ?1, joined = ?2, edited = ?3 WHERE id = ?4 AND edited <= ?3", w.Text, joined, int64(w.Edited), int64(w.ID))
+	if errors.Is(err, ErrNotFound) {
+		return t.change("UPDATE messages SET edited = edited WHERE id = ?", int64(w.ID)) // it has a later edit, or is not there
+	}
+	if err != nil {
 		return err
 	}
 	if err := t.exec("DELETE FROM words WHERE rowid = ?", int64(w.ID)); err != nil {

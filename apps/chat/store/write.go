@@ -11,7 +11,8 @@ type (
 	// CopyMessage puts in a message of another machine's history, in any order. One whose
 	// ID is there already stays as it is.
 	CopyMessage struct{ Message Message }
-	// EditMessage changes a message's text: ErrNotFound without it.
+	// EditMessage changes a message's text: ErrNotFound without it. It changes nothing if the
+	// message has a later edit.
 	EditMessage struct {
 		ID, Edited ID
 		Text       string

@@ -281,6 +281,11 @@ func edits(t *testing.T, s store.Store) {
 	same(t, "the new text is found", find(t, s, "different"), []store.ID{1})
 	m := must[store.Message](t)(s.Message(ctx, 1))
 	same(t, "the edited message", []any{m.Text, m.Edited}, []any{"now different", store.ID(7)})
+	Apply(t, s, store.EditMessage{ID: 1, Edited: 6, Text: "an earlier edit that comes late"})
+	m = must[store.Message](t)(s.Message(ctx, 1))
+	same(t, "after an earlier edit", []any{m.Text, m.Edited}, []any{"now different", store.ID(7)})
+	same(t, "its text is found", find(t, s, "different"), []store.ID{1})
+	Apply(t, s, store.EditMessage{ID: 1, Edited: 7, Text: "different again"})
 
 	Apply(t, s, store.RemoveMessage{ID: 1})
 	same(t, "a removed message is found", len(find(t, s, "different")), 0)
@@ -577,7 +582,7 @@ func Agree(t *testing.T, seed uint64, a, b store.Store, rounds int) {
 			var w store.Write
 			switch r.IntN(20) {
 			case 0:
-				w = store.EditMessage{ID: old, Edited: next, Text: pick(words...) + " edited"}
+				w = store.EditMessage{ID: old, Edited: next - store.ID(r.Int64N(3)), Text: pick(words...) + " edited"}
 			case 1:
 				w = store.RemoveMessage{ID: old}
 			case 2:
