@@ -74,9 +74,10 @@ func (p *planted) lists() (all []planted) {
 	return all
 }
 
-// seeded returns the faults that a seed has caught, the lowest first.
+// seeded returns the faults that one of the seeds has caught, the lowest first. Higher
+// ones are those that have found something once: tests play them before all others.
 func (p *planted) seeded() []plantedFault {
-	seeded := slices.DeleteFunc(slices.Clone(p.Faults), func(f plantedFault) bool { return f.Seed == nil })
+	seeded := slices.DeleteFunc(slices.Clone(p.Faults), func(f plantedFault) bool { return f.Seed == nil || *f.Seed >= uint64(p.Seeds) })
 	slices.SortFunc(seeded, func(a, b plantedFault) int { return cmp.Compare(*a.Seed, *b.Seed) })
 	return seeded
 }

@@ -55,7 +55,7 @@ func TestPlanted(t *testing.T) {
 		{"list": "a", "fault": "one", "outcome": "caught", "seed": 0, "steps": 3},
 		{"list": "b", "fault": "two", "outcome": "survives"},
 		{"list": "a", "fault": "three", "outcome": "caught", "seed": 700, "steps": 9},
-		{"list": "b", "fault": "four", "outcome": "caught"}
+		{"list": "b", "fault": "four", "outcome": "caught", "seed": 31000000, "steps": 2}
 	]}`))
 	if err != nil {
 		t.Fatal(err)
