@@ -53,6 +53,7 @@ const (
 // that carries it, and the bytes of a Send stay untouched for so long.
 type completion struct {
 	descriptors
+	acceptAhead
 	ring    ring
 	buffers buffers
 	waker   waker
@@ -67,7 +68,6 @@ type completion struct {
 	starved     list         // sockets that found no buffer: they are first the next time
 	resumed     []slab.Token // sockets that want what is held for them
 	held        map[slab.Token]*held
-	full        []*Listening // with connections that wait to be handed over
 	messages    messages
 	submitBytes int    // bytes handed to the kernel since it was last called
 	scratch     []byte // for input that is thrown away; nil until needed
@@ -198,7 +198,9 @@ func powerOfTwo(n, most int) int {
 }
 
 func newCompletionOn(cfg Config, c calls, r ring, b buffers, w waker) *completion {
-	return &completion{descriptors: newDescriptors(cfg, c), ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
+	d := &completion{descriptors: newDescriptors(cfg, c), ring: r, buffers: b, waker: w, held: map[slab.Token]*held{}}
+	d.acceptAhead = acceptAhead{of: &d.sockets, by: d}
+	return d
 }
 
 func (d *completion) Wait(timeout time.Duration) (int, error) {
@@ -404,7 +406,7 @@ func (d *completion) complete(c uring.CQE) {
 			d.armWaker()
 		}
 	case kindAccept, kindWatch:
-		d.accepted(k, token, c)
+		d.acceptEnded(k, token, c)
 	case kindPacket, kindRoom:
 		d.packetReady(k, token, c)
 	default:
@@ -699,21 +701,11 @@ func (d *completion) Send(s *Socket, bufs [][]byte) (n int, pending bool, err er
 	return 0, true, nil
 }
 
-func (d *completion) Listen(l *Listening) error {
-	l.token = d.listeners.Insert(l)
-	l.watched = true
-	return d.Accept(l, true)
-}
-
 func (d *completion) Accept(l *Listening, on bool) error {
-	l.wanted = on
-	switch {
-	case on && l.op == opIdle:
-		d.beginAccept(l)
-	case !on:
+	if !on {
 		d.cancelAccept(l)
 	}
-	return nil
+	return d.acceptAhead.Accept(l, on)
 }
 
 func (d *completion) beginAccept(l *Listening) {
@@ -721,9 +713,7 @@ func (d *completion) beginAccept(l *Listening) {
 	d.prepare(kindAccept, l.token).AcceptMultishot(int(l.Handle), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 }
 
-// watch waits for somebody to be accepted. Accept itself would fail at once when
-// there is no descriptor, whether somebody waits or not.
-func (d *completion) watch(l *Listening) {
+func (d *completion) await(l *Listening) {
 	l.op = opAwait
 	d.prepare(kindWatch, l.token).PollAdd(int(l.Handle), unix.POLLIN)
 }
@@ -737,8 +727,8 @@ func (d *completion) cancelAccept(l *Listening) {
 	}
 }
 
-// accepted follows up a completion of a listening socket.
-func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
+// acceptEnded follows up a completion of a listening socket.
+func (d *completion) acceptEnded(k kind, token slab.Token, c uring.CQE) {
 	l, ok := d.listeners.Get(token)
 	if !ok {
 		d.counters.Stale.Add(1)
@@ -753,46 +743,24 @@ func (d *completion) accepted(k kind, token slab.Token, c uring.CQE) {
 	case k == kindWatch:
 		err = nil
 	case err == nil:
-		if len(l.waiting) == 0 {
-			d.full = append(d.full, l)
-		}
-		l.waiting = append(l.waiting, c.Res)
-	case err == unix.ECANCELED || err == unix.EINTR || err == unix.EAGAIN || sock.ClientLost(err):
+		l.waiting = append(l.waiting, Handle(c.Res))
+	case err == unix.ECANCELED || err == unix.EINTR || err == unix.EAGAIN:
 		err = nil
+	default:
+		err = os.NewSyscallError("accept", err)
 	}
-	if err != nil && l.wanted {
-		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, os.NewSyscallError("accept", err))
-		if l.wanted && l.op == opIdle {
-			d.watch(l)
-		}
-		return
-	}
-	if l.wanted && l.op == opIdle {
-		d.beginAccept(l)
-	}
+	d.accepted(l, err)
 }
 
 func (d *completion) closeAccepted(k kind, c uring.CQE) {
 	if k == kindAccept && c.Res >= 0 {
-		d.calls.Close(int(c.Res), true)
+		d.dropAccepted(Handle(c.Res))
 	}
 }
 
-// handOver gives accepted connections to the engine, within the budget.
-func (d *completion) handOver() {
-	full := d.full
-	d.full = nil
-	for _, l := range full {
-		n := min(len(l.waiting), d.cfg.AcceptBudget)
-		for _, fd := range l.waiting[:n] {
-			l.Acceptor.Accepted(Handle(fd), d.calls.Peer(int(fd)), nil)
-		}
-		l.waiting = l.waiting[:copy(l.waiting, l.waiting[n:])]
-		if len(l.waiting) > 0 {
-			d.full = append(d.full, l)
-		}
-	}
-}
+func (d *completion) dropAccepted(h Handle) { d.calls.Close(int(h), true) }
+
+func (d *completion) peer(h Handle) netip.AddrPort { return d.calls.Peer(int(h)) }
 
 // Unlisten returns when the kernel accepts no more: what it has accepted and not
 // handed over would be lost if the loop ended.
@@ -810,11 +778,7 @@ func (d *completion) Unlisten(l *Listening) {
 		}
 		d.ring.Advance(d.ring.Ready())
 	}
-	for _, fd := range l.waiting {
-		d.calls.Close(int(fd), true) // as if it had not been accepted
-	}
-	l.waiting = nil
-	d.listeners.Remove(l.token)
+	d.forgetListening(l)
 }
 
 // waitForOne waits for a completion, unless there are entries that the kernel has not
@@ -831,7 +795,7 @@ func (d *completion) waitForOne() error {
 func (d *completion) putAside(c uring.CQE) {
 	if k, token := split(c.UserData); k == kindAccept || k == kindWatch {
 		if l, ok := d.listeners.Get(token); ok && !l.watched {
-			d.accepted(k, token, c)
+			d.acceptEnded(k, token, c)
 			return
 		}
 	}

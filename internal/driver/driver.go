@@ -65,7 +65,7 @@ type Listening struct {
 
 	// Of drivers that accept ahead.
 	op      operation // what is under way
-	waiting []int32   // connections that were accepted and not handed over
+	waiting []Handle  // connections that were accepted and not handed over
 }
 
 // An operation of a listening socket, of drivers that accept ahead.

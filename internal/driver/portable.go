@@ -29,11 +29,11 @@ import (
 // behind the notes of all others: no note can meet another socket.
 type portable struct {
 	sockets
+	acceptAhead
 	mail    mailbox
 	taken   []note // taken[next:] wait for Dispatch
 	next    int
-	resumed list         // sockets that want what is held for them
-	full    []*Listening // with a connection that waits to be handed over
+	resumed list // sockets that want what is held for them
 	waiters sync.WaitGroup
 }
 
@@ -70,7 +70,9 @@ func (n note) drop() {
 }
 
 func newPortable(cfg Config) *portable {
-	return &portable{sockets: sockets{cfg: cfg}, mail: newMailbox()}
+	d := &portable{sockets: sockets{cfg: cfg}, mail: newMailbox()}
+	d.acceptAhead = acceptAhead{of: &d.sockets, by: d}
+	return d
 }
 
 func (d *portable) Wait(timeout time.Duration) (int, error) {
@@ -102,13 +104,13 @@ func (d *portable) Dispatch() {
 	for s := range d.takeListed(&d.resumed) {
 		d.deliver(s, d.link(s))
 	}
-	d.handOver()
 	for d.next < len(d.taken) {
 		n := d.taken[d.next]
 		d.taken[d.next] = note{}
 		d.next++
 		d.follow(n)
 	}
+	d.handOver()
 	d.reportGone()
 }
 
@@ -116,7 +118,7 @@ func (d *portable) Dispatch() {
 func (d *portable) follow(n note) {
 	switch n.kind {
 	case noteAccepted, noteAwaited:
-		d.accepted(n)
+		d.acceptEnded(n)
 	case notePacket, noteRoom, notePacketEnd:
 		d.followPacket(n)
 	case noteClosed:

@@ -22,26 +22,6 @@ func (p *port) Close() error { return errors.Join(p.listener.Close(), p.backlog.
 
 func (d *portable) port(l *Listening) *port { return d.cfg.Shared.handles.get(l.Handle).(*port) }
 
-func (d *portable) Listen(l *Listening) error {
-	l.token = d.listeners.Insert(l)
-	l.watched = true
-	return d.Accept(l, true)
-}
-
-// Accept cannot call back the goroutine that accepts: what it brings while
-// accepting is off waits.
-func (d *portable) Accept(l *Listening, on bool) error {
-	l.wanted = on
-	switch {
-	case !on || l.op != opIdle:
-	case len(l.waiting) > 0:
-		d.full = append(d.full, l)
-	default:
-		d.beginAccept(l)
-	}
-	return nil
-}
-
 func (d *portable) beginAccept(l *Listening) {
 	l.op = opAccept
 	token, p, shared := l.token, d.port(l), l.Shared
@@ -71,9 +51,7 @@ func (p *port) accept(shared *atomic.Bool) (net.Conn, error) {
 	return conn, err
 }
 
-// watch waits for somebody to be accepted. Accept itself would fail at once when
-// there is no descriptor, whether somebody waits or not.
-func (d *portable) watch(l *Listening) {
+func (d *portable) await(l *Listening) {
 	l.op = opAwait
 	token, p := l.token, d.port(l)
 	d.waiters.Go(func() {
@@ -82,8 +60,8 @@ func (d *portable) watch(l *Listening) {
 	})
 }
 
-// accepted follows up a note of a listening socket.
-func (d *portable) accepted(n note) {
+// acceptEnded follows up a note of a listening socket.
+func (d *portable) acceptEnded(n note) {
 	l, ok := d.listeners.Get(n.token)
 	if !ok {
 		d.counters.Stale.Add(1)
@@ -91,42 +69,10 @@ func (d *portable) accepted(n note) {
 		return
 	}
 	l.op = opIdle
-	switch {
-	case n.link != nil:
-		l.waiting = append(l.waiting, int32(d.cfg.Shared.handles.add(n.link)))
-		d.handOverTo(l)
-	case n.err != nil && l.wanted && !sock.ClientLost(n.err):
-		l.Acceptor.Accepted(NoHandle, netip.AddrPort{}, n.err)
-		if l.wanted && l.op == opIdle {
-			d.watch(l)
-		}
-	case l.wanted:
-		d.beginAccept(l)
+	if n.link != nil {
+		l.waiting = append(l.waiting, d.cfg.Shared.handles.add(n.link))
 	}
-}
-
-// handOver gives the engine what waited while accepting was off.
-func (d *portable) handOver() {
-	full := d.full
-	d.full = nil
-	for _, l := range full {
-		d.handOverTo(l)
-	}
-}
-
-// handOverTo gives the engine what was accepted, if it accepts, and goes on.
-func (d *portable) handOverTo(l *Listening) {
-	if !l.wanted {
-		return
-	}
-	waiting := l.waiting
-	l.waiting = nil
-	for _, h := range waiting {
-		l.Acceptor.Accepted(Handle(h), d.peer(Handle(h)), nil)
-	}
-	if l.wanted && l.op == opIdle {
-		d.beginAccept(l)
-	}
+	d.accepted(l, n.err)
 }
 
 func (d *portable) peer(h Handle) netip.AddrPort {
@@ -140,12 +86,9 @@ func (d *portable) peer(h Handle) netip.AddrPort {
 
 // Unlisten leaves behind a goroutine that accepts until the handle is discarded.
 // What it brings is dropped.
-func (d *portable) Unlisten(l *Listening) {
-	for _, h := range l.waiting {
-		d.cfg.Shared.handles.get(Handle(h)).(*link).reset() // as if it had not been accepted
-		d.cfg.Shared.handles.remove(Handle(h))
-	}
-	l.waiting = nil
-	l.wanted, l.watched = false, false
-	d.listeners.Remove(l.token)
+func (d *portable) Unlisten(l *Listening) { d.forgetListening(l) }
+
+func (d *portable) dropAccepted(h Handle) {
+	d.cfg.Shared.handles.get(h).(*link).reset()
+	d.cfg.Shared.handles.remove(h)
 }
