@@ -65,8 +65,8 @@ func (h *Hall) gotKeptBan(k *KeptBan) {
 	h.enforce(&ban, func(u *user) bool { return u.isHere() })
 }
 
-// gotDatum takes over metadata of an account, and tells who watches its users here; or of a
-// channel that nobody owns.
+// gotDatum takes over metadata of an account, and sends it to those here who watch its
+// users; or of a channel that nobody owns.
 func (h *Hall) gotDatum(d KeptDatum) {
 	if c := h.findChannel(d.Owner); c != nil {
 		if c.net.isUnclaimed() {

@@ -63,8 +63,8 @@ func (s share) percent() float64 {
 	return 100 * float64(s.reached) / float64(s.statements)
 }
 
-// byFile adds up blocks, for files that the simulation is to reach: not those of which
-// it is made itself, and not the portable driver, whose goroutines wait in package net.
+// byFile adds up blocks, for files that the simulation is to reach: not those that make
+// up the simulation itself, and not the portable driver, whose goroutines wait in package net.
 func (c coverage) byFile() map[string]share {
 	files := map[string]share{}
 	for place, b := range c {

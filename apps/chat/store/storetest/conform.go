@@ -181,7 +181,7 @@ func unique(writes []store.Write) (list []store.Write) {
 	return list
 }
 
-// groups puts in messages together, few and many, of which none, one or all have more than a
+// groups puts in messages together, few and many, where none, one or all have more than a
 // text: each comes back whole.
 func groups(t *testing.T, s store.Store) {
 	id := store.ID(0)
