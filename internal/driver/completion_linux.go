@@ -141,9 +141,9 @@ const (
 	// plainBufferSize is that of one that is filled by one receive (before
 	// Linux 6.12): less is wasted on small messages.
 	plainBufferSize = 4 << 10
-	// heavyBytes is how many bytes one system call may copy without the Go
-	// scheduler being told.
-	heavyBytes = 1 << 20
+	// maxHiddenBytes is how many bytes one system call may copy without the Go
+	// scheduler knowing.
+	maxHiddenBytes = 1 << 20
 	// completionsPerEvent: an echo is two completions, and connections that are
 	// armed for the first time have theirs all at once.
 	completionsPerEvent = 16
@@ -235,7 +235,7 @@ func (d *completion) enter(timeout time.Duration) error {
 		return nil
 	}
 	submit := d.ring.Submit
-	if d.submitBytes > heavyBytes {
+	if d.submitBytes > maxHiddenBytes {
 		submit = d.ring.SubmitLong
 	}
 	if err := d.call(submit); err != nil {

@@ -34,7 +34,7 @@ type link struct {
 	working sync.WaitGroup     // of those who read, write and dial
 	bulk    bool               // of the reader: the last read filled its buffer
 
-	unwritten atomic.Int64 // bytes of the Send under way
+	inSend atomic.Int64 // bytes of the Send under way
 
 	mu       sync.Mutex
 	reading  bool    // guarded by mu; a goroutine reads
@@ -143,7 +143,7 @@ func (l *link) beginWrite(bufs [][]byte, written int) net.Buffers {
 		out = append(out, b)
 		size += len(b)
 	}
-	l.unwritten.Store(int64(size))
+	l.inSend.Store(int64(size))
 	return out
 }
 
@@ -152,7 +152,7 @@ func (l *link) write(out net.Buffers) {
 	if err != nil {
 		err = plain(err)
 	}
-	l.unwritten.Store(0)
+	l.inSend.Store(0)
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.written, l.writeErr = int(n), err
@@ -174,7 +174,7 @@ func (l *link) delivered() bool {
 
 // unacked counts what is on its way, in this process and in the kernel.
 func (l *link) unacked() int {
-	return int(l.unwritten.Load()) + sock.UnackedOf(l.conn.(syscall.Conn))
+	return int(l.inSend.Load()) + sock.UnackedOf(l.conn.(syscall.Conn))
 }
 
 func (l *link) closeWrite() error {

@@ -175,13 +175,14 @@ func (d *readiness) readOn() {
 func (d *readiness) reportBroken() {
 	for _, b := range d.broken {
 		if s, ok := d.open.Get(b.token); ok {
-			d.breakOff(s, b.err)
+			d.failWaiting(s, b.err)
 		}
 	}
 	d.broken = d.broken[:0]
 }
 
-func (d *readiness) breakOff(s *Socket, err error) {
+// failWaiting ends what a socket waits for, with an error.
+func (d *readiness) failWaiting(s *Socket, err error) {
 	if s.flags&sending != 0 {
 		s.flags &^= sending
 		d.change(s, s.want&^poll.Writable)

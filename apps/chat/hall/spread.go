@@ -162,7 +162,7 @@ func readItem(h *Hall, from *node, data []byte) error {
 
 // gotItem gives what another node says to the sessions that are to get it.
 func (h *Hall) gotItem(from *node, far *farItem, data []byte) {
-	if far.Number == 0 {
+	if far.Number == 0 || len(far.Reach) == 0 {
 		h.showFar(far)
 		return
 	}
@@ -203,6 +203,9 @@ func (h *Hall) showMissed(c *channel, l logged) {
 	var far farItem
 	if err := json.Unmarshal(l.Item, &far); err != nil {
 		h.gate.Fault(err)
+		return
+	}
+	if len(far.Reach) == 0 {
 		return
 	}
 	far.Reach = []farReach{{fold(c.name), far.Reach[0].Rank}}

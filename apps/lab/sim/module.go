@@ -42,7 +42,7 @@ func findModule(ctx context.Context, dir string) (module, error) {
 		dir = full
 	}
 	if err != nil || found == "" {
-		return module{}, fmt.Errorf("%s is not in the sources of epi, of which the simulation is a part: get them with git clone https://%s, and name their directory with --sources", dir, modulePath)
+		return module{}, fmt.Errorf("%s is not in the sources of epi, and the simulation is a part of them: get them with git clone https://%s, and name their directory with --sources", dir, modulePath)
 	}
 	return module{dir: found, tool: tool}, nil
 }
