@@ -12,14 +12,15 @@ import (
 	"github.com/epinet/epi/apps/chat/hall"
 )
 
-// networked is a desk's part in a network of several machines. All but news and leased belongs to the
-// desk's loop.
+// networked is a desk's part in a network of several machines. All but news, leased and live belongs to
+// the desk's loop.
 type networked struct {
 	fabric fabric.Fabric // nil: this machine is alone
 	self   fabric.Node
 	leased fabric.Epoch // that was reported last; of the fabric's goroutine
 	epoch  fabric.Epoch // of the lease that the hall knows, 0: none
 	first  fabric.Epoch // of the first lease of this process, 0: it has had none
+	live   atomic.Bool  // as Hall.InNetwork says
 	// catchUp is that of Config; it does not change.
 	catchUp func(context.Context) error
 	news    mailbox
@@ -69,6 +70,7 @@ func (d *desk) checkLease() {
 		return
 	}
 	d.net.epoch = 0
+	d.net.live.Store(false)
 	d.hall.Apply(&hall.Event{Kind: hall.Networked, At: time.Now().UnixMilli(), News: &hall.News{Kind: hall.Fenced}})
 }
 
@@ -97,8 +99,13 @@ func (d *desk) read() {
 			d.net.epoch = 0
 		}
 		d.apply(&hall.Event{Kind: hall.Networked, News: &list[i]})
+		d.net.live.Store(d.hall.InNetwork())
 	}
 }
+
+// InNetwork says whether this machine is one of its network: clients are let in. It may be called
+// from any goroutine.
+func (s *Server) InNetwork() bool { return s.desk.net.live.Load() }
 
 // catchUpTicks is when the replicated history is read once more after a node has come, or
 // something of one was lost. An entry is appended up to a tick after it was said, so at the

@@ -157,6 +157,10 @@ func (h *Hall) Join(wire Wire) {
 	}
 }
 
+// InNetwork says whether the hall is one of a network, and lets users in: that begins some time
+// after Leased.
+func (h *Hall) InNetwork() bool { return h.net != nil && h.net.live }
+
 // heard applies an event of the network.
 func (h *Hall) heard(e *News) {
 	n := h.net

@@ -205,6 +205,9 @@ func (c *chat) serveCluster(w http.ResponseWriter, _ *http.Request) {
 		Node: s.Self.Node, Epoch: s.Self.Epoch, Valid: s.Valid, Waits: s.Waits, Lease: s.Lease.String(),
 		Claims: s.Claims, Channels: s.Channels, Members: []clusterMember{}, Counts: natsfabricCounts(s.Counts),
 	}
+	if s.Valid && !c.gate.InNetwork() { // it lets nobody in yet
+		status.Valid, status.Waits = false, "what all nodes keep"
+	}
 	for _, m := range s.Members {
 		status.Members = append(status.Members, clusterMember(m))
 	}
