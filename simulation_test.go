@@ -24,8 +24,9 @@ import (
 func TestSim_Engine(t *testing.T) {
 	schedule.Program{Play: playEngine, Seeds: 2_500, Found: []uint64{
 		31010282, 32178855, 32555372, // one end of a Pipe closes while the other waits for room in it, and is reset
-		31605485, // what Group.Each calls ends its goroutine: the member is closed, and shown nothing more
-		30196070, // a dial is given up when the other end has accepted it: that sees the end
+		31605485,  // what Group.Each calls ends its goroutine: the member is closed, and shown nothing more
+		101852255, // a callback ends its goroutine: what opens meanwhile is told OnOpen first
+		30196070,  // a dial is given up when the other end has accepted it: that sees the end
 	}}.Test(t)
 }
 

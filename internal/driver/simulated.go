@@ -148,7 +148,9 @@ type Simulated struct {
 
 	world     *World
 	accepting []*Listening
-	events    int // found by Wait
+	events    int       // found by Wait
+	chosen    bool      // which they are
+	reported  []*Socket // those that Dispatch has not come to yet
 	released  bool
 }
 
@@ -230,7 +232,7 @@ func (d *Simulated) Wait(timeout time.Duration) (int, error) {
 	}
 	woken := d.Woken
 	d.Woken = false
-	d.events = d.Possible()
+	d.events, d.chosen = d.Possible(), false
 	if d.events > 0 && !w.Calm {
 		d.events = w.Choose(d.events + 1)
 	}
@@ -254,18 +256,12 @@ func (d *Simulated) nextAnswer() (next int64) {
 // Dispatch is a method of Driver. It completes as many operations as Wait has found,
 // in an order that is chosen by chance.
 func (d *Simulated) Dispatch() {
-	w := d.world
-	var ready []*Socket
-	for _, s := range d.open.All() {
-		if d.can(s) {
-			ready = append(ready, s)
-		}
+	if !d.chosen {
+		d.choose()
 	}
-	for i := len(ready) - 1; i > 0; i-- {
-		j := w.Choose(i + 1)
-		ready[i], ready[j] = ready[j], ready[i]
-	}
-	for _, s := range ready[:min(len(ready), d.events)] {
+	for len(d.reported) > 0 {
+		s := d.reported[0]
+		d.reported = d.reported[1:]
 		if s.Handle != NoHandle && d.can(s) {
 			d.complete(s)
 		}
@@ -275,6 +271,22 @@ func (d *Simulated) Dispatch() {
 	}
 	d.dispatchPackets()
 	d.reportGone()
+}
+
+// choose says what the last Wait has found. When a callback ends its goroutine, it is that which
+// Dispatch goes on with: a socket that was opened meanwhile has to wait for the next one.
+func (d *Simulated) choose() {
+	var ready []*Socket
+	for _, s := range d.open.All() {
+		if d.can(s) {
+			ready = append(ready, s)
+		}
+	}
+	for i := len(ready) - 1; i > 0; i-- {
+		j := d.world.Choose(i + 1)
+		ready[i], ready[j] = ready[j], ready[i]
+	}
+	d.reported, d.chosen = ready[:min(len(ready), d.events)], true
 }
 
 func (d *Simulated) accept(l *Listening) {
