@@ -152,12 +152,17 @@ func (d *portable) SendPackets(s *PacketSocket, batch []Datagram) (n int, pendin
 	if l.sending {
 		return 0, true, nil
 	}
-	_ = l.conn.SetWriteDeadline(time.Now().Add(sendTime)) // it fails only for a closed one
+	send := l.send
+	if conn, ok := l.conn.(*net.UnixConn); ok && l.remote == (Endpoint{}) {
+		send = func(p Datagram) error { return sock.SendUnix(conn, p.Bytes, p.Peer.Path) }
+	} else {
+		_ = l.conn.SetWriteDeadline(time.Now().Add(sendTime)) // it fails only for a closed one
+	}
 	for i, p := range batch {
 		d.counters.Writes.Add(1)
-		err := l.send(p)
+		err := send(p)
 		switch {
-		case errors.Is(err, os.ErrDeadlineExceeded):
+		case errors.Is(err, os.ErrDeadlineExceeded), errors.Is(err, syscall.EAGAIN):
 			return d.noRoom(s, l, p, i)
 		case err != nil:
 			return i, false, plain(err)

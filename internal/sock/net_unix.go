@@ -42,6 +42,23 @@ func UnackedOf(c syscall.Conn) int {
 	return n
 }
 
+// SendUnix sends a datagram to a Unix socket, or fails at once with EAGAIN where that has no
+// room (unix(7)). A deadline would not do: it can be over before anything was tried.
+func SendUnix(c *net.UnixConn, p []byte, to string) error {
+	raw, err := c.SyscallConn()
+	if err != nil {
+		return err
+	}
+	failed := raw.Write(func(fd uintptr) bool {
+		for {
+			if err = unix.Sendto(int(fd), p, 0, &unix.SockaddrUnix{Name: to}); err != unix.EINTR {
+				return true
+			}
+		}
+	})
+	return cmp.Or(failed, err)
+}
+
 // A Backlog is the queue of connections that wait for a listener of package net
 // to accept them, for the time when there are no descriptors. It has one of its
 // own for that.

@@ -377,3 +377,40 @@ func TestSelfConnectIsRefused(t *testing.T) {
 		t.Errorf("ConnectError returns %v", err)
 	}
 }
+
+// TestSendUnix fills the queue of a Unix peer: what has no room fails at once, and what has
+// arrives.
+func TestSendUnix(t *testing.T) {
+	peer, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "peer"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer peer.Close()
+	c, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: filepath.Join(t.TempDir(), "own"), Net: "unixgram"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	to := peer.LocalAddr().String()
+	sent := 0
+	for err == nil {
+		if err = SendUnix(c, []byte{byte(sent)}, to); err == nil {
+			sent++
+		}
+	}
+	if sent == 0 || err != unix.EAGAIN {
+		t.Fatalf("after %d datagrams: %v", sent, err)
+	}
+	p := make([]byte, 10)
+	for i := range sent {
+		if n, err := peer.Read(p); n != 1 || p[0] != byte(i) || err != nil {
+			t.Errorf("datagram %d: %v, %v", i, p[:n], err)
+		}
+	}
+	if err := SendUnix(c, []byte("more"), to); err != nil {
+		t.Errorf("there is room again: %v", err)
+	}
+	if err := SendUnix(c, nil, to+"x"); err != unix.ENOENT {
+		t.Errorf("to nobody: %v", err)
+	}
+}
