@@ -418,26 +418,37 @@ func (r *run) members(ctx context.Context) (rosters []Roster, err error) {
 }
 
 func (r *run) rosters(ctx context.Context) (all []Roster, err error) {
+	err = r.askAll(ctx, "members at", func(c *client, node, channel string) error {
+		shown, err := c.names(channel)
+		if err != nil {
+			return err
+		}
+		slices.Sort(shown)
+		all = append(all, Roster{Node: node, Channel: channel, Shown: shown, Members: r.who(channel)})
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// askAll calls ask for every channel at every node, with a client of its own there.
+func (r *run) askAll(ctx context.Context, what string, ask func(c *client, node, channel string) error) error {
 	for _, n := range r.nodes {
 		c := r.judge(n)
 		err := c.connect(ctx)
 		for _, channel := range channels {
-			if err != nil {
-				break
-			}
-			roster := Roster{Node: n.Name, Channel: channel}
-			if roster.Shown, err = c.names(channel); err == nil {
-				roster.Members = r.who(channel)
-				slices.Sort(roster.Shown)
-				all = append(all, roster)
+			if err == nil {
+				err = ask(c, n.Name, channel)
 			}
 		}
 		c.leave()
 		if err != nil {
-			return nil, fmt.Errorf("members at node %s: %w", n.Name, err)
+			return fmt.Errorf("%s node %s: %w", what, n.Name, err)
 		}
 	}
-	return all, nil
+	return nil
 }
 
 // who are the clients in a channel, by nick.
@@ -462,24 +473,13 @@ func (r *run) judge(n *node) *client {
 }
 
 func (r *run) histories(ctx context.Context, e *Evidence) error {
-	for _, n := range r.nodes {
-		c := r.judge(n)
-		err := c.connect(ctx)
-		for _, channel := range channels {
-			if err != nil {
-				break
-			}
-			h := History{Node: n.Name, Channel: channel}
-			if h.Messages, err = c.history(channel); err == nil {
-				e.Histories = append(e.Histories, h)
-			}
+	return r.askAll(ctx, "history of", func(c *client, node, channel string) error {
+		messages, err := c.history(channel)
+		if err == nil {
+			e.Histories = append(e.Histories, History{Node: node, Channel: channel, Messages: messages})
 		}
-		c.leave()
-		if err != nil {
-			return fmt.Errorf("history of node %s: %w", n.Name, err)
-		}
-	}
-	return nil
+		return err
+	})
 }
 
 func (r *run) result(e Evidence, injected map[Fault]int, longest time.Duration) *Result {
