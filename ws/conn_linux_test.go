@@ -103,6 +103,8 @@ func TestF03_DrainTellsGoingAway(t *testing.T) {
 		if _, err := io.ReadFull(r, first); err != nil {
 			t.Fatal(err)
 		}
+		// Who waits to be accepted is reset: the silent one may be there still.
+		epitest.WaitUntil(t, "both are accepted", func() bool { return es.Engine.Stats().Accepted == 2 })
 		if err := es.Stop(); err != nil {
 			t.Error(err)
 		}
