@@ -177,6 +177,7 @@ type knobs struct {
 	sealBudget, maxHandshakeInput, slots        int
 	beginSplicing, keepSplicing, pipeSize       int
 	visitBudget, workerRead                     int
+	imbalance                                   int64
 }
 
 func defaultKnobs() knobs {
@@ -184,7 +185,7 @@ func defaultKnobs() knobs {
 		sendBudget: sendBudget, maxSend: maxSend, maxVector: sock.MaxVectors, leastDirect: leastDirect,
 		sealBudget: sealBudget, maxHandshakeInput: maxHandshakeInput, slots: slotsPerCPU * runtime.GOMAXPROCS(0),
 		beginSplicing: beginSplicing, keepSplicing: keepSplicing, pipeSize: driver.PipeSize,
-		visitBudget: visitBudget, workerRead: workerRead,
+		visitBudget: visitBudget, workerRead: workerRead, imbalance: imbalance,
 	}
 }
 

@@ -590,10 +590,10 @@ func (c *Conn) endReading(cause error) {
 // connection that is paused has it held back.
 func (c *Conn) offerEnd() {
 	cause := c.endCause
-	if cause == nil || c.state.Load()&(handshaking|paused|ending) != 0 || c.offerDue() {
+	if cause == nil || c.state.Load()&(handshaking|paused|ending) != 0 {
 		return
 	}
-	if c.offerExpected(); c.state.Load()&(paused|ending) != 0 {
+	if c.offerExpected(); c.state.Load()&(paused|ending) != 0 || c.offerDue() {
 		return
 	}
 	c.endCause = nil

@@ -525,7 +525,7 @@ func (l *Loop) share() *Loop {
 	if len(l.engine.loops) == 1 || l.cfg.reusePort {
 		return l // with reusePort the kernel has chosen
 	}
-	if other := l.engine.lighterLoop(); l.live.Load() > other.live.Load()+imbalance {
+	if other := l.engine.lighterLoop(); l.live.Load() > other.live.Load()+l.cfg.imbalance {
 		return other
 	}
 	return l

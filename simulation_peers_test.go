@@ -376,6 +376,7 @@ type simulatedHandler struct {
 	inside    bool
 	opened    bool
 	end       bool // OnEOF was called
+	shut      bool // CloseWrite was, in a callback
 	closed    int
 	cause     error
 	greets    bool
@@ -390,6 +391,7 @@ type simulatedHandler struct {
 	detached  bool
 	member    bool // of the group
 	due       int  // messages that were sent to it
+	again     bool // OnData is due, by Resume
 	expects   int  // OnData is not to be called for less; 0: for anything
 	piped     bool
 	partner   *simulatedHandler // where its bytes go, when it is piped
@@ -529,6 +531,23 @@ func (h *simulatedHandler) resume() {
 	h.conn.Resume()
 }
 
+// pauseOnLoop pauses where no callback of the connection can be under way: none may
+// follow, although the driver has not been asked yet to stop.
+func (h *simulatedHandler) pauseOnLoop() {
+	s := h.s
+	if s.options.pipes || s.engine.Workers > 0 || s.Choose(2) == 0 {
+		return
+	}
+	_ = h.conn.Loop().Do(func() {
+		if !s.chaos || h.asleep || h.closed > 0 {
+			return
+		}
+		h.conn.Pause()
+		h.paused = true
+		_ = h.conn.Loop().After(time.Duration(s.Choose(30))*time.Millisecond, h.resume)
+	})
+}
+
 // setTimeouts gives the connection timeouts of its own.
 func (h *simulatedHandler) setTimeouts() {
 	d := time.Duration(h.s.Choose(2)) * 2 * time.Second
@@ -664,7 +683,7 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 		h.s.Failf("OnData with %d bytes though %d are expected", len(unread), h.expects)
 	}
 	h.s.run.Note("    %d bytes", len(unread))
-	h.expects = 0
+	h.expects, h.again = 0, false
 	h.see(unread)
 	n := len(unread)
 	if h.s.Choose(3) == 0 {
@@ -680,6 +699,10 @@ func (h *simulatedHandler) OnData(c *Conn) error {
 	}
 	if h.s.Choose(20) == 0 {
 		c.Hold(h.s.Choose(2) * 100)
+	}
+	if n > 0 && n < len(unread) && h.expects == 0 && h.s.Choose(6) == 0 {
+		c.Resume()
+		h.again = true
 	}
 	return h.act(n)
 }
@@ -716,7 +739,7 @@ func (h *simulatedHandler) expect(c *Conn) {
 		return
 	case 1:
 		n = len(c.Unread()) // which are there: it changes nothing
-		if c.Expect(n) != nil {
+		if c.Expect(n) != nil && n <= h.s.engine.MaxUnread {
 			h.s.Failf("Expect of what is there fails")
 		}
 		return
@@ -754,7 +777,7 @@ func (h *simulatedHandler) act(n int) error {
 		h.own = true
 		_ = h.conn.Close()
 	case 1:
-		_ = h.conn.CloseWrite()
+		h.shut = h.conn.CloseWrite() == nil
 	case 2:
 		if s.chaos {
 			h.conn.Pause()
@@ -787,7 +810,7 @@ func (h *simulatedHandler) act(n int) error {
 // become has another handler go on, which is told all that a handler is told.
 func (h *simulatedHandler) become() {
 	h.s.Count("SetHandler")
-	h.opened, h.expects = false, 0
+	h.opened, h.expects, h.again = false, 0, false
 	h.conn.SetHandler(simulatedNext{h})
 }
 
@@ -865,6 +888,9 @@ func (h simulatedHalf) OnEOF(c *Conn) error {
 	if h.end {
 		h.s.Failf("OnEOF twice")
 	}
+	if h.again {
+		h.s.Failf("OnEOF before what Resume offers")
+	}
 	if h.paused {
 		h.s.Failf("OnEOF although the connection is paused")
 	}
@@ -875,7 +901,7 @@ func (h simulatedHalf) OnEOF(c *Conn) error {
 	}
 	h.taken += c.Discard(len(c.Unread()))
 	h.write(1 + h.s.Choose(3000))
-	if err := h.misbehave(20); err != nil {
+	if err := h.misbehave(20); err != nil || h.shut {
 		return err
 	}
 	if h.s.Choose(2) == 0 {
@@ -916,6 +942,12 @@ func (h *simulatedHandler) OnTimeout(_ *Conn, cause error) {
 func (h *simulatedHandler) OnClose(_ *Conn, err error) {
 	defer h.enter("OnClose")()
 	h.s.run.Note("    %v", err)
+	if h.again && !h.own && err == io.EOF {
+		h.s.Failf("%s ends before what Resume offers", h.name())
+	}
+	if left := h.shown - h.taken; errors.Is(err, ErrUnreadFull) && left <= h.s.engine.MaxUnread {
+		h.s.Failf("%s ends with %v, and has left %d bytes unread", h.name(), err, left)
+	}
 	if h.cancel != nil {
 		h.cancel()
 	}
