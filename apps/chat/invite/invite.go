@@ -101,7 +101,8 @@ func (d *Desk) Lookup(ctx context.Context, token string) (store.Invitation, erro
 	return i, nil
 }
 
-// Join makes an account by an invitation. What is refused uses it not.
+// Join makes an account by an invitation. What is refused uses it not; of several nodes that do not
+// answer, the account is made later or the invitation is good again.
 func (d *Desk) Join(ctx context.Context, token, name, password string) (store.Account, store.Invitation, error) {
 	i, err := d.Lookup(ctx, token)
 	if err != nil {
@@ -121,10 +122,19 @@ func (d *Desk) Join(ctx context.Context, token, name, password string) (store.Ac
 	}
 	a := store.Account{Name: name, Created: time.Now(), Role: i.Role}
 	if err := d.make(ctx, a, i.Hash, password); err != nil {
-		d.Disclaim(name)
+		d.giveBack(ctx, name)
 		return store.Account{}, i, err
 	}
 	return a, i, nil
+}
+
+// giveBack gives a claimed name back, if it is no account's: one may have been made of it meanwhile at
+// another node, and one that could not be said to be kept may have been.
+func (d *Desk) giveBack(ctx context.Context, name string) {
+	d.Disclaim(name)
+	if _, err := d.Store.Account(context.WithoutCancel(ctx), name); err == nil {
+		_, _ = d.Claim(context.WithoutCancel(ctx), name) // it fails when all ends
+	}
 }
 
 func (d *Desk) make(ctx context.Context, a store.Account, invitation, password string) error {

@@ -130,6 +130,22 @@ func TestWhatIsRefusedUsesNothing(t *testing.T) {
 	}
 }
 
+// TestNameOfAnAccountIsNotGivenBack: who wanted a name that got an account at another node meanwhile
+// does not make it free for everybody here.
+func TestNameOfAnAccountIsNotGivenBack(t *testing.T) {
+	d, n := open(t)
+	token := invitation(t, d, store.Invitation{By: "root", Expires: time.Now().Add(time.Hour), Left: 1})
+	if err := d.Writer.Do(t.Context(), store.AddAccount{Account: store.Account{Name: "ann", Created: time.Now()}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, _, err := d.Join(t.Context(), token, "ann", "long enough"); !errors.Is(err, invite.ErrTaken) {
+		t.Fatalf("a name that is taken: %v", err)
+	}
+	if claim, err := n.claim(t.Context(), "ann"); claim != hall.TakenName || err != nil {
+		t.Errorf("the name of an account can be claimed: %v, %v", claim, err)
+	}
+}
+
 func TestDevicesHavePasswordsOfTheirOwn(t *testing.T) {
 	d, _ := open(t)
 	ctx := t.Context()

@@ -62,6 +62,7 @@ type Ledger struct {
 	revisions map[string]uint64        // guarded by mu; of the entries that the store has, by key
 	orders    map[string]store.Order   // guarded by mu; of the channels among them
 	firsts    map[string]*first        // guarded by mu; by key
+	uses      map[string]*use          // guarded by mu; of the invitations that one is made by now, by key
 	applied   uint64                   // guarded by mu; the latest of them
 	advanced  chan struct{}            // guarded by mu; closed when applied grows
 	writing   map[string]chan struct{} // guarded by mu; by key, closed at the end of the last write that waits
@@ -72,7 +73,7 @@ type Ledger struct {
 // Open begins to follow what other nodes write, and adds what only this one has. It does not
 // wait for that.
 func Open(config Config) *Ledger {
-	l := &Ledger{config: config, revisions: map[string]uint64{}, orders: map[string]store.Order{}, firsts: map[string]*first{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
+	l := &Ledger{config: config, revisions: map[string]uint64{}, orders: map[string]store.Order{}, firsts: map[string]*first{}, uses: map[string]*use{}, writing: map[string]chan struct{}{}, advanced: make(chan struct{})}
 	if l.config.Written == nil {
 		l.config.Written = func(store.Write) {}
 	}
@@ -234,17 +235,23 @@ func (l *Ledger) advance(entries []fabric.Entry, latest map[string]uint64) {
 
 // note notes what no store has of an entry. l.mu is held.
 func (l *Ledger) note(e fabric.Entry) {
-	isChannel, isFirst := strings.HasPrefix(e.Key, channelPrefix), strings.HasPrefix(e.Key, firstPrefix)
-	if !isChannel && !isFirst {
+	isChannel, isFirst, isInvitation := strings.HasPrefix(e.Key, channelPrefix), strings.HasPrefix(e.Key, firstPrefix), strings.HasPrefix(e.Key, invitationPrefix)
+	if !isChannel && !isFirst && !isInvitation {
 		return
 	}
 	var s state
 	_ = json.Unmarshal(e.Value, &s) // writeOf has said so if it cannot be read
-	if isChannel {
+	switch {
+	case isChannel:
 		l.orders[e.Key] = s.order()
-		return
+	case isFirst:
+		l.firsts[e.Key] = s.First
+	case s.Use == nil:
+		delete(l.uses, e.Key)
+	default:
+		l.uses[e.Key] = s.Use
+		l.finishLater(e.Key, s.Use)
 	}
-	l.firsts[e.Key] = s.First
 }
 
 // first returns who was about to make the first account of a role last, nil for nobody.

@@ -6,8 +6,10 @@ import (
 	"log/slog"
 	"path/filepath"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/epinet/epi/apps/chat/fabric"
@@ -296,6 +298,122 @@ func TestInvitationsAreGoodAtAllNodes(t *testing.T) {
 	}
 	if _, err := a.store.Invitation(t.Context(), "h"); !errors.Is(err, store.ErrNotFound) {
 		t.Errorf("an invitation that was removed: %v", err)
+	}
+}
+
+// TestInvitedAccountIsMadeOrNot loses each of the writes by which an invitation makes an account, or
+// their answers, once or with the node: then there is the account and the use, or neither.
+func TestInvitedAccountIsMadeOrNot(t *testing.T) {
+	for write, prefix := range []string{"invitation ", "account ", "invitation "} {
+		for _, loss := range []fabrictest.Loss{fabrictest.Request, fabrictest.Answer} {
+			for _, lost := range []bool{false, true} {
+				t.Run(fmt.Sprintf("write %d, loss %d, node lost %v", write, loss, lost), func(t *testing.T) {
+					synctest.Test(t, func(t *testing.T) { loseInvited(t, write, prefix, loss, lost) })
+				})
+			}
+		}
+	}
+}
+
+func loseInvited(t *testing.T, write int, prefix string, loss fabrictest.Loss, lost bool) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, store.NewMemory()), join(t, r, store.NewMemory())
+	b.do(t, store.PutInvitation{Invitation: store.Invitation{Hash: "h", Expires: time.Now().Add(time.Hour), Left: 1}})
+	if err := a.ledger.CatchUp(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var (
+		writes int // guarded by the registry
+		end    sync.WaitGroup
+	)
+	a.Lose(func(key string) fabrictest.Loss {
+		at := writes
+		writes++
+		switch {
+		case at < write:
+			return fabrictest.Nothing
+		case at > write && lost:
+			return fabrictest.Request
+		case at > write:
+			return fabrictest.Nothing
+		}
+		if !strings.HasPrefix(key, prefix) {
+			t.Errorf("write %d is of %q", at, key)
+		}
+		if lost {
+			end.Go(a.leave)
+		}
+		return loss
+	})
+	w := add("new", "x")
+	w.Invitation = "h"
+	err := a.writer.Do(t.Context(), w)
+	end.Wait()
+	made, left := b.invited(t)
+	for end := time.Now().Add(5 * time.Minute); made != (left == 0) && time.Now().Before(end); made, left = b.invited(t) {
+		time.Sleep(time.Millisecond)
+	}
+	switch {
+	case made != (left == 0):
+		t.Fatalf("after %v: made %v, and the invitation is good for %d", err, made, left)
+	case err == nil && !made:
+		t.Error("the account was said to be made")
+	}
+	if b.do(t, add("other", "x")); !made {
+		b.do(t, w)
+		made, left = b.invited(t)
+	}
+	if !made || left != 0 {
+		t.Errorf("in the end: made %v, and the invitation is good for %d", made, left)
+	}
+}
+
+// invited says whether a node has the account "new", and how many the invitation "h" is good for.
+func (n *node) invited(t *testing.T) (made bool, left int) {
+	t.Helper()
+	a, _ := n.knows(t, "new")
+	i, err := n.store.Invitation(t.Context(), "h")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return a.Name != "", i.Left
+}
+
+// TestInvitedAccountOfATakenName: the use is given back by another node when the name was taken after
+// it was written, and the node of it lost.
+func TestInvitedAccountOfATakenName(t *testing.T) {
+	r := fabrictest.NewRegistry()
+	a, b := join(t, r, store.NewMemory()), join(t, r, store.NewMemory())
+	a.do(t, store.PutInvitation{Invitation: store.Invitation{Hash: "h", Expires: time.Now().Add(time.Hour), Left: 1}})
+	used := make(chan struct{})
+	var once sync.Once
+	a.Lose(func(key string) fabrictest.Loss {
+		if strings.HasPrefix(key, "account ") {
+			once.Do(func() { close(used) })
+			return fabrictest.Request
+		}
+		return fabrictest.Nothing
+	})
+	var end sync.WaitGroup
+	end.Go(func() {
+		w := add("new", "x")
+		w.Invitation = "h"
+		if err := a.writer.Do(t.Context(), w); err == nil {
+			t.Error("an account was made of a taken name")
+		}
+	})
+	<-used
+	if err := b.writer.Do(t.Context(), add("new", "of another")); err != nil && !errors.Is(err, store.ErrExists) {
+		t.Fatal(err) // the use may be finished before
+	}
+	a.leave()
+	end.Wait()
+	w := add("second", "x")
+	w.Invitation = "h"
+	_, credentials := b.knows(t, "new")
+	err := b.writer.Do(t.Context(), w)
+	if wasFirst := credentials[0].Secret == "of another"; wasFirst != (err == nil) {
+		t.Errorf("the name was taken by another: %v; and the invitation then: %v", wasFirst, err)
 	}
 }
 

@@ -197,33 +197,39 @@ func (a *account) find(kind store.CredentialKind, label string) int {
 	return slices.IndexFunc(a.Credentials, func(c store.Credential) bool { return c.Kind == kind && c.Label == label })
 }
 
-// addAccount makes an account, with one use of its invitation, which is given back if that
-// is refused.
+// addAccount makes an account. One that is by an invitation is written with the use of that, and made
+// from there, so that neither is without the other whatever fails: see use.
 func (l *Ledger) addAccount(ctx context.Context, w store.AddAccount) error {
-	if w.Invitation != "" {
-		if err := l.useInvitation(ctx, w.Invitation, w.Account.Created); err != nil {
+	if w.Invitation == "" {
+		return l.change(ctx, accountKey(w.Account.Name), func(now *state) (*state, error) { return l.newAccount(ctx, now, &w) })
+	}
+	if err := l.claimFirst(ctx, w.Invitation, w.Account.Created); err != nil {
+		return err
+	}
+	for {
+		u, err := l.useInvitation(ctx, &w)
+		if err != nil {
 			return err
 		}
-		if err := l.claimFirst(ctx, w.Invitation); err != nil {
+		made, err := l.makeInvited(ctx, w.Invitation, u)
+		if made || err != nil {
 			return err
 		}
+	} // somebody has had the name since it was free
+}
+
+// newAccount returns the entry of an account that is to be made, if there is none yet.
+func (l *Ledger) newAccount(ctx context.Context, now *state, w *store.AddAccount) (*state, error) {
+	if now != nil {
+		return nil, store.ErrExists
 	}
-	err := l.change(ctx, accountKey(w.Account.Name), func(now *state) (*state, error) {
-		if now != nil {
-			return nil, store.ErrExists
+	for i := range w.Credentials {
+		w.Credentials[i].Account = w.Account.Name
+		if err := l.isFree(ctx, &w.Credentials[i]); err != nil {
+			return nil, err
 		}
-		for i := range w.Credentials {
-			w.Credentials[i].Account = w.Account.Name
-			if err := l.isFree(ctx, &w.Credentials[i]); err != nil {
-				return nil, err
-			}
-		}
-		return &state{Account: &account{w.Account, w.Credentials}}, nil
-	})
-	if errors.Is(err, store.ErrExists) && w.Invitation != "" {
-		err = errors.Join(err, l.countInvitation(ctx, w.Invitation, time.Time{}, 1))
 	}
-	return err
+	return &state{Account: &account{w.Account, w.Credentials}}, nil
 }
 
 // firstWithin is how long who is about to make the first account of a role keeps others from it, more
@@ -231,14 +237,27 @@ func (l *Ledger) addAccount(ctx context.Context, w store.AddAccount) error {
 const firstWithin = 5 * time.Minute
 
 // claimFirst refuses an invitation that nobody has made for a role that somebody has: each node
-// begins with one of its own, and one of them is good.
-func (l *Ledger) claimFirst(ctx context.Context, hash string) error {
+// begins with one of its own, and one of them is good. It is no claim for one that is good no more at
+// a moment.
+func (l *Ledger) claimFirst(ctx context.Context, hash string, at time.Time) error {
 	i, err := l.config.Store.Invitation(ctx, hash)
-	if err != nil || i.By != "" || i.Role == "" {
+	if err == nil && (i.By != "" || i.Role == "") {
+		return nil
+	}
+	if err != nil && !errors.Is(err, store.ErrNotFound) { // another node may have made it
 		return err
 	}
 	if err := l.catchUp(ctx); err != nil {
 		return err
+	}
+	i, err = l.config.Store.Invitation(ctx, hash)
+	switch {
+	case err != nil:
+		return err
+	case i.By != "" || i.Role == "":
+		return nil
+	case !isGood(&i, at):
+		return store.ErrNotFound
 	}
 	key := firstKey(i.Role)
 	return l.change(ctx, key, func(*state) (*state, error) {
@@ -306,20 +325,4 @@ func (l *Ledger) putCredential(ctx context.Context, c store.Credential) error {
 		return nil
 	})
 	return put(ctx)
-}
-
-func (l *Ledger) useInvitation(ctx context.Context, hash string, at time.Time) error {
-	return l.countInvitation(ctx, hash, at, -1)
-}
-
-// countInvitation changes how many accounts an invitation is good for, if it is good at a
-// moment.
-func (l *Ledger) countInvitation(ctx context.Context, hash string, at time.Time, by int) error {
-	return l.change(ctx, invitationKey(hash), func(now *state) (*state, error) {
-		if now == nil || now.Invitation.Left+by < 0 || !now.Invitation.Expires.After(at) {
-			return nil, store.ErrNotFound
-		}
-		now.Invitation.Left += by
-		return now, nil
-	})
 }

@@ -21,6 +21,7 @@ import (
 type state struct {
 	Account    *account          `json:"account,omitempty"`
 	Invitation *store.Invitation `json:"invitation,omitempty"`
+	Use        *use              `json:"use,omitempty"` // of an invitation
 	Ban        *store.Ban        `json:"ban,omitempty"`
 	Datum      *store.Datum      `json:"datum,omitempty"` // with an empty value, one that was removed
 	Channel    *store.Channel    `json:"channel,omitempty"`
@@ -70,15 +71,11 @@ func channelKey(name string) string { return channelPrefix + ircmsg.ASCII.Fold(n
 // encode returns the value of an entry: the same for the same state, as exactly as a store
 // keeps it.
 func (s *state) encode() ([]byte, error) {
-	if a := s.Account; a != nil {
-		a.Created = exact(a.Created)
-		for i := range a.Credentials {
-			c := &a.Credentials[i]
-			c.Account, c.Created, c.Used = a.Name, exact(c.Created), exact(c.Used)
-		}
-		slices.SortFunc(a.Credentials, func(x, y store.Credential) int {
-			return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Label, y.Label))
-		})
+	if s.Account != nil {
+		s.Account.tidy()
+	}
+	if u := s.Use; u != nil {
+		u.Account.tidy()
 	}
 	if i := s.Invitation; i != nil {
 		i.Created, i.Expires = exact(i.Created), exact(i.Expires)
@@ -99,6 +96,18 @@ func (s *state) encode() ([]byte, error) {
 		return nil, fmt.Errorf("encode an entry: %w", err)
 	}
 	return value, nil
+}
+
+// tidy makes an account one that is the same for all nodes.
+func (a *account) tidy() {
+	a.Created = exact(a.Created)
+	for i := range a.Credentials {
+		c := &a.Credentials[i]
+		c.Account, c.Created, c.Used = a.Name, exact(c.Created), exact(c.Used)
+	}
+	slices.SortFunc(a.Credentials, func(x, y store.Credential) int {
+		return cmp.Or(cmp.Compare(x.Kind, y.Kind), cmp.Compare(x.Label, y.Label))
+	})
 }
 
 // exact returns a moment as a store keeps it.
@@ -140,7 +149,7 @@ func (l *Ledger) readInvitation(ctx context.Context, hash string) (*state, error
 	if err != nil {
 		return nil, err
 	}
-	return &state{Invitation: &i}, nil
+	return &state{Invitation: &i, Use: l.use(invitationKey(hash))}, nil
 }
 
 func (l *Ledger) readBan(ctx context.Context, mask string) (*state, error) {
@@ -205,7 +214,7 @@ func (l *Ledger) writeOf(e fabric.Entry) (store.Write, error) {
 		return nil, fmt.Errorf("read the store: %w", err)
 	}
 	if now != nil {
-		now.Order = s.Order
+		now.Order, now.Use = s.Order, s.Use
 		if value, err := now.encode(); err != nil || bytes.Equal(value, e.Value) {
 			return nil, err
 		}

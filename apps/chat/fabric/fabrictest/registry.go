@@ -28,9 +28,24 @@ func (r *Registry) View() *View { return &View{of: r} }
 
 // A View is a node's part of a Registry.
 type View struct {
-	of  *Registry
-	cut bool // guarded by of.mu; nothing goes through
+	of   *Registry
+	cut  bool                  // guarded by of.mu; nothing goes through
+	lose func(key string) Loss // guarded by of.mu; nil: nothing is lost
 }
+
+// A Loss is what becomes of a write.
+type Loss int
+
+// What can.
+const (
+	Nothing Loss = iota
+	Request      // it is not done
+	Answer       // it is done
+)
+
+// Lose has writes lost, and answered with fabric.ErrUnavailable: choose is called for each, one at
+// a time, and must not call the view.
+func (v *View) Lose(choose func(key string) Loss) { v.of.change(func() { v.lose = choose }) }
 
 var _ fabric.Registry = (*View)(nil)
 
@@ -48,8 +63,17 @@ func (r *Registry) change(do func()) {
 // Put implements fabric.Registry.
 func (v *View) Put(_ context.Context, key string, value []byte, revision uint64) (written uint64, err error) {
 	v.of.change(func() {
+		loss := Nothing
+		if v.lose != nil {
+			loss = v.lose(key)
+		}
+		defer func() {
+			if loss == Answer {
+				written, err = 0, fabric.ErrUnavailable
+			}
+		}()
 		switch r := v.of; {
-		case v.cut:
+		case v.cut, loss == Request:
 			err = fabric.ErrUnavailable
 		case len(value) > fabric.MaxMessage || len(key) > fabric.MaxKey:
 			err = fabric.ErrTooLarge
