@@ -139,6 +139,20 @@ func TestNetworkSplitAndReturn(t *testing.T) {
 	}
 }
 
+// TestNetworkNoAnswer: what an owner was asked for that then was lost is not said to be undone.
+func TestNetworkNoAnswer(t *testing.T) {
+	n := inOneChannel(t, Config{})
+	at, who := n.elsewhere()
+	owner, w := n.town(n.ownerOf("#x")), n.town(at)
+	w.line(w.names[who], "PART #x")
+	owner.node.Kill()
+	delete(n.towns, owner.node.Name())
+	n.net.Run(time.Minute)
+	if got := w.text(); !strings.Contains(got, who+" < :"+string(at)+".example FAIL PART NO_ANSWER #x :") {
+		t.Errorf("%s has read\n%s", who, got)
+	}
+}
+
 func TestNetworkNicksAreExclusive(t *testing.T) {
 	n := threeNodes(t, Config{})
 	for _, at := range n.names() {

@@ -54,6 +54,8 @@ type doneOp struct {
 	// Owner is who carries it out instead; Failed: it was not carried out.
 	Owner  fabric.Node `json:"w,omitempty"`
 	Failed bool        `json:"x,omitempty"`
+	// unknown: no answer has come, and it may have been carried out. No node says so of another's.
+	unknown bool
 	// Answered: the session has its answer already.
 	Answered bool `json:"d,omitempty"`
 }
@@ -214,11 +216,25 @@ func (h *Hall) suspend(s *session, then func(*Result)) {
 
 // unavailable refuses what cannot be done now: the node that would do it is not reached.
 func (h *Hall) unavailable(s *session, p *piece) {
-	code, target := "CHANNEL_UNAVAILABLE", p.channel
+	code := "CHANNEL_UNAVAILABLE"
 	if p.user != nil {
-		code, target = "USER_UNAVAILABLE", p.user.nick()
+		code = "USER_UNAVAILABLE"
 	}
-	h.fail(s, p.message.Command, code, printable(target), "This cannot be done now, since a part of the network is not reached; try again later")
+	h.fail(s, p.message.Command, code, printable(p.target()), "This cannot be done now, since a part of the network is not reached; try again later")
+}
+
+// unanswered says that nobody knows what has become of a command: the node that was to do it has
+// not answered.
+func (h *Hall) unanswered(s *session, p *piece) {
+	h.fail(s, p.message.Command, "NO_ANSWER", printable(p.target()), "A part of the network does not answer: this may have been done; look before you try again")
+}
+
+// target is what a piece is about.
+func (p *piece) target() string {
+	if p.user != nil {
+		return p.user.nick()
+	}
+	return p.channel
 }
 
 // sendRun has another node do a piece. A session of another node is sent there by its own.
@@ -276,6 +292,10 @@ func (h *Hall) ended(r *run, d *doneOp) {
 	s, t := r.session, &h.turn
 	if d.Answered {
 		t.label, t.refused = "", true
+		return
+	}
+	if d.unknown {
+		h.unanswered(s, &r.piece)
 		return
 	}
 	if d.Failed {
@@ -466,7 +486,7 @@ func (h *Hall) failRuns(runs []*run) {
 	})
 	for _, r := range runs {
 		if h.net.runs[r.number] == r {
-			h.finish(r, &doneOp{Failed: true})
+			h.finish(r, &doneOp{unknown: true})
 		}
 	}
 }

@@ -38,6 +38,7 @@ type client struct {
 	in      *bufio.Reader
 	nick    string               // as the server says
 	parting string               // a channel that it leaves
+	doubted map[string]bool      // channels that it may have left: nobody has said
 	held    *Hold                // nil: it has its own nick
 	seen    map[string][]Message // of this connection
 }
@@ -97,7 +98,7 @@ func (c *client) connect(ctx context.Context) (err error) {
 		return err
 	}
 	c.in = bufio.NewReader(c.conn)
-	c.seen = map[string][]Message{}
+	c.nick, c.seen, c.doubted = "", map[string][]Message{}, map[string]bool{}
 	c.setPlace(func() { c.joined = map[string]bool{} })
 	m, err := c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
 		func(m *ircmsg.Message) bool { return m.Command == "001" })
@@ -119,17 +120,19 @@ func (c *client) join(channel string) error {
 	return err
 }
 
-// ask sends a line and reads up to an answer, or an error.
+// ask sends a line and reads up to an answer, or an error. What is refused of an earlier line, which
+// was shown before it was, is no answer.
 func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Message, error) {
 	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
 		return nil, err
 	}
+	command, _, _ := strings.Cut(line, " ")
 	for end := time.Now().Add(answerWithin); ; {
 		m, err := c.read(end)
 		if err != nil {
 			return nil, err
 		}
-		if answer(m) || m.Command == "FAIL" || isError(m.Command) {
+		if answer(m) || m.Command == "FAIL" && (c.nick == "" || m.Params[0] == command) || isError(m.Command) {
 			return m, nil
 		}
 	}
@@ -168,9 +171,10 @@ func (c *client) note(m *ircmsg.Message) {
 		c.setPlace(func() { c.joined[m.Params[0]] = true })
 	case m.Command == "PART" && from == c.nick, m.Command == "KICK" && m.Params[1] == c.nick:
 		c.setPlace(func() { delete(c.joined, m.Params[0]) })
-		if m.Params[0] != c.parting {
+		if m.Params[0] != c.parting && !(m.Command == "PART" && c.doubted[m.Params[0]]) {
 			c.evidence.PutOut = append(c.evidence.PutOut, fmt.Sprintf("%s: %s was put out: %s", m.Params[0], c.name, m.Command))
 		}
+		delete(c.doubted, m.Params[0])
 	case m.Command == "PRIVMSG" && !inBatch(m):
 		c.seen[m.Params[0]] = append(c.seen[m.Params[0]], Message{tag(m, "msgid"), m.Params[1]})
 	}
@@ -273,12 +277,15 @@ func (c *client) rejoin() error {
 	channel := c.channels[c.random.IntN(len(c.channels))]
 	c.parting = channel
 	defer func() { c.parting = "" }()
-	_, err := c.ask("PART "+channel, func(m *ircmsg.Message) bool {
+	answer, err := c.ask("PART "+channel, func(m *ircmsg.Message) bool {
 		from, _, _ := strings.Cut(m.Source, "!")
 		return m.Command == "PART" && from == c.nick && m.Params[0] == channel
 	})
 	if err != nil {
 		return err
+	}
+	if answer.Command == "FAIL" && answer.Params[1] == "NO_ANSWER" {
+		c.doubted[channel] = true
 	}
 	c.endSession(channel)
 	return c.join(channel)
