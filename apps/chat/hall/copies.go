@@ -20,6 +20,7 @@ type portrait struct {
 	Signon   uint32           `json:"s,omitempty"`
 	Active   uint32           `json:"t,omitempty"`
 	Home     Origin           `json:"f"`
+	Stays    bool             `json:"y,omitempty"`
 	Sessions []sessionPicture `json:"c,omitempty"`
 }
 
@@ -80,6 +81,7 @@ func (h *Hall) portrait(u *user) *portrait {
 	p := &portrait{
 		User: u.net.number, Nick: u.nick(), Name: u.name(), Host: u.host(), Realname: u.realname, Account: u.account,
 		Modes: u.modes.String(), Away: u.away(), Signon: u.signon, Active: u.active, Home: *u.home,
+		Stays: u.stays(),
 	}
 	if u.more != nil {
 		p.Operator = u.more.operator
@@ -122,6 +124,7 @@ func (h *Hall) gotUser(from *node, p *portrait) {
 
 // setAside sets what few users have.
 func (h *Hall) setAside(u *user, p *portrait) {
+	u.net.stays = p.Stays
 	if p.Away != "" || p.Operator != "" || u.more != nil {
 		u.extra().away, u.extra().operator = p.Away, p.Operator
 	}

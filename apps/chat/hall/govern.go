@@ -82,13 +82,17 @@ func (h *Hall) Note(at int64, account, code, text string) {
 			continue
 		}
 		for _, own := range u.sessions {
-			if own.has(CapStandardReplies) {
-				h.say(own, "NOTE", "*", code, text)
-			} else {
-				h.notice(own, text)
-			}
+			h.noteTo(own, code, text)
 		}
 	}
+}
+
+func (h *Hall) noteTo(s *session, code, text string) {
+	if s.has(CapStandardReplies) {
+		h.say(s, "NOTE", "*", code, text)
+		return
+	}
+	h.notice(s, text)
 }
 
 // KeepFor sets for how many days a registered channel keeps messages; 0 is as the

@@ -136,6 +136,7 @@ type presence struct {
 	number uint64
 	node   *node // nil is here
 	told   bool  // the others may know: the nick is claimed
+	stays  bool  // of a user of another node: it outlives its sessions
 }
 
 // distance is how a session of another node is reached.

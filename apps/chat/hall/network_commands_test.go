@@ -153,6 +153,49 @@ func TestNetworkNoAnswer(t *testing.T) {
 	}
 }
 
+// TestNetworkSecondSession: a client of an account that has a user at another node is told which, and
+// does not make a second user that stays.
+func TestNetworkSecondSession(t *testing.T) {
+	n := threeNodes(t, Config{Mechanisms: []string{"PLAIN"}, AlwaysOn: OptOut})
+	for _, w := range n.towns {
+		w.accounts["ann"] = "secret"
+	}
+	logIn := func(at fabric.Node, session, nick string, caps ...string) string {
+		w := n.town(at)
+		id := w.open(session, Origin{Host: session + ".host", Address: "192.0.2.1"})
+		for _, line := range []string{"CAP REQ :" + strings.Join(append(caps, "sasl"), " "), "AUTHENTICATE PLAIN", "AUTHENTICATE AGFubgBzZWNyZXQ=", "NICK " + nick, "USER u 0 * :U", "CAP END"} {
+			w.line(id, line)
+		}
+		n.settled()
+		return w.text()
+	}
+	has := func(got, part string) {
+		t.Helper()
+		if !strings.Contains(got, part) {
+			t.Errorf("%q is not in\n%s", part, got)
+		}
+	}
+	logIn("a", "phone", "ann")
+	n.town("a").close(n.town("a").names["phone"], "gone")
+	n.settled()
+	has(logIn("b", "laptop", "ann", "standard-replies"), "433 * ann :Nickname is already in use at node a: choose another nick; or if it is you, connect to that node\n")
+	n.say("b", "laptop", "NICK ann2")
+	const text = "Your account is also here as ann at node a: connect to that node to be one user with all your clients\n"
+	has(n.town("b").text(), "laptop < :b.example NOTE * ACCOUNT_ELSEWHERE :"+text)
+	n.say("b", "laptop", "NS SET ALWAYS-ON TRUE")
+	has(n.town("b").text(), "Another user of your account is always on at node a\n")
+	has(logIn("c", "tablet", "ann3"), "tablet < :c.example NOTICE ann3 :"+text)
+	if got := logIn("a", "desktop", "ann4"); strings.Contains(got, "also here") || !strings.Contains(got, " 001 ann :") {
+		t.Errorf("at its own node, a client is greeted with\n%s", got)
+	}
+	n.town("b").close(n.town("b").names["laptop"], "gone")
+	n.settled()
+	n.same()
+	if n.town("a").hall.find("ann2") != nil {
+		t.Error("a second user of the account stays")
+	}
+}
+
 func TestNetworkNicksAreExclusive(t *testing.T) {
 	n := threeNodes(t, Config{})
 	for _, at := range n.names() {

@@ -65,6 +65,38 @@ func (u *user) at() fabric.Node {
 	return u.net.node.member.Node
 }
 
+// elsewhere returns a user of an account at another node, one that stays before others; nil for none.
+func (h *Hall) elsewhere(account string) (found *user) {
+	if h.net == nil || account == "" {
+		return nil
+	}
+	for _, u := range h.everyone {
+		if !u.isHere() && sameName(u.account, account) && (found == nil || u.net.stays) {
+			found = u
+		}
+	}
+	return found
+}
+
+// sayElsewhere says to a new user of an account that another node has one, too. On one node both
+// clients would be one user, if they wanted the same nick or that stays.
+func (h *Hall) sayElsewhere(s *session) {
+	other := h.elsewhere(s.account())
+	if other == nil {
+		return
+	}
+	h.noteTo(s, "ACCOUNT_ELSEWHERE", "Your account is also here as "+other.nick()+atNode(other)+
+		": connect to that node to be one user with all your clients")
+}
+
+// atNode names the node of a user of another one, for people.
+func atNode(u *user) string {
+	if u.at() == "" {
+		return ""
+	}
+	return " at node " + string(u.at())
+}
+
 // releaseNick gives a nick back, if it was claimed.
 func (n *network) releaseNick(key string) {
 	if n.nicks[key] {

@@ -198,6 +198,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	h.gate.Registered(s.id)
 	h.stayIfWanted(u)
 	h.welcome(s)
+	h.sayElsewhere(s)
 	h.ownMetadata(s, r.metadata)
 	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)
 	s.trim()

@@ -17,6 +17,7 @@ func (h *Hall) setStays(u *user, stays bool) {
 		return
 	}
 	u.extra().stays = stays
+	h.noteUser(u)
 	if stays {
 		h.staying[fold(u.account)] = u
 		h.touchUser(u)
@@ -90,7 +91,7 @@ func (h *Hall) choose(u *user, w wish) (refusal string) {
 	case !stays && h.config.AlwaysOn == Mandatory:
 		return "Accounts are always on here"
 	case stays && h.staysElsewhere(u):
-		return "Another user of your account is always on"
+		return "Another user of your account is always on" + atNode(h.elsewhere(u.account))
 	}
 	account := fold(u.account)
 	h.setStays(u, stays)
@@ -168,8 +169,14 @@ func (h *Hall) setPersistence(s *session, w wish) {
 	}
 }
 
-// staysElsewhere says whether another user of the same account stays.
-func (h *Hall) staysElsewhere(u *user) bool { return h.staying[fold(u.account)] != nil && !u.stays() }
+// staysElsewhere says whether another user of the same account stays, at any node.
+func (h *Hall) staysElsewhere(u *user) bool {
+	if u.stays() {
+		return false
+	}
+	other := h.elsewhere(u.account)
+	return h.staying[fold(u.account)] != nil || other != nil && other.net.stays
+}
 
 // tellPersistence says what the account wants, and what is so. Who stays as all do has
 // not chosen, as far as is known.
