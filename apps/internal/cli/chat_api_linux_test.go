@@ -52,23 +52,12 @@ func TestChatAPI(t *testing.T) {
 
 	do := func(method, path, token, body string) (int, string) {
 		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, page+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if token != "" {
-			r.Header.Set("Authorization", "Bearer "+token)
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp.StatusCode, string(text)
+		resp, text := request(t, method, page+path, body, func(r *http.Request) {
+			if token != "" {
+				r.Header.Set("Authorization", "Bearer "+token)
+			}
+		})
+		return resp.StatusCode, text
 	}
 	post := func(path, token, body string) (int, string) { return do(http.MethodPost, path, token, body) }
 	if status, body := post("/api/v1/channels/%23room/messages", "secret", `{"text":"hello"}`); status != http.StatusAccepted {

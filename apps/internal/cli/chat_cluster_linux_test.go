@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/base64"
-	"io"
 	"net"
 	"net/http"
 	"os"
@@ -68,22 +67,8 @@ func (n *servedNode) request(t *testing.T, method, path, body string) (resp *htt
 // try makes an HTTP request of ann's once.
 func (n *servedNode) try(t *testing.T, method, path, body string) (*http.Response, string) {
 	t.Helper()
-	r, err := http.NewRequestWithContext(t.Context(), method, "http://"+strings.TrimPrefix(n.listen[1], "ws://")+path, strings.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.SetBasicAuth("ann", "secret")
-	r.Close = true
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return resp, string(text)
+	url := "http://" + strings.TrimPrefix(n.listen[1], "ws://") + path
+	return request(t, method, url, body, account("ann", "secret"), func(r *http.Request) { r.Close = true })
 }
 
 // An answer is what of several texts has come; again is the end of the connection.

@@ -3,7 +3,6 @@ package cli
 import (
 	"bufio"
 	"fmt"
-	"io"
 	"net/http"
 	"strings"
 	"syscall"
@@ -31,34 +30,14 @@ func TestChatFiles(t *testing.T) {
 		t.Error("005 has no soju.im/FILEHOST")
 	}
 
-	do := func(method, path, account, body string) (*http.Response, string) {
-		t.Helper()
-		r, err := http.NewRequestWithContext(t.Context(), method, page+path, strings.NewReader(body))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if account != "" {
-			r.SetBasicAuth(account, "secret")
-		}
-		resp, err := http.DefaultClient.Do(r)
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer resp.Body.Close()
-		text, err := io.ReadAll(resp.Body)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return resp, string(text)
-	}
-	resp, text := do(http.MethodPost, "/files?target=%23room", "ann", "hello")
+	resp, text := request(t, http.MethodPost, page+"/files?target=%23room", "hello", account("ann", "secret"))
 	link := resp.Header.Get("Location")
 	if resp.StatusCode != http.StatusCreated || link == "" {
 		t.Fatalf("upload: %s %s", resp.Status, text)
 	}
-	for account, want := range map[string]int{"ann": http.StatusOK, "bob": http.StatusForbidden, "": http.StatusUnauthorized} {
-		if resp, text := do(http.MethodGet, link, account, ""); resp.StatusCode != want || want == http.StatusOK && text != "hello" {
-			t.Errorf("%q gets %s %q, want %d", account, resp.Status, text, want)
+	for name, want := range map[string]int{"ann": http.StatusOK, "bob": http.StatusForbidden, "": http.StatusUnauthorized} {
+		if resp, text := request(t, http.MethodGet, page+link, "", account(name, "secret")); resp.StatusCode != want || want == http.StatusOK && text != "hello" {
+			t.Errorf("%q gets %s %q, want %d", name, resp.Status, text, want)
 		}
 	}
 	http.DefaultClient.CloseIdleConnections()

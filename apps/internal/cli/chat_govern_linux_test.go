@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"bytes"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -10,31 +9,6 @@ import (
 	"syscall"
 	"testing"
 )
-
-// demand posts JSON to a page as somebody, and returns the answer as text.
-func demand(t *testing.T, url, account, password string, body any) (status int, answer string) {
-	t.Helper()
-	text, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.SetBasicAuth(account, password)
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	var b bytes.Buffer
-	if _, err := b.ReadFrom(resp.Body); err != nil {
-		t.Fatal(err)
-	}
-	return resp.StatusCode, b.String()
-}
 
 // TestChatIsGovernedInThePage: what administrators do there holds at once, is in the log,
 // and is for nobody else; the last administrator stays. People see their devices, end

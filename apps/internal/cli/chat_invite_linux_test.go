@@ -1,42 +1,12 @@
 package cli
 
 import (
-	"bytes"
-	"encoding/json"
 	"net/http"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 )
-
-// askPage posts JSON to a page of the chat, as the client in the browser does.
-func askPage(t *testing.T, url, account, password string, body any) (status int, answer map[string]string) {
-	t.Helper()
-	text, err := json.Marshal(body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.NewRequestWithContext(t.Context(), http.MethodPost, url, bytes.NewReader(text))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.Header.Set("Content-Type", "application/json")
-	if account != "" {
-		r.SetBasicAuth(account, password)
-	}
-	resp, err := http.DefaultClient.Do(r)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
-		t.Fatalf("%s: %s: %v", url, resp.Status, err)
-	}
-	return resp.StatusCode, answer
-}
-
-type words = map[string]any
 
 // TestChatFirstRun: the link that is printed makes the administrator, once; who makes
 // an invitation, by which somebody else gets in, who may not invite. The next start

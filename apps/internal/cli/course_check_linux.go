@@ -5,11 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -51,7 +48,7 @@ func courseCheckCommand() *cobra.Command {
 			if err != nil {
 				return fmt.Errorf("chapter %q is not a number", args[0])
 			}
-			ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, end := interruptible()
 			defer end()
 			return checkServer(ctx, cmd.OutOrStdout(), chapter, args[1:])
 		},

@@ -10,9 +10,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -61,7 +59,7 @@ func labClusterCommand() *cobra.Command {
 			if c.run.Nodes < 3 || c.run.Nodes > 9 {
 				return fmt.Errorf("--nodes %d: write a number from 3 to 9", c.run.Nodes)
 			}
-			ctx, end := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, end := interruptible()
 			defer end()
 			if err := c.check(ctx, cmd.OutOrStdout()); err != nil {
 				return failure{err}

@@ -9,9 +9,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -44,7 +42,7 @@ Rounds are interleaved. Only Linux says what the nodes use.`,
 			if err := c.validate(); err != nil {
 				return err
 			}
-			ctx, end := signal.NotifyContext(cmd.Context(), os.Interrupt, syscall.SIGTERM)
+			ctx, end := interruptible()
 			defer end()
 			if err := c.measure(ctx, cmd.OutOrStdout()); err != nil {
 				return failure{err}

@@ -7,10 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/http"
-	"os"
-	"os/signal"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -37,7 +34,7 @@ func labLiveCommand() *cobra.Command {
 		Example: "  epi lab live --driver epoll-edge",
 		Args:    unexpectedArgument,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, end := interruptible()
 			defer end()
 			e := &epi.Engine{Loops: liveLoops, Driver: way.driver, Trigger: way.trigger, DrainTimeout: time.Second}
 			if err := serveLive(ctx, cmd, listen, e); err != nil {

@@ -2,17 +2,14 @@ package cli
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -75,7 +72,7 @@ func (w *worldPeersRun) run(stdout, stderr io.Writer) (err error) {
 	if err != nil {
 		return failure{fmt.Errorf("find this program, to run it as another process: %w", err)}
 	}
-	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := interruptible()
 	defer end()
 	began := time.Now()
 	cmd := exec.CommandContext(ctx, "node", "run.mjs", self, strconv.Itoa(w.players),

@@ -1,15 +1,11 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"net/http"
-	"os"
-	"os/signal"
 	"slices"
 	"strings"
-	"syscall"
 
 	"github.com/spf13/cobra"
 
@@ -35,7 +31,7 @@ hangs when one forgets that an edge comes once (trap).`,
 			return nil
 		},
 		RunE: func(cmd *cobra.Command, args []string) error {
-			ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+			ctx, end := interruptible()
 			defer end()
 			s, err := show.New()
 			if err != nil {

@@ -6,10 +6,8 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -83,7 +81,7 @@ func (s *simRun) run(stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return failure{fmt.Errorf("--out %s: %w; choose a directory that can be written", s.out, err)}
 	}
-	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := interruptible()
 	defer end()
 	context.AfterFunc(ctx, end) // the second signal is the system's
 	live := &progress{out: stderr, terminal: isTerminal(stderr)}

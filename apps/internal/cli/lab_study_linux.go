@@ -7,11 +7,9 @@ import (
 	"io"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -161,7 +159,7 @@ func runStudy(config study.Config, stderr io.Writer) (*lab.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program, to run parts of it as other processes: %w", err)
 	}
-	ctx, end := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, end := interruptible()
 	defer end()
 	context.AfterFunc(ctx, end) // the second signal is the system's
 	config.Child = func(role string) *exec.Cmd { return exec.Command(program, "lab", "child", role) }

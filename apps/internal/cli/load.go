@@ -9,10 +9,8 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -166,9 +164,9 @@ func (l *loader) beChild(in io.Reader, out io.Writer) error {
 func (l *loader) run(stdout io.Writer) error {
 	l.config.Driver, l.config.Trigger = l.way.driver, l.way.trigger
 	l.config.Child = childCommand
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	defer context.AfterFunc(ctx, stop)() // a second signal ends the program at once
+	ctx, end := interruptible()
+	defer end()
+	context.AfterFunc(ctx, end) // the second signal is the system's
 
 	if err := l.config.Check(ctx); err != nil {
 		var dns *net.DNSError

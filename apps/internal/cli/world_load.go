@@ -1,12 +1,8 @@
 package cli
 
 import (
-	"context"
 	"fmt"
-	"os"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -53,8 +49,8 @@ func worldLoadCommand() *cobra.Command {
 			if err := raiseOpenFiles(); err != nil {
 				return failure{err}
 			}
-			ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-			defer stop()
+			ctx, end := interruptible()
+			defer end()
 			r, err := bots.Run(ctx, c)
 			if err != nil {
 				return failure{err}

@@ -1,10 +1,17 @@
 package cli
 
 import (
+	"context"
 	"os"
 	"os/signal"
 	"syscall"
 )
+
+// interruptible returns a context that SIGINT or SIGTERM ends. Until end is called,
+// further ones do nothing: who is to end at the second calls end by context.AfterFunc.
+func interruptible() (ctx context.Context, end context.CancelFunc) {
+	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
 
 // notifyHangup asks for SIGHUP, at which files are read again.
 func notifyHangup() <-chan os.Signal {
