@@ -368,6 +368,16 @@ func (c *Conn) reserve(n int) error {
 	return nil
 }
 
+// takesNow reports whether nothing is before n bytes, and they might be queued.
+func (c *Conn) takesNow(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.queued == 0 && n <= c.marks().queued && c.state.Load()&(starting|unwritable) == 0
+}
+
+// plain reports whether the bytes of the handler are those on the socket.
+func (c *Conn) plain() bool { return c.extra.tlsPipe() == nil }
+
 // refuseWrite answers a write for which there is no room. OnDrain is called when
 // there is, as if the queue had risen above HighWater. The caller holds mu.
 func (c *Conn) refuseWrite() error {

@@ -339,13 +339,6 @@ func (c *Conn) sendNow(p []byte) bool {
 	return true
 }
 
-// takesNow reports whether nothing is before n bytes, and they might be queued.
-func (c *Conn) takesNow(n int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.queued == 0 && n <= c.marks().queued && c.state.Load()&(starting|unwritable) == 0
-}
-
 // queueRest queues what is left of a message, before what others have queued since.
 // It cannot be refused: there was room, but for that.
 func (c *Conn) queueRest(p []byte) {

@@ -264,24 +264,14 @@ func (p *pipeEnd) look(c *Conn, size int) {
 	c.loop.pipes.splicer.Relay(&c.sock, bulk)
 }
 
-// plain reports whether the bytes of the handler are those on the socket.
-func (c *Conn) plain() bool { return c.extra.tlsPipe() == nil }
-
 // pipeToFill returns an empty pipe, if what arrives next on c may be passed on
 // through one: nothing is before it, on either side.
 func (c *Conn) pipeToFill() *driver.Pipe {
 	end, ok := c.handler.(*pipeEnd)
-	if !ok || !end.bulk || c.state.Load()&(starting|paused|ending|passing|replaced) != 0 || !end.to.takesPipe() {
+	if !ok || !end.bulk || c.state.Load()&(starting|paused|ending|passing|replaced) != 0 || !end.to.takesNow(c.loop.cfg.pipeSize) {
 		return nil
 	}
 	return c.loop.pipes.offer()
-}
-
-// takesPipe reports whether c can be given a pipe to send from.
-func (c *Conn) takesPipe() bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.queued == 0 && c.state.Load()&(starting|unwritable|congested) == 0
 }
 
 // spliced passes on n bytes that lie in the spare pipe.
@@ -307,7 +297,7 @@ func (c *Conn) sendSpliced(n int) (waits bool) {
 }
 
 // queueSpliced is reserve for bytes that cannot be refused: there is room, as
-// takesPipe has said, but for what others have written since.
+// takesNow has said, but for what others have written since.
 func (c *Conn) queueSpliced(n int) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -4,10 +4,10 @@ package cli
 
 import (
 	"fmt"
-	"math"
 	"syscall"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // selectLimit is FD_SETSIZE, select(2).
@@ -16,11 +16,7 @@ const selectLimit = 1024
 // measureRoom looks at the limit of the driver and at the descriptors that are
 // open now, which cannot be connections.
 func measureRoom(driver string) (room, error) {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return room{}, fmt.Errorf("ask for the limit of open files: %w", err)
-	}
-	r := room{limit: int(min(uint64(files.Cur), math.MaxInt32)), of: ofOpenFiles}
+	r := room{limit: sock.OpenFiles(), of: ofOpenFiles}
 	if driver == string(epi.DriverSelect) && r.limit > selectLimit {
 		r.limit, r.of = selectLimit, ofSelect
 	}

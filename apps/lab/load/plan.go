@@ -2,7 +2,6 @@ package load
 
 import (
 	"fmt"
-	"math"
 	"net/netip"
 	"time"
 
@@ -171,6 +170,3 @@ func (p *plan) countProcesses(c *Config, m machine) (int, error) {
 	p.notes = append(p.notes, fmt.Sprintf("%d child processes: each may have %d %s", n, limit, of))
 	return n, nil
 }
-
-// clampInt fits an unsigned limit into an int.
-func clampInt(n uint64) int { return int(min(n, math.MaxInt32)) }

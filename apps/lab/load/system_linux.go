@@ -3,9 +3,10 @@ package load
 import (
 	"fmt"
 	"os"
-	"syscall"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/epinet/epi/internal/sock"
 )
 
 // defaultPorts is the number of ephemeral ports where the system does not say
@@ -14,15 +15,11 @@ const defaultPorts = 60999 - 32768 + 1
 
 // thisMachine looks at the limits of this process.
 func thisMachine() (machine, error) {
-	var files syscall.Rlimit
-	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {
-		return machine{}, fmt.Errorf("ask for the limit of open files: %w", err)
-	}
 	open, err := os.ReadDir("/proc/self/fd")
 	if err != nil {
 		return machine{}, fmt.Errorf("count the open files: %w", err)
 	}
-	return machine{files: clampInt(files.Cur), open: len(open), ports: ephemeralPorts()}, nil
+	return machine{files: sock.OpenFiles(), open: len(open), ports: ephemeralPorts()}, nil
 }
 
 func ephemeralPorts() int {
