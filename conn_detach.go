@@ -40,10 +40,10 @@ func (c *Conn) Detach(to func(net.Conn)) error {
 	return nil
 }
 
-// handedOver reports whether everything that was queued before Detach is sent,
+// advanceDetach reports whether everything that was queued before Detach is sent,
 // so that the connection can be given away.
 func (c *Conn) advanceDetach(empty bool) (done bool) {
-	if c.breakOff() {
+	if c.abandonFailed() {
 		return true
 	}
 	if !empty {

@@ -118,16 +118,16 @@ func (c *Conn) forgetCheck(empty bool) {
 
 // followUp does what a lent socket became ready for.
 func (c *Conn) followUp(todo todoBits, s *scratch) {
-	c.loop.lender.Take(&c.sock, todo.readiness())
+	c.loop.lender.FollowUp(&c.sock, todo.readiness())
 	if todo&doRead != 0 && c.receiving {
-		c.loop.lender.Pull(&c.sock, s.buf)
+		c.loop.lender.Read(&c.sock, s.buf)
 	}
 }
 
 // endTurn ends the turn. Work that has arrived meanwhile goes to the back of the queue.
 func (c *Conn) endTurn() {
 	if c.loop.cfg.workers > 0 && c.state.Load()&opening == 0 {
-		c.loop.lender.Give(&c.sock)
+		c.loop.lender.Return(&c.sock)
 	}
 	c.mu.Lock()
 	c.unset(scheduled)
@@ -672,7 +672,7 @@ func (c *Conn) advanceClose() (done bool) {
 // deliverRest sees to it that the peer of a closing connection gets everything, within
 // the time for that, and reports whether it has.
 func (c *Conn) deliverRest(st stateBits, empty bool) (done bool) {
-	if c.breakOff() {
+	if c.abandonFailed() {
 		return true
 	}
 	if empty && st&readEnded != 0 {
@@ -688,9 +688,9 @@ func (c *Conn) deliverRest(st stateBits, empty bool) (done bool) {
 	return false
 }
 
-// breakOff gives up a connection that broke, perhaps with bytes that the kernel
+// abandonFailed gives up a connection that failed, perhaps with bytes that the kernel
 // had taken, and reports whether it did.
-func (c *Conn) breakOff() (broken bool) {
+func (c *Conn) abandonFailed() (done bool) {
 	if c.endCause == nil || orderly(c.endCause) {
 		return false
 	}

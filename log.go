@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// sayAgain is the time between two lines of the log about the same lack: a
+// sayAgain is the time between two lines of the log about the same shortage: a
 // server at its limit sheds thousands of connections in a second, and pauses
 // twenty times.
 const sayAgain = 10 * time.Second

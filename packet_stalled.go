@@ -196,7 +196,7 @@ const (
 // It belongs to the loop.
 type crowd struct {
 	room   int // of the send buffer; 0 where it does not matter or is not known
-	held   int // what the peers had not read when that was asked last
+	unread int // what the peers had not read when that was asked last
 	since  int // no less than what was sent since then
 	trials map[driver.Endpoint]trial
 	said   throttle
@@ -217,22 +217,22 @@ func (c *PacketConn) admit(batch []driver.Datagram) []driver.Datagram {
 	if w.room == 0 || len(batch) == 0 {
 		return batch
 	}
-	n, _ := fitting(batch, w.room/crowdShare-w.held-w.since)
+	n, _ := fitting(batch, w.room/crowdShare-w.unread-w.since)
 	if n == len(batch) {
 		return batch
 	}
-	w.held, _ = c.loop.drv.Outstanding(&c.sock)
+	w.unread, _ = c.loop.drv.UnreadByPeers(&c.sock)
 	w.since = 0
-	if w.held <= w.room/crowdShare {
+	if w.unread <= w.room/crowdShare {
 		clear(w.trials)
-		n, _ = fitting(batch, w.room/crowdShare-w.held)
+		n, _ = fitting(batch, w.room/crowdShare-w.unread)
 		return batch[:max(n, 1)]
 	}
 	_, cost := fitting(batch[:1], w.room)
 	if w.tries(batch[0].Peer, cost, c.loop.cfg.Clock()) {
 		return batch[:1]
 	}
-	c.crowded(batch[0])
+	c.holdBack(batch[0])
 	return nil
 }
 
@@ -253,8 +253,8 @@ func fitting(batch []driver.Datagram, room int) (n, cost int) {
 // a record of that.
 func (w *crowd) tries(peer driver.Endpoint, cost int, now int64) bool {
 	t, known := w.trials[peer]
-	proved := known && w.held <= t.level
-	left := w.room - w.room/crowdShare - w.held
+	proved := known && w.unread <= t.level
+	left := w.room - w.room/crowdShare - w.unread
 	switch {
 	case proved:
 		t.count, t.reads = 0, true
@@ -264,7 +264,7 @@ func (w *crowd) tries(peer driver.Endpoint, cost int, now int64) bool {
 	case cost > left/bitShare:
 		return false
 	}
-	t.level = w.held
+	t.level = w.unread
 	t.again = now + int64(trialPause)<<(2*t.count)
 	t.count = min(t.count+1, maxTrials)
 	if w.trials == nil || len(w.trials) >= maxTried {
@@ -277,21 +277,21 @@ func (w *crowd) tries(peer driver.Endpoint, cost int, now int64) bool {
 // busy answers that there was no room for a datagram: its peer has none, or the
 // socket has none for anybody.
 func (c *PacketConn) busy(d driver.Datagram) {
-	if held, _ := c.loop.drv.Outstanding(&c.sock); c.crowd.room > 0 && held >= c.crowd.room {
-		c.crowd.held, c.crowd.since = held, 0
-		c.crowded(d)
+	if unread, _ := c.loop.drv.UnreadByPeers(&c.sock); c.crowd.room > 0 && unread >= c.crowd.room {
+		c.crowd.unread, c.crowd.since = unread, 0
+		c.holdBack(d)
 		return
 	}
 	c.setAside(d)
 }
 
-// crowded holds a datagram back, as one whose peer has no room.
-func (c *PacketConn) crowded(d driver.Datagram) {
+// holdBack holds a datagram back, as one whose peer has no room.
+func (c *PacketConn) holdBack(d driver.Datagram) {
 	c.loop.count.packetsCrowded.Add(1)
 	if c.crowd.said.allow(c.loop.cfg.Clock()) {
 		c.loop.cfg.log.Warn("peers that do not read fill the send buffer of a packet socket",
 			"address", c.LocalAddr().String(), "loop", c.loop.id, "peer", PacketAddr(d.Peer).String(),
-			"unread", c.crowd.held, "room", c.crowd.room)
+			"unread", c.crowd.unread, "room", c.crowd.room)
 	}
 	c.setAside(d)
 }

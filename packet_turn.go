@@ -85,7 +85,7 @@ func (c *PacketConn) openSocket() error {
 	}
 	c.opened = true
 	if c.network == "unixgram" && c.remote == (driver.Endpoint{}) {
-		_, c.crowd.room = c.loop.drv.Outstanding(&c.sock)
+		_, c.crowd.room = c.loop.drv.UnreadByPeers(&c.sock)
 	}
 	return nil
 }

@@ -105,11 +105,11 @@ func (c *Conn) prefaceReceived(p []byte) {
 	default:
 		c.inbox = c.loop.pool.Inbox(p)
 	}
-	c.goOnWithPreface()
+	c.continuePreface()
 }
 
-// goOnWithPreface looks whether the next step can be taken with what is there.
-func (c *Conn) goOnWithPreface() {
+// continuePreface looks whether the next step can be taken with what is there.
+func (c *Conn) continuePreface() {
 	x := c.extra
 	if x.proxy && !c.takeProxyHeader() {
 		return

@@ -204,7 +204,7 @@ func TestW06_CompressedFloodIsAnswered(t *testing.T) {
 		s := echoServer()
 		s.CompressFrom = 1 << 30 // answers are long
 		e := m.Engine()
-		e.MaxQueued = maxBacklog + testMax + 1<<10
+		e.MaxQueued = maxQueued + testMax + 1<<10
 		es := epitest.Start(t, e, s.Serve)
 		c := es.Dial()
 		r := open(t, c, offerLine, strings.Repeat(packed(Binary, strings.Repeat("*", testMax)), messages)+bye)

@@ -11,14 +11,14 @@ import (
 )
 
 const (
-	// maxBacklog is the number of queued bytes above which no further frame is
+	// maxQueued is the number of queued bytes above which no further frame is
 	// looked at: a few compressed bytes can ask for a large answer.
-	maxBacklog = 1 << 20
+	maxQueued = 1 << 20
 	// framesPerLook is how many frames are handled between looks at the queue.
 	framesPerLook = 16
 	// firstBacklogCheck and lastBacklogCheck are the pauses, doubling, between
 	// looks at the queue meanwhile, besides OnDrain, which does not come where
-	// Engine.HighWater is above maxBacklog.
+	// Engine.HighWater is above maxQueued.
 	firstBacklogCheck = 10 * time.Millisecond
 	lastBacklogCheck  = 320 * time.Millisecond
 )
@@ -88,7 +88,7 @@ func (c *Conn) receive() error {
 		if st&isPaused != 0 {
 			return nil
 		}
-		if n%framesPerLook == 0 && c.conn.Queued() > maxBacklog {
+		if n%framesPerLook == 0 && c.conn.Queued() > maxQueued {
 			c.stall()
 			return nil
 		}
@@ -112,7 +112,7 @@ func (c *Conn) checkBacklogIn(pause time.Duration) {
 		c.unset(checking) // before the look: who stalls from now on begins to check
 		switch {
 		case c.state.Load()&stalled == 0:
-		case c.conn.Queued() <= maxBacklog/2:
+		case c.conn.Queued() <= maxQueued/2:
 			c.unstall()
 		case c.state.Or(checking)&checking == 0:
 			c.checkBacklogIn(min(2*pause, lastBacklogCheck))
@@ -350,7 +350,7 @@ func (c *Conn) inflate() (waits bool, err error) {
 		if st&isPaused != 0 {
 			return true, nil
 		}
-		if served && c.conn.Queued() > maxBacklog {
+		if served && c.conn.Queued() > maxQueued {
 			c.stall()
 			return true, nil
 		}

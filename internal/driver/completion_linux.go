@@ -257,7 +257,7 @@ func (d *completion) collect() error {
 	return nil
 }
 
-// call makes the system calls, more than one only when there is a backlog.
+// call makes the system calls, more than one only while entries are unqueued.
 func (d *completion) call(enter func() error) error {
 	for {
 		d.refill()
@@ -280,7 +280,7 @@ func (d *completion) call(enter func() error) error {
 	}
 }
 
-// refill moves entries from the backlog to the ring.
+// refill moves unqueued entries to the ring.
 func (d *completion) refill() {
 	n := 0
 	for ; n < len(d.unqueued); n++ {
@@ -509,13 +509,13 @@ func (d *completion) hold(s *Socket) *held {
 func (d *completion) resume() {
 	for _, token := range d.resumed {
 		if s, ok := d.open.Get(token); ok {
-			d.handOverHeld(s)
+			d.deliverHeld(s)
 		}
 	}
 	d.resumed = d.resumed[:0]
 }
 
-func (d *completion) handOverHeld(s *Socket) {
+func (d *completion) deliverHeld(s *Socket) {
 	h := d.held[s.token]
 	if h == nil || s.flags&(receiving|closed) != receiving {
 		return

@@ -154,7 +154,7 @@ func TestCompletion_EndWaitsForWhatIsHeld(t *testing.T) {
 	if h.ended != nil {
 		t.Fatalf("the end was reported before %d bytes", 3-h.got)
 	}
-	h.d.handOverHeld(&h.sock)
+	h.d.deliverHeld(&h.sock)
 	if h.got != 3 || h.ended != io.EOF {
 		t.Errorf("%d bytes of 3, and the end is %v", h.got, h.ended)
 	}
@@ -166,13 +166,13 @@ func TestCompletion_WhatIsHeldWaitsForReceive(t *testing.T) {
 	const held = bufferSize + 5
 	h := holdingStream(held)
 	h.stops = true
-	h.d.handOverHeld(&h.sock)
+	h.d.deliverHeld(&h.sock)
 	if h.got != bufferSize {
 		t.Fatalf("%d bytes, want %d", h.got, bufferSize)
 	}
 	h.stops = false
 	h.d.Receive(&h.sock, true)
-	h.d.handOverHeld(&h.sock)
+	h.d.deliverHeld(&h.sock)
 	if h.got != held {
 		t.Errorf("%d bytes of %d", h.got, held)
 	}

@@ -81,7 +81,7 @@ const (
 func (l *Listening) Watched() bool { return l.watched }
 
 // A Stream gets what became of the operations of one connection. Its methods
-// are called by Dispatch on the loop, or by Take and Pull in the goroutine that
+// are called by Dispatch on the loop, or by FollowUp and Read in the goroutine that
 // calls them, never inside another method of the driver.
 type Stream interface {
 	// Connected ends Connect. After an error the socket is as if never opened;
@@ -111,7 +111,7 @@ type Stream interface {
 	Sent(n int, err error)
 
 	// Ready says, with lending only, what the socket is ready for. The holder
-	// of the socket follows it up by Take.
+	// of the socket follows it up by FollowUp.
 	Ready(r Readiness)
 
 	// Detached ends Detach and is the last call: the connection is conn, and rest
@@ -127,7 +127,7 @@ type Readiness uint8
 
 // The kinds of readiness.
 const (
-	ReadReady  Readiness = 1 << iota // Pull will make progress
+	ReadReady  Readiness = 1 << iota // Read will make progress
 	WriteReady                       // a pending Send has ended
 	ReadAll                          // with ReadReady: a short read does not say that all was read
 )
@@ -227,15 +227,15 @@ type Streams interface {
 // who do the reading and writing. These methods are for the holder.
 type Lender interface {
 	Driver
-	// Take notes that the holder follows up a Ready. It reports the end of a
+	// FollowUp notes that the holder follows up a Ready. It reports the end of a
 	// pending Send through Sent.
-	Take(s *Socket, r Readiness)
-	// Pull reports what has arrived through Received and ReceiveEnded, within
+	FollowUp(s *Socket, r Readiness)
+	// Read reports what has arrived through Received and ReceiveEnded, within
 	// the read budget. buf is room for the bytes.
-	Pull(s *Socket, buf []byte)
-	// Give returns the socket to the loop's watch: Ready may come from now on.
+	Read(s *Socket, buf []byte)
+	// Return returns the socket to the loop's watch: Ready may come from now on.
 	// A socket that cannot be watched is Ready at once.
-	Give(s *Socket)
+	Return(s *Socket)
 }
 
 // A DirectSender is a Driver that can also send within the call.

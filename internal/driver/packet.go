@@ -87,11 +87,11 @@ type Packets interface {
 	// returns how many, and how many bytes, those were. It is for any goroutine, while
 	// nobody else sends.
 	SendLast(s *PacketSocket, batch []Datagram) (count, size int)
-	// Outstanding returns, for a Unix socket, how much its peers have not read of what
+	// UnreadByPeers returns, for a Unix socket, how much its peers have not read of what
 	// it sent, and for how much there is room until nobody can be sent to: both in
 	// the kernel's own count. The room is 0 where one peer that does not read
 	// takes nothing from the others, or where that is not known.
-	Outstanding(s *PacketSocket) (held, room int)
+	UnreadByPeers(s *PacketSocket) (unread, room int)
 	// ClosePacket closes the socket. What has arrived and was not handed over
 	// is lost; what was sent is not. PacketClosed follows.
 	ClosePacket(s *PacketSocket)

@@ -222,8 +222,8 @@ func (p *fakePoller) rest(s *session) {
 // check is that of kernel.
 func (p *fakePoller) check(s *session) {
 	d := s.d.(*readiness)
-	if n := d.listeners.Len() + len(d.broken); n > 0 {
-		p.Failf("left: %d listening, %d broken", d.listeners.Len(), len(d.broken))
+	if n := d.listeners.Len() + len(d.unwatchable); n > 0 {
+		p.Failf("left: %d listening, %d broken", d.listeners.Len(), len(d.unwatchable))
 	}
 	for _, r := range p.registered {
 		p.Failf("%v is still registered", r.file)

@@ -292,7 +292,7 @@ func (d *portable) Receive(s *Socket, on bool) {
 	}
 	s.flags |= receiving
 	l := d.link(s)
-	if !d.cfg.Lend && l.holds() { // with lending Give sees to it
+	if !d.cfg.Lend && l.holds() { // with lending Return sees to it
 		d.resumed.add(s)
 	}
 	d.pump(s, l)
@@ -327,16 +327,16 @@ func (d *portable) CloseWrite(s *Socket) error { return d.link(s).closeWrite() }
 
 func (d *portable) Delivered(s *Socket) bool { return s.flags&sending == 0 && d.link(s).delivered() }
 
-func (d *portable) Take(s *Socket, r Readiness) {
+func (d *portable) FollowUp(s *Socket, r Readiness) {
 	if r&WriteReady != 0 && s.flags&sending != 0 {
 		d.sent(s, d.link(s))
 	}
 }
 
-// Pull has no use for buf: what was read lies in a buffer already.
-func (d *portable) Pull(s *Socket, _ []byte) { d.deliver(s, d.link(s)) }
+// Read has no use for buf: what was read lies in a buffer already.
+func (d *portable) Read(s *Socket, _ []byte) { d.deliver(s, d.link(s)) }
 
-func (d *portable) Give(s *Socket) {
+func (d *portable) Return(s *Socket) {
 	if s.flags&(receiving|closed) == receiving && d.link(s).holds() {
 		s.Stream.Ready(ReadReady)
 	}

@@ -230,7 +230,7 @@ func (d *portable) SendLast(s *PacketSocket, batch []Datagram) (count, size int)
 	return count, size
 }
 
-func (d *portable) Outstanding(s *PacketSocket) (held, room int) {
+func (d *portable) UnreadByPeers(s *PacketSocket) (unread, room int) {
 	conn, ok := d.packetLink(s).conn.(*net.UnixConn)
 	if !ok {
 		return 0, 0

@@ -20,7 +20,7 @@ import (
 const (
 	registered = ownFlags << iota // the poller knows the handle
 	mayRead                       // edge: unread bytes may wait that no event will report
-	drain                         // edge: read until EAGAIN, a short read does not say that all was read
+	readAll                       // edge: read until EAGAIN, a short read does not say that all was read
 )
 
 const (
@@ -43,19 +43,19 @@ const (
 // so that wishes that cancel each other out within one turn cost no call.
 type readiness struct {
 	descriptors
-	poller poll.Poller
-	mode   poll.Mode
-	edge   bool
-	events []poll.Event
-	next   int // events[next:ready] wait for Dispatch
-	ready  int
-	todo   list     // sockets whose interest changed or that may be read on
-	broken []broken // no longer watched, and that is not yet reported
-	buf    []byte
+	poller      poll.Poller
+	mode        poll.Mode
+	edge        bool
+	events      []poll.Event
+	next        int // events[next:ready] wait for Dispatch
+	ready       int
+	todo        list          // sockets whose interest changed or that may be read on
+	unwatchable []unwatchable // no longer watched, and that is not yet reported
+	buf         []byte
 }
 
-// broken is a connection that the poller refuses to watch.
-type broken struct {
+// unwatchable is a connection that the poller refuses to watch.
+type unwatchable struct {
 	token slab.Token
 	err   error
 }
@@ -127,7 +127,7 @@ func (d *readiness) Wait(timeout time.Duration) (int, error) {
 
 // leftOver counts the completions that need no event.
 func (d *readiness) leftOver() int {
-	return d.todo.len() + d.unreported() + len(d.broken)
+	return d.todo.len() + d.unreported() + len(d.unwatchable)
 }
 
 // settle brings the poller's interest up to date for the sockets on the list
@@ -145,7 +145,7 @@ func (d *readiness) settle() {
 
 // list puts s on the list that settle and Dispatch go through, once.
 func (d *readiness) list(s *Socket) {
-	if !d.cfg.Lend { // with lending Give sees to it
+	if !d.cfg.Lend { // with lending Return sees to it
 		d.todo.add(s)
 	}
 }
@@ -156,7 +156,7 @@ func (d *readiness) Dispatch() {
 		d.next++
 		d.dispatch(d.events[d.next-1])
 	}
-	d.reportBroken()
+	d.reportUnwatchable()
 	d.reportGone()
 }
 
@@ -171,14 +171,14 @@ func (d *readiness) readOn() {
 	}
 }
 
-// reportBroken ends what waits for an event that will not come.
-func (d *readiness) reportBroken() {
-	for _, b := range d.broken {
+// reportUnwatchable ends what waits for an event that will not come.
+func (d *readiness) reportUnwatchable() {
+	for _, b := range d.unwatchable {
 		if s, ok := d.open.Get(b.token); ok {
 			d.failWaiting(s, b.err)
 		}
 	}
-	d.broken = d.broken[:0]
+	d.unwatchable = d.unwatchable[:0]
 }
 
 // failWaiting ends what a socket waits for, with an error.
@@ -251,7 +251,7 @@ func (d *readiness) note(s *Socket, r Readiness) {
 		s.flags |= mayRead
 	}
 	if r&ReadAll != 0 {
-		s.flags |= drain
+		s.flags |= readAll
 	}
 }
 
@@ -287,7 +287,7 @@ func (d *readiness) receive(s *Socket, buf []byte) {
 			return
 		}
 		p, n, left, err := d.read(s, buf, budget)
-		if err == unix.EAGAIN && s.flags&drain != 0 && !again {
+		if err == unix.EAGAIN && s.flags&readAll != 0 && !again {
 			again = true // at the mark of urgent data a pending signal has the same answer
 			continue
 		}
@@ -321,7 +321,7 @@ func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left i
 	room = room[:min(len(room), directRead, budget)]
 	d.counters.Reads.Add(1)
 	n, err = d.calls.Read(int(s.Handle), room)
-	if err == nil && n < len(room) && s.flags&drain == 0 {
+	if err == nil && n < len(room) && s.flags&readAll == 0 {
 		s.flags &^= mayRead
 	}
 	if offered {
@@ -331,7 +331,7 @@ func (d *readiness) read(s *Socket, buf []byte, budget int) (p []byte, n, left i
 }
 
 func (d *readiness) readFailed(s *Socket, err error) {
-	s.flags &^= mayRead | drain
+	s.flags &^= mayRead | readAll
 	if err == unix.EAGAIN {
 		d.calls.DropNotices(int(s.Handle))
 		return
@@ -362,7 +362,7 @@ func (d *readiness) arm(s *Socket) {
 	}
 	if err := d.watch(s, s.want); err != nil {
 		d.remove(s) // it would go on reporting what it was to report no more
-		d.broken = append(d.broken, broken{s.token, err})
+		d.unwatchable = append(d.unwatchable, unwatchable{s.token, err})
 	}
 }
 
@@ -443,7 +443,7 @@ func (d *readiness) connected(s *Socket, ready poll.Mask) {
 	d.change(s, poll.Readable)
 	if d.edge && ready&hasInput != 0 {
 		// The first bytes came with this very event.
-		s.flags |= mayRead | drain
+		s.flags |= mayRead | readAll
 		d.list(s)
 	}
 	s.Stream.Connected(nil)
@@ -510,7 +510,7 @@ func (d *readiness) Send(s *Socket, bufs [][]byte) (n int, pending bool, err err
 	return n, true, nil
 }
 
-func (d *readiness) Take(s *Socket, r Readiness) {
+func (d *readiness) FollowUp(s *Socket, r Readiness) {
 	if !d.edge {
 		s.armed = 0
 	}
@@ -522,9 +522,9 @@ func (d *readiness) Take(s *Socket, r Readiness) {
 	}
 }
 
-func (d *readiness) Pull(s *Socket, buf []byte) { d.receive(s, buf) }
+func (d *readiness) Read(s *Socket, buf []byte) { d.receive(s, buf) }
 
-func (d *readiness) Give(s *Socket) {
+func (d *readiness) Return(s *Socket) {
 	if d.edge {
 		if s.flags&(mayRead|receiving) == mayRead|receiving {
 			s.Stream.Ready(ReadReady) // the budget was spent

@@ -382,19 +382,19 @@ func (st *testStream) take() {
 	if r == 0 {
 		return
 	}
-	st.Note("%v: Take(%b)", st.file, r)
-	st.lender.Take(&st.sock, r)
+	st.Note("%v: FollowUp(%b)", st.file, r)
+	st.lender.FollowUp(&st.sock, r)
 	st.got = 0
 	if r&ReadReady != 0 && st.wants {
-		st.lender.Pull(&st.sock, make([]byte, 1+st.Choose(30)))
+		st.lender.Read(&st.sock, make([]byte, 1+st.Choose(30)))
 	}
 }
 
 // give ends it.
 func (st *testStream) give() {
 	if st.held {
-		st.Note("%v: Give", st.file)
-		st.lender.Give(&st.sock)
+		st.Note("%v: Return", st.file)
+		st.lender.Return(&st.sock)
 		st.held = false
 	}
 }

@@ -257,7 +257,7 @@ func (st *testPackets) end() {
 	if st.Chance(2) {
 		st.last()
 	}
-	if held, room := st.d.Outstanding(&st.sock); st.file.datagrams.internet && held+room > 0 {
+	if held, room := st.d.UnreadByPeers(&st.sock); st.file.datagrams.internet && held+room > 0 {
 		st.Failf("%v: outstanding: %d of %d", st.file, held, room)
 	}
 	st.Note("%v: ClosePacket", st.file)

@@ -28,8 +28,8 @@ func (d *Simulated) ready(s *Socket, l *Link) {
 	s.Stream.Ready(r)
 }
 
-// Take is a method of Lender.
-func (d *Simulated) Take(s *Socket, r Readiness) {
+// FollowUp is a method of Lender.
+func (d *Simulated) FollowUp(s *Socket, r Readiness) {
 	d.link(s)
 	s.flags &^= watched
 	if r&WriteReady != 0 && s.flags&sending != 0 {
@@ -38,8 +38,8 @@ func (d *Simulated) Take(s *Socket, r Readiness) {
 	}
 }
 
-// Pull is a method of Lender.
-func (d *Simulated) Pull(s *Socket, _ []byte) {
+// Read is a method of Lender.
+func (d *Simulated) Read(s *Socket, _ []byte) {
 	d.world.Point()
 	l := d.link(s)
 	for budget := d.cfg.ReadBudget; budget > 0 && s.flags&(receiving|closed) == receiving && l.hasInput(); {
@@ -49,8 +49,8 @@ func (d *Simulated) Pull(s *Socket, _ []byte) {
 	}
 }
 
-// Give is a method of Lender.
-func (d *Simulated) Give(s *Socket) {
+// Return is a method of Lender.
+func (d *Simulated) Return(s *Socket) {
 	d.link(s)
 	if !d.world.Calm && d.world.Choose(40) == 0 {
 		d.world.Fault("cannot be watched")

@@ -203,8 +203,8 @@ func (d *Simulated) SendLast(s *PacketSocket, batch []Datagram) (count, size int
 	return count, size
 }
 
-// Outstanding is a method of Packets.
-func (d *Simulated) Outstanding(s *PacketSocket) (held, room int) {
+// UnreadByPeers is a method of Packets.
+func (d *Simulated) UnreadByPeers(s *PacketSocket) (unread, room int) {
 	l := d.datagramsOf(s)
 	return d.world.unread(l), l.room
 }

@@ -177,7 +177,7 @@ func (d *descriptors) sendWith(out *sock.PacketWriter, s *PacketSocket, batch []
 	return 0, true, nil
 }
 
-func (d *descriptors) Outstanding(s *PacketSocket) (held, room int) {
+func (d *descriptors) UnreadByPeers(s *PacketSocket) (unread, room int) {
 	if s.internet {
 		return 0, 0
 	}

@@ -4,9 +4,9 @@ import "golang.org/x/sys/unix"
 
 const reusePort = unix.SO_REUSEPORT
 
-// unsent asks how much lies in the socket's buffer until it is acknowledged
+// unacked asks how much lies in the socket's buffer until it is acknowledged
 // (SO_NWRITE, getsockopt(2)).
-func unsent(fd int) int {
+func unacked(fd int) int {
 	n, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_NWRITE)
 	if err != nil {
 		return 0

@@ -9,8 +9,8 @@ const reusePort = unix.SO_REUSEPORT_LB
 // does not have.
 const fionWrite = 0x40046677
 
-// unsent asks how much lies in the socket's buffer until it is acknowledged.
-func unsent(fd int) int {
+// unacked asks how much lies in the socket's buffer until it is acknowledged.
+func unacked(fd int) int {
 	n, err := unix.IoctlGetInt(fd, fionWrite)
 	if err != nil {
 		return 0

@@ -13,7 +13,7 @@ const reusePort = unix.SO_REUSEPORT
 // lostClientHere are more of them: see lostClient.
 var lostClientHere = []syscall.Errno{syscall.ENONET}
 
-func unsent(fd int) int { return Unacked(fd) }
+func unacked(fd int) int { return Unacked(fd) }
 
 // TrafficOf is Traffic for a connection of package net.
 func TrafficOf(c syscall.Conn) (received, acked uint64, ok bool) {

@@ -38,7 +38,7 @@ func Acknowledged(c *net.TCPConn) bool { return UnackedOf(c) == 0 }
 // the peer's kernel has not acknowledged, 0 for one that has failed.
 func UnackedOf(c syscall.Conn) int {
 	n := 0
-	control(c, func(fd uintptr) { n = unsent(int(fd)) })
+	control(c, func(fd uintptr) { n = unacked(int(fd)) })
 	return n
 }
 
