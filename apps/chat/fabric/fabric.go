@@ -7,9 +7,9 @@
 //	     ──► Append, Replay       the replicated history
 //	     ◄── Handler              messages, members that come and go, the own fence
 //
-// A chat on one machine uses [Local], which is function calls and nothing else.
-// Package natsfabric joins several machines by NATS; package fabrictest joins
-// several nodes in memory, step by step, for tests that can be repeated.
+// A chat on one machine has none, and pays nothing. Package natsfabric joins several
+// machines by NATS; package fabrictest joins several nodes in memory, step by step,
+// for tests that can be repeated.
 //
 // # Epochs
 //
@@ -139,9 +139,8 @@ const Shards = 8
 //
 // Its methods may be called by any goroutine, also within the handler's methods, and
 // do not wait for the network. Functions given as done are called once, by the
-// goroutine that calls the Handler, and in one order with its methods; a Local calls
-// them before the method returns. When the node is fenced, what is outstanding ends
-// with ErrFenced before Handler.Fenced is called.
+// goroutine that calls the Handler, and in one order with its methods. When the node is
+// fenced, what is outstanding ends with ErrFenced before Handler.Fenced is called.
 type Fabric interface {
 	// Start begins to take part. Nothing is called before, and Start may be called
 	// once. The first lease comes later: see Handler.Up.

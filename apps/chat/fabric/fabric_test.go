@@ -1,7 +1,6 @@
 package fabric
 
 import (
-	"errors"
 	"fmt"
 	"testing"
 )
@@ -44,35 +43,3 @@ func TestHomeIsNoDrainingMember(t *testing.T) {
 		t.Error("a home without members")
 	}
 }
-
-func TestLocalOwnsAll(t *testing.T) {
-	l := NewLocal("one", "v1")
-	var up []Member
-	if err := l.Start(upper{&up}); err != nil || len(up) != 1 || up[0] != l.Self() {
-		t.Fatalf("start: %v, up %v", err, up)
-	}
-	allocs := testing.AllocsPerRun(100, func() {
-		l.Claim(Key{Nick, "ann"}, func(c Claim, err error) {
-			if err != nil || c.Epoch != 1 {
-				t.Errorf("claim %v, %v", c, err)
-			}
-		})
-		if !l.Valid() || l.Broadcast(nil) != nil {
-			t.Error("a local node is not valid, or alone")
-		}
-	})
-	if allocs != 0 {
-		t.Errorf("%v allocations", allocs)
-	}
-	if err := l.Send("two", nil); !errors.Is(err, ErrDown) {
-		t.Errorf("sent to nobody: %v", err)
-	}
-}
-
-type upper struct{ up *[]Member }
-
-func (u upper) Up(m Member)           { *u.up = append(*u.up, m) }
-func (upper) Down(Member)             {}
-func (upper) Received(Member, []byte) {}
-func (upper) Gap(Member)              {}
-func (upper) Fenced()                 {}

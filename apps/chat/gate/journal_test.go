@@ -10,12 +10,13 @@ import (
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/fabric/fabrictest"
 	"github.com/epinet/epi/internal/epitest"
 )
 
 // A troubled is the fabric of one node whose history takes nothing at first.
 type troubled struct {
-	*fabric.Local
+	*fabrictest.Local
 
 	mu       sync.Mutex
 	refusals int            // guarded by mu; of appends, that are still to come
@@ -109,7 +110,7 @@ func (c *chat) registerOnceLeased(nick string) (cl *client) {
 // history before lack it. Who gets such a message reads again.
 func TestLateHistoryIsReadAgain(t *testing.T) {
 	t.Parallel()
-	f := &troubled{Local: fabric.NewLocal("a", "1"), refusals: 2}
+	f := &troubled{Local: fabrictest.NewLocal("a", "1"), refusals: 2}
 	c, disk := startNode(t, &epi.Engine{}, f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
@@ -130,7 +131,7 @@ func TestLateHistoryIsReadAgain(t *testing.T) {
 // history before it was there: it is to read again after that.
 func TestWhoComesReadsWhatIsAppendedThen(t *testing.T) {
 	t.Parallel()
-	f := &troubled{Local: fabric.NewLocal("a", "1")}
+	f := &troubled{Local: fabrictest.NewLocal("a", "1")}
 	c, disk := startNode(t, engine(1), f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
@@ -163,7 +164,7 @@ func (f *failing) Replay(shard uint32, from uint64, each func(uint64, []byte), d
 // What could not be read of the history is read again until it can be.
 func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 	t.Parallel()
-	f := &failing{troubled: troubled{Local: fabric.NewLocal("a", "1")}}
+	f := &failing{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}}
 	f.failures.Store(3)
 	startNode(t, &epi.Engine{}, f)
 	epitest.WaitUntil(t, "all shards", func() bool {
@@ -176,7 +177,7 @@ func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 // when more is to be appended by then: it may be in the history already.
 func TestBatchTriedAgainIsTheSame(t *testing.T) {
 	t.Parallel()
-	f := &troubled{Local: fabric.NewLocal("a", "1"), refusals: 3}
+	f := &troubled{Local: fabrictest.NewLocal("a", "1"), refusals: 3}
 	c, disk := startNode(t, engine(1), f)
 	ann := c.registerOnceLeased("ann")
 	ann.say("JOIN #room")
@@ -199,7 +200,7 @@ func TestBatchTriedAgainIsTheSame(t *testing.T) {
 // later. So it is read at once, and once more.
 func TestGapReadsHistoryTwice(t *testing.T) {
 	t.Parallel()
-	f := &troubled{Local: fabric.NewLocal("a", "1")}
+	f := &troubled{Local: fabrictest.NewLocal("a", "1")}
 	startNode(t, &epi.Engine{}, f)
 	read := func(times int) {
 		t.Helper()

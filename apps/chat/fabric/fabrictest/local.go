@@ -1,44 +1,46 @@
-package fabric
+package fabrictest
+
+import "github.com/epinet/epi/apps/chat/fabric"
 
 // A Local is the network of one node: it owns whatever it asks for, and there is
 // nobody to talk to. Nothing is kept, so that Claim needs to know no names: the hall
-// of the one node knows them.
+// of the one node knows them. Tests put what they want to see, or to fail, around it.
 //
 // Its methods are for one goroutine, and call the handler and done before they return.
 type Local struct {
-	self Member
+	self fabric.Member
 }
 
 // NewLocal returns the network of one node.
-func NewLocal(self Node, version string) *Local {
-	return &Local{self: Member{Node: self, Epoch: 1, Version: version}}
+func NewLocal(self fabric.Node, version string) *Local {
+	return &Local{self: fabric.Member{Node: self, Epoch: 1, Version: version}}
 }
 
 // Start implements Fabric.
-func (l *Local) Start(h Handler) error {
+func (l *Local) Start(h fabric.Handler) error {
 	h.Up(l.self)
 	return nil
 }
 
 // Self implements Fabric.
-func (l *Local) Self() Member { return l.self }
+func (l *Local) Self() fabric.Member { return l.self }
 
 // Valid implements Fabric.
 func (*Local) Valid() bool { return true }
 
 // Send implements Fabric: there is nobody.
-func (*Local) Send(Node, []byte) error { return ErrDown }
+func (*Local) Send(fabric.Node, []byte) error { return fabric.ErrDown }
 
 // Broadcast implements Fabric.
 func (*Local) Broadcast([]byte) error { return nil }
 
 // Claim implements Fabric.
-func (l *Local) Claim(key Key, done func(Claim, error)) {
-	done(Claim{Key: key, Epoch: l.self.Epoch}, nil)
+func (l *Local) Claim(key fabric.Key, done func(fabric.Claim, error)) {
+	done(fabric.Claim{Key: key, Epoch: l.self.Epoch}, nil)
 }
 
 // Release implements Fabric.
-func (*Local) Release(Claim) {}
+func (*Local) Release(fabric.Claim) {}
 
 // Append implements Fabric: what the node keeps itself is all that is kept.
 func (*Local) Append(_ uint32, _ string, _ []byte, done func(error)) { done(nil) }
