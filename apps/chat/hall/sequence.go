@@ -352,10 +352,11 @@ func (h *Hall) gotName(from *node, r *renaming) {
 // gotChannel takes over a whole channel.
 func (h *Hall) gotChannel(from *node, snap *snapshot) {
 	c := h.channels[fold(snap.Kept.Name)]
+	asked := c != nil && c.net.owner == from
 	switch {
 	case c == nil:
 		c = h.create(snap.Kept.Name)
-	case c.net.owner == from:
+	case asked:
 	case c.net.owner == nil && !c.net.mine:
 	case c.net.reign >= snap.Reign:
 		return
@@ -365,7 +366,27 @@ func (h *Hall) gotChannel(from *node, snap *snapshot) {
 	}
 	c.net.owner = from
 	delete(from.unnamed, c)
+	if !asked {
+		h.comeToo(c, snap)
+	}
 	h.adopt(c, snap)
+	h.goBack()
+}
+
+// comeToo has members here go back to a channel whose new owner does not know of them: it has claimed
+// the channel before it knew of this node, and so has not asked.
+func (h *Hall) comeToo(c *channel, snap *snapshot) {
+	known := map[uint64]bool{} // of the users here
+	for _, s := range snap.Seats {
+		if s.Node == h.net.self.Node {
+			known[s.User] = true
+		}
+	}
+	for _, m := range c.members {
+		if m.user.net.node == nil && m.user.net.told && !known[m.user.net.number] {
+			h.net.willReturn(m)
+		}
+	}
 }
 
 // adopt makes a copy of a channel what a snapshot says, and shows members here what they

@@ -128,8 +128,8 @@ func (h *Hall) fence() {
 	}
 }
 
-// A returning is a membership from before a lease, which the owner of the channel does not
-// know.
+// A returning is a membership that the owner of the channel does not know: of before a lease, here or
+// there.
 type returning struct {
 	member *member
 	sent   int64
@@ -175,12 +175,19 @@ func (h *Hall) present(u *user) {
 	n := h.net
 	n.introduce(u, true)
 	for _, m := range u.channels {
+		n.willReturn(m)
+	}
+	h.tellChanged()
+	h.goBack()
+}
+
+// willReturn notes that a member is to go back.
+func (n *network) willReturn(m *member) {
+	if n.coming[m] == nil {
 		r := &returning{member: m}
 		n.returns = append(n.returns, r)
 		n.coming[m] = r
 	}
-	h.tellChanged()
-	h.goBack()
 }
 
 // isReturning says whether a member is one for the owner of the channel only later.
