@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/apps/world/replica"
 	"github.com/epinet/epi/apps/world/server"
@@ -508,11 +509,66 @@ func TestAWorldWithoutItsStoreEnds(t *testing.T) {
 	if a.reason() != 9 || b.reason() != 9 {
 		t.Errorf("refused with %d and %d", a.reason(), b.reason())
 	}
+	w.mustNotKeep()
+}
+
+func (w *world) loop() *epi.Loop {
+	w.t.Helper()
+	l, err := w.engine.Loop(0)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return l
+}
+
+// mustNotKeep ends a world, which must say that it could not save all.
+func (w *world) mustNotKeep() {
+	w.t.Helper()
+	w.end()
+	epitest.Receive(w.t, w.loop().Done())
 	ctx, cancel := context.WithTimeout(context.Background(), epitest.Patience)
 	defer cancel()
 	if err := w.Keep(ctx); err == nil {
-		t.Error("all was saved, to whom?")
+		w.t.Error("all was saved, to whom?")
 	}
+}
+
+// A breaking store fails for good, from some time on, each commit when it is let.
+type breaking struct {
+	store.Store
+	broken  atomic.Bool // before the next commit
+	commits atomic.Bool // that one is under way
+	let     chan struct{}
+}
+
+func (s *breaking) Apply(ctx context.Context, writes []store.Write) ([]error, error) {
+	if !s.broken.Load() {
+		return s.Store.Apply(ctx, writes)
+	}
+	s.commits.Store(true)
+	<-s.let
+	return nil, errLost
+}
+
+// A snapshot that fails while the order to drain is on its way is not taken for saved.
+func TestASnapshotThatFailsJustBeforeTheDrain(t *testing.T) {
+	t.Parallel()
+	s := &breaking{Store: store.NewMemory(), let: make(chan struct{})}
+	w := start(t, keeping(s))
+	a := w.join("anna")
+	s.broken.Store(true)
+	a.walks()
+	epitest.WaitUntil(t, "a commit that waits", s.commits.Load)
+	begun, goOn := make(chan struct{}), make(chan struct{})
+	if err := w.loop().Do(func() { close(begun); <-goOn }); err != nil {
+		t.Fatal(err)
+	}
+	epitest.Receive(t, begun)
+	w.Drain()
+	close(s.let)
+	epitest.WaitUntil(t, "the order to save again, behind that to drain", func() bool { return w.engine.Stats().Loops[0].TasksWaiting >= 2 })
+	close(goOn)
+	w.mustNotKeep()
 }
 
 // Where nothing lasts, players have things all the same; when one goes, all that it had

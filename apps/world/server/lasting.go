@@ -214,15 +214,20 @@ func (k *keeper) drain() {
 func (k *keeper) failed(err error) {
 	k.server.watch(err)
 	k.server.config.Log.Error("a player could not be saved", "error", err)
-	if k.draining.Load() {
+	if k.draining.Load() || k.server.loop.Do(k.saveAgain) != nil {
 		k.unsaved.Add(1)
-		return
 	}
-	_ = k.server.loop.Do(func() { // they are saved again, also those who stand still
-		for _, p := range k.server.players {
-			p.kept = store.Soft{}
-		}
-	})
+}
+
+// saveAgain has everybody saved again, also those who stand still. When the drain has begun
+// since the failure, nobody else does it.
+func (k *keeper) saveAgain() {
+	for _, p := range k.server.players {
+		p.kept = store.Soft{}
+	}
+	if k.draining.Load() {
+		k.saveAll()
+	}
 }
 
 // forever is until when moderators mute and ban.
@@ -243,7 +248,8 @@ func (k *keeper) judged(err error) {
 }
 
 // Keep waits, after Drain and the end of the engine, until all that was to be saved is,
-// and fails when something could not be. It does not close the store.
+// and fails when something could not be: always when another server has taken the store. It
+// does not close the store.
 func (s *Server) Keep(ctx context.Context) error {
 	if s.keeper == nil {
 		return nil
@@ -252,8 +258,11 @@ func (s *Server) Keep(ctx context.Context) error {
 		return fmt.Errorf("save the world: %d writes and %d players are not saved: %w",
 			s.goods.writer.Stats().Waiting, s.goods.writer.Stats().Saves, err)
 	}
+	if s.fenced.Load() {
+		return fmt.Errorf("save the world: %w", store.ErrTaken)
+	}
 	if n := s.keeper.unsaved.Load(); n > 0 {
-		return fmt.Errorf("save the world: %d players could not be saved: see the log", n)
+		return fmt.Errorf("save the world: %d snapshots of players could not be saved: see the log", n)
 	}
 	return nil
 }

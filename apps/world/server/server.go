@@ -8,7 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
-	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/epinet/epi"
@@ -94,7 +94,7 @@ type Server struct {
 	goods    *goods
 	keeper   *keeper // nil: nothing lasts
 	draining bool
-	fenced   sync.Once // another server has the store
+	fenced   atomic.Bool // another server has the store
 }
 
 // A token is who a player is, to the world. The zero token is none.
@@ -239,11 +239,9 @@ func (s *Server) Drain() {
 // watch ends the world for its players when another server has its store: nothing lasts
 // here any more. Any goroutine may call it with the error of a write.
 func (s *Server) watch(err error) {
-	if errors.Is(err, store.ErrTaken) {
-		s.fenced.Do(func() {
-			s.config.Log.Error("this world ends", "error", err)
-			s.Drain()
-		})
+	if errors.Is(err, store.ErrTaken) && !s.fenced.Swap(true) {
+		s.config.Log.Error("this world ends", "error", err)
+		s.Drain()
 	}
 }
 
