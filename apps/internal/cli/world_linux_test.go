@@ -26,21 +26,27 @@ func TestWorldStoppedAndReplayed(t *testing.T) {
 		*bots.Result
 		err error
 	}
-	done := make(chan outcome, 1)
+	entered, done := make(chan struct{}), make(chan outcome, 1)
+	playing, enough := context.WithCancel(context.Background())
+	defer enough()
 	stopped := time.Second
 	if *long {
 		stopped = 10 * time.Second
 	}
 	go func() {
-		r, err := bots.Run(context.Background(), bots.Config{
-			Target: target, Players: 50, Moving: 60, Talk: time.Second, Warmup: time.Second, Duration: stopped + 2*time.Second,
+		r, err := bots.Run(playing, bots.Config{
+			Target: target, Players: 50, Moving: 60, Talk: time.Second,
+			Entered: func() { close(entered) }, Duration: time.Hour,
 		})
 		done <- outcome{r, err}
 	}()
+	epitest.Receive(t, entered)
 	time.Sleep(time.Second) // somewhere in their play; nothing depends on where
 	p.signal(syscall.SIGSTOP)
 	time.Sleep(stopped)
 	p.signal(syscall.SIGCONT)
+	time.Sleep(time.Second) // likewise
+	enough()
 	o := epitest.Receive(t, done)
 	if o.err != nil {
 		t.Fatal(o.err)

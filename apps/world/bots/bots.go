@@ -31,7 +31,8 @@ type Config struct {
 	Looting  int           // per cent of them that pick up, put down and trade
 	// Tokens are of those who have been in the world before, by their names.
 	Tokens map[string][]byte
-	// Entered is called when all are in the world; nil: it is not.
+	// Entered is called when all are in the world, and Warmup begins after it; nil: it begins
+	// when all are connected.
 	Entered  func()
 	Warmup   time.Duration
 	Duration time.Duration
@@ -87,7 +88,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	}
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(engine) }()
-	herd := &herd{config: c, engine: e, random: rand.New(rand.NewPCG(c.Seed, 1)), late: load.NewHistogram(), gone: make(chan struct{})}
+	herd := &herd{config: c, engine: e, random: rand.New(rand.NewPCG(c.Seed, 1)), late: load.NewHistogram(), all: make(chan struct{}), gone: make(chan struct{})}
 	result, err := herd.play(ctx, loop)
 	stop()
 	return result, errors.Join(err, <-ran)
@@ -115,6 +116,7 @@ type herd struct {
 	lost      uint64
 	faults    []string
 	hz        int
+	all       chan struct{} // closed when all bots are in the world
 	gone      chan struct{} // closed when all sessions have ended
 }
 
@@ -132,6 +134,9 @@ const perSecond = 2000
 func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
 	if err := h.enter(ctx); err != nil {
 		return nil, err
+	}
+	if h.config.Entered != nil && h.allAreIn(ctx) {
+		h.config.Entered()
 	}
 	h.sleep(ctx, h.config.Warmup)
 	var before, after proc.Usage
@@ -157,6 +162,18 @@ func (h *herd) play(ctx context.Context, loop *epi.Loop) (*Result, error) {
 		return nil, fmt.Errorf("%s: no bot came into the world: %s", h.config.Target, strings.Join(r.Faults, "; "))
 	}
 	return r, nil
+}
+
+// allAreIn waits for that, but not when ctx ends or no session is left.
+func (h *herd) allAreIn(ctx context.Context) bool {
+	select {
+	case <-h.all:
+		return true
+	case <-h.gone:
+		return false
+	case <-ctx.Done():
+		return false
+	}
 }
 
 // sleep waits, but not when ctx ends or no session is left.
@@ -392,9 +409,8 @@ func (b *bot) other(m proto.Message) {
 	case *proto.Welcome:
 		b.replica.Begin(m)
 		b.epoch, b.entered = m.Epoch, true
-		b.herd.entered++
-		if b.herd.entered == b.herd.config.Players && b.herd.config.Entered != nil {
-			b.herd.config.Entered()
+		if b.herd.entered++; b.herd.entered == b.herd.config.Players {
+			close(b.herd.all)
 		}
 		b.herd.hz = int(m.Hz)
 		if b.loots != nil {
