@@ -2,11 +2,13 @@ package epitest
 
 import (
 	"bufio"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/exec"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -24,6 +26,7 @@ const childVariable = "EPI_TEST_CHILD"
 func Main(m *testing.M, roles map[string]func(args []string) error) {
 	name := os.Getenv(childVariable)
 	if name == "" {
+		boundParallel()
 		goleak.VerifyTestMain(m)
 		return
 	}
@@ -35,6 +38,22 @@ func Main(m *testing.M, roles map[string]func(args []string) error) {
 	if err := role(os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, name+":", err)
 		os.Exit(1)
+	}
+}
+
+// mostParallel is how many tests run at once at most. Those of a hundred clients
+// take 200 descriptors each, and select watches none above 1023.
+const mostParallel = 4
+
+// boundParallel lowers -parallel, whose default is the number of processors.
+func boundParallel() {
+	flag.Parse()
+	parallel := flag.Lookup("test.parallel")
+	if n, err := strconv.Atoi(parallel.Value.String()); err != nil || n <= mostParallel {
+		return // m.Run says what is wrong with it
+	}
+	if err := parallel.Value.Set(strconv.Itoa(mostParallel)); err != nil {
+		panic(err)
 	}
 }
 
