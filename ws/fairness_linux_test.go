@@ -290,7 +290,9 @@ func TestF03_ShutdownWithStuckReader(t *testing.T) {
 		t.Parallel()
 		e := m.Engine()
 		e.DrainTimeout = patience
+		queued := make(chan struct{})
 		s, ended := ends(funcs{open: func(c *Conn) error {
+			defer close(queued)
 			_, err := writeAll(c, eightMiB)
 			return err
 		}})
@@ -304,7 +306,7 @@ func TestF03_ShutdownWithStuckReader(t *testing.T) {
 		go func() { result <- e.Run(ctx) }()
 		client := epitest.DialListener(t, e, ln, net.Dialer{})
 		open(t, client, "", "")
-		epitest.Settled(t, "the queue", func() uint64 { return e.Stats().BytesOut })
+		epitest.Receive(t, queued)
 		cancel()
 		if err := epitest.Receive(t, result); !errors.Is(err, epi.ErrDrainTimeout) {
 			t.Errorf("Run returned %v", err)

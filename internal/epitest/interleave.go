@@ -41,21 +41,28 @@ func Say(t *testing.T, c net.Conn, text string) {
 	}
 }
 
+// AwaitTurns waits until each loop of e has ended the turn that it is in now: what
+// was done in it is counted, but for tasks of this function.
+func AwaitTurns(t *testing.T, e *epi.Engine) {
+	t.Helper()
+	for i := range e.Stats().Loops {
+		l, err := e.Loop(i)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 { // the second is given when the tasks of the first one's turn were taken
+			OnLoop(t, l, func() {})
+		}
+	}
+}
+
 // ExpectQuiet expects an engine that has nothing to do to do nothing: it lets
 // a timer of its loop 0 pass and counts turns and system calls meanwhile.
 func ExpectQuiet(t *testing.T, e *epi.Engine) {
 	t.Helper()
 	// Late wake-ups make some turns; whoever spins makes thousands.
-	const pause, few = 50 * time.Millisecond, 30
-	l, err := e.Loop(0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	fired := make(chan struct{})
-	before := e.Stats()
-	l.After(pause, func() { close(fired) })
-	Receive(t, fired)
-	after := e.Stats()
+	const few = 30
+	before, after := lookAtRest(t, e)
 	for _, count := range []struct {
 		what string
 		made uint64
@@ -70,4 +77,24 @@ func ExpectQuiet(t *testing.T, e *epi.Engine) {
 			t.Errorf("%d %s with nothing to do", count.made, count.what)
 		}
 	}
+}
+
+// lookAtRest returns what e has done before and after a while in which no bytes
+// moved.
+func lookAtRest(t *testing.T, e *epi.Engine) (before, after epi.Stats) {
+	t.Helper()
+	const pause = 50 * time.Millisecond
+	l, err := e.Loop(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	WaitUntil(t, "no bytes move", func() bool {
+		fired := make(chan struct{})
+		before = e.Stats()
+		l.After(pause, func() { close(fired) })
+		Receive(t, fired)
+		after = e.Stats()
+		return before.BytesIn == after.BytesIn && before.BytesOut == after.BytesOut
+	})
+	return before, after
 }

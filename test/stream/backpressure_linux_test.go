@@ -172,12 +172,13 @@ func TestW07_StalledReaders(t *testing.T) {
 		e.Linger = epitest.Patience
 		next := make(chan epi.Handler, 1)
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return <-next })
-		for _, row := range rows {
+		for i, row := range rows {
 			next <- &epitest.Funcs{Data: row.data}
 			client := s.DialNarrow()
 			if _, err := client.Write([]byte("?")); err != nil {
 				t.Fatal(err)
 			}
+			epitest.WaitUntil(t, row.name+": it is accepted", func() bool { return e.Stats().Accepted == uint64(i+1) })
 			row.client(t, client)
 			epitest.Settled(t, row.name, func() uint64 { return epitest.BytesMoved(e) })
 		}
