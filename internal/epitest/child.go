@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"go.uber.org/goleak"
 )
@@ -57,6 +58,14 @@ func boundParallel() {
 	}
 }
 
+// Command is another process of the test binary that plays a role, not yet started.
+func Command(role string, args ...string) *exec.Cmd {
+	cmd := exec.Command(os.Args[0], args...)
+	cmd.Env = append(os.Environ(), childVariable+"="+role,
+		"GORACE=atexit_sleep_ms=0") // the race detector waits for a second before exit code 0
+	return cmd
+}
+
 // A Child is another process of the test binary that plays a role. The test
 // talks to it by lines.
 type Child struct {
@@ -79,9 +88,12 @@ func StartChild(t testing.TB, role string, args ...string) *Child {
 // with its flags. Process is then that command's.
 func StartChildUnder(t testing.TB, command []string, role string, args ...string) *Child {
 	t.Helper()
-	line := append(append(slices.Clone(command), os.Args[0]), args...)
-	cmd := exec.Command(line[0], line[1:]...)
-	cmd.Env = append(os.Environ(), childVariable+"="+role)
+	cmd := Command(role, args...)
+	if len(command) > 0 {
+		under := exec.Command(command[0], slices.Concat(command[1:], cmd.Args)...)
+		under.Env = cmd.Env
+		cmd = under
+	}
 	cmd.Stderr = os.Stderr
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -121,6 +133,29 @@ func (c *Child) Kill() {
 	c.killed = true
 	if err := c.Process.Kill(); err != nil {
 		c.t.Fatal(err)
+	}
+	_ = c.end()
+}
+
+// mostToSay is how long a child may take for the lines of KillAfter.
+const mostToSay = 5 * time.Minute
+
+// KillAfter hands each line that the child says to hear, and kills it after so many of
+// them; those that it had said by then follow.
+func (c *Child) KillAfter(lines int, hear func(line string)) {
+	c.t.Helper()
+	tooLong := time.AfterFunc(mostToSay, func() { _ = c.Process.Kill() })
+	defer tooLong.Stop()
+	n := 0
+	for said := bufio.NewScanner(c.out); said.Scan(); {
+		hear(said.Text())
+		if n++; n == lines {
+			c.killed = true
+			_ = c.Process.Kill()
+		}
+	}
+	if n < lines {
+		c.t.Fatalf("the child ended after %d lines", n)
 	}
 	_ = c.end()
 }

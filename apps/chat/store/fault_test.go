@@ -1,19 +1,16 @@
 package store_test
 
 import (
-	"bufio"
 	"context"
 	"database/sql"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strconv"
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/store/storetest"
@@ -310,19 +307,12 @@ func TestWriterGoesOnAfterAFailure(t *testing.T) {
 	}
 }
 
-// childVariable makes this test program one that writes until it is killed: it
-// prints the number of each message that is committed.
-const childVariable = "STORE_TEST_CHILD"
-
-func beChild() bool {
-	file := os.Getenv(childVariable)
-	if file == "" {
-		return false
-	}
-	s, err := store.Open(ctx, file, store.Commit)
+// writeMessages is a role: it writes into a file until the process is killed, and prints
+// the number of each message that is committed.
+func writeMessages(args []string) error {
+	s, err := store.Open(ctx, args[0], store.Commit)
 	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
+		return err
 	}
 	first := store.ID(1)
 	if page, err := s.Messages(ctx, store.Query{Target: "#c", Limit: 1, Latest: true}); err == nil && len(page) == 1 {
@@ -347,7 +337,13 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "chat.db")
 	acknowledged := map[store.ID]bool{}
 	for round := range 8 {
-		writeUntilKilled(t, file, 1+round*211, acknowledged)
+		epitest.StartChild(t, "writer", file).KillAfter(2+round*211, func(line string) {
+			id, err := strconv.Atoi(line)
+			if err != nil {
+				t.Fatalf("the writer said %q", line)
+			}
+			acknowledged[store.ID(id)] = true
+		})
 	}
 	s := open(t, file, store.Commit)
 	defer closeStore(t, s)
@@ -362,30 +358,4 @@ func TestKilledWriterLosesNothingAcknowledged(t *testing.T) {
 	if problems, err := s.Check(ctx); err != nil || problems != nil {
 		t.Errorf("%q, %v", problems, err)
 	}
-}
-
-func writeUntilKilled(t *testing.T, file string, count int, acknowledged map[store.ID]bool) {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+file)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timeout := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
-	defer timeout.Stop()
-	lines := bufio.NewScanner(out)
-	for n := 0; lines.Scan(); n++ {
-		id, err := strconv.Atoi(lines.Text())
-		if err != nil {
-			t.Fatalf("the writer said %q", lines.Text())
-		}
-		acknowledged[store.ID(id)] = true
-		if n == count {
-			_ = cmd.Process.Kill() // what it said before is read to the end
-		}
-	}
-	_ = cmd.Wait() // it was killed
 }

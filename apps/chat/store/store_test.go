@@ -4,16 +4,13 @@ import (
 	"path/filepath"
 	"testing"
 
-	"go.uber.org/goleak"
-
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/chat/store/storetest"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 func TestMain(m *testing.M) {
-	if !beChild() {
-		goleak.VerifyTestMain(m)
-	}
+	epitest.Main(m, map[string]func([]string) error{"writer": writeMessages})
 }
 
 func openSQLite(t *testing.T) store.Store {

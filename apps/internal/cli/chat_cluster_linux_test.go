@@ -5,7 +5,6 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
-	"os"
 	"os/exec"
 	"strings"
 	"testing"
@@ -139,8 +138,7 @@ type servedNode struct {
 // serve runs a node until it is killed, at the end of the test at the latest.
 func (n *servedNode) serve(t *testing.T) {
 	t.Helper()
-	n.process = exec.Command(os.Args[0], n.arguments()...)
-	n.process.Env = append(os.Environ(), "EPI_TEST_CHILD=epi")
+	n.process = epitest.Command("epi", n.arguments()...)
 	if err := n.process.Start(); err != nil {
 		t.Fatal(err)
 	}

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -73,8 +72,7 @@ func TestLabClaimsMeasuresByItself(t *testing.T) {
 
 func TestLabStudyInterrupted(t *testing.T) {
 	dir := t.TempDir()
-	cmd := exec.Command(os.Args[0], "lab", "study", "--quick", "--only", "threads", "--out", dir)
-	cmd.Env = append(os.Environ(), "EPI_TEST_CHILD=epi", "GORACE=atexit_sleep_ms=0")
+	cmd := epitest.Command("epi", "lab", "study", "--quick", "--only", "threads", "--out", dir)
 	pipe, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)

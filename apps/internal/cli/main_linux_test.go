@@ -117,9 +117,7 @@ func startAs(t *testing.T, role string, args ...string) *process {
 // startWith is startAs with further open files, from descriptor 3 on.
 func startWith(t *testing.T, role string, files []*os.File, args ...string) *process {
 	t.Helper()
-	p := &process{t: t, cmd: exec.Command(os.Args[0], args...)}
-	p.cmd.Env = append(os.Environ(), "EPI_TEST_CHILD="+role,
-		"GORACE=atexit_sleep_ms=0") // the race detector waits for a second before exit code 0
+	p := &process{t: t, cmd: epitest.Command(role, args...)}
 	p.cmd.Stderr = &p.stderr
 	p.cmd.ExtraFiles = files
 	out, err := p.cmd.StdoutPipe()

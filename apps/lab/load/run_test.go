@@ -440,8 +440,7 @@ func TestSourceAddressesAreUsed(t *testing.T) {
 
 // as returns the command of a child that plays a role.
 func as(role string) *exec.Cmd {
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), "EPI_TEST_CHILD="+role, "GORACE=atexit_sleep_ms=0")
+	cmd := epitest.Command(role)
 	cmd.Stderr = os.Stderr
 	return cmd
 }

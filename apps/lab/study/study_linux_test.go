@@ -9,41 +9,35 @@ import (
 	"strings"
 	"testing"
 
-	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
 	"github.com/epinet/epi/apps/lab"
+	"github.com/epinet/epi/internal/epitest"
 )
-
-const roleVariable = "EPI_STUDY_ROLE"
 
 // fewFiles are enough for a child itself and some connections.
 const fewFiles = 32
 
 func TestMain(m *testing.M) {
-	role := os.Getenv(roleVariable)
-	switch role {
-	case "":
-		goleak.VerifyTestMain(m)
-	case "deaf": // ends without a word
-		os.Exit(3)
-	case "mute": // reads and never answers
-		_, _ = os.Stdin.Read(make([]byte, 1<<10))
-		_, _ = os.Stderr.WriteString("something terrible\n")
-		os.Exit(1)
-	default:
-		role, few := strings.CutSuffix(role, " with few files")
-		if few {
-			files := unix.Rlimit{Cur: fewFiles, Max: fewFiles}
-			if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
-				panic(err)
-			}
-		}
-		if err := Child(role, os.Stdin, os.Stdout); err != nil {
-			_, _ = os.Stderr.WriteString(err.Error() + "\n")
-			os.Exit(1)
-		}
+	epitest.Main(m, map[string]func([]string) error{
+		"server":                func([]string) error { return Child("server", os.Stdin, os.Stdout) },
+		"client":                func([]string) error { return Child("client", os.Stdin, os.Stdout) },
+		"server with few files": func([]string) error { return childWithFewFiles("server") },
+		"client with few files": func([]string) error { return childWithFewFiles("client") },
+		"deaf":                  func([]string) error { os.Exit(3); return nil }, // ends without a word
+		"mute": func([]string) error { // reads and never answers
+			_, _ = os.Stdin.Read(make([]byte, 1<<10))
+			return errors.New("something terrible")
+		},
+	})
+}
+
+func childWithFewFiles(role string) error {
+	files := unix.Rlimit{Cur: fewFiles, Max: fewFiles}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &files); err != nil {
+		return err
 	}
+	return Child(role, os.Stdin, os.Stdout)
 }
 
 // as makes children with a role of TestMain, or with the one asked for.
@@ -52,9 +46,7 @@ func as(role string) func(string) *exec.Cmd {
 		if role != "" {
 			wanted = role
 		}
-		cmd := exec.Command(os.Args[0])
-		cmd.Env = append(os.Environ(), roleVariable+"="+wanted, "GORACE=atexit_sleep_ms=0")
-		return cmd
+		return epitest.Command(wanted)
 	}
 }
 

@@ -1,12 +1,10 @@
 package store_test
 
 import (
-	"bufio"
 	"flag"
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -16,39 +14,30 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
 	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/store/storetest"
+	"github.com/epinet/epi/internal/epitest"
 )
 
 var kills = flag.Int("kills", 4, "how often TestKilledWorldKeepsWhatItAcknowledged kills a program that writes")
 
-// childVariable makes this test program one that trades until it is killed: it prints
-// what was acknowledged.
-const childVariable = "WORLD_STORE_TEST_CHILD"
-
 func TestMain(m *testing.M) {
-	if address := os.Getenv(childVariable); address != "" {
-		beChild(address)
-		return
-	}
-	goleak.VerifyTestMain(m)
+	epitest.Main(m, map[string]func([]string) error{"trader": trade})
 }
 
 // pairs is how many pairs of players trade in the child.
 const pairs = 8
 
-func beChild(address string) {
-	s, err := store.Open(ctx, address)
+// trade is a role: pairs trade at an address until the process is killed, and it prints
+// what was acknowledged.
+func trade(args []string) error {
+	s, err := store.Open(ctx, args[0])
 	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
+		return err
 	}
 	_, last, err := s.Last(ctx)
 	if err != nil {
-		fmt.Println("error:", err)
-		os.Exit(1)
+		return err
 	}
 	c := &child{store: s, writer: store.NewWriter(s, nil)}
 	c.last.Store(last)
@@ -57,6 +46,7 @@ func beChild(address string) {
 		all.Go(func() { c.play(2*n+1, 2*n+2) })
 	}
 	all.Wait()
+	return nil
 }
 
 type child struct {
@@ -269,35 +259,6 @@ func (a *acknowledged) check(t *testing.T, s store.Store) {
 	}
 }
 
-// runUntilKilled runs a child, kills it after a number of lines and reads the rest of
-// what it had said.
-func (a *acknowledged) runUntilKilled(t *testing.T, address string, lines int) {
-	t.Helper()
-	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), childVariable+"="+address)
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
-	timeout := time.AfterFunc(5*time.Minute, func() { _ = cmd.Process.Kill() })
-	defer timeout.Stop()
-	said := bufio.NewScanner(out)
-	n := 0
-	for ; said.Scan(); n++ {
-		a.note(t, said.Text())
-		if n == lines {
-			_ = cmd.Process.Kill()
-		}
-	}
-	_ = cmd.Wait() // it was killed
-	if n < lines {
-		t.Fatalf("the child ended after %d lines", n)
-	}
-}
-
 func newAcknowledged() *acknowledged {
 	return &acknowledged{map[int64]store.Item{}, map[int64]bool{}, map[int64]bool{}, map[int64][]int64{}}
 }
@@ -311,7 +272,7 @@ func TestKilledWorldKeepsWhatItAcknowledged(t *testing.T) {
 func killAgain(t *testing.T, address string, kills int) {
 	a := newAcknowledged()
 	for range kills {
-		a.runUntilKilled(t, address, 1+rand.IntN(300))
+		epitest.StartChild(t, "trader", address).KillAfter(1+rand.IntN(300), func(line string) { a.note(t, line) })
 		s := open(t, address)
 		a.check(t, s)
 		closeStore(t, s)
