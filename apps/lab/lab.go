@@ -7,6 +7,7 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"math"
 	"os"
 	"slices"
 	"time"
@@ -77,6 +78,22 @@ type Point struct {
 func NewPoint(x float64, samples []float64) Point {
 	return Point{X: x, Median: Median(samples), Min: slices.Min(samples), Max: slices.Max(samples), Samples: slices.Clone(samples)}
 }
+
+// Measured reports whether p holds a figure.
+func (p Point) Measured() bool {
+	return p.Absent == "" && Finite(p.X) && Finite(p.Median) && Finite(p.Min) && Finite(p.Max)
+}
+
+// Finite reports whether v is a number: neither JSON nor a chart has a place for others.
+func Finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
+
+// HasSpread reports whether p has a range that allows a conclusion: more than one
+// sample, even if they are all the same.
+func (p Point) HasSpread() bool { return p.Max > p.Min || len(p.Samples) > 1 }
+
+// Overlaps reports whether the ranges of the samples of p and q have something in
+// common: their difference is within the spread, and may be chance.
+func (p Point) Overlaps(q Point) bool { return p.Min <= q.Max && q.Min <= p.Max }
 
 // Median returns the median of at least one value.
 func Median(values []float64) float64 {

@@ -346,7 +346,7 @@ func cells(row [2]lab.Row, columns [][2]column) []Cell {
 
 // compared returns the figures of a cell, if both sides have them.
 func compared(a, b lab.Point, higher bool) (Cell, bool) {
-	if !measured(a) || !measured(b) {
+	if !a.Measured() || !b.Measured() {
 		return Cell{}, false
 	}
 	cell := Cell{Higher: higher, A: a, B: b, Mark: mark(a, b, higher)}
@@ -359,29 +359,15 @@ func compared(a, b lab.Point, higher bool) (Cell, bool) {
 	return cell, true
 }
 
-// measured reports whether p holds a figure.
-func measured(p lab.Point) bool {
-	for _, v := range []float64{p.X, p.Median, p.Min, p.Max} {
-		if math.IsNaN(v) || math.IsInf(v, 0) {
-			return false
-		}
-	}
-	return p.Absent == ""
-}
-
 // mark compares the ranges of the samples.
 func mark(a, b lab.Point, higher bool) Mark {
 	switch {
-	case a.Min <= b.Max && b.Min <= a.Max:
+	case a.Overlaps(b):
 		return Within
-	case !spread(a) || !spread(b):
+	case !a.HasSpread() || !b.HasSpread():
 		return Unknown
 	case (b.Min > a.Max) == higher:
 		return Better
 	}
 	return Worse
 }
-
-// spread reports whether p has a range that allows a conclusion:
-// more than one sample, even if they are all the same.
-func spread(p lab.Point) bool { return p.Max > p.Min || len(p.Samples) > 1 }

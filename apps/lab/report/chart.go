@@ -83,7 +83,7 @@ func newChart(e *lab.Experiment) *chart {
 
 // add appends a series.
 func (c *chart) add(s lab.Series, name string, l look) {
-	points := slices.DeleteFunc(slices.Clone(s.Points), func(p lab.Point) bool { return !measured(p) })
+	points := slices.DeleteFunc(slices.Clone(s.Points), func(p lab.Point) bool { return !p.Measured() })
 	slices.SortStableFunc(points, func(a, b lab.Point) int {
 		switch {
 		case a.X < b.X:

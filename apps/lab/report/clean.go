@@ -2,18 +2,10 @@ package report
 
 import (
 	"fmt"
-	"math"
 	"slices"
 
 	"github.com/epinet/epi/apps/lab"
 )
-
-// measured reports whether p holds a figure.
-func measured(p lab.Point) bool {
-	return p.Absent == "" && finite(p.X) && finite(p.Median) && finite(p.Min) && finite(p.Max)
-}
-
-func finite(v float64) bool { return !math.IsNaN(v) && !math.IsInf(v, 0) }
 
 // clean returns r without what is not a number, as neither JSON nor a chart has
 // a place for it: a division by an empty measurement must not cost the rest of
@@ -36,7 +28,7 @@ func cleanExperiment(e *lab.Experiment) {
 	for i, s := range e.Series {
 		var points []lab.Point
 		for _, p := range s.Points {
-			if finite(p.X) {
+			if lab.Finite(p.X) {
 				points = append(points, cleanPoint(p))
 			}
 		}
@@ -58,7 +50,7 @@ func cleanTable(t *lab.Table) {
 	for i := range t.Rows {
 		t.Rows[i].Cells = slices.Clone(t.Rows[i].Cells)
 		for j, p := range t.Rows[i].Cells {
-			if !finite(p.X) {
+			if !lab.Finite(p.X) {
 				p.X = 0 // unused in a table
 			}
 			t.Rows[i].Cells[j] = cleanPoint(p)
@@ -70,12 +62,12 @@ func cleanTable(t *lab.Table) {
 const notANumber = "not a number"
 
 func cleanPoint(p lab.Point) lab.Point {
-	if p.Absent == "" && !measured(p) {
+	if p.Absent == "" && !p.Measured() {
 		return lab.Point{X: p.X, Absent: notANumber}
 	}
 	if p.Absent != "" {
 		return lab.Point{X: p.X, Absent: p.Absent}
 	}
-	p.Samples = slices.DeleteFunc(slices.Clone(p.Samples), func(v float64) bool { return !finite(v) })
+	p.Samples = slices.DeleteFunc(slices.Clone(p.Samples), func(v float64) bool { return !lab.Finite(v) })
 	return p
 }

@@ -169,7 +169,7 @@ func joinPoints(s lab.Series, from, to float64) *end {
 	var samples []float64
 	for _, p := range s.Points {
 		switch {
-		case p.X < from || p.X > to || !measured(p):
+		case p.X < from || p.X > to || !p.Measured():
 		case len(p.Samples) > 0:
 			samples = append(samples, p.Samples...)
 		default:
@@ -349,7 +349,7 @@ func xsOf(e *lab.Experiment) []float64 {
 func mediansAt(e *lab.Experiment, x float64) []float64 {
 	var all []float64
 	for _, s := range e.Series {
-		if p := pointAt(s, x); p != nil && measured(*p) {
+		if p := pointAt(s, x); p != nil && p.Measured() {
 			all = append(all, p.Median)
 		}
 	}
@@ -391,7 +391,7 @@ func pointCell(n numbers, p *lab.Point) gridCell {
 	switch {
 	case p == nil:
 		return gridCell{}
-	case !measured(*p):
+	case !p.Measured():
 		return gridCell{Why: p.Absent}
 	}
 	return gridCell{Value: n.text(p.Median), Spread: spread(n, *p)}
@@ -449,7 +449,7 @@ func cellsOf(t *lab.Table) grid {
 func hasSpread(t *lab.Table) bool {
 	for _, r := range t.Rows {
 		for _, p := range r.Cells {
-			if measured(p) && p.Min != p.Max {
+			if p.Measured() && p.Min != p.Max {
 				return true
 			}
 		}
@@ -473,7 +473,7 @@ func sense(c lab.Column) string {
 // cellAt returns a cell, or nil if it was not measured.
 func cellAt(t *lab.Table, row, column int) *lab.Point {
 	r := t.Rows[row]
-	if r.Absent != "" || column >= len(r.Cells) || !measured(r.Cells[column]) {
+	if r.Absent != "" || column >= len(r.Cells) || !r.Cells[column].Measured() {
 		return nil
 	}
 	return &r.Cells[column]

@@ -188,7 +188,7 @@ func (t *terminal) series(e *lab.Experiment) {
 		row := []string{s.Name}
 		for _, i := range shown {
 			cell := "–"
-			if p := pointAt(s, xs[i]); p != nil && measured(*p) {
+			if p := pointAt(s, xs[i]); p != nil && p.Measured() {
 				cell = y.text(p.Median)
 			}
 			row = append(row, cell)
@@ -207,7 +207,7 @@ func (t *terminal) series(e *lab.Experiment) {
 func widest(s lab.Series) string {
 	most := -1.0
 	for _, p := range s.Points {
-		if measured(p) && p.Median != 0 && (len(p.Samples) > 1 || p.Max > p.Min) {
+		if p.Measured() && p.Median != 0 && p.HasSpread() {
 			most = max(most, (p.Max-p.Min)/math.Abs(p.Median))
 		}
 	}

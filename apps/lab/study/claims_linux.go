@@ -38,7 +38,7 @@ type finding struct {
 var tests = []test{
 	{"select < poll < epoll", "performance, idle", "CPU time of the server: " + beyondSpread, holdOrder},
 	{"poll's cost grows with idle connections, epoll's does not", "idle",
-		fmt.Sprintf("CPU time per request with the most idle connections against none: grows from %g× on, does not below %g× or within the spread", growsBy, flatBelow), holdIdle},
+		fmt.Sprintf("CPU time per request with the most idle connections against none: grows from %g× on, does not below %g× or without a clear difference", growsBy, flatBelow), holdIdle},
 	{"edge is slightly ahead of level", "performance", "CPU time of the server: " + beyondSpread, holdEdgeAhead},
 	{"edge needs no EPOLLOUT add/del", "edge_out", "calls of epoll_ctl per reply: none with edge, some with level", holdEdgeOut},
 	{"edge wakes one of several waiting threads", "waiters",
@@ -78,7 +78,7 @@ func Needed() []string {
 // An outcome is one comparison that a claim makes a statement about.
 type outcome struct {
 	of   string
-	sign int // 1: as claimed, -1: the contrary, 0: within the spread
+	sign int // 1: as claimed, -1: the contrary, 0: neither clearly
 }
 
 // judge makes a verdict of comparisons that all should come out as claimed.
@@ -100,7 +100,7 @@ func judge(outcomes []outcome) (lab.Verdict, string) {
 	for _, g := range []struct {
 		sign int
 		text string
-	}{{1, "as claimed in"}, {-1, "the contrary in"}, {0, "within the spread or between the thresholds in"}} {
+	}{{1, "as claimed in"}, {-1, "the contrary in"}, {0, "no clear difference, or between the thresholds, in"}} {
 		if len(groups[g.sign]) > 0 {
 			parts = append(parts, g.text+" "+strings.Join(groups[g.sign], ", "))
 		}

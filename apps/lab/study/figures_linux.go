@@ -9,10 +9,9 @@ import (
 	"github.com/epinet/epi/apps/lab"
 )
 
-// clearly compares two points: -1 or 1 when a is less or more than b, and 0
-// when the difference is within the spread: it is clear when the middle halves
-// of the samples do not overlap. Single samples that something else on the
-// machine has disturbed do not count.
+// clearly compares two points: -1 or 1 when a is less or more than b, and 0 when the
+// difference is not clear, as the middle halves of the samples overlap. Single samples
+// that something else on the machine has disturbed do not count.
 func clearly(a, b lab.Point) int {
 	aLow, aHigh := middle(a)
 	bLow, bHigh := middle(b)

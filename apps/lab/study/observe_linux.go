@@ -28,7 +28,7 @@ func observeGrowth(e lab.Experiment) string {
 
 func change(a, b lab.Point) string {
 	if clearly(a, b) == 0 {
-		return "within the spread"
+		return "no clear difference"
 	}
 	return times(a.Median, b.Median)
 }
