@@ -21,7 +21,7 @@ type Features struct {
 	SendZC      bool // SendZC and SendMsgZC (6.1)
 }
 
-// Probe finds out whether a server can stand on io_uring here: rings with
+// Probe finds out whether a server can run on io_uring here: rings with
 // SingleIssuer and DeferTaskrun, multishot accept and receive, buffer rings
 // (all there since Linux 6.1). The error says what is missing or forbidden and
 // what can be done about it. It finds out by trying: once, unless the answer is

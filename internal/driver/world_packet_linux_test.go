@@ -67,7 +67,7 @@ func (w *world) peerOf(f *file, i int) Endpoint {
 	return Endpoint{AddrPort: netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(i)}), 7)}
 }
 
-// post lets a peer send datagrams of one size, the last of which is shorter.
+// post lets a peer send datagrams of one size, but for the last, which is shorter.
 func (w *world) post(f *file, count, size, last int) {
 	p := f.datagrams
 	if !f.open || p.stopped {

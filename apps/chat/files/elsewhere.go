@@ -19,8 +19,7 @@ import (
 // nothing of it.
 
 const (
-	// maxFetches bounds the requests at once for files of other machines, each of which holds a
-	// piece.
+	// maxFetches bounds the requests at once for files of other machines: each holds a piece.
 	maxFetches = 32
 	// piece is how much is fetched at once: what other messages between the machines wait for.
 	piece = 128 << 10

@@ -148,7 +148,7 @@ type edited struct {
 	next int // in a full list, the oldest
 }
 
-// maxEdited bounds edited, each of which has a text.
+// maxEdited bounds edited: each has a text.
 const maxEdited = 256
 
 // note returns false for an edit after which a later one was made.

@@ -45,7 +45,7 @@ func (u *user) identify(nick, name, host string) {
 type more struct {
 	away     string  // "" is present
 	operator string  // the name of OPER
-	accepts  []*user // of ACCEPT, some of whom may have left
+	accepts  []*user // of ACCEPT; some may have left
 	invites  []*channel
 	// stays: the user outlives its sessions.
 	stays bool
