@@ -17,7 +17,7 @@ const sayAgain = 10 * time.Second
 // A throttle limits how often one message is logged.
 type throttle struct{ said int64 }
 
-// allow reports whether it is to be told at the time now.
+// allow reports whether the message may be logged at the time now.
 func (s *throttle) allow(now int64) bool {
 	if s.said != 0 && now-s.said < int64(sayAgain) {
 		return false

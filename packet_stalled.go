@@ -74,7 +74,7 @@ func (w *busyPeers) move(c *PacketConn) {
 	share := c.loop.cfg.packetQueue / packetShare
 	if p.aside > 0 && p.aside+cost > share || w.total > 0 && w.total+cost > c.loop.cfg.packetQueue-share {
 		c.loop.count.packetsDropped.Add(1)
-		c.leave(1, len(d.Bytes))
+		c.dequeue(1, len(d.Bytes))
 		return
 	}
 	p.aside += cost

@@ -183,11 +183,11 @@ func (c *PacketConn) sent(batch []driver.Datagram) {
 	}
 	c.loop.count.packetsOut.Add(uint64(len(batch)))
 	c.loop.count.bytesOut.Add(uint64(size))
-	c.leave(len(batch), size)
+	c.dequeue(len(batch), size)
 }
 
-// leave takes the first count datagrams, of so many bytes, out of the queue.
-func (c *PacketConn) leave(count, size int) {
+// dequeue takes the first count datagrams, of so many bytes, out of the queue.
+func (c *PacketConn) dequeue(count, size int) {
 	c.sending.first += count
 	c.unqueue(count, size)
 }
@@ -204,7 +204,7 @@ func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
 	if c.failed {
 		c.failed = false
 		c.loop.count.packetsDropped.Add(1)
-		c.leave(1, len(d.Bytes))
+		c.dequeue(1, len(d.Bytes))
 		return
 	}
 	c.failed = true

@@ -57,7 +57,7 @@ var errPiped = errors.New("connection is part of another Pipe already")
 // A pipeEnd is the handler of a connection whose bytes go to another.
 type pipeEnd struct {
 	to     *Conn
-	before Handler // of the holder; whom the end is told, too; nil when there was none
+	before Handler // of the holder; gets the end, too; nil when there was none
 	bulk   bool    // of the holder; much arrives at once: the next goes through a pipe, if it may
 }
 
@@ -76,8 +76,8 @@ func (c *Conn) passTo(to *Conn) error {
 	return nil
 }
 
-// pipe makes the handler that passTo asked for the connection's, before the handler
-// there was is told anything more.
+// pipe makes the handler that passTo asked for the connection's, before the
+// old handler is called again.
 func (c *Conn) pipe() {
 	if c.state.Load()&passing == 0 {
 		return

@@ -123,7 +123,7 @@ func (r *race) won(a *attempt) {
 	c.connected(nil)
 }
 
-// Connected is told by the driver, as is Closed.
+// Connected is called by the driver, as is Closed.
 func (a *attempt) Connected(err error) {
 	r := a.race
 	delete(r.attempts, a)
@@ -136,7 +136,7 @@ func (a *attempt) Connected(err error) {
 	r.begin()
 }
 
-// Closed is told of those that have lost.
+// Closed is called for those that have lost.
 func (a *attempt) Closed() { a.race.dialing.conn.loop.attempts-- }
 
 func isAttempt(s driver.Stream) bool {

@@ -377,7 +377,7 @@ type part uint8
 const (
 	partUnread  part = iota // bytes that the handler leaves unread: it waits for the rest
 	partRecord              // a TLS record
-	partMessage             // what the handler has told of by MessagePending
+	partMessage             // what the handler has announced by MessagePending
 	partKinds
 )
 

@@ -63,8 +63,8 @@ func (c *Conn) unset(bits stateBits) { c.state.And(^bits) }
 // epoch is the moment from which pings count time.
 var epoch = time.Now()
 
-// settle decides the upgrade, once. What comes second, the decision or the time
-// limit, is told so.
+// settle decides the upgrade, once, and reports whether it did: of the decision and the
+// time limit the second comes too late.
 func (c *Conn) settle() bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()

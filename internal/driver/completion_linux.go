@@ -662,8 +662,8 @@ func (d *completion) finish(s *Socket) {
 	d.gone = append(d.gone, s)
 }
 
-// giveAway ends Detach. A connection that broke meanwhile has told so here, and
-// would not tell again.
+// giveAway ends Detach. The error of a connection that broke meanwhile is reported with
+// it: the kernel reports it only once.
 func (d *completion) giveAway(s *Socket) {
 	h := d.held[s.token]
 	d.drop(s)

@@ -267,8 +267,8 @@ func (d *portable) leave(s *Socket) *link {
 	return l
 }
 
-// giveAway ends Detach. A connection that broke meanwhile has told so here, and
-// would not tell again.
+// giveAway ends Detach. The error of a connection that broke meanwhile is reported with
+// it: the kernel reports it only once.
 func (d *portable) giveAway(s *Socket, l *link) {
 	d.forget(s)
 	p, err := l.takeRead()

@@ -101,7 +101,7 @@ func (l *link) read(limit int) {
 		b = nil
 	}
 	if n > 0 || errors.Is(err, os.ErrDeadlineExceeded) {
-		err = nil // in the first case it will be told again
+		err = nil // in the first case the next read reports it again
 	}
 	if err != nil && err != io.EOF {
 		err = plain(err)

@@ -197,7 +197,7 @@ func (w *Wheel) start(h home) int64 {
 func (w *Wheel) scatter(h home) {
 	q := &w.queues[h]
 	for t := q.head; t != nil; t = q.head {
-		w.leave(t)
+		w.dequeue(t)
 		w.place(t)
 		w.moved++
 	}
@@ -224,13 +224,13 @@ func (w *Wheel) put(t *Timer, h home) {
 
 // take ends the scheduling of t.
 func (w *Wheel) take(t *Timer) {
-	w.leave(t)
+	w.dequeue(t)
 	t.home = nowhere
 	w.count--
 }
 
-// leave takes t out of its queue and clears the bit of a slot left empty.
-func (w *Wheel) leave(t *Timer) {
+// dequeue takes t out of its queue and clears the bit of a slot left empty.
+func (w *Wheel) dequeue(t *Timer) {
 	q := &w.queues[t.home]
 	q.remove(t)
 	if t.home < slot0 || q.head != nil {
