@@ -75,7 +75,7 @@ func newDesk(s *Server, config Config) *desk {
 		d.net.catchUp = config.CatchUp
 		d.join(config.Fabric)
 	}
-	d.enter(func() { d.hall.Restore(time.Now().UnixMilli(), config.Kept) })
+	d.enter(func() { d.hall.Restore(s.nowMillis(), config.Kept) })
 	return d
 }
 
@@ -87,7 +87,7 @@ func (d *desk) configure(config hall.Config) {
 // others go on, as handlers of the engine do.
 func (d *desk) apply(e *hall.Event) {
 	if e.At == 0 {
-		e.At = time.Now().UnixMilli()
+		e.At = d.server.nowMillis()
 	}
 	if d.applying {
 		d.later = append(d.later, *e)
@@ -172,14 +172,14 @@ func (d *desk) recover(e *hall.Event) {
 
 // take applies what another loop has read.
 func (d *desk) take(from *shard, events []hall.Event) {
-	began := time.Now()
+	began := d.server.clock()
 	at := began.UnixMilli()
 	for i := range events {
 		events[i].At = at
 		d.apply(&events[i])
 	}
 	d.do(op{kind: opTaken, session: hall.SessionID(from.index), channel: hall.ChannelID(len(events))})
-	d.server.counts.noteLag(time.Since(began))
+	d.server.counts.noteLag(d.server.clock().Sub(began))
 }
 
 // result gives the hall the end of some work; it may be called from any goroutine.

@@ -30,13 +30,13 @@ func demand[T any](ctx context.Context, s *Server, fn func(*hall.Hall) (T, error
 
 // Bans returns the server's bans.
 func (s *Server) Bans(ctx context.Context) ([]hall.KeptBan, error) {
-	return ask(ctx, s, func(h *hall.Hall) []hall.KeptBan { return h.Bans(time.Now().UnixMilli()) })
+	return ask(ctx, s, func(h *hall.Hall) []hall.KeptBan { return h.Bans(s.nowMillis()) })
 }
 
 // Ban keeps somebody from the server: see hall.Hall.Ban.
 func (s *Server) Ban(ctx context.Context, by, mask, reason string, d time.Duration) (hall.KeptBan, error) {
 	return demand(ctx, s, func(h *hall.Hall) (hall.KeptBan, error) {
-		return h.Ban(time.Now().UnixMilli(), by, mask, reason, int64(d/time.Second))
+		return h.Ban(s.nowMillis(), by, mask, reason, int64(d/time.Second))
 	})
 }
 
@@ -49,7 +49,7 @@ func (s *Server) Unban(ctx context.Context, mask string) error {
 // Expel ends all users of an account.
 func (s *Server) Expel(ctx context.Context, account, reason string) error {
 	_, err := ask(ctx, s, func(h *hall.Hall) struct{} {
-		h.Expel(time.Now().UnixMilli(), account, reason)
+		h.Expel(s.nowMillis(), account, reason)
 		return struct{}{}
 	})
 	return err
@@ -58,7 +58,7 @@ func (s *Server) Expel(ctx context.Context, account, reason string) error {
 // Note says something to all users of an account: see hall.Hall.Note.
 func (s *Server) Note(ctx context.Context, account, code, text string) error {
 	_, err := ask(ctx, s, func(h *hall.Hall) struct{} {
-		h.Note(time.Now().UnixMilli(), account, code, text)
+		h.Note(s.nowMillis(), account, code, text)
 		return struct{}{}
 	})
 	return err

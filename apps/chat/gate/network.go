@@ -71,7 +71,7 @@ func (d *desk) checkLease() {
 	}
 	d.net.epoch = 0
 	d.net.live.Store(false)
-	d.hall.Apply(&hall.Event{Kind: hall.Networked, At: time.Now().UnixMilli(), News: &hall.News{Kind: hall.Fenced}})
+	d.hall.Apply(&hall.Event{Kind: hall.Networked, At: d.server.nowMillis(), News: &hall.News{Kind: hall.Fenced}})
 }
 
 // read gives the hall what the fabric has said.

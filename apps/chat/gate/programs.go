@@ -2,7 +2,6 @@ package gate
 
 import (
 	"context"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/hall"
 )
@@ -47,7 +46,7 @@ func (s *Server) Post(ctx context.Context, channel, name, text string) (id strin
 	var said string // before settled has anything
 	settled := make(chan error, 1)
 	_, err = ask(ctx, s, func(h *hall.Hall) struct{} {
-		h.PostFor(time.Now().UnixMilli(), channel, name, text, func(id string, refused error) {
+		h.PostFor(s.nowMillis(), channel, name, text, func(id string, refused error) {
 			if said = id; refused != nil {
 				settled <- refused
 				return

@@ -77,6 +77,8 @@ type Config struct {
 	Applied func()
 	// Stop ends the server in order, for DIE.
 	Stop func()
+	// Clock says what time it is; nil: time.Now.
+	Clock func() time.Time
 	// Log has what operators want to know; never passwords.
 	Log *slog.Logger
 }
@@ -87,6 +89,7 @@ type Server struct {
 	config atomic.Pointer[Config]
 	desk   *desk
 	shards []*shard
+	clock  func() time.Time
 	work   workers // hashes: they take the CPU
 	reads  workers // of the history: they wait for the disk
 	counts counters
@@ -94,7 +97,10 @@ type Server struct {
 
 // New returns a server for the loops of engine, which must not run yet.
 func New(engine *epi.Engine, config Config) (*Server, error) {
-	s := &Server{engine: engine}
+	s := &Server{engine: engine, clock: config.Clock}
+	if s.clock == nil {
+		s.clock = time.Now
+	}
 	s.config.Store(&config)
 	s.work.init(s)
 	s.reads.init(s)
@@ -116,6 +122,9 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 	s.desk = newDesk(s, config)
 	return s, s.desk.startNetwork()
 }
+
+// nowMillis is the time as the hall wants it.
+func (s *Server) nowMillis() int64 { return s.clock().UnixMilli() }
 
 // Configure replaces the configuration, as SIGHUP does. It may be called from any
 // goroutine. What belongs to a session already, such as its bucket's size, stays.

@@ -45,7 +45,7 @@ type member struct {
 }
 
 func newShard(s *Server, loop *epi.Loop, index int) *shard {
-	sh := &shard{server: s, loop: loop, index: index, began: time.Now()}
+	sh := &shard{server: s, loop: loop, index: index, began: s.clock()}
 	for kind := range sh.deadlines {
 		sh.deadlines[kind].kind = deadlineKind(kind)
 	}
@@ -53,7 +53,7 @@ func newShard(s *Server, loop *epi.Loop, index int) *shard {
 }
 
 // now is the shard's clock, in nanoseconds.
-func (sh *shard) now() int64 { return int64(time.Since(sh.began)) }
+func (sh *shard) now() int64 { return int64(sh.server.clock().Sub(sh.began)) }
 
 // isLocal reports whether the hall is on this loop.
 func (sh *shard) isLocal() bool { return sh.index == 0 }
