@@ -33,6 +33,7 @@ type simulatedClient struct {
 	up        bool      // its handshake is over
 	failed    bool      // or has failed
 	truncated bool      // the end came without close_notify
+	records   records   // that it reads
 
 	message []byte // of a group: the beginning of the next
 	next    uint32 // the least number that it can have
@@ -263,11 +264,38 @@ func (c *simulatedClient) speak() {
 		n, err := c.secure.Read(room[:])
 		c.readAll(room[:n])
 		if err != nil {
-			c.failed, c.truncated = err != io.EOF, err == io.ErrUnexpectedEOF
+			c.failed, c.truncated = err != io.EOF, err == io.ErrUnexpectedEOF || !c.records.endInAlert()
 			return
 		}
 	}
 }
+
+// records looks which records of TLS pass: crypto/tls takes the end of the stream between
+// two of them for close_notify.
+type records struct {
+	head []byte // of the next, as much as there is of it
+	left int    // bytes of the one that passes
+	size int    // of the last one
+}
+
+func (r *records) read(p []byte) {
+	for len(p) > 0 {
+		if r.left > 0 {
+			n := min(r.left, len(p))
+			r.left, p = r.left-n, p[n:]
+			continue
+		}
+		r.head, p = append(r.head, p[0]), p[1:]
+		if len(r.head) == 5 {
+			r.left = int(r.head[3])<<8 | int(r.head[4])
+			r.size, r.head = r.left, r.head[:0]
+		}
+	}
+}
+
+// endInAlert reports whether the last record can be close_notify: two bytes, its type,
+// and what proves it (RFC 8446, section 5.2).
+func (r *records) endInAlert() bool { return r.left == 0 && r.size == 2+1+16 }
 
 // clientEnd is a client's connection, for crypto/tls.
 type clientEnd struct{ *simulatedClient }
@@ -280,6 +308,7 @@ func (e clientEnd) Read(p []byte) (int, error) {
 	case len(l.Arrived) > 0:
 		n := copy(p, l.Arrived)
 		l.Arrived = l.Arrived[n:]
+		e.records.read(p[:n])
 		return n, nil
 	case l.Broken || l.Refused:
 		return 0, syscall.ECONNRESET
