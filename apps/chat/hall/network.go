@@ -436,14 +436,18 @@ func (h *Hall) receive(from *node, data []byte) {
 	if len(data) == 0 {
 		return
 	}
-	from.partial = append(from.partial, data[1:]...)
+	piece := data[1:]
 	if data[0] == morePieces {
+		from.partial = append(from.partial, piece...)
 		return
 	}
-	data = from.partial
-	from.partial = nil
-	var p parcel
-	if err := json.Unmarshal(data, &p); err != nil {
+	data = piece
+	if from.partial != nil {
+		data = append(from.partial, piece...)
+		from.partial = nil
+	}
+	p, err := decode[parcel](data)
+	if err != nil {
 		h.gate.Fault(fmt.Errorf("what node %s says cannot be read: %w", from.member.Node, err))
 		return
 	}
@@ -469,11 +473,11 @@ var ops map[string]func(h *Hall, from *node, body []byte) error
 // reads makes an op of a function that takes its body.
 func reads[T any](do func(h *Hall, from *node, body *T)) func(*Hall, *node, []byte) error {
 	return func(h *Hall, from *node, data []byte) error {
-		var body T
-		if err := json.Unmarshal(data, &body); err != nil {
+		body, err := decode[T](data)
+		if err != nil {
 			return err
 		}
-		do(h, from, &body)
+		do(h, from, body)
 		return nil
 	}
 }

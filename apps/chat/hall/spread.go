@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"bytes"
 	"encoding/json"
 	"slices"
 
@@ -152,11 +153,11 @@ func isFar(id SessionID) bool { return id&farSessions != 0 }
 
 // readItem is the op of an item: what is said is logged as it has come.
 func readItem(h *Hall, from *node, data []byte) error {
-	var far farItem
-	if err := json.Unmarshal(data, &far); err != nil {
+	far, err := decode[farItem](data)
+	if err != nil {
 		return err
 	}
-	h.gotItem(from, &far, data)
+	h.gotItem(from, far, data)
 	return nil
 }
 
@@ -172,7 +173,7 @@ func (h *Hall) gotItem(from *node, far *farItem, data []byte) {
 	}
 	h.showFar(far)
 	if far.Said {
-		c.net.keep(logged{far.stamp, h.now, data})
+		c.net.keep(logged{far.stamp, h.now, bytes.Clone(data)}) // a part of a parcel
 	}
 }
 
@@ -200,8 +201,8 @@ func (h *Hall) ownOf(names []farSession) (ids []SessionID) {
 
 // showMissed shows members here something that was said while this node did not hear it.
 func (h *Hall) showMissed(c *channel, l logged) {
-	var far farItem
-	if err := json.Unmarshal(l.Item, &far); err != nil {
+	far, err := decode[farItem](l.Item)
+	if err != nil {
 		h.gate.Fault(err)
 		return
 	}
@@ -209,7 +210,7 @@ func (h *Hall) showMissed(c *channel, l logged) {
 		return
 	}
 	far.Reach = []farReach{{fold(c.name), far.Reach[0].Rank}}
-	h.showFar(&far)
+	h.showFar(far)
 }
 
 func (h *Hall) gotBan(_ *node, k *KeptBan) {

@@ -1,6 +1,10 @@
 package ircmsg
 
-import "encoding/json"
+import (
+	"encoding/json"
+
+	"github.com/epinet/epi/apps/chat/quickjson"
+)
 
 // carried is a Line on its way to another machine.
 type carried struct {
@@ -30,9 +34,13 @@ func (l *Line) MarshalJSON() ([]byte, error) {
 // UnmarshalJSON reads what MarshalJSON has written. What a server could not send is
 // refused as by [NewLine].
 func (l *Line) UnmarshalJSON(data []byte) error {
-	var c carried
-	if err := json.Unmarshal(data, &c); err != nil {
-		return err
+	r := quickjson.NewReader(data)
+	c := readCarried(r)
+	if !r.Ended() {
+		c = carried{}
+		if err := json.Unmarshal(data, &c); err != nil {
+			return err
+		}
 	}
 	bodies := make([]Body, len(c.Bodies))
 	for i, b := range c.Bodies {
@@ -44,4 +52,54 @@ func (l *Line) UnmarshalJSON(data []byte) error {
 	}
 	l.tags, l.bodies, l.uses = made.tags, made.bodies, made.uses
 	return nil
+}
+
+func readCarried(r *quickjson.Reader) (c carried) {
+	for name := range r.Fields() {
+		switch string(name) {
+		case "t":
+			c.Tags = quickjson.Slice(r, readTag)
+		case "b":
+			c.Bodies = quickjson.Slice(r, readBody)
+		default:
+			r.Fail()
+		}
+	}
+	return c
+}
+
+func readTag(r *quickjson.Reader) (t Tag) {
+	for name := range r.Fields() {
+		switch string(name) {
+		case "Key":
+			t.Key = r.String()
+		case "Value":
+			t.Value = r.String()
+		case "Need":
+			t.Need = Caps(r.Uint())
+		default:
+			r.Fail()
+		}
+	}
+	return t
+}
+
+func readBody(r *quickjson.Reader) (b carriedBody) {
+	for name := range r.Fields() {
+		switch string(name) {
+		case "s":
+			b.Source = r.String()
+		case "c":
+			b.Command = r.String()
+		case "p":
+			b.Params = r.Strings()
+		case "x":
+			b.Text = r.Bool()
+		case "n":
+			b.Need = Caps(r.Uint())
+		default:
+			r.Fail()
+		}
+	}
+	return b
 }

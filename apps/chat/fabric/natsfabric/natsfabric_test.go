@@ -61,7 +61,7 @@ func (w *witness) Received(m fabric.Member, data []byte) {
 }
 
 // until waits for a condition, which is looked at whenever something was noted.
-func (w *witness) until(t *testing.T, what string, condition func() bool) {
+func (w *witness) until(t testing.TB, what string, condition func() bool) {
 	t.Helper()
 	late := time.AfterFunc(patience, func() { w.note(func() {}) })
 	defer late.Stop()
@@ -86,7 +86,7 @@ func (w *witness) claim(key fabric.Key) (c fabric.Claim, err error) {
 	return c, err
 }
 
-func open(t *testing.T, config Config) *witness {
+func open(t testing.TB, config Config) *witness {
 	t.Helper()
 	config.Version, config.Network = "v1", "test"
 	if os.Getenv("EPI_TEST_LOG") != "" {
@@ -105,7 +105,7 @@ func open(t *testing.T, config Config) *witness {
 }
 
 // addresses are free ones of this machine.
-func addresses(t *testing.T, n int) (addresses []string) {
+func addresses(t testing.TB, n int) (addresses []string) {
 	t.Helper()
 	for range n {
 		address, err := freeport.Next()
@@ -118,7 +118,7 @@ func addresses(t *testing.T, n int) (addresses []string) {
 }
 
 // configs are those of a cluster of three nodes.
-func configs(t *testing.T) (all []Config) {
+func configs(t testing.TB) (all []Config) {
 	t.Helper()
 	at := addresses(t, 3)
 	for i, node := range []fabric.Node{"a", "b", "c"} {
@@ -137,7 +137,7 @@ func configs(t *testing.T) (all []Config) {
 const lease = 2 * time.Second
 
 // cluster starts three nodes, and closes those that are left at the end.
-func cluster(t *testing.T, configs []Config) (all []*witness) {
+func cluster(t testing.TB, lease time.Duration, configs []Config) (all []*witness) {
 	t.Helper()
 	for _, c := range configs {
 		c.Lease = lease
@@ -155,7 +155,7 @@ func cluster(t *testing.T, configs []Config) (all []*witness) {
 	return all
 }
 
-func untilAllKnowAll(t *testing.T, all []*witness) {
+func untilAllKnowAll(t testing.TB, all []*witness) {
 	t.Helper()
 	for _, w := range all {
 		w.until(t, "it knows all", func() bool { return len(w.up) == len(all) })
@@ -244,7 +244,7 @@ func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 	for i := range secured {
 		secured[i].TLS = security(t)
 	}
-	all := cluster(t, secured)
+	all := cluster(t, lease, secured)
 
 	owners := 0
 	for _, w := range all {
@@ -432,7 +432,7 @@ func (w *witness) replay(t *testing.T, shard uint32, from uint64) (records []str
 // that it does needs the lock.
 func TestStoppedNodeIsFenced(t *testing.T) {
 	t.Parallel()
-	all := cluster(t, configs(t))
+	all := cluster(t, lease, configs(t))
 	b, c := all[1], all[2]
 	c.own(t, nick("cat"))
 	before := c.Self()
@@ -475,7 +475,7 @@ func TestNodeThatIsCutOffAndKilled(t *testing.T) {
 	}
 	configs[0].Peers[1], configs[1].Peers[0] = door.address(), door.address()
 
-	all := cluster(t, configs)
+	all := cluster(t, lease, configs)
 	a, c := all[0], all[2]
 	c.own(t, nick("cat"))
 	before := c.Self().Epoch
@@ -561,7 +561,7 @@ func TestNodesAtAServerThatIsThere(t *testing.T) {
 	for _, node := range []fabric.Node{"a", "b"} {
 		both = append(both, Config{Node: node, URL: s.ClientURL(), Replicas: 1})
 	}
-	all := cluster(t, both)
+	all := cluster(t, lease, both)
 	if first, second := all[0].own(t, nick("ann")), all[1].own(t, nick("ann")); !first || second && undisturbed(all...) {
 		t.Error("a name has no owner, or two")
 	}
@@ -673,7 +673,7 @@ func (p *proxy) reopen() {
 // TestStepDown: the streams get other leaders, and names are taken as before.
 func TestStepDown(t *testing.T) {
 	t.Parallel()
-	all := cluster(t, configs(t))
+	all := cluster(t, lease, configs(t))
 	a := all[0]
 	a.take(t, nick("before"))
 	epitest.WaitUntil(t, "all streams have been given other leaders", func() bool { // one may have none just now
