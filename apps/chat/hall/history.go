@@ -163,6 +163,9 @@ func (h *Hall) recordSpeech(u *user, from SessionID, target, shown string, rank 
 	r.addParts(sp.parts)
 	r.Shown, r.Notify = shown, h.notified(u, target, shown, rank, r.Text)
 	h.record(r)
+	if h.turn.run != nil {
+		h.turn.run.said = append(h.turn.run.said, r.ID)
+	}
 	for _, item := range items {
 		item.Record = r.ID
 	}

@@ -101,6 +101,63 @@ func TestNetworkFanOut(t *testing.T) {
 	}
 }
 
+// TestNetworkFanOutForAnotherNode counts what goes between nodes for one message of a node that does
+// not own the channel: there, and from the owner to each. That it is done goes with it.
+func TestNetworkFanOutForAnotherNode(t *testing.T) {
+	n := inOneChannel(t, Config{History: History{Enabled: true}})
+	owner := n.town(n.ownerOf("#x"))
+	speaker := map[fabric.Node]string{"a": "ann", "b": "bob", "c": "cid"}
+	for at, from := range n.towns {
+		if from == owner {
+			continue
+		}
+		clear(owner.carried)
+		clear(from.carried)
+		n.expectAny()
+		n.say(at, speaker[at], "PRIVMSG #x :to all")
+		for to, w := range n.towns {
+			if w != owner && owner.carried[to] != 1 {
+				t.Errorf("%d parcels for node %s, want 1", owner.carried[to], to)
+			}
+		}
+		if len(from.carried) != 1 || from.carried[owner.node.Name()] != 1 {
+			t.Errorf("node %s has carried %v, want one parcel to the owner", at, from.carried)
+		}
+		if runs := len(from.hall.net.runs); runs != 0 {
+			t.Errorf("node %s waits for %d commands", at, runs)
+		}
+	}
+}
+
+// TestNetworkMessageThatIsNotKept lets the owner lose what users of other nodes say: they are told,
+// nobody else gets it, and nobody waits for its end, which is not carried.
+func TestNetworkMessageThatIsNotKept(t *testing.T) {
+	n := inOneChannel(t, Config{History: History{Enabled: true}}, "labeled-response", "echo-message", "batch")
+	owner := n.town(n.ownerOf("#x"))
+	owner.full = true
+	n.expectAny()
+	for at, from := range n.towns {
+		if from == owner {
+			continue
+		}
+		speaker := map[fabric.Node]string{"a": "ann", "b": "bob", "c": "cid"}[at]
+		n.say(at, speaker, "PRIVMSG #x :lost", "@label=l PRIVMSG #x :lost", "NOTICE #x :lost")
+		if runs := len(from.hall.net.runs); runs != 0 {
+			t.Errorf("node %s waits for %d commands", at, runs)
+		}
+	}
+	for at, w := range n.towns {
+		want := 3
+		if w == owner {
+			want = 0
+		}
+		text := w.text()
+		if got := strings.Count(text, " MESSAGE_NOT_KEPT #x "); got != want || strings.Contains(text, ":lost") {
+			t.Errorf("at node %s there are %d refusals, want %d, in\n%s", at, got, want, text)
+		}
+	}
+}
+
 func TestNetworkSplitAndReturn(t *testing.T) {
 	n := inOneChannel(t, Config{}, "batch")
 	n.net.Isolate("c")

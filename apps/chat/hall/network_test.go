@@ -131,7 +131,10 @@ func (w *town) Fenced() {
 	w.news(News{Kind: Fenced})
 }
 
-func (w *town) Carry(to fabric.Node, data []byte, _ []int64) {
+func (w *town) Carry(to fabric.Node, data []byte, records []int64) {
+	if slices.ContainsFunc(records, func(id int64) bool { return w.lost[id] }) {
+		return
+	}
 	w.carried[to]++
 	w.nation.trace("%s -> %s %s", w.node.Name(), to, data)
 	if err := w.node.Send(to, data); err != nil && !errors.Is(err, fabric.ErrDown) && !errors.Is(err, fabric.ErrFenced) {
@@ -140,7 +143,10 @@ func (w *town) Carry(to fabric.Node, data []byte, _ []int64) {
 }
 
 // Append tries until the entry is in the replicated history, or the node ends.
-func (w *town) Append(name string, data []byte, _ []int64) {
+func (w *town) Append(name string, data []byte, records []int64) {
+	if slices.ContainsFunc(records, func(id int64) bool { return w.lost[id] }) {
+		return
+	}
 	w.appended++
 	w.append(fabric.Shard(name), fmt.Sprint(w.node.Name(), w.epoch, w.appended), data)
 }

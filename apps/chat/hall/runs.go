@@ -24,6 +24,7 @@ type run struct {
 type farRun struct {
 	number uint64
 	node   *node
+	said   []int64 // messages that it has recorded
 }
 
 // runOp asks another node to carry out a command.
@@ -409,7 +410,11 @@ func (h *Hall) endRun() {
 	if len(t.out) > 0 {
 		d.Out, d.Begins = string(t.out), t.begins
 	}
-	h.net.post(r.node, "done", d, t.records) // or not: see unkept
+	records := t.records
+	if d.Out == "" && len(r.said) == 1 {
+		records = r.said // so that it goes with what is said, in one parcel
+	}
+	h.net.post(r.node, "done", d, records) // or not: see unkept
 	t.records = nil
 }
 
