@@ -30,7 +30,14 @@ import (
 const patience = 2 * epitest.Patience // JetStream elects leaders meanwhile, again and again where nodes get no time
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m)
+	var ofNATS []goleak.Option // it leaves a stream open that is made while the server shuts down
+	for _, function := range []string{
+		".(*fileStore).flushStreamStateLoop", ".(*msgBlock).flushLoop", ".(*consumerFileStore).flushLoop",
+		".(*stream).internalLoop", ".(*stream).signalConsumersLoop", "/ats.Register.func1",
+	} {
+		ofNATS = append(ofNATS, goleak.IgnoreAnyFunction("github.com/nats-io/nats-server/v2/server"+function))
+	}
+	goleak.VerifyTestMain(m, ofNATS...)
 }
 
 // A witness keeps what a node's handler was called for.
