@@ -257,11 +257,16 @@ func (c *client) say() error {
 	return err
 }
 
+// together is the time between the moments at which clients want a nick: those who do at the same
+// one do so within less than a write takes.
+const together = 250 * time.Millisecond
+
 // rename takes one of the nicks that all want, or gives it back.
 func (c *client) rename() error {
 	want := c.name
 	if c.held == nil {
 		want = c.nicks[c.random.IntN(len(c.nicks))]
+		time.Sleep(time.Until(time.Now().Truncate(together).Add(together)))
 	}
 	c.endHold()
 	_, err := c.ask("NICK "+want, func(m *ircmsg.Message) bool { return m.Command == "NICK" && m.Params[0] == want })
