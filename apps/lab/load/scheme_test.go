@@ -195,7 +195,7 @@ func TestLostDatagramsAreCounted(t *testing.T) {
 		longer(func(d time.Duration) bool {
 			r = mustRun(t, Config{Targets: []string{target}, Conns: 2, Depth: 4, Rate: rate, Verify: true,
 				Duration: 4 * d, LostAfter: d / 5, Patience: epitest.Patience})
-			return r.Lost > 0 && r.Stray > 0 && r.Requests > 0
+			return r.Lost > 0 && r.Stray > 0 && r.Requests > 0 && !r.Failed() // it has, where all answers of one connection were too late
 		})
 		if r.Failed() || r.Lost == 0 || r.Stray == 0 || r.Requests == 0 || r.Partial != "" {
 			t.Errorf("rate %g: errors %v, %d lost, %d stray, %d requests, partial %q", rate, r.Errors, r.Lost, r.Stray, r.Requests, r.Partial)
