@@ -70,6 +70,14 @@ func Modes() []Mode {
 	return modes
 }
 
+// Parallel is for tests of a hundred clients: it is t.Parallel, but with select, which
+// watches no descriptor above 1023, the test runs alone.
+func (m Mode) Parallel(t *testing.T) {
+	if m.Driver != epi.DriverSelect {
+		t.Parallel()
+	}
+}
+
 // EachNative runs a test of what the engine costs, in system calls and in memory,
 // for every mode but the portable ones: goroutines of package net, each with a
 // stack, make those calls.

@@ -242,7 +242,7 @@ func TestR05_TwoEnginesOnOnePort(t *testing.T) {
 	// The kernel spreads by a hash: that all go to one engine does not happen.
 	const clients = 64
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		first, second, third := m.Engine(), m.Engine(), m.Engine()
 		first.ReusePort, second.ReusePort = true, true
 		s := epitest.Start(t, first, epitest.EchoHandler)

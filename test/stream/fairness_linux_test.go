@@ -33,7 +33,7 @@ func TestF01_FloodGetsItsShare(t *testing.T) {
 		{"it receives, all in one wait", 0, 1, receivingFlood, receiveWithoutEnd, sendsPerTurn},
 	}
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		for _, row := range rows {
 			e := m.Engine()
 			e.Loops, e.Workers = 1, min(m.Workers, 1)
@@ -143,7 +143,7 @@ func (f *flood) other(c *epi.Conn) error {
 func TestF01_OthersAreServed(t *testing.T) {
 	const others, rounds = 100, 3
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		e := m.Engine()
 		next := make(chan epi.Handler, 1)
 		s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return <-next })

@@ -109,7 +109,7 @@ func TestW11_FrameAboveTheBound(t *testing.T) {
 func TestW11_IncompleteFrameWaits(t *testing.T) {
 	const conns = 100
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		for _, f := range framings {
 			var calls atomic.Int32
 			s := frameServer(t, m, f.framing, &calls, make(chan error, conns))

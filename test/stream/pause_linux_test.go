@@ -64,7 +64,7 @@ func TestW10_PauseAndResume(t *testing.T) {
 		{"in OnDrain", func(c *epi.Conn) error { return c.Send(make([]byte, pauseHighWater+1)) }},
 	}
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		s := newPauseServer(t, m)
 		var trials []*pauseTrial
 		for _, pause := range pauses {

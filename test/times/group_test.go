@@ -119,7 +119,7 @@ func TestProgram06_GroupHasOneOrder(t *testing.T) {
 func TestProgram06_GroupSendIsOneTaskPerLoop(t *testing.T) {
 	const members, sends = 40, 10
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		e := m.Engine()
 		w := startGroup(t, e)
 		var g epi.Group
@@ -409,7 +409,7 @@ func TestProgram06_EachRunsOnTheLoops(t *testing.T) {
 func TestProgram06_ManySendsInOneTurn(t *testing.T) {
 	const members, sends = 100, 1000
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		t.Parallel()
+		m.Parallel(t)
 		e := m.Serial()
 		w := startGroup(t, e)
 		var g epi.Group
