@@ -103,7 +103,7 @@ func TestVerdicts(t *testing.T) {
 		{"poll's cost grows", "as claimed", idle(1000, 10.1, 10.5), lab.Confirmed, "poll"},
 		{"poll's cost grows", "the contrary", idle(10, 100, 1000), lab.Refuted, "the contrary"},
 		{"poll's cost grows", "edge grows, too", idle(1000, 10, 100), lab.Depends, "the contrary in epoll edge"},
-		{"poll's cost grows", "edge grows a little", idle(1000, 10, 15), lab.Depends, "between the thresholds in epoll edge"},
+		{"poll's cost grows", "edge grows a little", idle(1000, 10, 15), lab.Depends, "between the thresholds, in epoll edge"},
 		{"edge is slightly ahead", "ahead", edges(11, 10, 22, 20), lab.Confirmed, "performance-1, performance-2"},
 		{"edge is slightly ahead", "behind", edges(10, 11, 20, 22), lab.Refuted, "the contrary"},
 		{"edge is slightly ahead", "both", edges(11, 10, 20, 22), lab.Depends, "as claimed in performance-1"},
