@@ -107,7 +107,10 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err := r.ready(ctx); err != nil {
 		return nil, err
 	}
-	injected, longest := r.inject(ctx)
+	injected, longest, err := r.inject(ctx)
+	if err != nil {
+		return nil, err
+	}
 	r.Tell("the faults have ended; waiting for the nodes")
 	if err := r.ready(ctx); err != nil {
 		return nil, err
@@ -228,8 +231,9 @@ func (r *run) ready(ctx context.Context) error {
 	return nil
 }
 
-// inject starts the clients, and faults one after the other.
-func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.Duration) {
+// inject starts the clients, and faults one after the other. It fails when the nodes do not come
+// together again after one.
+func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.Duration, err error) {
 	there, away := context.WithCancel(ctx)
 	talking, silence := context.WithCancel(there)
 	r.silence, r.away = silence, away
@@ -262,8 +266,7 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 			injected[f]++
 		}
 		if err := r.ready(ctx); err != nil {
-			r.Tell("%v", err)
-			break
+			return nil, 0, fmt.Errorf("after %s of %s: %w", f, where, err)
 		}
 		if !r.talks(ctx) {
 			r.silent = ctx.Err() == nil
@@ -271,7 +274,7 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 		}
 	}
 	wait(ctx, time.Second)
-	return injected, r.echoes.longest()
+	return injected, r.echoes.longest(), nil
 }
 
 // talks waits until somebody gets an echo: without that, faults that come one after the other
