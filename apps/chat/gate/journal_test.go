@@ -173,6 +173,45 @@ func TestHistoryIsReadUntilItsEnd(t *testing.T) {
 	})
 }
 
+// A long fabric has a history of many messages in one shard.
+type long struct {
+	troubled
+	messages int
+	once     sync.Once
+}
+
+func (f *long) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+	read := false
+	f.once.Do(func() { read = true })
+	if !read {
+		f.troubled.Replay(shard, from, each, done)
+		return
+	}
+	go func() {
+		for n := range f.messages {
+			each(uint64(n+1), fmt.Appendf(nil, `[{"r":{"ID":%d,"Target":"#room","Command":"PRIVMSG","Text":"x"}}]`, n+1))
+		}
+		done(nil)
+	}()
+}
+
+// The history of others is read on when the disk has most of what came before: a store refuses
+// what is too much, and would miss it for good.
+func TestHistoryWaitsForTheDisk(t *testing.T) {
+	t.Parallel()
+	const bound, all = 10_000, 15_000
+	f := &long{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}, messages: all}
+	c, disk := startNode(t, engine(1), f)
+	epitest.WaitUntil(t, "as much as may wait", func() bool { return len(disk.queued) >= bound })
+	for range 100 {
+		c.barrier(1) // in which more would come
+	}
+	if n := len(disk.queued); n > bound+2000 {
+		t.Errorf("%d messages wait for the disk", n)
+	}
+	disk.commit(t, all, nil)
+}
+
 // A batch that is tried again is the same by name and content, also under another lease and
 // when more is to be appended by then: it may be in the history already.
 func TestBatchTriedAgainIsTheSame(t *testing.T) {

@@ -36,13 +36,18 @@ type networked struct {
 type mailbox struct {
 	mu     sync.Mutex
 	room   sync.Cond
-	list   []hall.News // guarded by mu
-	posted bool        // guarded by mu; the desk has been asked to look
-	ended  bool        // guarded by mu; the desk's loop looks no more
+	list   []hall.News  // guarded by mu
+	posted bool         // guarded by mu; the desk has been asked to look
+	ended  bool         // guarded by mu; the desk's loop looks no more
+	copies atomic.Int64 // messages of other nodes that are not durable here yet
 }
 
 // maxNews is how much waits for the hall before the fabric does.
 const maxNews = 1024
+
+// maxCopies is how many messages of other nodes wait for the disk before the replicated
+// history is read on. A store refuses what is far more than that, and would miss it for good.
+const maxCopies = 10_000
 
 // join makes the hall one of a network. Its first event comes later.
 func (d *desk) join(f fabric.Fabric) {
@@ -158,12 +163,12 @@ const keptTimeout = 10 * time.Second
 // retryTask is when a task is offered to the loop again that had too many.
 const retryTask = time.Millisecond
 
-// report waits while the hall is too far behind.
+// report waits while the hall is too far behind, and with what was replayed, while the disk is.
 func (r *reporter) report(n hall.News) {
 	m := &r.net.news
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for len(m.list) >= maxNews && !m.ended {
+	for (len(m.list) >= maxNews || n.Kind == hall.Replayed && m.copies.Load() >= maxCopies) && !m.ended {
 		m.room.Wait()
 	}
 	if m.ended {
@@ -184,6 +189,16 @@ func (r *reporter) report(n hall.News) {
 			m.room.Broadcast()
 		}
 	}
+}
+
+// copyEnded lets the replicated history be read on when there is room again.
+func (m *mailbox) copyEnded() {
+	if m.copies.Add(-1) != maxCopies-1 {
+		return
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.room.Broadcast()
 }
 
 // endNetwork lets nobody wait for the desk any more.

@@ -74,6 +74,7 @@ func (d *desk) Record(r *hall.Record) {
 		return
 	}
 	if r.Copy {
+		d.net.news.copies.Add(1)
 		config.History.Record(r, d.copied)
 		return
 	}
@@ -92,6 +93,7 @@ func (d *desk) Record(r *hall.Record) {
 // copied is called when a message of another node is durable here, too, or cannot be: what
 // shows it does not wait, since it is durable there.
 func (d *desk) copied(err error) {
+	d.net.news.copyEnded()
 	if err == nil {
 		return
 	}

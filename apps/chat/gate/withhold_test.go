@@ -22,7 +22,7 @@ type slowDisk struct {
 	records []*hall.Record // guarded by mu
 }
 
-func newSlowDisk() *slowDisk { return &slowDisk{queued: make(chan func(error), 10_000)} }
+func newSlowDisk() *slowDisk { return &slowDisk{queued: make(chan func(error), 20_000)} }
 
 func (d *slowDisk) Record(r *hall.Record, done func(error)) {
 	d.mu.Lock()
