@@ -106,38 +106,6 @@ const (
 
 func (c Choice) or(auto bool) bool { return c == Yes || c == Auto && auto }
 
-// Defaults of the Engine's fields.
-const (
-	defaultReadBudget   = 256 << 10
-	defaultHighWater    = 256 << 10
-	defaultLowWater     = 64 << 10
-	defaultMaxQueued    = 16 << 20
-	defaultMaxUnread    = 1 << 20
-	defaultAcceptBudget = 64
-	defaultTaskBudget   = 1024
-	defaultMaxTasks     = 1 << 20
-	defaultMaxEvents    = 256
-	defaultBufferPool   = 512 << 10
-	defaultMaxDatagram  = 64 << 10
-	defaultPacketBatch  = 32
-	defaultPacketQueue  = 4 << 20
-	defaultLinger       = 5 * time.Second
-	defaultDrainTimeout = 10 * time.Second
-
-	defaultLeastRate = 16 << 10
-
-	// mostEvents is more events than one wait brings for any use.
-	mostEvents = 1 << 16
-	// mostPackets is what one system call takes (UIO_MAXIOV, recvmmsg(2)).
-	mostPackets = 1024
-	// longestDatagram is above what a Unix socket sends, unless root has forced
-	// its buffer beyond net.core.wmem_max.
-	longestDatagram = 1 << 20
-
-	defaultMaxHandshakes    = 4096
-	defaultHandshakeTimeout = 10 * time.Second
-)
-
 // config is the Engine's fields with the defaults filled in, fixed when the
 // engine is first used.
 type config struct {
@@ -170,8 +138,8 @@ type config struct {
 	seam.Seams
 }
 
-// knobs are bounds that no program sets. They are described where their values are.
-// A simulation makes them tiny.
+// knobs are bounds that no program sets, with the values of the constants below. A
+// simulation makes them tiny.
 type knobs struct {
 	sendBudget, maxSend, maxVector, leastDirect int
 	sealBudget, maxHandshakeInput, slots        int
@@ -179,6 +147,41 @@ type knobs struct {
 	visitBudget, workerRead                     int
 	imbalance                                   int64
 }
+
+const (
+	// maxSend bounds one send, so that the raw system call does not hold up
+	// the garbage collector for long.
+	maxSend = 256 << 10
+	// sendBudget bounds what one connection sends in one turn.
+	sendBudget = 1 << 20
+	// leastDirect is the length from which a write is worth a system call of its own:
+	// it is sent while it is in the cache, and not copied.
+	leastDirect = 16 << 10
+	// sealBudget bounds the plain bytes that are encrypted before they are sent.
+	sealBudget = 64 << 10
+	// maxHandshakeInput is how much of what has arrived waits for a handshake at most,
+	// which takes it record by record. Beyond it the connection is not read from.
+	maxHandshakeInput = 32 << 10
+	// slotsPerCPU bounds the handshakes that compute at once. More would gain
+	// nothing, and the loops would have to share the CPUs with all of them.
+	slotsPerCPU = 4
+	// beginSplicing is the size of a piece after which the next ones go through pipes,
+	// and keepSplicing that below which they do not any more. Messages of 16 KiB cost
+	// the same either way, those of 32 KiB less when they are copied, since after
+	// each the socket is asked in vain for more, and those of 64 KiB less when they
+	// are not (measured here). A stream comes in pieces of all sizes: it is not to
+	// change its way at each.
+	beginSplicing = 48 << 10
+	keepSplicing  = 16 << 10
+	// visitBudget bounds the members of groups that the tasks of one turn visit.
+	visitBudget = 1 << 16
+	// workerRead is the size of a worker's reads, as that of a loop's: 64 KiB, and
+	// what shows that there is no more.
+	workerRead = 64<<10 + 4<<10
+	// imbalance is how many connections more than a lighter loop a loop may have
+	// before it gives new ones away.
+	imbalance = 8
+)
 
 func defaultKnobs() knobs {
 	return knobs{
@@ -188,117 +191,6 @@ func defaultKnobs() knobs {
 		visitBudget: visitBudget, workerRead: workerRead, imbalance: imbalance,
 	}
 }
-
-// resolve checks the fields and fills in the defaults.
-func (e *Engine) resolve() (*config, error) {
-	c := &config{
-		wait:        e.Wait,
-		reusePort:   e.ReusePort,
-		closeOnFull: e.CloseOnFull,
-		log:         e.Logger,
-		knobs:       defaultKnobs(),
-		Seams:       seam.Of(e),
-	}
-	if c.log == nil {
-		c.log = slog.Default()
-	}
-	// Of MaxQueued, HighWater and LowWater, those not given follow the others.
-	highWater := e.HighWater
-	if highWater == 0 {
-		highWater = defaultHighWater
-		if e.MaxQueued > 0 {
-			highWater = min(highWater, e.MaxQueued/2) // with room above it, so that a queue can get there
-		}
-		highWater = max(highWater, e.LowWater)
-	}
-	lowWater := min(defaultLowWater, highWater/2)
-	maxQueued := max(defaultMaxQueued, twice(highWater))
-	for _, f := range []struct {
-		name     string
-		value    int
-		fallback int
-		to       *int
-	}{
-		{"Loops", e.Loops, runtime.GOMAXPROCS(0), &c.loops},
-		{"Workers", e.Workers, 0, &c.workers},
-		{"MaxConns", e.MaxConns, sock.OpenFiles(), &c.maxConns},
-		{"MaxConnsPerIP", e.MaxConnsPerIP, noLimitPerIP, &c.maxConnsPerIP},
-		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
-		{"HighWater", e.HighWater, highWater, &c.marks.high},
-		{"LowWater", e.LowWater, lowWater, &c.marks.low},
-		{"MaxQueued", e.MaxQueued, maxQueued, &c.marks.queued},
-		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.marks.unread},
-		{"MaxMemory", e.MaxMemory, math.MaxInt, &c.maxMemory},
-		{"AcceptBudget", e.AcceptBudget, defaultAcceptBudget, &c.acceptBudget},
-		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
-		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},
-		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
-		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
-		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
-		{"MaxHandshakesPerIP", e.MaxHandshakesPerIP, noLimitPerIP, &c.maxHandshakesPerIP},
-		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
-		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
-		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},
-		{"LeastRate", e.LeastRate, defaultLeastRate, &c.leastRate},
-	} {
-		if f.value < 0 {
-			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
-		}
-		*f.to = f.value
-		if f.value == 0 {
-			*f.to = f.fallback
-		}
-	}
-	for _, f := range []struct {
-		name     string
-		value    time.Duration
-		fallback time.Duration
-		to       *time.Duration
-	}{
-		{"IdleTimeout", e.IdleTimeout, 0, &c.timeouts.idle},
-		{"ReadTimeout", e.ReadTimeout, 0, &c.timeouts.read},
-		{"WriteTimeout", e.WriteTimeout, 0, &c.timeouts.write},
-		{"MessageTimeout", e.MessageTimeout, 0, &c.timeouts.message},
-		{"Linger", e.Linger, defaultLinger, &c.timeouts.linger},
-		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
-		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.timeouts.handshake},
-		{"Wait", min(e.Wait.spin, e.Wait.sleep), 0, new(time.Duration)},
-	} {
-		if f.value < 0 {
-			return nil, fmt.Errorf("epi: Engine.%s is %v: it cannot be negative; 0 chooses the default", f.name, f.value)
-		}
-		*f.to = f.value
-		if f.value == 0 {
-			*f.to = f.fallback
-		}
-	}
-	if err := c.agree(e); err != nil {
-		return nil, err
-	}
-	c.setLongestSleep()
-	return c, c.choose(e.Driver, e.Trigger, e.LockOSThread)
-}
-
-// agree refuses bounds that contradict each other, and cuts those for which the
-// engine holds room to what can come.
-func (c *config) agree(e *Engine) error {
-	if err := c.marks.agree("epi: Engine"); err != nil {
-		return err
-	}
-	c.maxEvents = min(c.maxEvents, mostEvents)
-	c.packetBatch = min(c.packetBatch, mostPackets)
-	c.maxDatagram = min(c.maxDatagram, longestDatagram)
-	switch least := c.maxDatagram + packetRecord; {
-	case e.PacketQueue == 0:
-		c.packetQueue = max(c.packetQueue, 4*least) // a Unix peer has a quarter
-	case e.MaxDatagram > 0 && c.packetQueue < least:
-		return fmt.Errorf("epi: Engine.MaxDatagram is %d, which with the %d bytes that each datagram costs besides is above PacketQueue, which is %d", c.maxDatagram, packetRecord, c.packetQueue)
-	}
-	return nil
-}
-
-// twice is 2n without overflow.
-func twice(n int) int { return min(n, math.MaxInt/2) * 2 }
 
 // choose picks the driver, its trigger and whether loops have threads.
 func (c *config) choose(d Driver, t Trigger, lock Choice) error {
@@ -435,6 +327,11 @@ type watermarks struct {
 	unread    int // MaxUnread
 }
 
+// timeouts are what a connection's peer is given time for. 0 is no limit, but for linger
+// and handshake, which have one. They do not change: who sets another one replaces
+// them all.
+type timeouts struct{ idle, read, write, message, linger, handshake time.Duration }
+
 // agree refuses those that contradict each other.
 func (w *watermarks) agree(whose string) error {
 	for _, pair := range []struct {
@@ -450,51 +347,4 @@ func (w *watermarks) agree(whose string) error {
 		}
 	}
 	return nil
-}
-
-// watermarksOf returns those of a listener, nil where they are the engine's. Of those
-// for the queue, the ones not given follow the others, as the engine's do.
-func (c *config) watermarksOf(o *ListenOptions) (*watermarks, error) {
-	if o.HighWater == 0 && o.LowWater == 0 && o.MaxQueued == 0 && o.MaxUnread == 0 {
-		return nil, nil
-	}
-	w := c.marks
-	if o.MaxQueued > 0 {
-		w.high = min(w.high, o.MaxQueued/2)
-	}
-	for _, f := range []struct {
-		name  string
-		value int
-		to    *int
-	}{
-		{"HighWater", o.HighWater, &w.high},
-		{"LowWater", o.LowWater, &w.low},
-		{"MaxQueued", o.MaxQueued, &w.queued},
-		{"MaxUnread", o.MaxUnread, &w.unread},
-	} {
-		if f.value < 0 {
-			return nil, fmt.Errorf("ListenOptions.%s is %d: it cannot be negative; 0 chooses the engine's", f.name, f.value)
-		}
-		if f.value > 0 {
-			*f.to = f.value
-		}
-	}
-	if o.HighWater == 0 {
-		w.high = max(w.high, o.LowWater)
-	}
-	if o.LowWater == 0 {
-		w.low = min(w.low, w.high/2)
-	}
-	if o.MaxQueued == 0 {
-		w.queued = max(w.queued, twice(w.high))
-	}
-	return &w, w.agree("ListenOptions")
-}
-
-// marks returns those that the connection has.
-func (c *Conn) marks() *watermarks {
-	if own := c.origin.marks; own != nil {
-		return own
-	}
-	return &c.loop.cfg.marks
 }

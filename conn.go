@@ -16,6 +16,7 @@ import (
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/seam"
+	"github.com/epinet/epi/internal/tlspipe"
 	"github.com/epinet/epi/internal/wheel"
 )
 
@@ -141,14 +142,77 @@ type origin struct {
 	marks    *watermarks // likewise
 }
 
-func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
-	c := &Conn{loop: l, origin: from, host: peer.Addr(), port: peer.Port(), born: uint32(l.cfg.Clock() / int64(time.Second))}
-	c.own.Store(from.timeouts)
-	c.sock.Stream = (*stream)(c)
-	c.sock.Handle = h
-	c.state.Store(opening)
-	return c
+// An extra is what only some connections have.
+type extra struct {
+	tls       *tlspipe.Pipe    // nil on a plain connection
+	proxy     bool             // the holder's; a PROXY header is looked for
+	trusted   bool             // the holder's; and the peer may send one
+	expires   int64            // the holder's; when the time for header and handshake is over
+	heard     int64            // the holder's; when bytes last arrived; for a ReadTimeout
+	stalled   int64            // the holder's; a send has been waiting since; 0 when none is
+	unacked   int              // the holder's; what the peer had not acknowledged when it was last asked
+	asked     int64            // the holder's; when that was
+	lingering lingering        // the holder's
+	parts     [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
+	held      int              // the holder's; by its handler, as Hold says
+	dialing   *dialing         // of the loop, of the holder during a handshake; while Dial is under way
+	pipe      *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
+	detach    func(net.Conn)   // of Detach
+	conn      net.Conn         // which gets it
+
+	drainsWholly bool // the holder's; OnDrain comes when nothing is queued, not at LowWater
 }
+
+// extras returns c.extra, which it makes when it is not there yet. Of the holder.
+func (c *Conn) extras() *extra {
+	if c.extra == nil {
+		c.extra = spareExtras.Get().(*extra)
+	}
+	return c.extra
+}
+
+var spareExtras = sync.Pool{New: func() any { return new(extra) }}
+
+// unused reports whether nothing is kept in x but what was last known of the peer's
+// acknowledgements.
+func (x *extra) unused() bool {
+	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.lingering.begun == 0 &&
+		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
+}
+
+// tlsPipe returns the TLS of a connection that has it, else nil.
+func (x *extra) tlsPipe() *tlspipe.Pipe {
+	if x == nil {
+		return nil
+	}
+	return x.tls
+}
+
+// dropExtra gives extra back when nothing is kept in it. Of the holder.
+func (c *Conn) dropExtra() {
+	if x := c.extra; x != nil && x.unused() {
+		c.extra = nil
+		*x = extra{}
+		spareExtras.Put(x)
+	}
+}
+
+// A lingering is a connection that is closing and waits for its peer: when it began, when the peer was
+// last seen to take something, and how many bytes it had to take.
+type lingering struct {
+	begun, progress int64
+	load            int
+}
+
+// A part is what can be under way on a connection and unfinished.
+type part uint8
+
+const (
+	partUnread  part = iota // bytes that the handler leaves unread: it waits for the rest
+	partRecord              // a TLS record
+	partMessage             // what the handler has announced by MessagePending
+	partKinds
+)
 
 // Loop returns the loop that serves the connection.
 func (c *Conn) Loop() *Loop { return c.loop }
@@ -352,6 +416,49 @@ func (c *Conn) Send(bufs ...[]byte) error {
 	return nil
 }
 
+// writeThrough sends p within Conn.Write, and queues what the kernel does not
+// take. It reports false, and does nothing, unless p may be sent now. What is sent
+// counts as queued until the flush phase, as it would have been. The caller is the
+// holder, in a callback.
+//
+//	the holder    ─ reserve ─ send ─ rest into sending ─►
+//	others' bytes ───────────── into queue, which comes behind sending
+func (c *Conn) writeThrough(p []byte) bool {
+	if c.pending || c.sending != nil && c.sending.Len() > c.sending.Skipped() {
+		return false
+	}
+	if !c.plain() || c.holdsPipe() || !c.reserveFirst(len(p)) {
+		return false
+	}
+	sent := 0
+	for sent < len(p) {
+		piece := p[sent:min(len(p), sent+c.loop.cfg.maxSend)]
+		n := c.loop.direct.SendNow(&c.sock, piece)
+		sent += n
+		if n < len(piece) {
+			break
+		}
+	}
+	if c.sending == nil {
+		c.sending = c.loop.pool.Queue()
+	}
+	c.sending.Skip(sent)
+	c.sending.Write(&c.loop.pool, p[sent:])
+	c.request(doCheck)
+	return true
+}
+
+// reserveFirst is reserve for bytes that nothing waits before. When there is no
+// room it reports false, and refuses nothing.
+func (c *Conn) reserveFirst(n int) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.queue != nil || c.state.Load()&starting != 0 || n > c.marks().queued-c.queued {
+		return false
+	}
+	return c.reserve(n) == nil
+}
+
 // reserve asks for room for n bytes in the queue. The caller holds mu.
 func (c *Conn) reserve(n int) error {
 	if c.state.Load()&unwritable != 0 {
@@ -377,6 +484,17 @@ func (c *Conn) takesNow(n int) bool {
 
 // plain reports whether the bytes of the handler are those on the socket.
 func (c *Conn) plain() bool { return c.extra.tlsPipe() == nil }
+
+// holdsPipe reports whether a pipe holds what is to be sent first.
+func (c *Conn) holdsPipe() bool { return c.extra != nil && c.extra.pipe != nil }
+
+// marks returns those that the connection has.
+func (c *Conn) marks() *watermarks {
+	if own := c.origin.marks; own != nil {
+		return own
+	}
+	return &c.loop.cfg.marks
+}
 
 // refuseWrite answers a write for which there is no room. OnDrain is called when
 // there is, as if the queue had risen above HighWater. The caller holds mu.
@@ -611,6 +729,29 @@ func (c *Conn) StayOpen() {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.set(stays)
+}
+
+// SetHandler makes h the connection's handler, for a protocol that is agreed on
+// inside another, or recognised by its first bytes: look at Unread, choose, leave
+// the bytes unread. When the callback that calls it has returned, h is told all
+// that a handler is told from the beginning: OnOpen, if it is an OpenHandler, then
+// OnData for what is unread, or the end, and so on; OnClose is for h alone. What
+// was written before leaves before what h writes. An Expect of the old handler
+// does not hold for h.
+//
+// It is for OnOpen, OnData, OnEOF and OnDrain. Who has called Close or Detach has
+// OnClose told to h. It panics if h is nil.
+func (c *Conn) SetHandler(h Handler) {
+	if h == nil {
+		panic("epi: SetHandler needs a handler, it was given nil")
+	}
+	c.handler = h
+	if c.inbox != nil {
+		c.inbox.Expect(0)
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.set(replaced)
 }
 
 // end begins to close the connection: how is closing or aborting. A connection

@@ -40,18 +40,6 @@ func (c *Conn) Detach(to func(net.Conn)) error {
 	return nil
 }
 
-// advanceDetach reports whether everything that was queued before Detach is sent,
-// so that the connection can be given away.
-func (c *Conn) advanceDetach(empty bool) (done bool) {
-	if c.abandonFailed() {
-		return true
-	}
-	if !empty {
-		c.limitClosing()
-	}
-	return empty
-}
-
 func (s *stream) Detached(conn net.Conn, rest []byte, err error) {
 	c := (*Conn)(s)
 	if err != nil {

@@ -3,23 +3,21 @@ package epi
 import (
 	"fmt"
 	"io"
+	"net/netip"
 	"time"
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
 )
 
-const (
-	// maxSend bounds one send, so that the raw system call does not hold up
-	// the garbage collector for long.
-	maxSend = 256 << 10
-	// sendBudget bounds what one connection sends in one turn.
-	sendBudget = 1 << 20
-	// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
-	// between the questions whether a closed connection's peer has everything.
-	firstDeliveryCheck = time.Millisecond
-	lastDeliveryCheck  = 256 * time.Millisecond
-)
+func newConn(l *Loop, from *origin, h driver.Handle, peer netip.AddrPort) *Conn {
+	c := &Conn{loop: l, origin: from, host: peer.Addr(), port: peer.Port(), born: uint32(l.cfg.Clock() / int64(time.Second))}
+	c.own.Store(from.timeouts)
+	c.sock.Stream = (*stream)(c)
+	c.sock.Handle = h
+	c.state.Store(opening)
+	return c
+}
 
 // turn is a visit of the connection's holder, which does all that is to do, in order.
 // The holder is the loop in its flush phase, or a worker.
@@ -157,6 +155,29 @@ func (c *Conn) open() {
 	c.switchHandlerLater()
 }
 
+// settle lets a handler of SetHandler begin, in the callback's place, with what is
+// in c.unread.
+func (c *Conn) switchHandler() {
+	for c.state.Load()&(replaced|starting|ending) == replaced {
+		c.mu.Lock()
+		c.unset(replaced)
+		c.mu.Unlock()
+		c.callOnOpen()
+		if len(c.unread) > 0 && c.state.Load()&(replaced|paused|ending) == 0 {
+			c.callOnData()
+		}
+	}
+}
+
+// settleLater is settle after a callback that has nothing in c.unread: what the
+// handler before has left is in the inbox.
+func (c *Conn) switchHandlerLater() {
+	if c.state.Load()&replaced != 0 {
+		c.switchHandler()
+		c.offerAgain(true)
+	}
+}
+
 func (c *Conn) makeHandler() bool {
 	c.call("handler function", func() error {
 		if c.handler = c.origin.handler(c); c.handler == nil {
@@ -174,31 +195,6 @@ func (c *Conn) establish() {
 	c.mu.Unlock()
 	c.logOpened()
 	c.beginTimeouts()
-}
-
-// call runs a callback. Its error, or its panic, closes the connection.
-func (c *Conn) call(name string, callback func() error) {
-	returned := false
-	defer func() {
-		if !returned {
-			c.calledOff(name, recover())
-		}
-	}()
-	err := callback()
-	returned = true
-	if err != nil {
-		_ = c.end(closing, err)
-	}
-}
-
-// calledOff closes a connection whose callback has panicked with v, or, when v
-// is nil, ends the goroutine: then nothing follows that was to be done after the
-// callback, and the next turn, in another goroutine, puts things in order.
-func (c *Conn) calledOff(name string, v any) {
-	_ = c.end(closing, c.loop.panicked(name, v))
-	if v == nil {
-		c.request(doTidy)
-	}
 }
 
 // tidy is for what a callback that has ended its goroutine left behind.
@@ -377,53 +373,6 @@ func (c *Conn) sendSome(s *scratch) (n int, err error) {
 		c.trim(n)
 	}
 	return n, err
-}
-
-// leastDirect is the length from which a write is worth a system call of its own:
-// it is sent while it is in the cache, and not copied.
-const leastDirect = 16 << 10
-
-// writeThrough sends p within Conn.Write, and queues what the kernel does not
-// take. It reports false, and does nothing, unless p may be sent now. What is sent
-// counts as queued until the flush phase, as it would have been. The caller is the
-// holder, in a callback.
-//
-//	the holder    ─ reserve ─ send ─ rest into sending ─►
-//	others' bytes ───────────── into queue, which comes behind sending
-func (c *Conn) writeThrough(p []byte) bool {
-	if c.pending || c.sending != nil && c.sending.Len() > c.sending.Skipped() {
-		return false
-	}
-	if !c.plain() || c.holdsPipe() || !c.reserveFirst(len(p)) {
-		return false
-	}
-	sent := 0
-	for sent < len(p) {
-		piece := p[sent:min(len(p), sent+c.loop.cfg.maxSend)]
-		n := c.loop.direct.SendNow(&c.sock, piece)
-		sent += n
-		if n < len(piece) {
-			break
-		}
-	}
-	if c.sending == nil {
-		c.sending = c.loop.pool.Queue()
-	}
-	c.sending.Skip(sent)
-	c.sending.Write(&c.loop.pool, p[sent:])
-	c.request(doCheck)
-	return true
-}
-
-// reserveFirst is reserve for bytes that nothing waits before. When there is no
-// room it reports false, and refuses nothing.
-func (c *Conn) reserveFirst(n int) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if c.queue != nil || c.state.Load()&starting != 0 || n > c.marks().queued-c.queued {
-		return false
-	}
-	return c.reserve(n) == nil
 }
 
 // takeQueue makes what is queued the next to be sent, or to be sealed, and reports
@@ -688,6 +637,18 @@ func (c *Conn) deliverRest(st stateBits, empty bool) (done bool) {
 	return false
 }
 
+// advanceDetach reports whether everything that was queued before Detach is sent,
+// so that the connection can be given away.
+func (c *Conn) advanceDetach(empty bool) (done bool) {
+	if c.abandonFailed() {
+		return true
+	}
+	if !empty {
+		c.limitClosing()
+	}
+	return empty
+}
+
 // abandonFailed gives up a connection that failed, perhaps with bytes that the kernel
 // had taken, and reports whether it did.
 func (c *Conn) abandonFailed() (done bool) {
@@ -740,7 +701,6 @@ func (c *Conn) closeSocket() {
 	if timer != nil {
 		c.loop.unschedule(timer)
 	}
-	c.loop.leaveGroups(c)
 	if c.sock.Handle == driver.NoHandle {
 		c.socketClosed()
 		return
@@ -814,15 +774,6 @@ func (c *Conn) causeOf(err error) Cause {
 
 // stream is how the driver sees a Conn, which has no public methods for it.
 type stream Conn
-
-// connOf returns the connection that s is part of: as its socket, or as one of the
-// attempts to get one.
-func connOf(s driver.Stream) *Conn {
-	if isAttempt(s) {
-		return s.(*attempt).race.dialing.conn
-	}
-	return (*Conn)(s.(*stream))
-}
 
 func (s *stream) Received(p []byte) {
 	c := (*Conn)(s)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -18,6 +19,7 @@ import (
 
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/seam"
+	"github.com/epinet/epi/internal/sock"
 )
 
 // An Engine serves connections on a fixed number of loops. The zero value
@@ -235,8 +237,6 @@ const (
 )
 
 const (
-	// unbounded is no bound: the engine's own tasks are few.
-	unbounded = math.MaxInt
 	// abortGrace is how long Run waits, after it has aborted what did not
 	// drain, for callbacks to return.
 	abortGrace = time.Second
@@ -246,6 +246,163 @@ const (
 func (e *Engine) start() error {
 	e.once.Do(func() { e.startErr = e.makeLoops() })
 	return e.startErr
+}
+
+// Defaults of the Engine's fields.
+const (
+	defaultReadBudget   = 256 << 10
+	defaultHighWater    = 256 << 10
+	defaultLowWater     = 64 << 10
+	defaultMaxQueued    = 16 << 20
+	defaultMaxUnread    = 1 << 20
+	defaultAcceptBudget = 64
+	defaultTaskBudget   = 1024
+	defaultMaxTasks     = 1 << 20
+	defaultMaxEvents    = 256
+	defaultBufferPool   = 512 << 10
+	defaultMaxDatagram  = 64 << 10
+	defaultPacketBatch  = 32
+	defaultPacketQueue  = 4 << 20
+	defaultLinger       = 5 * time.Second
+	defaultDrainTimeout = 10 * time.Second
+
+	defaultLeastRate = 16 << 10
+
+	// mostEvents is more events than one wait brings for any use.
+	mostEvents = 1 << 16
+	// mostPackets is what one system call takes (UIO_MAXIOV, recvmmsg(2)).
+	mostPackets = 1024
+	// longestDatagram is above what a Unix socket sends, unless root has forced
+	// its buffer beyond net.core.wmem_max.
+	longestDatagram = 1 << 20
+
+	defaultMaxHandshakes    = 4096
+	defaultHandshakeTimeout = 10 * time.Second
+)
+
+// resolve checks the fields and fills in the defaults.
+func (e *Engine) resolve() (*config, error) {
+	c := &config{
+		wait:        e.Wait,
+		reusePort:   e.ReusePort,
+		closeOnFull: e.CloseOnFull,
+		log:         e.Logger,
+		knobs:       defaultKnobs(),
+		Seams:       seam.Of(e),
+	}
+	if c.log == nil {
+		c.log = slog.Default()
+	}
+	// Of MaxQueued, HighWater and LowWater, those not given follow the others.
+	highWater := e.HighWater
+	if highWater == 0 {
+		highWater = defaultHighWater
+		if e.MaxQueued > 0 {
+			highWater = min(highWater, e.MaxQueued/2) // with room above it, so that a queue can get there
+		}
+		highWater = max(highWater, e.LowWater)
+	}
+	lowWater := min(defaultLowWater, highWater/2)
+	maxQueued := max(defaultMaxQueued, twice(highWater))
+	for _, f := range []struct {
+		name     string
+		value    int
+		fallback int
+		to       *int
+	}{
+		{"Loops", e.Loops, runtime.GOMAXPROCS(0), &c.loops},
+		{"Workers", e.Workers, 0, &c.workers},
+		{"MaxConns", e.MaxConns, sock.OpenFiles(), &c.maxConns},
+		{"MaxConnsPerIP", e.MaxConnsPerIP, noLimitPerIP, &c.maxConnsPerIP},
+		{"ReadBudget", e.ReadBudget, defaultReadBudget, &c.readBudget},
+		{"HighWater", e.HighWater, highWater, &c.marks.high},
+		{"LowWater", e.LowWater, lowWater, &c.marks.low},
+		{"MaxQueued", e.MaxQueued, maxQueued, &c.marks.queued},
+		{"MaxUnread", e.MaxUnread, defaultMaxUnread, &c.marks.unread},
+		{"MaxMemory", e.MaxMemory, math.MaxInt, &c.maxMemory},
+		{"AcceptBudget", e.AcceptBudget, defaultAcceptBudget, &c.acceptBudget},
+		{"TaskBudget", e.TaskBudget, defaultTaskBudget, &c.taskBudget},
+		{"MaxTasks", e.MaxTasks, defaultMaxTasks, &c.maxTasks},
+		{"MaxEvents", e.MaxEvents, defaultMaxEvents, &c.maxEvents},
+		{"BufferPool", e.BufferPool, defaultBufferPool, &c.bufferPool},
+		{"MaxHandshakes", e.MaxHandshakes, defaultMaxHandshakes, &c.maxHandshakes},
+		{"MaxHandshakesPerIP", e.MaxHandshakesPerIP, noLimitPerIP, &c.maxHandshakesPerIP},
+		{"MaxDatagram", e.MaxDatagram, defaultMaxDatagram, &c.maxDatagram},
+		{"PacketBatch", e.PacketBatch, defaultPacketBatch, &c.packetBatch},
+		{"PacketQueue", e.PacketQueue, defaultPacketQueue, &c.packetQueue},
+		{"LeastRate", e.LeastRate, defaultLeastRate, &c.leastRate},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("epi: Engine.%s is %d: it cannot be negative; 0 chooses the default", f.name, f.value)
+		}
+		*f.to = f.value
+		if f.value == 0 {
+			*f.to = f.fallback
+		}
+	}
+	for _, f := range []struct {
+		name     string
+		value    time.Duration
+		fallback time.Duration
+		to       *time.Duration
+	}{
+		{"IdleTimeout", e.IdleTimeout, 0, &c.timeouts.idle},
+		{"ReadTimeout", e.ReadTimeout, 0, &c.timeouts.read},
+		{"WriteTimeout", e.WriteTimeout, 0, &c.timeouts.write},
+		{"MessageTimeout", e.MessageTimeout, 0, &c.timeouts.message},
+		{"Linger", e.Linger, defaultLinger, &c.timeouts.linger},
+		{"DrainTimeout", e.DrainTimeout, defaultDrainTimeout, &c.drainTimeout},
+		{"HandshakeTimeout", e.HandshakeTimeout, defaultHandshakeTimeout, &c.timeouts.handshake},
+		{"Wait", min(e.Wait.spin, e.Wait.sleep), 0, new(time.Duration)},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("epi: Engine.%s is %v: it cannot be negative; 0 chooses the default", f.name, f.value)
+		}
+		*f.to = f.value
+		if f.value == 0 {
+			*f.to = f.fallback
+		}
+	}
+	if err := c.agree(e); err != nil {
+		return nil, err
+	}
+	c.setLongestSleep()
+	return c, c.choose(e.Driver, e.Trigger, e.LockOSThread)
+}
+
+// agree refuses bounds that contradict each other, and cuts those for which the
+// engine holds room to what can come.
+func (c *config) agree(e *Engine) error {
+	if err := c.marks.agree("epi: Engine"); err != nil {
+		return err
+	}
+	c.maxEvents = min(c.maxEvents, mostEvents)
+	c.packetBatch = min(c.packetBatch, mostPackets)
+	c.maxDatagram = min(c.maxDatagram, longestDatagram)
+	switch least := c.maxDatagram + packetRecord; {
+	case e.PacketQueue == 0:
+		c.packetQueue = max(c.packetQueue, 4*least) // a Unix peer has a quarter
+	case e.MaxDatagram > 0 && c.packetQueue < least:
+		return fmt.Errorf("epi: Engine.MaxDatagram is %d, which with the %d bytes that each datagram costs besides is above PacketQueue, which is %d", c.maxDatagram, packetRecord, c.packetQueue)
+	}
+	return nil
+}
+
+// twice is 2n without overflow.
+func twice(n int) int { return min(n, math.MaxInt/2) * 2 }
+
+// setLongestSleep sets how long a loop may sleep while something about peers is
+// due, so that a time in which the program is stopped does not pass unnoticed as a
+// part of its sleep.
+func (c *config) setLongestSleep() {
+	const part = 4 // of the shortest timeout
+	shortest := min(c.timeouts.linger, c.timeouts.handshake)
+	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write, c.timeouts.message} {
+		if d > 0 {
+			shortest = min(shortest, d)
+		}
+	}
+	c.longestSleep = max(shortest/part, time.Duration(blink))
 }
 
 func (e *Engine) makeLoops() error {
@@ -379,6 +536,11 @@ func (e *Engine) logStart() {
 		about = append(about, "advice", fmt.Sprintf("GOMAXPROCS=%d takes less CPU time while messages are few", procs+1))
 	}
 	e.cfg.log.Info("serving", about...)
+}
+
+// labels are what profiles call the goroutine of the loop.
+func (l *Loop) labels() []string {
+	return []string{"epi_loop", strconv.Itoa(l.id), "epi_driver", l.cfg.driverName()}
 }
 
 // advance moves on to the next phase.

@@ -66,54 +66,40 @@ type TimeoutHandler interface {
 	OnTimeout(c *Conn, cause error)
 }
 
-// SetHandler makes h the connection's handler, for a protocol that is agreed on
-// inside another, or recognised by its first bytes: look at Unread, choose, leave
-// the bytes unread. When the callback that calls it has returned, h is told all
-// that a handler is told from the beginning: OnOpen, if it is an OpenHandler, then
-// OnData for what is unread, or the end, and so on; OnClose is for h alone. What
-// was written before leaves before what h writes. An Expect of the old handler
-// does not hold for h.
-//
-// It is for OnOpen, OnData, OnEOF and OnDrain. Who has called Close or Detach has
-// OnClose told to h. It panics if h is nil.
-func (c *Conn) SetHandler(h Handler) {
-	if h == nil {
-		panic("epi: SetHandler needs a handler, it was given nil")
-	}
-	c.handler = h
-	if c.inbox != nil {
-		c.inbox.Expect(0)
-	}
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.set(replaced)
-}
-
-// settle lets a handler of SetHandler begin, in the callback's place, with what is
-// in c.unread.
-func (c *Conn) switchHandler() {
-	for c.state.Load()&(replaced|starting|ending) == replaced {
-		c.mu.Lock()
-		c.unset(replaced)
-		c.mu.Unlock()
-		c.callOnOpen()
-		if len(c.unread) > 0 && c.state.Load()&(replaced|paused|ending) == 0 {
-			c.callOnData()
-		}
-	}
-}
-
-// settleLater is settle after a callback that has nothing in c.unread: what the
-// handler before has left is in the inbox.
-func (c *Conn) switchHandlerLater() {
-	if c.state.Load()&replaced != 0 {
-		c.switchHandler()
-		c.offerAgain(true)
-	}
-}
-
 func (c *Conn) callOnOpen() {
 	if h, ok := c.handler.(OpenHandler); ok {
 		c.call("OnOpen", func() error { return h.OnOpen(c) })
 	}
+}
+
+// call runs a callback. Its error, or its panic, closes the connection.
+func (c *Conn) call(name string, callback func() error) {
+	returned := false
+	defer func() {
+		if !returned {
+			c.calledOff(name, recover())
+		}
+	}()
+	err := callback()
+	returned = true
+	if err != nil {
+		_ = c.end(closing, err)
+	}
+}
+
+// calledOff closes a connection whose callback has panicked with v, or, when v
+// is nil, ends the goroutine: then nothing follows that was to be done after the
+// callback, and the next turn, in another goroutine, puts things in order.
+func (c *Conn) calledOff(name string, v any) {
+	_ = c.end(closing, c.loop.panicked(name, v))
+	if v == nil {
+		c.request(doTidy)
+	}
+}
+
+// refuse closes a connection that was not worth a handler.
+func (c *Conn) refuse(how stateBits, cause error) {
+	c.loop.count.refused.Add(1)
+	c.logRefused("a connection is refused", "error", cause)
+	_ = c.end(how, cause)
 }

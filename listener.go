@@ -105,6 +105,91 @@ func (o *ListenOptions) settings(network string, reusePort bool) (sock.StreamOpt
 	return s, nil
 }
 
+// timeouts are those of the listener's connections, nil where they are the engine's.
+func (o *ListenOptions) timeouts(c *config) (*timeouts, error) {
+	t := c.timeouts
+	for _, f := range []struct {
+		name  string
+		value time.Duration
+		to    *time.Duration
+	}{
+		{"IdleTimeout", o.IdleTimeout, &t.idle},
+		{"ReadTimeout", o.ReadTimeout, &t.read},
+		{"WriteTimeout", o.WriteTimeout, &t.write},
+		{"MessageTimeout", o.MessageTimeout, &t.message},
+		{"Linger", o.Linger, &t.linger},
+		{"HandshakeTimeout", o.HandshakeTimeout, &t.handshake},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
+		}
+		if f.value > 0 {
+			*f.to = f.value
+		}
+	}
+	if t == c.timeouts {
+		return nil, nil
+	}
+	return &t, nil
+}
+
+// watermarks are those of the listener's connections, nil where they are the engine's.
+// Of those for the queue, the ones not given follow the others, as the engine's do.
+func (o *ListenOptions) watermarks(c *config) (*watermarks, error) {
+	if o.HighWater == 0 && o.LowWater == 0 && o.MaxQueued == 0 && o.MaxUnread == 0 {
+		return nil, nil
+	}
+	w := c.marks
+	if o.MaxQueued > 0 {
+		w.high = min(w.high, o.MaxQueued/2)
+	}
+	for _, f := range []struct {
+		name  string
+		value int
+		to    *int
+	}{
+		{"HighWater", o.HighWater, &w.high},
+		{"LowWater", o.LowWater, &w.low},
+		{"MaxQueued", o.MaxQueued, &w.queued},
+		{"MaxUnread", o.MaxUnread, &w.unread},
+	} {
+		if f.value < 0 {
+			return nil, fmt.Errorf("ListenOptions.%s is %d: it cannot be negative; 0 chooses the engine's", f.name, f.value)
+		}
+		if f.value > 0 {
+			*f.to = f.value
+		}
+	}
+	if o.HighWater == 0 {
+		w.high = max(w.high, o.LowWater)
+	}
+	if o.LowWater == 0 {
+		w.low = min(w.low, w.high/2)
+	}
+	if o.MaxQueued == 0 {
+		w.queued = max(w.queued, twice(w.high))
+	}
+	return &w, w.agree("ListenOptions")
+}
+
+// newProxies returns nil when no header is to be looked for.
+func newProxies(o *ListenOptions) (*proxies, error) {
+	if o.ProxyFrom == nil && o.ProxyUsers == nil {
+		return nil, nil
+	}
+	p := &proxies{users: o.ProxyUsers}
+	if p.users == nil {
+		p.users = []uint32{0, uint32(os.Geteuid())}
+	}
+	for i, prefix := range o.ProxyFrom {
+		if !prefix.IsValid() {
+			return nil, fmt.Errorf("ListenOptions.ProxyFrom[%d] is no network: make it by netip.ParsePrefix", i)
+		}
+		p.networks = append(p.networks, prefix)
+	}
+	return p, nil
+}
+
 // Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
 // tls://host:port or unix:///path. Without a host it listens on all addresses,
 // with port 0 on one that is free. For each connection, handler returns what
@@ -142,10 +227,10 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 		return nil, err
 	}
 	from := &origin{unix: where.Network == "unix", handler: handler, proxies: proxies}
-	if from.timeouts, err = e.cfg.timeoutsOf(&o); err != nil {
+	if from.timeouts, err = o.timeouts(e.cfg); err != nil {
 		return nil, err
 	}
-	if from.marks, err = e.cfg.watermarksOf(&o); err != nil {
+	if from.marks, err = o.watermarks(e.cfg); err != nil {
 		return nil, err
 	}
 	if where.TLS {
@@ -264,11 +349,11 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 	if err != nil {
 		return nil, err
 	}
-	timeouts, err := e.cfg.timeoutsOf(&o)
+	timeouts, err := o.timeouts(e.cfg)
 	if err != nil {
 		return nil, err
 	}
-	marks, err := e.cfg.watermarksOf(&o)
+	marks, err := o.watermarks(e.cfg)
 	if err != nil {
 		return nil, err
 	}
@@ -516,10 +601,6 @@ func (l *Loop) take(c *Conn) bool {
 	return true // and it does not end: the connection is alive on it
 }
 
-// imbalance is how many connections more than a lighter loop a loop may have
-// before it gives new ones away.
-const imbalance = 8
-
 // share returns the loop that a new connection should live on.
 func (l *Loop) share() *Loop {
 	if len(l.engine.loops) == 1 || l.cfg.reusePort {
@@ -594,5 +675,25 @@ func (a *acceptor) resume() {
 	if err := a.loop.drv.Accept(&a.sock, true); err != nil {
 		a.loop.cfg.log.Warn("accepting stays paused", "listener", a.listener.String(), "error", err)
 		a.loop.After(acceptPause, a.resume)
+	}
+}
+
+// logShed says that connections are shed because there are too many, once in a
+// while.
+func (a *acceptor) logShed() {
+	if !a.sheds.allow(a.loop.cfg.Clock()) {
+		return
+	}
+	l := a.loop
+	err := fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, l.cfg.maxConns)
+	l.cfg.log.Warn("connections are shed", "listener", a.listener.String(), "loop", l.id, "error", err)
+}
+
+// logUnknown says that a client is closed because the system does not tell its
+// address, as it may not when the client has reset the connection already.
+func (a *acceptor) logUnknown() {
+	l := a.loop
+	if say, kept := l.refusals.say(l.cfg.Clock()); say {
+		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
 	}
 }

@@ -2,9 +2,7 @@ package epi
 
 import (
 	"context"
-	"fmt"
 	"log/slog"
-	"strconv"
 	"sync"
 	"time"
 )
@@ -105,29 +103,4 @@ func (c *Conn) log(level slog.Level, text string, more ...any) {
 		args = append(args, "listener", c.origin.local.String())
 	}
 	c.loop.cfg.log.Log(context.Background(), level, text, append(args, more...)...)
-}
-
-// logShed says that connections are shed because there are too many, once in a
-// while.
-func (a *acceptor) logShed() {
-	if !a.sheds.allow(a.loop.cfg.Clock()) {
-		return
-	}
-	l := a.loop
-	err := fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, l.cfg.maxConns)
-	l.cfg.log.Warn("connections are shed", "listener", a.listener.String(), "loop", l.id, "error", err)
-}
-
-// logUnknown says that a client is closed because the system does not tell its
-// address, as it may not when the client has reset the connection already.
-func (a *acceptor) logUnknown() {
-	l := a.loop
-	if say, kept := l.refusals.say(l.cfg.Clock()); say {
-		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
-	}
-}
-
-// labels are what profiles call the goroutine of the loop.
-func (l *Loop) labels() []string {
-	return []string{"epi_loop", strconv.Itoa(l.id), "epi_driver", l.cfg.driverName()}
 }

@@ -132,6 +132,40 @@ func (s *scratch) drop() {
 	}
 }
 
+// counters are what one loop counts besides its driver. They are added to by
+// whoever does the work and may be read at any time.
+type counters struct {
+	turns         atomic.Uint64
+	sleeps        atomic.Uint64
+	wakes         atomic.Uint64
+	tasks         atomic.Uint64
+	tasksRefused  atomic.Uint64
+	timers        atomic.Uint64
+	panics        atomic.Uint64
+	accepted      atomic.Uint64
+	acceptErrors  atomic.Uint64
+	shed          atomic.Uint64
+	shedPerIP     atomic.Uint64
+	shedUnknown   atomic.Uint64
+	closed        atomic.Uint64
+	bytesIn       atomic.Uint64
+	bytesOut      atomic.Uint64
+	queueFull     atomic.Uint64
+	stalls        atomic.Uint64
+	handshakes    atomic.Uint64
+	handshakesCut atomic.Uint64
+	refused       atomic.Uint64
+	detached      atomic.Uint64
+	held          atomic.Int64
+	causes        causeCounters
+
+	packetsIn      atomic.Uint64
+	packetsOut     atomic.Uint64
+	packetsDropped atomic.Uint64
+	packetErrors   atomic.Uint64
+	packetsCrowded atomic.Uint64
+}
+
 func newLoop(e *Engine, id int) (*Loop, error) {
 	drv, err := e.cfg.NewDriver(driver.Config{
 		Backend:      e.cfg.backend,
@@ -423,6 +457,9 @@ func (l *Loop) free() error {
 // and ErrTooManyTasks.
 func (l *Loop) Do(fn func()) error { return l.post(fn, l.cfg.maxTasks) }
 
+// unbounded is no bound: the engine's own tasks are few.
+const unbounded = math.MaxInt
+
 // post is Do with another bound; the engine's own tasks have none, because
 // there are no more of them than connections and listeners.
 func (l *Loop) post(fn func(), bound int) error {
@@ -452,9 +489,6 @@ func (l *Loop) refuseTask(bound int) error {
 	l.count.tasksRefused.Add(1)
 	return fmt.Errorf("%w: %d", ErrTooManyTasks, bound)
 }
-
-// visitBudget bounds the members of groups that the tasks of one turn visit.
-const visitBudget = 1 << 16
 
 // runTasks runs what was posted before the phase began, at most the budgets.
 func (l *Loop) runTasks() {
@@ -503,13 +537,6 @@ func (l *Loop) waitingTasks() int {
 	return len(l.tasks) - l.firstTask
 }
 
-// waitingTimers returns the number of timers in the wheel.
-func (l *Loop) waitingTimers() int {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.wheel.Len()
-}
-
 // compactTasks frees the room of tasks that were taken, so that the queue does
 // not grow while it is never empty. The caller holds mu.
 func (l *Loop) compactTasks() {
@@ -548,95 +575,6 @@ func (l *Loop) panicked(what string, v any) *PanicError {
 	stack := debug.Stack()
 	l.cfg.log.Error("callback panicked", "in", what, "loop", l.id, "value", v, "stack", string(stack))
 	return &PanicError{Value: v, Stack: stack}
-}
-
-// runTimers runs the timers that were due when the phase began.
-func (l *Loop) runTimers() {
-	next := l.nextTimer.Load()
-	if next == math.MaxInt64 {
-		return
-	}
-	now := l.cfg.Clock()
-	if next > now {
-		return
-	}
-	l.mu.Lock()
-	l.wheel.Advance(now)
-	for t := l.wheel.Expire(); t != nil; t = l.wheel.Expire() {
-		owner := t.Owner.(expirer)
-		l.noteDeadline(t, -1)
-		l.mu.Unlock()
-		owner.expire(now)
-		l.count.timers.Add(1)
-		l.mu.Lock()
-	}
-	l.noteTimer()
-	l.mu.Unlock()
-}
-
-// An expirer is what a timer in the wheel belongs to.
-type expirer interface{ expire(now int64) }
-
-// noteTimer publishes the earliest deadline. The caller holds mu.
-func (l *Loop) noteTimer() {
-	next, ok := l.wheel.Next()
-	if !ok {
-		next = math.MaxInt64
-	}
-	l.nextTimer.Store(next)
-}
-
-// schedule puts t into the wheel, unless it is there for an earlier time.
-func (l *Loop) schedule(t *wheel.Timer, when int64) {
-	l.mu.Lock()
-	if l.stopped || t.Scheduled() && t.When() <= when {
-		l.mu.Unlock()
-		return
-	}
-	if !l.wheel.Remove(t) {
-		l.noteDeadline(t, 1)
-	}
-	l.wheel.Add(t, when)
-	sleeping := l.sooner(when)
-	l.mu.Unlock()
-	if sleeping {
-		l.wake()
-	}
-}
-
-// noteDeadline counts a timer that is put into the wheel or taken out, if it is a
-// connection's. The caller holds mu.
-func (l *Loop) noteDeadline(t *wheel.Timer, n int) {
-	if _, peer := t.Owner.(*Conn); peer {
-		l.deadlines += n
-	}
-}
-
-// sooner publishes a new deadline and reports whether the loop must be woken
-// for it. The caller holds mu.
-func (l *Loop) sooner(when int64) (sleeping bool) {
-	if when >= l.nextTimer.Load() {
-		return false
-	}
-	l.nextTimer.Store(when)
-	sleeping = l.asleep
-	l.asleep = false
-	return sleeping
-}
-
-// unschedule takes t out of the wheel and reports whether it was in it. The
-// next deadline is not looked for: at worst the loop wakes once for nothing.
-func (l *Loop) unschedule(t *wheel.Timer) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.stopped || !l.wheel.Remove(t) {
-		return false
-	}
-	l.noteDeadline(t, -1)
-	if l.wheel.Len() == 0 {
-		l.nextTimer.Store(math.MaxInt64)
-	}
-	return true
 }
 
 // enqueue gives connections their turns: on the loop in the next flush phase, or
@@ -704,7 +642,10 @@ func (l *Loop) flush() {
 // close is the last phase, the only one that closes descriptors: no
 // event that was reported before can meet a number that is used again.
 func (l *Loop) close() {
-	l.concluded.each(l, (*Conn).closeSocket)
+	l.concluded.each(l, func(c *Conn) {
+		l.leaveGroups(c)
+		c.closeSocket()
+	})
 	for i, c := range l.concludedPackets {
 		l.concludedPackets[i] = nil
 		c.closeSocket()
@@ -720,6 +661,15 @@ func (l *Loop) conns() (conns []*Conn) {
 		}
 	})
 	return conns
+}
+
+// connOf returns the connection that s is part of: as its socket, or as one of the
+// attempts to get one.
+func connOf(s driver.Stream) *Conn {
+	if isAttempt(s) {
+		return s.(*attempt).race.dialing.conn
+	}
+	return (*Conn)(s.(*stream))
 }
 
 // drain closes every connection in order. New ones are closed as they come.

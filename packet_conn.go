@@ -2,6 +2,7 @@ package epi
 
 import (
 	"fmt"
+	"math"
 	"net/netip"
 	"sync"
 	"sync/atomic"
@@ -10,6 +11,57 @@ import (
 	"github.com/epinet/epi/internal/sock"
 	"github.com/epinet/epi/internal/wheel"
 )
+
+// A PacketAddr names a socket for datagrams: AddrPort a UDP one, Path a Unix
+// one, whose name begins with @ when it is in the abstract namespace (unix(7)).
+// The zero PacketAddr is a Unix socket without a name, which cannot be answered.
+// It is a value to compare and to use as a key.
+type PacketAddr struct {
+	AddrPort netip.AddrPort
+	Path     string
+}
+
+// String returns the address without a scheme.
+func (a PacketAddr) String() string {
+	if a.AddrPort.IsValid() {
+		return a.AddrPort.String()
+	}
+	return a.Path
+}
+
+// IsZero reports whether the address is that of a socket without a name.
+func (a PacketAddr) IsZero() bool { return a == PacketAddr{} }
+
+// A PacketHandler is told what happens to one socket for datagrams: the one of a
+// PacketListener, with Engine.ReusePort one of those that it has on each loop, or
+// one of DialPacket. Its methods run on the loop that owns the socket, also with
+// Engine.Workers: they must not block. They are never called at the same time
+// and never inside a call of this package.
+//
+// A panic in OnPacket is logged and counted and ends nothing but that call: the
+// socket belongs to all its peers, and none of them shall be able to close it.
+//
+// A handler may also be a [PacketErrorHandler].
+type PacketHandler interface {
+	// OnPacket is called for each datagram that has arrived, also for one
+	// without bytes. p is valid until it returns. Datagrams come in the order
+	// in which the system has queued them; what arrives while the socket's buffer
+	// is full is dropped silently (SO_RCVBUF, socket(7)).
+	OnPacket(c *PacketConn, p []byte, from PacketAddr)
+
+	// OnClose is the last call, made exactly once. err is nil after Close, and
+	// otherwise the reason why the socket was closed.
+	OnClose(c *PacketConn, err error)
+}
+
+// A PacketErrorHandler also wants to hear of errors that end nothing: a datagram
+// could not be sent and is lost (Stats.PacketsDropped), or the peer's host has
+// answered that no one listens there (syscall.ECONNREFUSED), which only a socket of
+// DialPacket learns. Such answers can be forged, and the peer may come
+// back; so closing is left to the handler.
+type PacketErrorHandler interface {
+	OnError(c *PacketConn, err error)
+}
 
 // A PacketConn is one socket for datagrams, of a PacketListener or of
 // Engine.DialPacket. It is not a connection in the sense of its protocol, which
@@ -62,15 +114,6 @@ var noPeer = driver.Endpoint{}
 type asked struct {
 	peer  driver.Endpoint
 	local netip.Addr
-}
-
-func newPacketConn(l *Loop, network string, h driver.Handle, local, remote driver.Endpoint) *PacketConn {
-	c := &PacketConn{loop: l, network: network, local: local, remote: remote, sender: make(chan struct{}, 1)}
-	c.sock.Stream = (*packetStream)(c)
-	c.sock.Handle = h
-	c.sock.Remote = remote
-	c.timer.Owner = c
-	return c
 }
 
 // Loop returns the loop that serves the socket.
@@ -197,6 +240,15 @@ func (c *PacketConn) check(p []byte, to PacketAddr) error {
 		return fmt.Errorf("%w: it has %d bytes, at most %d can be sent", ErrPacketTooLong, len(p), longest)
 	}
 	return nil
+}
+
+// longestUDP is what a UDP datagram can carry: the length in its header, and for
+// IPv4 that of the packet, without the headers (udp(7), RFC 768, RFC 8200).
+func longestUDP(to netip.Addr) int {
+	if to.Is4() || to.Is4In6() {
+		return math.MaxUint16 - 20 - 8
+	}
+	return math.MaxUint16 - 8
 }
 
 // checkLocal refuses an address that the socket cannot send from.

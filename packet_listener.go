@@ -4,66 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math"
 	"net"
-	"net/netip"
 	"strings"
 
 	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/sock"
 )
-
-// A PacketAddr names a socket for datagrams: AddrPort a UDP one, Path a Unix
-// one, whose name begins with @ when it is in the abstract namespace (unix(7)).
-// The zero PacketAddr is a Unix socket without a name, which cannot be answered.
-// It is a value to compare and to use as a key.
-type PacketAddr struct {
-	AddrPort netip.AddrPort
-	Path     string
-}
-
-// String returns the address without a scheme.
-func (a PacketAddr) String() string {
-	if a.AddrPort.IsValid() {
-		return a.AddrPort.String()
-	}
-	return a.Path
-}
-
-// IsZero reports whether the address is that of a socket without a name.
-func (a PacketAddr) IsZero() bool { return a == PacketAddr{} }
-
-// A PacketHandler is told what happens to one socket for datagrams: the one of a
-// PacketListener, with Engine.ReusePort one of those that it has on each loop, or
-// one of DialPacket. Its methods run on the loop that owns the socket, also with
-// Engine.Workers: they must not block. They are never called at the same time
-// and never inside a call of this package.
-//
-// A panic in OnPacket is logged and counted and ends nothing but that call: the
-// socket belongs to all its peers, and none of them shall be able to close it.
-//
-// A handler may also be a [PacketErrorHandler].
-type PacketHandler interface {
-	// OnPacket is called for each datagram that has arrived, also for one
-	// without bytes. p is valid until it returns. Datagrams come in the order
-	// in which the system has queued them; what arrives while the socket's buffer
-	// is full is dropped silently (SO_RCVBUF, socket(7)).
-	OnPacket(c *PacketConn, p []byte, from PacketAddr)
-
-	// OnClose is the last call, made exactly once. err is nil after Close, and
-	// otherwise the reason why the socket was closed.
-	OnClose(c *PacketConn, err error)
-}
-
-// A PacketErrorHandler also wants to hear of errors that end nothing: a datagram
-// could not be sent and is lost (Stats.PacketsDropped), or the peer's host has
-// answered that no one listens there (syscall.ECONNREFUSED), which only a socket of
-// DialPacket learns. Such answers can be forged, and the peer may come
-// back; so closing is left to the handler.
-type PacketErrorHandler interface {
-	OnError(c *PacketConn, err error)
-}
 
 // A PacketListener receives datagrams for an Engine.
 type PacketListener struct {
@@ -129,6 +76,50 @@ func (e *Engine) listenPacket(text string, o PacketOptions, handler func(*Packet
 		ln.add(c, handler)
 		local = c.local // with the port that was chosen for the first
 	}
+	return ln, ln.begin()
+}
+
+// ListenPacketOn is ListenPacketWith on a socket that is bound already: one that
+// another program has opened and handed over (systemd's socket activation;
+// net.FilePacketConn makes a net.PacketConn of a descriptor), or one with options
+// that ListenPacketWith does not have. It must be a UDP or a Unix socket for
+// datagrams that is not connected. The socket belongs to the engine, which closes
+// conn, also when it cannot use it. The file of a Unix socket stays when the
+// listener is closed: it belongs to whoever has made it.
+//
+// One loop has the socket, whatever Engine.ReusePort says.
+func (e *Engine) ListenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	ln, err := e.listenPacketOn(conn, o, handler)
+	if err != nil {
+		_ = conn.Close() // the error that matters is there
+		return nil, fmt.Errorf("epi: listen on %s: %w", conn.LocalAddr(), err)
+	}
+	return ln, nil
+}
+
+func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
+	if handler == nil {
+		return nil, errors.New("no handler function was given")
+	}
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	network := conn.LocalAddr().Network()
+	if network != "udp" && network != "unixgram" {
+		return nil, fmt.Errorf("it is a %s socket: hand over one of UDP, or a Unix socket for datagrams", network)
+	}
+	if err := o.check(network); err != nil {
+		return nil, err
+	}
+	l := e.lighterLoop()
+	o.Control = nil
+	h, bound, err := l.engine.shared.AdoptPacket(conn, o.settings(false))
+	if err != nil {
+		return nil, err
+	}
+	ln := &PacketListener{text: network + "://"}
+	c := newPacketConn(l, network, h, bound, noPeer)
+	ln.add(c, handler)
 	return ln, ln.begin()
 }
 
@@ -256,15 +247,6 @@ func endpointOf(ctx context.Context, a address.Address) (driver.Endpoint, error)
 	return driver.Endpoint{AddrPort: at, Path: path}, err
 }
 
-// longestUDP is what a UDP datagram can carry: the length in its header, and for
-// IPv4 that of the packet, without the headers (udp(7), RFC 768, RFC 8200).
-func longestUDP(to netip.Addr) int {
-	if to.Is4() || to.Is4In6() {
-		return math.MaxUint16 - 20 - 8
-	}
-	return math.MaxUint16 - 8
-}
-
 // Close closes the listener's sockets, after what is queued for UDP has left; what
 // the system has no room for then is lost. When it returns, another can listen at the
 // address, and a Unix socket's file is removed, unless it is another's by now: what
@@ -278,49 +260,4 @@ func (ln *PacketListener) Close() error {
 		c.stop()
 	}
 	return nil
-}
-
-// stop gives up the address of a socket that is closing.
-func (c *PacketConn) stop() {
-	c.sender <- struct{}{}
-	defer func() { <-c.sender }()
-	if c.stopped {
-		return
-	}
-	if c.network == "unixgram" {
-		c.removeSocketFile()
-		return
-	}
-	c.stopped = true
-	if c.opened {
-		c.sendLast()
-	}
-	c.dropQueues()
-	c.loop.engine.shared.StopPacket(c.sock.Handle)
-}
-
-// sendLast sends what leaves at once of all that is queued.
-func (c *PacketConn) sendLast() {
-	for c.nextQueue() {
-		batch := c.sending.rest()
-		count, size := c.loop.drv.SendLast(&c.sock, batch)
-		c.loop.count.packetsOut.Add(uint64(count))
-		c.loop.count.packetsDropped.Add(uint64(len(batch) - count))
-		c.loop.count.bytesOut.Add(uint64(size))
-		c.sending.first += len(batch)
-	}
-}
-
-// closeSocket has the driver close the socket. Nobody stops it any more.
-func (c *PacketConn) closeSocket() {
-	c.sender <- struct{}{}
-	defer func() { <-c.sender }()
-	c.dropQueues() // nothing is queued, but a queue may be left
-	// Before the socket is closed: whoever binds the path next gets a new file.
-	c.removeSocketFile()
-	if !c.stopped && c.network != "unixgram" && c.makeHandler != nil {
-		c.loop.engine.shared.StopPacket(c.sock.Handle) // the driver may close it later
-	}
-	c.stopped = true
-	c.loop.drv.ClosePacket(&c.sock)
 }

@@ -3,7 +3,6 @@ package epi
 import (
 	"errors"
 	"fmt"
-	"net"
 	"net/netip"
 	"syscall"
 
@@ -77,48 +76,4 @@ func (o PacketOptions) settings(reusePort bool) sock.PacketOptions {
 		DSCP:       o.DSCP,
 		Control:    o.Control,
 	}
-}
-
-// ListenPacketOn is ListenPacketWith on a socket that is bound already: one that
-// another program has opened and handed over (systemd's socket activation;
-// net.FilePacketConn makes a net.PacketConn of a descriptor), or one with options
-// that ListenPacketWith does not have. It must be a UDP or a Unix socket for
-// datagrams that is not connected. The socket belongs to the engine, which closes
-// conn, also when it cannot use it. The file of a Unix socket stays when the
-// listener is closed: it belongs to whoever has made it.
-//
-// One loop has the socket, whatever Engine.ReusePort says.
-func (e *Engine) ListenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
-	ln, err := e.listenPacketOn(conn, o, handler)
-	if err != nil {
-		_ = conn.Close() // the error that matters is there
-		return nil, fmt.Errorf("epi: listen on %s: %w", conn.LocalAddr(), err)
-	}
-	return ln, nil
-}
-
-func (e *Engine) listenPacketOn(conn net.PacketConn, o PacketOptions, handler func(*PacketConn) PacketHandler) (*PacketListener, error) {
-	if handler == nil {
-		return nil, errors.New("no handler function was given")
-	}
-	if err := e.start(); err != nil {
-		return nil, err
-	}
-	network := conn.LocalAddr().Network()
-	if network != "udp" && network != "unixgram" {
-		return nil, fmt.Errorf("it is a %s socket: hand over one of UDP, or a Unix socket for datagrams", network)
-	}
-	if err := o.check(network); err != nil {
-		return nil, err
-	}
-	l := e.lighterLoop()
-	o.Control = nil
-	h, bound, err := l.engine.shared.AdoptPacket(conn, o.settings(false))
-	if err != nil {
-		return nil, err
-	}
-	ln := &PacketListener{text: network + "://"}
-	c := newPacketConn(l, network, h, bound, noPeer)
-	ln.add(c, handler)
-	return ln, ln.begin()
 }

@@ -13,6 +13,15 @@ import (
 // with 64 datagrams each, that is as much as the largest batch brings.
 const packetSends = 32
 
+func newPacketConn(l *Loop, network string, h driver.Handle, local, remote driver.Endpoint) *PacketConn {
+	c := &PacketConn{loop: l, network: network, local: local, remote: remote, sender: make(chan struct{}, 1)}
+	c.sock.Stream = (*packetStream)(c)
+	c.sock.Handle = h
+	c.sock.Remote = remote
+	c.timer.Owner = c
+	return c
+}
+
 // post lets the loop open the socket. From now on the loop does not end before
 // the socket is closed.
 func (c *PacketConn) post() error {
@@ -282,6 +291,51 @@ func (c *PacketConn) conclude() {
 	l.unschedule(&c.timer)
 	delete(l.packetConns, c)
 	l.concludedPackets = append(l.concludedPackets, c)
+}
+
+// stop gives up the address of a socket that is closing.
+func (c *PacketConn) stop() {
+	c.sender <- struct{}{}
+	defer func() { <-c.sender }()
+	if c.stopped {
+		return
+	}
+	if c.network == "unixgram" {
+		c.removeSocketFile()
+		return
+	}
+	c.stopped = true
+	if c.opened {
+		c.sendLast()
+	}
+	c.dropQueues()
+	c.loop.engine.shared.StopPacket(c.sock.Handle)
+}
+
+// sendLast sends what leaves at once of all that is queued.
+func (c *PacketConn) sendLast() {
+	for c.nextQueue() {
+		batch := c.sending.rest()
+		count, size := c.loop.drv.SendLast(&c.sock, batch)
+		c.loop.count.packetsOut.Add(uint64(count))
+		c.loop.count.packetsDropped.Add(uint64(len(batch) - count))
+		c.loop.count.bytesOut.Add(uint64(size))
+		c.sending.first += len(batch)
+	}
+}
+
+// closeSocket has the driver close the socket. Nobody stops it any more.
+func (c *PacketConn) closeSocket() {
+	c.sender <- struct{}{}
+	defer func() { <-c.sender }()
+	c.dropQueues() // nothing is queued, but a queue may be left
+	// Before the socket is closed: whoever binds the path next gets a new file.
+	c.removeSocketFile()
+	if !c.stopped && c.network != "unixgram" && c.makeHandler != nil {
+		c.loop.engine.shared.StopPacket(c.sock.Handle) // the driver may close it later
+	}
+	c.stopped = true
+	c.loop.drv.ClosePacket(&c.sock)
 }
 
 // socketClosed uncounts the socket, which is gone, and calls OnClose.

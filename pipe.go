@@ -181,19 +181,9 @@ func endsInOrder(err error) bool {
 	return false
 }
 
-const (
-	// beginSplicing is the size of a piece after which the next ones go through pipes,
-	// and keepSplicing that below which they do not any more. Messages of 16 KiB cost
-	// the same either way, those of 32 KiB less when they are copied, since after
-	// each the socket is asked in vain for more, and those of 64 KiB less when they
-	// are not (measured here). A stream comes in pieces of all sizes: it is not to
-	// change its way at each.
-	beginSplicing = 48 << 10
-	keepSplicing  = 16 << 10
-	// mostPipes bounds the pipes of a loop that hold bytes, of two descriptors each.
-	// Other bytes are copied.
-	mostPipes = 64
-)
+// mostPipes bounds the pipes of a loop that hold bytes, of two descriptors each.
+// Other bytes are copied.
+const mostPipes = 64
 
 // pipes are what a loop has for splice(2). They are of the loop goroutine.
 //
@@ -361,6 +351,3 @@ func (c *Conn) dropPipe() {
 		c.extra.pipe = nil
 	}
 }
-
-// holdsPipe reports whether a pipe holds what is to be sent first.
-func (c *Conn) holdsPipe() bool { return c.extra != nil && c.extra.pipe != nil }

@@ -6,62 +6,11 @@ import (
 	"io"
 	"net"
 	"net/netip"
-	"os"
 	"slices"
-	"sync"
 
-	"github.com/epinet/epi/internal/driver"
 	"github.com/epinet/epi/internal/proxyheader"
-	"github.com/epinet/epi/internal/tlspipe"
 	"github.com/epinet/epi/internal/tlsrecord"
 )
-
-// An extra is what only some connections have.
-type extra struct {
-	tls       *tlspipe.Pipe    // nil on a plain connection
-	proxy     bool             // the holder's; a PROXY header is looked for
-	trusted   bool             // the holder's; and the peer may send one
-	expires   int64            // the holder's; when the time for header and handshake is over
-	heard     int64            // the holder's; when bytes last arrived; for a ReadTimeout
-	stalled   int64            // the holder's; a send has been waiting since; 0 when none is
-	unacked   int              // the holder's; what the peer had not acknowledged when it was last asked
-	asked     int64            // the holder's; when that was
-	lingering lingering        // the holder's
-	parts     [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
-	held      int              // the holder's; by its handler, as Hold says
-	dialing   *dialing         // of the loop, of the holder during a handshake; while Dial is under way
-	pipe      *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
-	detach    func(net.Conn)   // of Detach
-	conn      net.Conn         // which gets it
-
-	drainsWholly bool // the holder's; OnDrain comes when nothing is queued, not at LowWater
-}
-
-// extras returns c.extra, which it makes when it is not there yet. Of the holder.
-func (c *Conn) extras() *extra {
-	if c.extra == nil {
-		c.extra = spareExtras.Get().(*extra)
-	}
-	return c.extra
-}
-
-var spareExtras = sync.Pool{New: func() any { return new(extra) }}
-
-// unused reports whether nothing is kept in x but what was last known of the peer's
-// acknowledgements.
-func (x *extra) unused() bool {
-	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.lingering.begun == 0 &&
-		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
-}
-
-// dropExtra gives extra back when nothing is kept in it. Of the holder.
-func (c *Conn) dropExtra() {
-	if x := c.extra; x != nil && x.unused() {
-		c.extra = nil
-		*x = extra{}
-		spareExtras.Put(x)
-	}
-}
 
 // beginPreface begins what comes before a connection has a handler: a PROXY header
 // and a TLS handshake. HandshakeTimeout is for both together. It reports whether there is anything of the kind.
@@ -167,18 +116,6 @@ func (c *Conn) prefaceEnded(cause error) {
 	_ = c.end(aborting, fmt.Errorf("%w: %w", missing, cause))
 }
 
-// checkPreface ends the time for header and handshake.
-func (c *Conn) checkPreface(now int64) (next int64) {
-	if c.state.Load()&(handshaking|ending) != handshaking {
-		return maxTime
-	}
-	if due := c.extra.expires; due > now {
-		return due
-	}
-	c.refuse(aborting, ErrHandshakeTimeout)
-	return maxTime
-}
-
 // prefaceFull reports whether no more is to be read before the next step.
 func (c *Conn) prefaceFull() bool {
 	t := c.extra.tls
@@ -196,24 +133,6 @@ func (c *Conn) dropPreface() {
 type proxies struct {
 	networks []netip.Prefix // of internet sockets
 	users    []uint32       // of Unix sockets
-}
-
-// newProxies returns nil when no header is to be looked for.
-func newProxies(o *ListenOptions) (*proxies, error) {
-	if o.ProxyFrom == nil && o.ProxyUsers == nil {
-		return nil, nil
-	}
-	p := &proxies{users: o.ProxyUsers}
-	if p.users == nil {
-		p.users = []uint32{0, uint32(os.Geteuid())}
-	}
-	for i, prefix := range o.ProxyFrom {
-		if !prefix.IsValid() {
-			return nil, fmt.Errorf("ListenOptions.ProxyFrom[%d] is no network: make it by netip.ParsePrefix", i)
-		}
-		p.networks = append(p.networks, prefix)
-	}
-	return p, nil
 }
 
 // fromProxy reports whether the peer may send a PROXY header. What kind of socket

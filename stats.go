@@ -1,41 +1,5 @@
 package epi
 
-import "sync/atomic"
-
-// counters are what one loop counts besides its driver. They are added to by
-// whoever does the work and may be read at any time.
-type counters struct {
-	turns         atomic.Uint64
-	sleeps        atomic.Uint64
-	wakes         atomic.Uint64
-	tasks         atomic.Uint64
-	tasksRefused  atomic.Uint64
-	timers        atomic.Uint64
-	panics        atomic.Uint64
-	accepted      atomic.Uint64
-	acceptErrors  atomic.Uint64
-	shed          atomic.Uint64
-	shedPerIP     atomic.Uint64
-	shedUnknown   atomic.Uint64
-	closed        atomic.Uint64
-	bytesIn       atomic.Uint64
-	bytesOut      atomic.Uint64
-	queueFull     atomic.Uint64
-	stalls        atomic.Uint64
-	handshakes    atomic.Uint64
-	handshakesCut atomic.Uint64
-	refused       atomic.Uint64
-	detached      atomic.Uint64
-	held          atomic.Int64
-	causes        causeCounters
-
-	packetsIn      atomic.Uint64
-	packetsOut     atomic.Uint64
-	packetsDropped atomic.Uint64
-	packetErrors   atomic.Uint64
-	packetsCrowded atomic.Uint64
-}
-
 // LoopStats are counters since the start, of one loop or summed over all
 // loops.
 type LoopStats struct {

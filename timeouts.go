@@ -1,44 +1,10 @@
 package epi
 
 import (
-	"fmt"
 	"time"
 
 	"github.com/epinet/epi/internal/wheel"
 )
-
-// timeouts are what a connection's peer is given time for. 0 is no limit, but for linger
-// and handshake, which have one. They do not change: who sets another one replaces
-// them all.
-type timeouts struct{ idle, read, write, message, linger, handshake time.Duration }
-
-// timeoutsOf returns those of a listener, nil where they are the engine's.
-func (c *config) timeoutsOf(o *ListenOptions) (*timeouts, error) {
-	t := c.timeouts
-	for _, f := range []struct {
-		name  string
-		value time.Duration
-		to    *time.Duration
-	}{
-		{"IdleTimeout", o.IdleTimeout, &t.idle},
-		{"ReadTimeout", o.ReadTimeout, &t.read},
-		{"WriteTimeout", o.WriteTimeout, &t.write},
-		{"MessageTimeout", o.MessageTimeout, &t.message},
-		{"Linger", o.Linger, &t.linger},
-		{"HandshakeTimeout", o.HandshakeTimeout, &t.handshake},
-	} {
-		if f.value < 0 {
-			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
-		}
-		if f.value > 0 {
-			*f.to = f.value
-		}
-	}
-	if t == c.timeouts {
-		return nil, nil
-	}
-	return &t, nil
-}
 
 // timeouts returns those that the connection has.
 func (c *Conn) timeouts() *timeouts {
@@ -131,12 +97,12 @@ func (c *Conn) touchReceived() {
 	}
 }
 
-// A lingering is a connection that is closing and waits for its peer: when it began, when the peer was
-// last seen to take something, and how many bytes it had to take.
-type lingering struct {
-	begun, progress int64
-	load            int
-}
+// firstDeliveryCheck and lastDeliveryCheck are the pauses, doubling,
+// between the questions whether a closed connection's peer has everything.
+const (
+	firstDeliveryCheck = time.Millisecond
+	lastDeliveryCheck  = 256 * time.Millisecond
+)
 
 // limitClosing starts the time after which closing ends by force.
 func (c *Conn) limitClosing() {
@@ -252,6 +218,18 @@ func (c *Conn) checkTime() {
 	c.wakeAt(next)
 }
 
+// checkPreface ends the time for header and handshake.
+func (c *Conn) checkPreface(now int64) (next int64) {
+	if c.state.Load()&(handshaking|ending) != handshaking {
+		return maxTime
+	}
+	if due := c.extra.expires; due > now {
+		return due
+	}
+	c.refuse(aborting, ErrHandshakeTimeout)
+	return maxTime
+}
+
 // dropTimer gives up the timer of a connection that has no deadline.
 func (c *Conn) dropTimer() {
 	c.mu.Lock()
@@ -356,30 +334,6 @@ func (c *Conn) checkStall(now int64) (next int64) {
 	}
 	return due
 }
-
-// setLongestSleep sets how long a loop may sleep while something about peers is
-// due, so that a time in which the program is stopped does not pass unnoticed as a
-// part of its sleep.
-func (c *config) setLongestSleep() {
-	const part = 4 // of the shortest timeout
-	shortest := min(c.timeouts.linger, c.timeouts.handshake)
-	for _, d := range []time.Duration{c.timeouts.idle, c.timeouts.read, c.timeouts.write, c.timeouts.message} {
-		if d > 0 {
-			shortest = min(shortest, d)
-		}
-	}
-	c.longestSleep = max(shortest/part, time.Duration(blink))
-}
-
-// A part is what can be under way on a connection and unfinished.
-type part uint8
-
-const (
-	partUnread  part = iota // bytes that the handler leaves unread: it waits for the rest
-	partRecord              // a TLS record
-	partMessage             // what the handler has announced by MessagePending
-	partKinds
-)
 
 // MessagePending says whether a part of a message has arrived, and was consumed,
 // whose rest is still to come: Engine.MessageTimeout bounds the time for it, which

@@ -149,3 +149,137 @@ func (t *Timer) next(now int64) int64 {
 	}
 	return deadline(due, t.period)
 }
+
+// Watched returns the time for which the loop has looked at its sockets, from a
+// moment of no meaning on. It is the clock of all timeouts about peers: it stands
+// still while the program is stopped or suspended and while a callback holds up
+// the loop, or all workers, for longer than 100 ms. So nobody is given up for a
+// time in which nobody looked. [Loop.AfterWatched] is a timer on this clock. It
+// may be called from any goroutine.
+func (l *Loop) Watched() time.Duration { return time.Duration(l.now()) }
+
+// now is Watched.
+func (l *Loop) now() int64 { return l.watch.now(l.cfg.Clock()) - l.heldUp() }
+
+// looked returns the time of the last look that has brought everything, on the clock
+// of Watched. What peers had done until then has been delivered, or is with a worker:
+// it is the time by which they are judged.
+func (l *Loop) looked() int64 { return l.watch.judged.Load() - l.heldUp() }
+
+// judgeAgain is the pause before the peers are judged that could not be yet.
+const judgeAgain = time.Millisecond
+
+// realTime returns when a time on the clock of Watched is, on the real one. It can
+// turn out to be later. What is due while the loop has not brought everything yet is
+// looked at again in a while, not in each turn.
+func (l *Loop) realTime(watched int64) int64 {
+	when := deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
+	if l.watch.judged.Load() < l.watch.looked.Load() {
+		return max(when, l.cfg.Clock()+int64(judgeAgain))
+	}
+	return when
+}
+
+// heldUp returns how long connections have waited because all workers were busy.
+func (l *Loop) heldUp() int64 {
+	if l.engine.workers == nil {
+		return 0
+	}
+	return l.engine.workers.lost.Load()
+}
+
+// runTimers runs the timers that were due when the phase began.
+func (l *Loop) runTimers() {
+	next := l.nextTimer.Load()
+	if next == math.MaxInt64 {
+		return
+	}
+	now := l.cfg.Clock()
+	if next > now {
+		return
+	}
+	l.mu.Lock()
+	l.wheel.Advance(now)
+	for t := l.wheel.Expire(); t != nil; t = l.wheel.Expire() {
+		owner := t.Owner.(expirer)
+		l.noteDeadline(t, -1)
+		l.mu.Unlock()
+		owner.expire(now)
+		l.count.timers.Add(1)
+		l.mu.Lock()
+	}
+	l.noteTimer()
+	l.mu.Unlock()
+}
+
+// An expirer is what a timer in the wheel belongs to.
+type expirer interface{ expire(now int64) }
+
+// noteTimer publishes the earliest deadline. The caller holds mu.
+func (l *Loop) noteTimer() {
+	next, ok := l.wheel.Next()
+	if !ok {
+		next = math.MaxInt64
+	}
+	l.nextTimer.Store(next)
+}
+
+// schedule puts t into the wheel, unless it is there for an earlier time.
+func (l *Loop) schedule(t *wheel.Timer, when int64) {
+	l.mu.Lock()
+	if l.stopped || t.Scheduled() && t.When() <= when {
+		l.mu.Unlock()
+		return
+	}
+	if !l.wheel.Remove(t) {
+		l.noteDeadline(t, 1)
+	}
+	l.wheel.Add(t, when)
+	sleeping := l.sooner(when)
+	l.mu.Unlock()
+	if sleeping {
+		l.wake()
+	}
+}
+
+// noteDeadline counts a timer that is put into the wheel or taken out, if it is a
+// connection's. The caller holds mu.
+func (l *Loop) noteDeadline(t *wheel.Timer, n int) {
+	if _, peer := t.Owner.(*Conn); peer {
+		l.deadlines += n
+	}
+}
+
+// sooner publishes a new deadline and reports whether the loop must be woken
+// for it. The caller holds mu.
+func (l *Loop) sooner(when int64) (sleeping bool) {
+	if when >= l.nextTimer.Load() {
+		return false
+	}
+	l.nextTimer.Store(when)
+	sleeping = l.asleep
+	l.asleep = false
+	return sleeping
+}
+
+// unschedule takes t out of the wheel and reports whether it was in it. The
+// next deadline is not looked for: at worst the loop wakes once for nothing.
+func (l *Loop) unschedule(t *wheel.Timer) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.stopped || !l.wheel.Remove(t) {
+		return false
+	}
+	l.noteDeadline(t, -1)
+	if l.wheel.Len() == 0 {
+		l.nextTimer.Store(math.MaxInt64)
+	}
+	return true
+}
+
+// waitingTimers returns the number of timers in the wheel.
+func (l *Loop) waitingTimers() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wheel.Len()
+}

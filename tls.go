@@ -25,31 +25,12 @@ func (c *Conn) TLS() *tls.ConnectionState {
 	return nil
 }
 
-// tlsPipe returns the TLS of a connection that has it, else nil.
-func (x *extra) tlsPipe() *tlspipe.Pipe {
-	if x == nil {
-		return nil
-	}
-	return x.tls
-}
-
 // handshakes are what an engine bounds its TLS handshakes by.
 type handshakes struct {
 	limit   *tlspipe.Limit // MaxHandshakes
 	perIP   addresses      // MaxHandshakesPerIP
 	running *seam.Crew     // their goroutines
 }
-
-const (
-	// sealBudget bounds the plain bytes that are encrypted before they are sent.
-	sealBudget = 64 << 10
-	// maxHandshakeInput is how much of what has arrived waits for a handshake at most,
-	// which takes it record by record. Beyond it the connection is not read from.
-	maxHandshakeInput = 32 << 10
-	// slotsPerCPU bounds the handshakes that compute at once. More would gain
-	// nothing, and the loops would have to share the CPUs with all of them.
-	slotsPerCPU = 4
-)
 
 // shareOfSilence is the part of HandshakeTimeout that a peer may be silent for while
 // others wait for its place.
@@ -178,13 +159,6 @@ func (c *Conn) handshakeFailed(err error) {
 	c.unset(handshaking)
 	c.mu.Unlock()
 	c.refuse(how, err)
-}
-
-// refuse closes a connection that was not worth a handler.
-func (c *Conn) refuse(how stateBits, cause error) {
-	c.loop.count.refused.Add(1)
-	c.logRefused("a connection is refused", "error", cause)
-	_ = c.end(how, cause)
 }
 
 // cipherReceived decrypts what has arrived.

@@ -10,9 +10,6 @@ import (
 // beside any timeout.
 const blink = int64(100 * time.Millisecond)
 
-// judgeAgain is the pause before the peers are judged that could not be yet.
-const judgeAgain = time.Millisecond
-
 // A watch is the clock for what peers are given time for. It stands still while
 // the program does not look at its sockets, because it is stopped, suspended, or
 // held up by a callback: what the peers did meanwhile nobody knows. Its loop
@@ -79,39 +76,4 @@ func (w *watch) now(t int64) int64 {
 		return now
 	}
 	return min(now, w.looked.Load()+blink)
-}
-
-// Watched returns the time for which the loop has looked at its sockets, from a
-// moment of no meaning on. It is the clock of all timeouts about peers: it stands
-// still while the program is stopped or suspended and while a callback holds up
-// the loop, or all workers, for longer than 100 ms. So nobody is given up for a
-// time in which nobody looked. [Loop.AfterWatched] is a timer on this clock. It
-// may be called from any goroutine.
-func (l *Loop) Watched() time.Duration { return time.Duration(l.now()) }
-
-// now is Watched.
-func (l *Loop) now() int64 { return l.watch.now(l.cfg.Clock()) - l.heldUp() }
-
-// looked returns the time of the last look that has brought everything, on the clock
-// of Watched. What peers had done until then has been delivered, or is with a worker:
-// it is the time by which they are judged.
-func (l *Loop) looked() int64 { return l.watch.judged.Load() - l.heldUp() }
-
-// realTime returns when a time on the clock of Watched is, on the real one. It can
-// turn out to be later. What is due while the loop has not brought everything yet is
-// looked at again in a while, not in each turn.
-func (l *Loop) realTime(watched int64) int64 {
-	when := deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
-	if l.watch.judged.Load() < l.watch.looked.Load() {
-		return max(when, l.cfg.Clock()+int64(judgeAgain))
-	}
-	return when
-}
-
-// heldUp returns how long connections have waited because all workers were busy.
-func (l *Loop) heldUp() int64 {
-	if l.engine.workers == nil {
-		return 0
-	}
-	return l.engine.workers.lost.Load()
 }

@@ -67,10 +67,6 @@ func (p *workerPool) work(s *scratch) {
 	}
 }
 
-// workerRead is the size of a worker's reads, as that of a loop's: 64 KiB, and
-// what shows that there is no more.
-const workerRead = 64<<10 + 4<<10
-
 func (p *workerPool) push(c *Conn) {
 	p.mu.Lock()
 	if p.count == len(p.queue) {
