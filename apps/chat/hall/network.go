@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/epinet/epi/apps/chat/fabric"
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 // Several halls make one network: each has the sessions of its own machine, and a copy of
@@ -227,7 +228,7 @@ func (n *network) claim(key fabric.Key, then func(error)) {
 
 // slotBits is how much of a message's number says where it was made, so that no two nodes
 // give the same.
-const slotBits = 6
+const slotBits = ircmsg.SlotBits
 
 const slotMask = 1<<slotBits - 1
 

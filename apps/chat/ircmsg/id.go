@@ -9,6 +9,10 @@ import (
 // tell messages of one millisecond apart.
 const IDBits = 20
 
+// SlotBits is how many of those, the lowest ones, name the node that has numbered the message: 0
+// is a chat on one machine.
+const SlotBits = 6
+
 // MaxMoment is the last moment that the numbers of messages can hold, in the year 2248.
 const MaxMoment = 1<<(63-IDBits) - 1
 

@@ -32,10 +32,11 @@ Exit codes: 0 all was so, 1 it was not, or the nodes did not come together again
 
 // A clusterCheck is the command's run.
 type clusterCheck struct {
-	run    cluster.Config
-	faults string
-	log    string
-	old    string
+	run        cluster.Config
+	faults     string
+	durability string
+	log        string
+	old        string
 
 	dir    string
 	secret string
@@ -53,7 +54,7 @@ func labClusterCommand() *cobra.Command {
   epi lab cluster --for 5m --faults upgrade,kill --old ./epi-before`,
 		Args: unexpectedArgument,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
-			if c.run.Faults, err = cluster.ParseFaults(c.faults, cluster.Possible(c.old != "")); err != nil {
+			if c.run.Faults, err = cluster.ParseFaults(c.faults, cluster.Possible(c.old != "", c.run.Namespaces)); err != nil {
 				return fmt.Errorf("--faults: %w", err)
 			}
 			if c.run.Nodes < 3 || c.run.Nodes > 9 {
@@ -70,7 +71,9 @@ func labClusterCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	flags.DurationVar(&c.run.For, "for", time.Minute, "`duration` of the faults")
-	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze, crash, leader, slow, upgrade with commas, or all, or none")
+	flags.StringVar(&c.faults, "faults", "all", "`faults`: some of kill, stop, cut, freeze, crash, leader, slow, upgrade, oneway, split, loss, delay with commas, or all, or none")
+	flags.BoolVar(&c.run.Namespaces, "namespaces", false, "each node is in a network namespace of its own, where packets are lost one by one; needs root")
+	flags.StringVar(&c.durability, "durability", "commit", "history.durability of the nodes: `commit` or cluster")
 	flags.IntVar(&c.run.Nodes, "nodes", 3, "`number` of nodes")
 	flags.IntVar(&c.run.Clients, "clients", 3, "`number` of clients on each node")
 	flags.Uint64Var(&c.run.Seed, "seed", 1, "`number` that chooses faults and what clients do; when they do it no seed chooses")
@@ -150,7 +153,14 @@ func (c *clusterCheck) command(program string, p cluster.Place, log io.Writer) *
 
 // settings are what all nodes have beyond the defaults.
 func (c *clusterCheck) settings() []string {
-	return append([]string{"history.unregistered=true", "throttle.enabled=false"}, c.sets...)
+	sets := []string{"history.unregistered=true", "throttle.enabled=false"}
+	if c.durability != "" {
+		sets = append(sets, "history.durability="+c.durability)
+	}
+	if c.run.Namespaces { // where nobody else is
+		sets = append(sets, "cluster.plain=true")
+	}
+	return append(sets, c.sets...)
 }
 
 // askEvery is the time between two looks at a node.
@@ -160,7 +170,7 @@ const askEvery = 100 * time.Millisecond
 func (c *clusterCheck) ready(ctx context.Context, p cluster.Place) error {
 	var last error
 	for {
-		status, err := readStatus(ctx, p.Admin)
+		status, err := readStatus(ctx, p)
 		if err == nil && status.Valid && len(status.Members) == c.run.Nodes {
 			return nil
 		}
@@ -177,12 +187,8 @@ func (c *clusterCheck) ready(ctx context.Context, p cluster.Place) error {
 	}
 }
 
-func readStatus(ctx context.Context, address string) (s clusterStatus, err error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/cluster", nil)
-	if err != nil {
-		return s, err
-	}
-	answer, err := http.DefaultClient.Do(request)
+func readStatus(ctx context.Context, p cluster.Place) (s clusterStatus, err error) {
+	answer, err := askAdmin(ctx, p, http.MethodGet, "/cluster")
 	if err != nil {
 		return s, err
 	}
@@ -192,11 +198,7 @@ func readStatus(ctx context.Context, address string) (s clusterStatus, err error
 
 // stepDown has NATS choose other leaders.
 func stepDown(ctx context.Context, p cluster.Place) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+p.Admin+"/cluster/step-down", nil)
-	if err != nil {
-		return err
-	}
-	answer, err := http.DefaultClient.Do(request)
+	answer, err := askAdmin(ctx, p, http.MethodPost, "/cluster/step-down")
 	if err != nil {
 		return err
 	}
@@ -205,4 +207,14 @@ func stepDown(ctx context.Context, p cluster.Place) error {
 		return fmt.Errorf("%s: %s", answer.Status, text)
 	}
 	return nil
+}
+
+// askAdmin makes a request to the admin server of a node.
+func askAdmin(ctx context.Context, p cluster.Place, method, path string) (*http.Response, error) {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+p.Admin+path, nil)
+	if err != nil {
+		return nil, err
+	}
+	client := http.Client{Transport: &http.Transport{DialContext: p.Dial, DisableKeepAlives: true}}
+	return client.Do(request)
 }

@@ -21,7 +21,7 @@ const answerWithin = 20 * time.Second
 // A client is at one node, and connects again whenever the connection ends.
 type client struct {
 	name     string
-	address  string
+	place    Place
 	channels []string
 	nicks    []string // that all clients try to have
 	random   *rand.Rand
@@ -92,8 +92,7 @@ func (c *client) endHold() {
 }
 
 func (c *client) connect(ctx context.Context) (err error) {
-	var d net.Dialer
-	if c.conn, err = d.DialContext(ctx, "tcp", c.address); err != nil {
+	if c.conn, err = c.place.Dial(ctx, "tcp", c.place.IRC); err != nil {
 		c.conn = nil
 		return err
 	}

@@ -50,19 +50,9 @@ const warmUp = 2 * time.Second
 
 // Measure starts the nodes, without anything between them, and lays a load on them.
 func Measure(ctx context.Context, c Config, l Load) (*Cost, error) {
-	r := &run{Config: c}
+	r := &run{Config: c, wires: loopback{}}
 	defer r.end()
-	if err := r.place(); err != nil {
-		return nil, err
-	}
-	for _, n := range r.nodes {
-		for _, other := range r.nodes {
-			if n != other {
-				n.Peers = append(n.Peers, other.Listen)
-			}
-		}
-	}
-	if err := r.launchAll(); err != nil {
+	if err := r.start(); err != nil {
 		return nil, err
 	}
 	if err := r.ready(ctx); err != nil {

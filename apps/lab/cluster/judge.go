@@ -3,6 +3,7 @@
 // are killed, stopped and cut off, and afterwards a judge looks whether what they
 // have seen, and what the nodes have kept, holds what the chat promises:
 //
+//   - one owner: no two nodes put messages of a channel in order at the same time
 //   - one order: each node has the same history of a channel, and each client has seen
 //     messages in that order
 //   - echoed is kept: a message that its sender has seen back is in the history, once
@@ -18,6 +19,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 // A Message is one line in a channel, as a client or a history shows it.
@@ -83,6 +86,7 @@ func (e *Evidence) Judge() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
 	place := map[string]map[string]int{} // of a msgid in what all nodes have of its channel
 	for channel, all := range e.union() {
+		oneOwner(channel, all, fault)
 		place[channel] = map[string]int{}
 		texts := map[string]string{}
 		for at, m := range all {
@@ -146,6 +150,35 @@ func (e *Evidence) union() map[string][]Message {
 		all[channel] = slices.Compact(messages)
 	}
 	return all
+}
+
+// handOver is less than a channel takes to get another owner, and to have its former one
+// again: each way takes a lease, or the drain of a node that then starts again.
+const handOver = time.Second
+
+// oneOwner finds the first message that one node has numbered while another one did: between
+// two of that, soon after each other. The number of a message says who has made it, and when.
+func oneOwner(channel string, all []Message, fault func(string, ...any)) {
+	type turn struct {
+		message Message
+		moment  int64 // ms
+	}
+	last := map[int64]turn{} // the last message of each node
+	owner := int64(0)
+	for _, m := range all {
+		id, ok := ircmsg.ParseID(m.ID)
+		if !ok {
+			continue
+		}
+		by, now := id&(1<<ircmsg.SlotBits-1), turn{m, id >> ircmsg.IDBits}
+		before, was := last[by]
+		if was && by != owner && now.moment-before.moment < handOver.Milliseconds() {
+			fault("%s: two nodes had it at once: one has numbered %q (%s) and %q (%s), and another one %q (%s) between them",
+				channel, before.message.Text, before.message.ID, m.Text, m.ID, last[owner].message.Text, last[owner].message.ID)
+			return
+		}
+		owner, last[by] = by, now
+	}
 }
 
 // compare finds the first difference between what a node has and what all have.

@@ -4,11 +4,17 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/epinet/epi/apps/chat/ircmsg"
 )
 
 func TestJudge(t *testing.T) {
 	at := func(s int) time.Time { return time.Unix(int64(s), 0) }
 	one, two, three := Message{"1", "one"}, Message{"2", "two"}, Message{"3", "three"}
+	// by is a message that a node has numbered at a moment, in ms.
+	by := func(node, moment int64, text string) Message {
+		return Message{ircmsg.FormatID(moment<<ircmsg.IDBits | node), text}
+	}
 	both := func(m ...Message) []History {
 		return []History{{"a", "#x", m}, {"b", "#x", m}}
 	}
@@ -31,6 +37,8 @@ func TestJudge(t *testing.T) {
 		"who is in a channel":        {Evidence{Rosters: []Roster{{"a", "#x", []string{"ann", "bob"}, []string{"ann", "bob"}}}}, ""},
 		"a member that is not shown": {Evidence{Rosters: []Roster{{"a", "#x", []string{"ann"}, []string{"ann", "bob"}}}}, "node a shows [ann]"},
 		"one who was put out":        {Evidence{PutOut: []string{"#x: ann was put out"}}, "put out"},
+		"another owner":              {Evidence{Histories: both(by(1, 1000, "p"), by(2, 1100, "q"), by(2, 9000, "r"), by(1, 9100, "s"))}, ""},
+		"two owners at once":         {Evidence{Histories: both(by(1, 1000, "p"), by(2, 1100, "q"), by(1, 1200, "r"), by(2, 1300, "s"))}, "two nodes"},
 		"a nick that two had":        {Evidence{Holds: []Hold{{"bob", "n", at(2), at(4)}, {"ann", "n", at(1), at(3)}}}, "nick n"},
 	} {
 		faults := test.Judge()

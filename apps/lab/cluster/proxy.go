@@ -1,10 +1,108 @@
 package cluster
 
 import (
+	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"sync"
+
+	"github.com/epinet/epi/internal/freeport"
 )
+
+// loopback has the nodes at addresses of this machine, without anything between them.
+type loopback struct{}
+
+func (loopback) place(nodes []*node) error {
+	if err := addresses(nodes); err != nil {
+		return err
+	}
+	for _, n := range nodes {
+		for _, other := range nodes {
+			if n != other {
+				n.Peers = append(n.Peers, other.Listen)
+			}
+		}
+	}
+	return nil
+}
+
+func addresses(nodes []*node) (err error) {
+	for _, n := range nodes {
+		if n.IRC, err = freeport.Next(); err != nil {
+			return err
+		}
+		if n.Admin, err = freeport.Next(); err != nil {
+			return err
+		}
+		if n.Listen, err = freeport.Next(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (loopback) at(_ *node, fn func() error) error { return fn() }
+
+func (loopback) disturb(f Fault, _ *node, _ *rand.Rand) (ways string, mend func(), err error) {
+	return "", nil, fmt.Errorf("there is nothing between the nodes that could do %q", f)
+}
+
+func (loopback) end() {}
+
+// proxies are doors between nodes on the loopback interface.
+type proxies struct {
+	loopback
+	doors map[*node][]*door // before it, and before the others for it
+}
+
+// nowhere is what nodes say of their addresses to one another, so that they reach each
+// other through the doors alone.
+const nowhere = "127.0.0.1:1"
+
+func (p *proxies) place(nodes []*node) error {
+	if err := addresses(nodes); err != nil {
+		return err
+	}
+	p.doors = map[*node][]*door{}
+	for _, n := range nodes {
+		n.Advertise = nowhere
+		for _, other := range nodes {
+			if n == other {
+				continue
+			}
+			d, err := newDoor(other.Listen)
+			if err != nil {
+				return err
+			}
+			n.Peers = append(n.Peers, d.address())
+			p.doors[n], p.doors[other] = append(p.doors[n], d), append(p.doors[other], d)
+		}
+	}
+	return nil
+}
+
+func (p *proxies) disturb(f Fault, n *node, random *rand.Rand) (ways string, mend func(), err error) {
+	if f != Cut && f != Freeze {
+		return p.loopback.disturb(f, n, random)
+	}
+	for _, d := range p.doors[n] {
+		d.close(f == Cut)
+	}
+	return "", func() {
+		for _, d := range p.doors[n] {
+			d.open()
+		}
+	}, nil
+}
+
+func (p *proxies) end() {
+	for _, doors := range p.doors {
+		for _, d := range doors {
+			d.end()
+		}
+	}
+}
 
 // A door is in front of a node's address for the other nodes. Shut, it lets nothing
 // through: what is under way waits, as in a network that drops packets, or the

@@ -5,13 +5,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"net"
 	"os/exec"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-
-	"github.com/epinet/epi/internal/freeport"
 )
 
 // A Fault is what can be done to a node.
@@ -21,7 +20,7 @@ type Fault string
 const (
 	Kill   Fault = "kill"   // SIGKILL; it is started again
 	Stop   Fault = "stop"   // SIGSTOP for longer than its lease, then SIGCONT
-	Cut    Fault = "cut"    // connections to the other nodes are cut, and new ones as well
+	Cut    Fault = "cut"    // from the other nodes: connections are cut, or packets vanish
 	Freeze Fault = "freeze" // what nodes send to it and it to them waits, and comes at the end
 	Crash  Fault = "crash"  // SIGKILL of all nodes at once; they are started again
 	Leader Fault = "leader" // NATS chooses other leaders for all its streams
@@ -30,15 +29,33 @@ const (
 	Slow Fault = "slow"
 	// Upgrade: SIGTERM; it is started again as the other one of two builds.
 	Upgrade Fault = "upgrade"
+
+	// Those of packets, between nodes in namespaces.
+
+	OneWay Fault = "oneway" // what it sends vanishes, or what is sent to it: to one other node, or all
+	Split  Fault = "split"  // packets between it and one other vanish; both reach the rest
+	Loss   Fault = "loss"   // some of its packets vanish, and some come late
+	Delay  Fault = "delay"  // its packets take 100 to 300 ms each
 )
 
 // Faults are all of them.
-var Faults = []Fault{Kill, Stop, Cut, Freeze, Crash, Leader, Slow, Upgrade}
+var Faults = []Fault{Kill, Stop, Cut, Freeze, Crash, Leader, Slow, Upgrade, OneWay, Split, Loss, Delay}
 
-// Possible returns those that can be done here, with another build or without one.
-func Possible(twoBuilds bool) []Fault {
+// Possible returns those that can be done here: with another build or without one, to nodes in
+// namespaces or behind proxies.
+func Possible(twoBuilds, namespaces bool) []Fault {
 	return slices.DeleteFunc(slices.Clone(Faults), func(f Fault) bool {
-		return f == Slow && !canSlow() || f == Upgrade && !twoBuilds
+		switch f {
+		case Slow:
+			return !canSlow()
+		case Upgrade:
+			return !twoBuilds
+		case Freeze:
+			return namespaces
+		case OneWay, Split, Loss, Delay:
+			return !namespaces
+		}
+		return false
 	})
 }
 
@@ -51,6 +68,9 @@ type Place struct {
 	Advertise string
 	Peers     []string
 	Old       bool // it is of the build that is to be replaced
+
+	// Dial connects to its addresses.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 }
 
 // A Config is a run.
@@ -63,6 +83,8 @@ type Config struct {
 	Seed    uint64
 	// Two: there is an old build, which all nodes begin with.
 	Two bool
+	// Namespaces: each node is in a network namespace of its own, not behind proxies.
+	Namespaces bool
 	// Command returns what serves a node. It is called again after a kill.
 	Command func(Place) *exec.Cmd
 	// Ready waits until a node is a member of the network with all the others.
@@ -90,13 +112,27 @@ const settle = 5 * time.Minute
 // A node is one process.
 type node struct {
 	Place
-	cmd   *exec.Cmd
-	doors []*door
+	cmd *exec.Cmd
+}
+
+// Wires are what is between the nodes.
+type wires interface {
+	// place gives the nodes their addresses.
+	place(nodes []*node) error
+	// at has fn run where a node is: what that starts and dials is there. It waits for fn.
+	at(n *node, fn func() error) error
+	// disturb does a fault to what goes between a node and others, until mend is called. The
+	// ways are those from node to node that it is done to, in words.
+	disturb(f Fault, n *node, random *rand.Rand) (ways string, mend func(), err error)
+	end()
 }
 
 // Run starts nodes and clients, injects faults, and judges.
 func Run(ctx context.Context, c Config) (*Result, error) {
-	r := &run{Config: c, random: rand.New(rand.NewPCG(c.Seed, c.Seed))}
+	r := &run{Config: c, wires: &proxies{}, random: rand.New(rand.NewPCG(c.Seed, c.Seed))}
+	if c.Namespaces {
+		r.wires = &namespaces{}
+	}
 	if c.Tell == nil {
 		r.Tell = func(string, ...any) {}
 	}
@@ -131,6 +167,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 
 type run struct {
 	Config
+	wires
 	random  *rand.Rand
 	nodes   []*node
 	clients []*client
@@ -142,50 +179,26 @@ type run struct {
 	judges  int  // clients that have asked for what nodes have
 }
 
-// nowhere is what nodes say of their addresses to one another, so that they reach each
-// other through the doors alone.
-const nowhere = "127.0.0.1:1"
-
 // channels are those in which all clients are.
 var channels = []string{"#one", "#two", "#three", "#four"}
 
 func (r *run) start() error {
-	if err := r.place(); err != nil {
-		return err
-	}
-	for _, n := range r.nodes {
-		n.Advertise = nowhere
-		for _, other := range r.nodes {
-			if n == other {
-				continue
-			}
-			d, err := newDoor(other.Listen)
-			if err != nil {
-				return err
-			}
-			n.Peers = append(n.Peers, d.address())
-			n.doors, other.doors = append(n.doors, d), append(other.doors, d)
-		}
-	}
-	return r.launchAll()
-}
-
-// place chooses where the nodes are.
-func (r *run) place() (err error) {
 	for i := range r.Nodes {
 		n := &node{Place: Place{Name: string(rune('a' + i)), Old: r.Two}}
+		n.Dial = func(ctx context.Context, network, address string) (conn net.Conn, err error) {
+			err = r.at(n, func() (err error) {
+				var d net.Dialer
+				conn, err = d.DialContext(ctx, network, address)
+				return err
+			})
+			return conn, err
+		}
 		r.nodes = append(r.nodes, n)
-		if n.IRC, err = freeport.Next(); err != nil {
-			return err
-		}
-		if n.Admin, err = freeport.Next(); err != nil {
-			return err
-		}
-		if n.Listen, err = freeport.Next(); err != nil {
-			return err
-		}
 	}
-	return nil
+	if err := r.place(r.nodes); err != nil {
+		return err
+	}
+	return r.launchAll()
 }
 
 func (r *run) launchAll() error {
@@ -199,7 +212,7 @@ func (r *run) launchAll() error {
 
 func (r *run) launch(n *node) error {
 	n.cmd = r.Command(n.Place)
-	if err := n.cmd.Start(); err != nil {
+	if err := r.at(n, n.cmd.Start); err != nil {
 		return fmt.Errorf("node %s: %w", n.Name, err)
 	}
 	return nil
@@ -212,11 +225,9 @@ func (r *run) end() {
 			_ = n.cmd.Process.Kill()
 			_ = n.cmd.Wait()
 		}
-		for _, d := range n.doors {
-			d.end()
-		}
 	}
 	r.talk.Wait() // who waits for an answer waits no more
+	r.wires.end()
 }
 
 // ready waits until all nodes are members.
@@ -240,7 +251,7 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 	for _, n := range r.nodes {
 		for i := range r.Clients {
 			c := &client{
-				name: fmt.Sprintf("%s%d", n.Name, i), address: n.IRC, channels: channels, nicks: []string{"king", "queen"},
+				name: fmt.Sprintf("%s%d", n.Name, i), place: n.Place, channels: channels, nicks: []string{"king", "queen"},
 				random: rand.New(rand.NewPCG(r.Seed, r.random.Uint64())), echoes: &r.echoes,
 			}
 			r.clients = append(r.clients, c)
@@ -312,17 +323,17 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 		return r.slowDisk(ctx, n, away)
 	case Upgrade:
 		return r.upgrade(n)
-	case Cut, Freeze:
-		for _, d := range n.doors {
-			d.close(f == Cut)
-		}
-		wait(ctx, away)
-		for _, d := range n.doors {
-			d.open()
-		}
-		return nil
 	}
-	return fmt.Errorf("there is no fault %q", f)
+	ways, mend, err := r.disturb(f, n, r.random)
+	if err != nil {
+		return err
+	}
+	if ways != "" {
+		r.Tell("  %s, for %.1f s", ways, away.Seconds())
+	}
+	wait(ctx, away)
+	mend()
+	return nil
 }
 
 // kill kills nodes, all before any has ended, and starts them again after a time.
@@ -472,7 +483,7 @@ const judge = "judge"
 // free yet.
 func (r *run) judge(n *node) *client {
 	r.judges++
-	return &client{name: fmt.Sprint(judge, r.judges, n.Name), address: n.IRC, channels: channels, echoes: &echoes{}}
+	return &client{name: fmt.Sprint(judge, r.judges, n.Name), place: n.Place, channels: channels, echoes: &echoes{}}
 }
 
 func (r *run) histories(ctx context.Context, e *Evidence) error {
