@@ -45,7 +45,7 @@ func (h *Hall) here(u *user) {
 func (n *network) introduce(u *user, told bool) {
 	delete(n.here, u.net.number)
 	n.users++
-	u.net.number, u.net.told = uint64(n.self.Epoch)<<24+n.users, told
+	u.net.number, u.net.told = uint64(n.self.Epoch)<<userBits+n.users, told
 	n.here[u.net.number] = u
 	if told {
 		n.changed = append(n.changed, u)
@@ -347,7 +347,7 @@ func (n *network) refOf(u *user) ref {
 
 // later says whether a user that is not known may be told of yet.
 func (n *network) later(r ref) bool {
-	if r.Node == n.self.Node || uint64(n.over[r.Node]) >= r.User>>24 {
+	if r.Node == n.self.Node || n.over[r.Node] >= r.epoch() {
 		return false
 	}
 	at := n.nodes[r.Node]

@@ -132,6 +132,11 @@ type ref struct {
 	User uint64      `json:"u"`
 }
 
+// userBits is how much of a user's number counts; above that is the epoch of its node.
+const userBits = 24
+
+func (r ref) epoch() fabric.Epoch { return fabric.Epoch(r.User >> userBits) }
+
 // A presence is where a user is.
 type presence struct {
 	number uint64

@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -24,6 +25,14 @@ func inOneChannel(t *testing.T, config Config, caps ...string) *nation {
 	n.say("c", "cid", "JOIN #x")
 	n.expectAny()
 	return n
+}
+
+// ticks has a moment pass at all nodes, and waits for what that begins.
+func (n *nation) ticks() {
+	for _, w := range n.towns {
+		w.apply(&Event{Kind: Tick})
+	}
+	n.settled()
 }
 
 // elsewhere returns a node that does not own #x, and its user.
@@ -181,10 +190,7 @@ func TestNetworkSplitAndReturn(t *testing.T) {
 	n.net.Heal()
 	n.peace()
 	for range 5 {
-		for _, w := range n.towns {
-			w.apply(&Event{Kind: Tick})
-		}
-		n.settled()
+		n.ticks()
 	}
 	n.same()
 	got = n.town("a").text()
@@ -194,6 +200,56 @@ func TestNetworkSplitAndReturn(t *testing.T) {
 	if got := n.town("c").text(); !strings.Contains(got, "MODE #x +m\n") || strings.Contains(got, "lost") {
 		t.Errorf("cid has read\n%s", got)
 	}
+}
+
+// TestNetworkSeatBeforeItsNode: a node is told by the owner of a channel that somebody is back
+// there before it knows that their node has another lease.
+//
+//	younger   older   owner
+//	   ├── ╳ ───┤       │     neither reaches the other: the younger one gives its lease up
+//	   │◄───────┤       │     it receives again, and takes another lease
+//	   ├── back ─────────►│     of which the older one knows nothing
+//	   │        │◄─ seat ─┤
+//	   ├──────► │       │     but now: the life before is over, and the seat stays
+func TestNetworkSeatBeforeItsNode(t *testing.T) {
+	n := inOneChannel(t, Config{})
+	owner := n.town(n.ownerOf("#x"))
+	var others []*town
+	for _, name := range n.names() {
+		if w := n.town(name); w != owner {
+			others = append(others, w)
+		}
+	}
+	slices.SortFunc(others, func(a, b *town) int { return cmp.Compare(a.node.Self().Epoch, b.node.Self().Epoch) })
+	older, younger := others[0], others[1]
+	known := func(w *town) fabric.Epoch {
+		if at := w.hall.net.nodes[younger.node.Name()]; at != nil {
+			return at.member.Epoch
+		}
+		return 0
+	}
+	before := known(older)
+	n.net.Cut(younger.node.Name(), older.node.Name(), true)
+	if !n.net.RunUntil(5*time.Minute, func() bool { return !younger.hall.net.live }) {
+		t.Fatal("the younger node has its lease still")
+	}
+	n.net.Heal()
+	n.net.Cut(younger.node.Name(), older.node.Name(), false)
+	for range 4 {
+		n.ticks()
+	}
+	if known(owner) == before || len(owner.hall.channels["#x"].members) < 3 {
+		t.Fatal("the owner has not taken the member back")
+	}
+	if known(older) != before {
+		t.Fatal("the older node knows of the lease already")
+	}
+	n.net.Heal()
+	n.peace()
+	for range 5 {
+		n.ticks()
+	}
+	n.same()
 }
 
 // TestNetworkNoAnswer: what an owner was asked for that then was lost is not said to be undone.

@@ -38,7 +38,7 @@ func (h *Hall) nodeDown(at *node) {
 		}
 	}
 	for r := range n.early {
-		if r.Node == name {
+		if r.Node == name && r.epoch() <= at.member.Epoch { // of its next life, a seat may be here first
 			delete(n.early, r)
 		}
 	}
@@ -123,6 +123,7 @@ func (h *Hall) fence() {
 	for len(n.order) > 0 {
 		h.nodeDown(n.order[0])
 	}
+	clear(n.early) // all is told again
 	for _, g := range grants {
 		g.answer("", fabric.ErrFenced)
 	}

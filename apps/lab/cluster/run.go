@@ -324,6 +324,8 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 	case Upgrade:
 		return r.upgrade(n)
 	}
+	// Who goes on after its lease must have time in which another one has what it had.
+	away = r.Lease/2 + time.Duration(r.random.Int64N(int64(2*r.Lease)))
 	ways, mend, err := r.disturb(f, n, r.random)
 	if err != nil {
 		return err
