@@ -23,8 +23,11 @@ const labClusterHelp = `Put a chat on several nodes to the test: clients on all 
 want the same nicks, while nodes are killed, one or all of them, stopped, cut off from
 the others, and wait for a slow disk (which needs strace), and NATS changes its leaders.
 With --old, the nodes begin as another build, and are replaced one at a time, and back.
+With --namespaces, they do not reach each other in one direction, or two of them do not
+in both, and packets are lost and late.
 Afterwards all nodes must have one history, with everything in it that anybody was
-shown; everybody must have seen it in that order; no nick may have been two clients' at
+shown; everybody must have seen it in that order; no two nodes may have put messages of a
+channel in order at the same time; no nick may have been two clients' at
 the same time; nobody may have been put out of a channel, and all nodes must show those as
 members who are.
 
@@ -51,11 +54,15 @@ func labClusterCommand() *cobra.Command {
 		Long:  labClusterHelp,
 		Example: `  epi lab cluster --for 1m
   epi lab cluster --for 1h --faults stop,freeze
+  sudo epi lab cluster --namespaces --for 15m
   epi lab cluster --for 5m --faults upgrade,kill --old ./epi-before`,
 		Args: unexpectedArgument,
 		RunE: func(cmd *cobra.Command, _ []string) (err error) {
 			if c.run.Faults, err = cluster.ParseFaults(c.faults, cluster.Possible(c.old != "", c.run.Namespaces)); err != nil {
 				return fmt.Errorf("--faults: %w", err)
+			}
+			if c.durability != "commit" && c.durability != config.ClusterDurability {
+				return fmt.Errorf("--durability %q: write commit or %s", c.durability, config.ClusterDurability)
 			}
 			if c.run.Nodes < 3 || c.run.Nodes > 9 {
 				return fmt.Errorf("--nodes %d: write a number from 3 to 9", c.run.Nodes)

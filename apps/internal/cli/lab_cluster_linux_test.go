@@ -3,8 +3,10 @@ package cli
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -22,6 +24,39 @@ func TestClusterHoldsItsPromises(t *testing.T) {
 	if !strings.Contains(stdout, "one order on all nodes") {
 		t.Errorf("it says %q and %q", stdout, stderr)
 	}
+}
+
+// TestClusterInNamespaces: nodes in network namespaces lose packets, and afterwards there is none of
+// the interfaces on this machine that was not there before, and no name of a namespace.
+func TestClusterInNamespaces(t *testing.T) {
+	if err := cluster.Namespaces(); err != nil {
+		t.Skip(err)
+	}
+	t.Parallel()
+	before := networkOf(t)
+	stdout, stderr := start(t, "lab", "cluster", "--namespaces", "--for", "1s", "--faults", "loss", "--clients", "2").end(exitDone)
+	for _, want := range []string{"loss node ", "a→b", "one order on all nodes"} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("it says %q and %q, without %q", stdout, stderr, want)
+		}
+	}
+	if after := networkOf(t); !slices.Equal(after, before) {
+		t.Errorf("there were %q before, and are %q", before, after)
+	}
+}
+
+// networkOf returns the interfaces of this machine, and the names of namespaces (ip-netns(8)).
+func networkOf(t *testing.T) (names []string) {
+	t.Helper()
+	interfaces, err := net.Interfaces()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range interfaces {
+		names = append(names, i.Name)
+	}
+	spaces, _ := filepath.Glob("/run/netns/*")
+	return append(names, spaces...)
 }
 
 // TestNodeDrains: "epi chat drain" ends the node of a directory, and no other.

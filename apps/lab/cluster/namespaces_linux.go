@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -72,9 +73,28 @@ func addressOf(i int) netip.Addr { return netip.AddrFrom4([4]byte{198, 18, 0, by
 
 var netmask = []byte{255, 255, 255, 0}
 
+// Namespaces says why there can be none here.
+func Namespaces() error {
+	p := newPort(nil, 0)
+	defer p.close()
+	return p.open()
+}
+
+func newPort(n *node, i int) *port { return &port{node: n, address: addressOf(i), space: -1} }
+
+// close may be called whatever open has done.
+func (p *port) close() {
+	if p.tun != nil {
+		_ = p.tun.Close()
+	}
+	if p.space >= 0 {
+		_ = unix.Close(p.space)
+	}
+}
+
 func (s *namespaces) place(nodes []*node) error {
 	for i, n := range nodes {
-		p := &port{node: n, address: addressOf(i), space: -1}
+		p := newPort(n, i)
 		s.ports = append(s.ports, p)
 		if err := p.open(); err != nil {
 			return fmt.Errorf("network namespace of node %s: %w", n.Name, err)
@@ -225,7 +245,7 @@ func (s *namespaces) forward(l link, packet []byte) {
 	switch {
 	case rand.Float64() < q.lost:
 	case rand.Float64() < q.late:
-		packet = append([]byte(nil), packet...)
+		packet = bytes.Clone(packet)
 		s.late.Add(1)
 		time.AfterFunc(q.lateBy[0]+rand.N(q.lateBy[1]-q.lateBy[0]), func() {
 			defer s.late.Done()
@@ -284,12 +304,7 @@ func (s *namespaces) set(bad map[link]quality) {
 
 func (s *namespaces) end() {
 	for _, p := range s.ports {
-		if p.tun != nil {
-			_ = p.tun.Close()
-		}
-		if p.space >= 0 {
-			_ = unix.Close(p.space)
-		}
+		p.close()
 	}
 	s.readers.Wait()
 	s.late.Wait()

@@ -7,4 +7,7 @@ import "errors"
 // A namespaces is of Linux.
 type namespaces struct{ loopback }
 
-func (*namespaces) place([]*node) error { return errors.New("this system has no network namespaces") }
+// Namespaces says why there can be none here.
+func Namespaces() error { return errors.New("this system has no network namespaces") }
+
+func (*namespaces) place([]*node) error { return Namespaces() }
