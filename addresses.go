@@ -4,6 +4,7 @@ import (
 	"math"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 )
 
 // clientNetwork is how much of an IPv6 address stands for one client: whoever has
@@ -56,15 +57,28 @@ func clientOf(addr netip.Addr) netip.Addr {
 	return netip.PrefixFrom(addr, clientNetwork).Masked().Addr()
 }
 
-// isClient reports whether the peer is a client, and not a proxy that will say who
-// is.
-func (c *Conn) isClient() bool {
-	return !c.origin.unix && (c.origin.proxies == nil || !c.fromProxy())
+// An admission counts the open connections of an engine, and bounds them.
+type admission struct {
+	most  int          // MaxConns
+	conns atomic.Int64 // all loops write it for each connection
+	perIP addresses    // those of each client, for MaxConnsPerIP
 }
+
+// enter admits a connection, unless there are MaxConns.
+func (a *admission) enter() bool {
+	if a.conns.Add(1) <= int64(a.most) {
+		return true
+	}
+	a.conns.Add(-1)
+	return false
+}
+
+// leave ends what enter began.
+func (a *admission) leave() { a.conns.Add(-1) }
 
 // enterAddress counts the connection for its client, unless that has too many.
 func (c *Conn) enterAddress() bool {
-	a := &c.loop.engine.perIP
+	a := &c.loop.engine.admission.perIP
 	switch {
 	case a.most == noLimitPerIP:
 		return true
@@ -81,12 +95,12 @@ func (c *Conn) enterAddress() bool {
 
 // A place is what one connection takes up among MaxConns and MaxConnsPerIP.
 type place struct {
-	engine *Engine
-	client netip.Addr // the zero Addr of those that are not counted by client
+	admission *admission
+	client    netip.Addr // the zero Addr of those that are not counted by client
 }
 
 func (c *Conn) place() place {
-	p := place{engine: c.loop.engine}
+	p := place{admission: &c.loop.engine.admission}
 	if c.state.Load()&counted != 0 {
 		p.client = c.host
 	}
@@ -95,8 +109,8 @@ func (c *Conn) place() place {
 
 // leave gives the place back.
 func (p place) leave() {
-	p.engine.leave()
+	p.admission.leave()
 	if p.client.IsValid() {
-		p.engine.perIP.leave(p.client)
+		p.admission.perIP.leave(p.client)
 	}
 }

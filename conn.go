@@ -15,6 +15,7 @@ import (
 
 	"github.com/epinet/epi/internal/buffer"
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/proxyheader"
 	"github.com/epinet/epi/internal/seam"
 	"github.com/epinet/epi/internal/tlspipe"
 	"github.com/epinet/epi/internal/wheel"
@@ -134,12 +135,12 @@ type origin struct {
 	unix     bool
 	dials    bool
 	handler  func(*Conn) Handler
-	tls      *tls.Config // nil for plain connections
-	proxies  *proxies    // nil when no PROXY header is looked for
-	local    net.Addr    // the listener's address; nil for Dial
-	remote   net.Addr    // a Unix socket's name, for Dial and for clients that have one
-	timeouts *timeouts   // nil where they are the engine's
-	marks    *watermarks // likewise
+	tls      *tls.Config          // nil for plain connections
+	proxies  *proxyheader.Senders // nil when no PROXY header is looked for
+	local    net.Addr             // the listener's address; nil for Dial
+	remote   net.Addr             // a Unix socket's name, for Dial and for clients that have one
+	timeouts *timeouts            // nil where they are the engine's
+	marks    *watermarks          // likewise
 }
 
 // An extra is what only some connections have.
@@ -147,6 +148,7 @@ type extra struct {
 	tls       *tlspipe.Pipe    // nil on a plain connection
 	proxy     bool             // the holder's; a PROXY header is looked for
 	trusted   bool             // the holder's; and the peer may send one
+	drains    bool             // the holder's; OnDrain comes when nothing is queued, not at LowWater
 	expires   int64            // the holder's; when the time for header and handshake is over
 	heard     int64            // the holder's; when bytes last arrived; for a ReadTimeout
 	stalled   int64            // the holder's; a send has been waiting since; 0 when none is
@@ -155,13 +157,15 @@ type extra struct {
 	lingering lingering        // the holder's
 	parts     [partKinds]int64 // the holder's; since when each has been unfinished; 0 when it is not there
 	held      int              // the holder's; by its handler, as Hold says
-	dialing   *dialing         // of the loop, of the holder during a handshake; while Dial is under way
+	dialing   dialEnder        // of the loop, of the holder during a handshake; while Dial is under way
 	pipe      *driver.Pipe     // the holder's; bytes to be sent before those in the queues; nil when there are none
 	detach    func(net.Conn)   // of Detach
 	conn      net.Conn         // which gets it
-
-	drainsWholly bool // the holder's; OnDrain comes when nothing is queued, not at LowWater
 }
+
+// A dialEnder is a Dial that is under way. end is called once; it reports whether the
+// Dial is in time.
+type dialEnder interface{ end() (inTime bool) }
 
 // extras returns c.extra, which it makes when it is not there yet. Of the holder.
 func (c *Conn) extras() *extra {
@@ -177,7 +181,7 @@ var spareExtras = sync.Pool{New: func() any { return new(extra) }}
 // acknowledgements.
 func (x *extra) unused() bool {
 	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.lingering.begun == 0 &&
-		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drainsWholly
+		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drains
 }
 
 // tlsPipe returns the TLS of a connection that has it, else nil.

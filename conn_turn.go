@@ -442,7 +442,7 @@ func (c *Conn) dequeue(n int) (below bool) {
 
 // drainMark is the length to which the queue has to fall for OnDrain.
 func (c *Conn) drainMark() int {
-	if c.extra != nil && c.extra.drainsWholly {
+	if c.extra != nil && c.extra.drains {
 		return 0
 	}
 	return c.marks().low
@@ -735,6 +735,13 @@ func (c *Conn) socketClosed() {
 	c.loop.enqueue(c)
 }
 
+// endDialing ends a Dial that is under way.
+func (c *Conn) endDialing() {
+	if c.extra != nil && c.extra.dialing != nil {
+		c.extra.dialing.end()
+	}
+}
+
 func (c *Conn) callOnClose() {
 	c.loop.count.closed.Add(1)
 	c.mu.Lock()
@@ -905,7 +912,5 @@ func (c *Conn) lookAgain() {
 func (s *stream) Ready(r driver.Readiness) {
 	(*Conn)(s).request(todoBits(r) & doFollowUp)
 }
-
-func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }
 
 func (s *stream) Closed() { (*Conn)(s).socketClosed() }

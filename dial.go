@@ -128,7 +128,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	if e.stopping.Load() {
 		return nil, ErrShutdown
 	}
-	if !e.enter() {
+	if !e.admission.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	from := &origin{unix: to.Network == "unix", dials: true}
@@ -144,7 +144,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 	l.live.Add(1)
 	if err := d.begin(addrs, known); err != nil {
 		l.live.Add(-1)
-		e.leave()
+		e.admission.leave()
 		return nil, err
 	}
 	return d.conn, nil
@@ -280,9 +280,11 @@ func (d *dialing) late() {
 	d.fail(fmt.Errorf("%w: it was not established within %v, DialOptions.Timeout", context.DeadlineExceeded, d.timeout))
 }
 
+func (s *stream) Connected(err error) { (*Conn)(s).connected(err) }
+
 // connected is called with the end of the attempt under way.
 func (c *Conn) connected(err error) {
-	d := c.extra.dialing
+	d := c.extra.dialing.(*dialing)
 	if err != nil {
 		d.refused(err)
 		return
@@ -291,13 +293,6 @@ func (c *Conn) connected(err error) {
 		return // its time was over before, and fail has its turn
 	}
 	c.request(doOpen)
-}
-
-// endDialing ends a Dial that is under way.
-func (c *Conn) endDialing() {
-	if c.extra != nil && c.extra.dialing != nil {
-		c.extra.dialing.end()
-	}
 }
 
 // end forgets the attempt and reports whether its time was not over before.

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"math"
 	"runtime"
@@ -210,21 +211,20 @@ type Engine struct {
 
 	undrained atomic.Int64 // connections that did not drain in time
 	stopping  atomic.Bool
-	shedding  atomic.Bool // connections are looked for that hold too much
 
 	// All loops write this for each connection. It is apart from what they read
 	// for each message.
-	_     cpu.CacheLinePad
-	conns atomic.Int64 // open connections, for MaxConns
-	perIP addresses    // and by client, for MaxConnsPerIP
-	_     cpu.CacheLinePad
+	_         cpu.CacheLinePad
+	admission admission
+	_         cpu.CacheLinePad
 
 	handshakes handshakes
+	memory     memory // fixed when the loops are made, but for its own atomics
 
 	mu        sync.Mutex
 	phase     phase       // guarded by mu
 	tap       *Tap        // guarded by mu; nil while nobody looks
-	listeners []*Listener // guarded by mu
+	listeners []io.Closer // guarded by mu
 }
 
 // A phase of an Engine's life.
@@ -418,7 +418,7 @@ func (e *Engine) makeLoopsOf(cfg *config) error {
 	e.cfg = cfg
 	startRuntimePoller()
 	e.shared = driver.NewShared(cfg.backend)
-	e.perIP.most = cfg.maxConnsPerIP
+	e.admission.most, e.admission.perIP.most = cfg.maxConns, cfg.maxConnsPerIP
 	e.handshakes.init(cfg)
 	e.context, e.cancel = context.WithCancel(context.Background())
 	if cfg.workers > 0 {
@@ -427,6 +427,7 @@ func (e *Engine) makeLoopsOf(cfg *config) error {
 	for asked := cfg.maxEvents; ; {
 		err := e.tryLoops()
 		if err == nil {
+			e.memory.limit, e.memory.loops = cfg.maxMemory, e.loops
 			return nil
 		}
 		if !cfg.takeLess(err) {
@@ -663,18 +664,6 @@ func (e *Engine) Conns(ctx context.Context) ([]*Conn, error) {
 	return all, nil
 }
 
-// enter admits a connection, unless there are MaxConns.
-func (e *Engine) enter() bool {
-	if e.conns.Add(1) <= int64(e.cfg.maxConns) {
-		return true
-	}
-	e.conns.Add(-1)
-	return false
-}
-
-// leave ends what enter began.
-func (e *Engine) leave() { e.conns.Add(-1) }
-
 // lighterLoop returns a loop with few connections: of two that it picks at
 // random, the one that has fewer. That keeps loops nearly as even as looking at
 // all of them would, whose counters every other loop writes.
@@ -691,28 +680,74 @@ func (e *Engine) lighterLoop() *Loop {
 	return a
 }
 
-// addListener makes ln known and lets the loops watch it.
-func (e *Engine) addListener(ln *Listener) error {
+// addListener makes ln known, which begin lets the loops watch. When the engine is over
+// it does neither, and reports that.
+func (e *Engine) addListener(ln io.Closer, begin func()) (added bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if e.phase == over {
-		ln.leavePath()
-		ln.closeHandles()
-		return ErrShutdown
+		return false
 	}
 	e.listeners = append(e.listeners, ln)
-	for _, a := range ln.acceptors {
-		if err := a.loop.post(a.begin, unbounded); err != nil {
-			return err // cannot be: a loop ends only when the engine is over
-		}
-	}
-	return nil
+	begin()
+	return true
 }
 
-func (e *Engine) removeListener(ln *Listener) {
+func (e *Engine) removeListener(ln io.Closer) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	if i := slices.Index(e.listeners, ln); i >= 0 {
 		e.listeners = slices.Delete(e.listeners, i, i+1)
 	}
 }
+
+// A Tap notes what the loops of its engine do, turn by turn, while it is open.
+// While there is none it costs one comparison a turn. Its methods may be called
+// from any goroutine.
+type Tap struct {
+	engine    *Engine
+	notebooks []*notebook // one for each loop
+}
+
+// mostTurns bounds the turns that a Tap keeps of each loop.
+const mostTurns = 1 << 16
+
+// Tap opens a tap that keeps so many turns of each loop, the last ones; 65,536 are
+// the most. An engine has one at a time: the error is ErrTapped when there is one,
+// which those who look then share.
+func (e *Engine) Tap(turns int) (*Tap, error) {
+	if err := e.start(); err != nil {
+		return nil, err
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tap != nil {
+		return nil, ErrTapped
+	}
+	t := &Tap{engine: e}
+	for _, l := range e.loops {
+		n := newNotebook(l.cfg.Clock, max(1, min(turns, mostTurns)), l.tally())
+		t.notebooks = append(t.notebooks, n)
+		l.notebook.Store(n)
+	}
+	e.tap = t
+	return t, nil
+}
+
+// Close ends the tap. Closing it again changes nothing.
+func (t *Tap) Close() {
+	e := t.engine
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.tap != t {
+		return
+	}
+	e.tap = nil
+	for _, l := range e.loops {
+		l.notebook.Store(nil)
+	}
+}
+
+// Loop returns what was noted of loop i (Loop.Index): with those of its turns that
+// are younger than the one of the number after, so many at most, the youngest.
+func (t *Tap) Loop(i int, after uint64, most int) LoopNotes { return t.notebooks[i].read(after, most) }

@@ -60,19 +60,19 @@ func TestHunt27_TwoLoopsAreBothLookedAt(t *testing.T) {
 func TestHostile05_WhatIsGoneShedsNobody(t *testing.T) {
 	const large, small, limit = 1000, 50, 100
 	for name, noted := range map[string]int64{"noted once more": large, "gives back": 0} {
-		l := &Loop{cfg: &config{maxMemory: limit}}
-		l.engine = &Engine{cfg: l.cfg, loops: []*Loop{l}}
+		l := &Loop{cfg: &config{}}
+		l.engine = &Engine{cfg: l.cfg, memory: memory{limit: limit, loops: []*Loop{l}}}
 		shed, stays := &Conn{loop: l}, &Conn{loop: l}
 		shed.set(aborting)
 		shed.held.Store(noted)
 		stays.held.Store(small)
 		l.count.held.Add(large + small) // who gives back clears its own figure first
-		s := &shedding{engine: l.engine, over: large + small - limit, found: []holder{{stays, small}, {shed, large}}}
+		s := &shedding{memory: &l.engine.memory, over: large + small - limit, found: []holder{{stays, small}, {shed, large}}}
 		s.shed()
 		if stays.state.Load()&gone != 0 {
 			t.Errorf("%s: the small one was shed", name)
 		}
-		if held := l.engine.held(); held != small+large-noted {
+		if held := l.engine.memory.held(); held != small+large-noted {
 			t.Errorf("%s: %d bytes are held, want %d", name, held, small+large-noted)
 		}
 	}
@@ -185,14 +185,14 @@ func TestHunt20_NetworksInEitherForm(t *testing.T) {
 		{"::/0", "10.1.2.3", false},
 		{"0.0.0.0/0", "2001:db8::1", false},
 	} {
-		p, err := newProxies(&ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix(row.network)}})
+		p, err := (&ListenOptions{ProxyFrom: []netip.Prefix{netip.MustParsePrefix(row.network)}}).proxies()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if in := p.hasNetwork(netip.MustParseAddr(row.peer)); in != row.in {
+		if in := p.HasNetwork(netip.MustParseAddr(row.peer)); in != row.in {
 			t.Errorf("that %s is in %s: %v", row.peer, row.network, in)
 		}
-		if p.hasNetwork(netip.Addr{}) {
+		if p.HasNetwork(netip.Addr{}) {
 			t.Errorf("nobody is in %s", row.network)
 		}
 	}
@@ -211,46 +211,6 @@ func TestHostile_ClientsByAddress(t *testing.T) {
 		if client := clientOf(netip.MustParseAddr(row.addr)); client != netip.MustParseAddr(row.client) {
 			t.Errorf("the client of %s is %s, want %s", row.addr, client, row.client)
 		}
-	}
-}
-
-// countingSplicer counts the pipes that are open.
-type countingSplicer struct {
-	driver.Splicer
-	open int
-}
-
-func (s *countingSplicer) NewPipe() *driver.Pipe {
-	s.open++
-	return new(driver.Pipe)
-}
-
-func (s *countingSplicer) ClosePipe(*driver.Pipe) { s.open-- }
-
-// TestProgram10_PipesAreBounded: a loop has one pipe to spare, and mostPipes that
-// are in use.
-func TestProgram10_PipesAreBounded(t *testing.T) {
-	splicer := &countingSplicer{}
-	p := pipes{splicer: splicer}
-	var used []*driver.Pipe
-	for p.offer() != nil {
-		if first, second := p.offer(), p.offer(); first != second {
-			t.Fatal("an offer that was not taken is not made again")
-		}
-		used = append(used, p.take())
-	}
-	if len(used) != mostPipes || splicer.open != mostPipes {
-		t.Errorf("%d pipes are used and %d open, want %d", len(used), splicer.open, mostPipes)
-	}
-	for _, pipe := range used {
-		p.put(pipe)
-	}
-	if splicer.open != 1 || p.offer() == nil {
-		t.Errorf("%d pipes are open while none is used, want one to spare", splicer.open)
-	}
-	p.release()
-	if splicer.open != 0 {
-		t.Errorf("%d pipes are open after the end", splicer.open)
 	}
 }
 

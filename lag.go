@@ -1,7 +1,6 @@
 package epi
 
 import (
-	"math"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -130,65 +129,14 @@ type LoopNotes struct {
 	Turns  []Turn        // the last ones, the oldest first
 }
 
-// A Tap notes what the loops of its engine do, turn by turn, while it is open.
-// While there is none it costs one comparison a turn. Its methods may be called
-// from any goroutine.
-type Tap struct {
-	engine    *Engine
-	notebooks []*notebook // one for each loop
-}
-
-// mostTurns bounds the turns that a Tap keeps of each loop.
-const mostTurns = 1 << 16
-
-// Tap opens a tap that keeps so many turns of each loop, the last ones; 65,536 are
-// the most. An engine has one at a time: the error is ErrTapped when there is one,
-// which those who look then share.
-func (e *Engine) Tap(turns int) (*Tap, error) {
-	if err := e.start(); err != nil {
-		return nil, err
-	}
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.tap != nil {
-		return nil, ErrTapped
-	}
-	t := &Tap{engine: e}
-	for _, l := range e.loops {
-		n := newNotebook(l, max(1, min(turns, mostTurns)))
-		t.notebooks = append(t.notebooks, n)
-		l.notebook.Store(n)
-	}
-	e.tap = t
-	return t, nil
-}
-
-// Close ends the tap. Closing it again changes nothing.
-func (t *Tap) Close() {
-	e := t.engine
-	e.mu.Lock()
-	defer e.mu.Unlock()
-	if e.tap != t {
-		return
-	}
-	e.tap = nil
-	for _, l := range e.loops {
-		l.notebook.Store(nil)
-	}
-}
-
-// Loop returns what was noted of loop i (Loop.Index): with those of its turns that
-// are younger than the one of the number after, so many at most, the youngest.
-func (t *Tap) Loop(i int, after uint64, most int) LoopNotes { return t.notebooks[i].read(after, most) }
-
 // A notebook is the part of a Tap that one loop writes.
 type notebook struct {
 	clock func() int64
 	mark  atomic.Int64 // markOf the phase under way
 
 	// Of the loop goroutine.
-	turn                  Turn   // the one under way
-	events, tasks, timers uint64 // as they were counted when it began
+	turn   Turn  // the one under way
+	before tally // as it was counted when that began
 
 	mu     sync.Mutex
 	noted  uint64 // guarded by mu
@@ -196,10 +144,12 @@ type notebook struct {
 	turns  []Turn // guarded by mu; turn n is at n % len(turns)
 }
 
-func newNotebook(l *Loop, turns int) *notebook {
-	n := &notebook{clock: l.cfg.Clock, turns: make([]Turn, turns)}
+// A tally is what a turn is counted by: the loop's counters.
+type tally struct{ events, tasks, timers uint64 }
+
+func newNotebook(clock func() int64, turns int, count tally) *notebook {
+	n := &notebook{clock: clock, turns: make([]Turn, turns), before: count}
 	n.mark.Store(markOf(n.clock(), PhaseWait))
-	n.count(l)
 	return n
 }
 
@@ -213,37 +163,6 @@ func phaseOf(mark int64) (began int64, p Phase) {
 	return mark >> markBits, Phase(mark & (1<<markBits - 1))
 }
 
-// count starts the next turn's counts.
-func (n *notebook) count(l *Loop) {
-	n.events, n.tasks, n.timers = l.drv.Counters().Events.Load(), l.count.tasks.Load(), l.count.timers.Load()
-}
-
-// run is what serve does behind the wait, with looks at the clock in between. When
-// a callback breaks it off, the time until the next run is that of its phase.
-func (n *notebook) run(l *Loop) {
-	for p := PhaseDispatch; p < phaseCount; p++ {
-		if !l.idle(p) {
-			n.enter(p)
-		}
-		phases[p](l)
-	}
-	n.enter(PhaseWait)
-	n.note(l)
-}
-
-// idle reports whether a phase has nothing to do, so that no time need be taken.
-func (l *Loop) idle(p Phase) bool {
-	switch p {
-	case PhaseTasks:
-		return l.work.Load()&hasTasks == 0
-	case PhaseTimers:
-		return l.nextTimer.Load() == math.MaxInt64
-	case PhaseClose:
-		return l.work.Load()&hasConcluded == 0
-	}
-	return false
-}
-
 // enter ends the phase under way and begins p.
 func (n *notebook) enter(p Phase) {
 	now := n.clock()
@@ -252,13 +171,14 @@ func (n *notebook) enter(p Phase) {
 	n.mark.Store(markOf(now, p))
 }
 
-// note keeps the turn that has ended.
-func (n *notebook) note(l *Loop) {
+// note keeps the turn that has ended, at whose end the loop has counted so many.
+func (n *notebook) note(count tally) {
 	ended, _ := phaseOf(n.mark.Load())
-	events, tasks, timers := n.events, n.tasks, n.timers
-	n.count(l)
 	n.turn.Ended = time.Duration(ended)
-	n.turn.Events, n.turn.Tasks, n.turn.Timers = uint32(n.events-events), uint32(n.tasks-tasks), uint32(n.timers-timers)
+	n.turn.Events = uint32(count.events - n.before.events)
+	n.turn.Tasks = uint32(count.tasks - n.before.tasks)
+	n.turn.Timers = uint32(count.timers - n.before.timers)
+	n.before = count
 
 	n.mu.Lock()
 	defer n.mu.Unlock()

@@ -18,6 +18,7 @@ import (
 
 	"github.com/epinet/epi/internal/address"
 	"github.com/epinet/epi/internal/driver"
+	"github.com/epinet/epi/internal/proxyheader"
 	"github.com/epinet/epi/internal/sock"
 )
 
@@ -172,20 +173,20 @@ func (o *ListenOptions) watermarks(c *config) (*watermarks, error) {
 	return &w, w.agree("ListenOptions")
 }
 
-// newProxies returns nil when no header is to be looked for.
-func newProxies(o *ListenOptions) (*proxies, error) {
+// proxies are the peers that send a PROXY header, nil when none is to be looked for.
+func (o *ListenOptions) proxies() (*proxyheader.Senders, error) {
 	if o.ProxyFrom == nil && o.ProxyUsers == nil {
 		return nil, nil
 	}
-	p := &proxies{users: o.ProxyUsers}
-	if p.users == nil {
-		p.users = []uint32{0, uint32(os.Geteuid())}
+	p := &proxyheader.Senders{Users: o.ProxyUsers}
+	if p.Users == nil {
+		p.Users = []uint32{0, uint32(os.Geteuid())}
 	}
 	for i, prefix := range o.ProxyFrom {
 		if !prefix.IsValid() {
 			return nil, fmt.Errorf("ListenOptions.ProxyFrom[%d] is no network: make it by netip.ParsePrefix", i)
 		}
-		p.networks = append(p.networks, prefix)
+		p.Networks = append(p.Networks, prefix)
 	}
 	return p, nil
 }
@@ -222,7 +223,7 @@ func (e *Engine) listen(text string, o ListenOptions, handler func(*Conn) Handle
 	if err != nil {
 		return nil, err
 	}
-	proxies, err := newProxies(&o)
+	proxies, err := o.proxies()
 	if err != nil {
 		return nil, err
 	}
@@ -270,11 +271,20 @@ func (ln *Listener) begin() error {
 		ln.acceptors = append(ln.acceptors, a)
 	}
 	ln.open.Store(int32(len(ln.acceptors)))
-	if err := e.addListener(ln); err != nil {
-		return err
+	if !e.addListener(ln, ln.watch) {
+		ln.leavePath()
+		ln.closeHandles()
+		return ErrShutdown
 	}
 	e.cfg.log.Info("listening", "listener", ln.String())
 	return nil
+}
+
+// watch lets the loops accept. They take the task: none ends before its engine is over.
+func (ln *Listener) watch() {
+	for _, a := range ln.acceptors {
+		_ = a.loop.post(a.begin, unbounded)
+	}
 }
 
 // bind makes one listening socket for all loops, or one for each.
@@ -345,7 +355,7 @@ func (e *Engine) listenOn(from net.Listener, o ListenOptions, handler func(*Conn
 		}
 		scheme = "tls"
 	}
-	proxies, err := newProxies(&o)
+	proxies, err := o.proxies()
 	if err != nil {
 		return nil, err
 	}
@@ -552,7 +562,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 		return
 	}
 	e := a.loop.engine
-	if !e.enter() {
+	if !e.admission.enter() {
 		a.loop.engine.shared.Discard(h)
 		a.loop.count.shed.Add(1)
 		a.logShed()
@@ -560,7 +570,7 @@ func (s *acceptance) Accepted(h driver.Handle, peer netip.AddrPort, err error) {
 	}
 	c := newConn(a.loop, a.originOf(h), h, peer)
 	if c.isClient() && !c.enterAddress() {
-		e.leave()
+		e.admission.leave()
 		a.loop.engine.shared.Discard(h)
 		return
 	}

@@ -56,12 +56,12 @@ func (s *spate) say(now int64) (yes bool, kept uint64) {
 
 // enabled reports whether level is enabled, so that attributes are built only when
 // needed.
-func (l *Loop) enabled(level slog.Level) bool {
-	return l.cfg.log.Enabled(context.Background(), level)
+func (c *Conn) enabled(level slog.Level) bool {
+	return c.loop.cfg.log.Enabled(context.Background(), level)
 }
 
 func (c *Conn) logOpened() {
-	if c.loop.enabled(slog.LevelDebug) {
+	if c.enabled(slog.LevelDebug) {
 		c.log(slog.LevelDebug, "connection opened")
 	}
 }
@@ -73,7 +73,7 @@ func (c *Conn) logClosed(cause Cause, err error) {
 		c.logRefused("peer refused", "cause", cause.String(), "error", err)
 		return
 	}
-	if c.loop.enabled(slog.LevelDebug) {
+	if c.enabled(slog.LevelDebug) {
 		c.log(slog.LevelDebug, "connection closed", "cause", cause.String(), "error", err)
 	}
 }
@@ -81,13 +81,13 @@ func (c *Conn) logClosed(cause Cause, err error) {
 // logRefused logs what was refused to a peer. What would be too much at level
 // Info is logged at Debug.
 func (c *Conn) logRefused(text string, args ...any) {
-	if !c.loop.enabled(slog.LevelInfo) {
+	if !c.enabled(slog.LevelInfo) {
 		return
 	}
 	say, kept := c.loop.refusals.say(c.loop.cfg.Clock())
 	switch {
 	case !say:
-		if c.loop.enabled(slog.LevelDebug) {
+		if c.enabled(slog.LevelDebug) {
 			c.log(slog.LevelDebug, text, args...)
 		}
 	case kept > 0:

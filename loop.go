@@ -26,7 +26,7 @@ type Loop struct {
 	lender       driver.Lender       // drv, where workers take sockets in hand; else nil
 	direct       driver.DirectSender // drv, where the loop may send within Conn.Write; else nil
 	scratch      scratch             // of the loop goroutine
-	pipes        pipes               // likewise
+	pipes        driver.Pipes        // likewise
 	pool         buffer.Pool
 	packetQueues packetQueues
 	count        counters
@@ -187,7 +187,7 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 		l.lender = drv.(driver.Lender)
 	}
 	if e.cfg.workers == 0 {
-		l.pipes.splicer, _ = drv.(driver.Splicer)
+		l.pipes.Splicer, _ = drv.(driver.Splicer)
 	}
 	if e.cfg.lockThread && e.cfg.workers == 0 {
 		l.direct, _ = drv.(driver.DirectSender)
@@ -291,7 +291,7 @@ func (l *Loop) serve() error {
 				phase(l)
 			}
 		} else {
-			n.run(l)
+			l.runNoted(n)
 		}
 		l.turning = false
 		l.count.turns.Add(1)
@@ -300,6 +300,36 @@ func (l *Loop) serve() error {
 			return nil
 		}
 	}
+}
+
+// runNoted is what serve does behind the wait, with looks at the clock in between. When
+// a callback breaks it off, the time until the next run is that of its phase.
+func (l *Loop) runNoted(n *notebook) {
+	for p := PhaseDispatch; p < phaseCount; p++ {
+		if !l.idle(p) {
+			n.enter(p)
+		}
+		phases[p](l)
+	}
+	n.enter(PhaseWait)
+	n.note(l.tally())
+}
+
+func (l *Loop) tally() tally {
+	return tally{l.drv.Counters().Events.Load(), l.count.tasks.Load(), l.count.timers.Load()}
+}
+
+// idle reports whether a phase has nothing to do, so that no time need be taken.
+func (l *Loop) idle(p Phase) bool {
+	switch p {
+	case PhaseTasks:
+		return l.work.Load()&hasTasks == 0
+	case PhaseTimers:
+		return l.nextTimer.Load() == math.MaxInt64
+	case PhaseClose:
+		return l.work.Load()&hasConcluded == 0
+	}
+	return false
 }
 
 // wait looks for events, which is a cheap call, and sleeps only when there are
@@ -447,7 +477,7 @@ func (l *Loop) free() error {
 	l.waking.Lock()
 	defer l.waking.Unlock()
 	l.freed = true
-	l.pipes.release()
+	l.pipes.Release()
 	return l.drv.Release()
 }
 
@@ -666,11 +696,14 @@ func (l *Loop) conns() (conns []*Conn) {
 // connOf returns the connection that s is part of: as its socket, or as one of the
 // attempts to get one.
 func connOf(s driver.Stream) *Conn {
-	if isAttempt(s) {
-		return s.(*attempt).race.dialing.conn
+	if own, ok := s.(*stream); ok {
+		return (*Conn)(own)
 	}
-	return (*Conn)(s.(*stream))
+	return s.(contender).dialled()
 }
+
+// A contender is a socket that may become that of a dialled connection.
+type contender interface{ dialled() *Conn }
 
 // drain closes every connection in order. New ones are closed as they come.
 func (l *Loop) drain() {
@@ -686,7 +719,8 @@ func (l *Loop) drain() {
 func (l *Loop) abort() {
 	l.aborted = true
 	l.drv.Sockets(func(s driver.Stream) {
-		if c := connOf(s); !isAttempt(s) || c.state.Load()&(opening|aborting) == opening {
+		_, own := s.(*stream)
+		if c := connOf(s); own || c.state.Load()&(opening|aborting) == opening {
 			l.abortConn(c)
 		}
 	})

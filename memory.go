@@ -5,6 +5,7 @@ import (
 	"math"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"github.com/epinet/epi/internal/driver"
 )
@@ -32,7 +33,7 @@ func (c *Conn) account(queued int) {
 		return
 	}
 	if held > before {
-		c.loop.engine.checkMemory()
+		c.loop.engine.memory.check()
 	}
 }
 
@@ -58,26 +59,32 @@ func (c *Conn) accountUnread() {
 	c.account(queued)
 }
 
+// A memory is what all connections of an engine hold, and the bound of that.
+type memory struct {
+	limit    int         // MaxMemory
+	loops    []*Loop     // those that have them
+	shedding atomic.Bool // connections are looked for that hold too much
+}
+
 // held returns the bytes that all connections hold.
-func (e *Engine) held() (n int64) {
-	for _, l := range e.loops {
+func (m *memory) held() (n int64) {
+	for _, l := range m.loops {
 		n += l.count.held.Load()
 	}
 	return n
 }
 
-// checkMemory sheds connections when they hold too much together.
-func (e *Engine) checkMemory() {
-	limit := int64(e.cfg.maxMemory)
-	if limit == math.MaxInt {
+// check sheds connections when they hold too much together.
+func (m *memory) check() {
+	if m.limit == math.MaxInt {
 		return
 	}
-	over := e.held() - limit
-	if over <= 0 || !e.shedding.CompareAndSwap(false, true) {
+	over := m.held() - int64(m.limit)
+	if over <= 0 || !m.shedding.CompareAndSwap(false, true) {
 		return
 	}
-	s := &shedding{engine: e, over: over, asked: len(e.loops)}
-	for _, l := range e.loops {
+	s := &shedding{memory: m, over: over, asked: len(m.loops)}
+	for _, l := range m.loops {
 		if l.post(func() { s.add(l.largest()) }, unbounded) != nil {
 			s.add(nil) // the loop has ended
 		}
@@ -87,7 +94,7 @@ func (e *Engine) checkMemory() {
 // A shedding is one search for the connections that hold most. All loops are asked
 // for theirs; the last one to answer ends so many that the rest is not too much.
 type shedding struct {
-	engine *Engine
+	memory *memory
 	over   int64 // when the search began; later of the last loop to answer
 
 	mu    sync.Mutex
@@ -138,15 +145,15 @@ func (s *shedding) add(found []holder) {
 func (s *shedding) shed() {
 	slices.SortFunc(s.found, larger)
 	some := false
-	for ; s.over > 0 && s.engine.held() > int64(s.engine.cfg.maxMemory) && len(s.found) > 0; s.found = s.found[1:] {
+	for ; s.over > 0 && s.memory.held() > int64(s.memory.limit) && len(s.found) > 0; s.found = s.found[1:] {
 		largest := s.found[0]
 		_ = largest.conn.end(aborting|resetting, ErrMemory)
 		largest.conn.givesBack()
 		s.over -= largest.held
 		some = true
 	}
-	s.engine.shedding.Store(false)
+	s.memory.shedding.Store(false)
 	if some {
-		s.engine.checkMemory()
+		s.memory.check()
 	}
 }

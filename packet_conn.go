@@ -284,6 +284,18 @@ func (c *PacketConn) request() {
 	c.schedule(true)
 }
 
+// dequeue takes the first count datagrams, of so many bytes, out of the queue.
+func (c *PacketConn) dequeue(count, size int) {
+	c.sending.first += count
+	c.unqueue(count, size)
+}
+
+func (c *PacketConn) unqueue(count, size int) {
+	c.mu.Lock()
+	c.queued -= size + count*packetRecord
+	c.mu.Unlock()
+}
+
 // schedule unlocks mu and asks for a turn, if it is wanted and there is none yet.
 func (c *PacketConn) schedule(wanted bool) {
 	wanted = wanted && !c.scheduled && !c.gone

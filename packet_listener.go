@@ -221,13 +221,13 @@ func (e *Engine) dialPacket(ctx context.Context, text string, o PacketOptions, h
 	if len(o.Groups) > 0 {
 		return nil, errors.New("PacketOptions.Groups are for listeners: who is dialled sends to this socket alone")
 	}
-	if !e.enter() {
+	if !e.admission.enter() {
 		return nil, fmt.Errorf("%w: MaxConns is %d", ErrTooManyConns, e.cfg.maxConns)
 	}
 	l := e.lighterLoop()
 	h, local, err := l.engine.shared.ConnectPacket(to.Network, remote, o.settings(false))
 	if err != nil {
-		e.leave()
+		e.admission.leave()
 		return nil, err
 	}
 	c := newPacketConn(l, to.Network, h, local, remote)
@@ -235,7 +235,7 @@ func (e *Engine) dialPacket(ctx context.Context, text string, o PacketOptions, h
 	c.handler = handler
 	if err := c.post(); err != nil {
 		c.discard()
-		e.leave()
+		e.admission.leave()
 		return nil, err
 	}
 	return c, nil

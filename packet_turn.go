@@ -195,18 +195,6 @@ func (c *PacketConn) sent(batch []driver.Datagram) {
 	c.dequeue(len(batch), size)
 }
 
-// dequeue takes the first count datagrams, of so many bytes, out of the queue.
-func (c *PacketConn) dequeue(count, size int) {
-	c.sending.first += count
-	c.unqueue(count, size)
-}
-
-func (c *PacketConn) unqueue(count, size int) {
-	c.mu.Lock()
-	c.queued -= size + count*packetRecord
-	c.mu.Unlock()
-}
-
 // sendFailed answers an error. It can be one that waited on the socket, so the
 // datagram is tried once more before it is given up.
 func (c *PacketConn) sendFailed(d driver.Datagram, err error) {
@@ -345,7 +333,7 @@ func (c *PacketConn) socketClosed() {
 	cause := c.cause
 	c.mu.Unlock()
 	if c.remote != (driver.Endpoint{}) {
-		c.loop.engine.leave()
+		c.loop.engine.admission.leave()
 	}
 	defer c.loop.retire() // also when OnClose ends its goroutine
 	if c.handler != nil {

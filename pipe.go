@@ -181,77 +181,18 @@ func endsInOrder(err error) bool {
 	return false
 }
 
-// mostPipes bounds the pipes of a loop that hold bytes, of two descriptors each.
-// Other bytes are copied.
-const mostPipes = 64
-
-// pipes are what a loop has for splice(2). They are of the loop goroutine.
-//
-//	source ─ splice ─► spare ─ splice ─► destination        all of it was taken
-//	                     └─► extra.pipe of the destination  it has no more room
-//
-// A pipe that holds bytes belongs to the connection that they are to be sent on, and
-// its queue counts them. They go before all that is written meanwhile.
-type pipes struct {
-	splicer driver.Splicer // nil where there is none
-	spare   *driver.Pipe   // empty; nil until one is needed
-	filled  int            // those that connections have
-	refused bool           // the system does not splice
-}
-
-// offer returns the spare pipe, or nil when there is none to be had.
-func (p *pipes) offer() *driver.Pipe {
-	if p.spare != nil && p.spare.Unfit() {
-		p.refused = true
-		p.release()
-	}
-	if p.spare == nil && p.usable() {
-		p.spare = p.splicer.NewPipe()
-	}
-	return p.spare
-}
-
-// usable reports whether a pipe is likely to be had.
-func (p *pipes) usable() bool { return p.splicer != nil && !p.refused && p.filled < mostPipes }
-
-// take makes the spare pipe a connection's.
-func (p *pipes) take() *driver.Pipe {
-	pipe := p.spare
-	p.spare = nil
-	p.filled++
-	return pipe
-}
-
-// put takes a pipe back from a connection.
-func (p *pipes) put(pipe *driver.Pipe) {
-	p.filled--
-	if p.spare == nil && pipe.Held() == 0 {
-		p.spare = pipe
-		return
-	}
-	p.splicer.ClosePipe(pipe)
-}
-
-// release closes the spare pipe.
-func (p *pipes) release() {
-	if p.spare != nil {
-		p.splicer.ClosePipe(p.spare)
-		p.spare = nil
-	}
-}
-
 // look decides by the size of what has arrived how the next bytes go on. Much goes
 // through a pipe as soon as nothing else waits before it.
 func (p *pipeEnd) look(c *Conn, size int) {
 	enough := size >= c.loop.cfg.beginSplicing || p.bulk && size >= c.loop.cfg.keepSplicing
-	bulk := enough && c.loop == p.to.loop && c.loop.pipes.usable() &&
+	bulk := enough && c.loop == p.to.loop && c.loop.pipes.Usable() &&
 		c.plain() && p.to.plain() && p.to.marks().queued >= c.loop.cfg.pipeSize
 	if !bulk && !p.bulk {
 		return
 	}
 	p.bulk = bulk
-	p.to.extras().drainsWholly = bulk
-	c.loop.pipes.splicer.Relay(&c.sock, bulk)
+	p.to.extras().drains = bulk
+	c.loop.pipes.Splicer.Relay(&c.sock, bulk)
 }
 
 // pipeToFill returns an empty pipe, if what arrives next on c may be passed on
@@ -261,7 +202,7 @@ func (c *Conn) pipeToFill() *driver.Pipe {
 	if !ok || !end.bulk || c.state.Load()&(starting|paused|ending|passing|replaced) != 0 || !end.to.takesNow(c.loop.cfg.pipeSize) {
 		return nil
 	}
-	return c.loop.pipes.offer()
+	return c.loop.pipes.Offer()
 }
 
 // spliced passes on n bytes that lie in the spare pipe.
@@ -277,7 +218,7 @@ func (c *Conn) spliced(n int) {
 // sendSpliced takes over n bytes that lie in the spare pipe, and reports whether
 // some of them have to wait.
 func (c *Conn) sendSpliced(n int) (waits bool) {
-	c.extras().pipe = c.loop.pipes.take()
+	c.extras().pipe = c.loop.pipes.Take()
 	if !c.queueSpliced(n) {
 		c.dropPipe() // its OnClose has the other end closed
 		return false
@@ -313,7 +254,7 @@ func (c *Conn) drainsFirst() bool {
 // sendPipe gives the driver what lies in the pipe of c.
 func (c *Conn) sendPipe() {
 	pipe := c.extra.pipe
-	n, pending, err := c.loop.pipes.splicer.SendPipe(&c.sock, pipe)
+	n, pending, err := c.loop.pipes.Splicer.SendPipe(&c.sock, pipe)
 	if err == nil && pipe.Unfit() {
 		err = c.copyPipe()
 	}
@@ -334,7 +275,7 @@ func (c *Conn) sendPipe() {
 
 // copyPipe makes what lies in a pipe that cannot be spliced the first to be sent.
 func (c *Conn) copyPipe() error {
-	p, err := c.loop.pipes.splicer.ReadPipe(c.extra.pipe)
+	p, err := c.loop.pipes.Splicer.ReadPipe(c.extra.pipe)
 	if err != nil {
 		return err
 	}
@@ -347,7 +288,7 @@ func (c *Conn) copyPipe() error {
 // dropPipe gives back the pipe, with what is in it.
 func (c *Conn) dropPipe() {
 	if c.holdsPipe() {
-		c.loop.pipes.put(c.extra.pipe)
+		c.loop.pipes.Put(c.extra.pipe)
 		c.extra.pipe = nil
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/netip"
 	"slices"
 
 	"github.com/epinet/epi/internal/proxyheader"
@@ -129,33 +128,20 @@ func (c *Conn) dropPreface() {
 	}
 }
 
-// proxies are the peers that send a PROXY header.
-type proxies struct {
-	networks []netip.Prefix // of internet sockets
-	users    []uint32       // of Unix sockets
-}
-
 // fromProxy reports whether the peer may send a PROXY header. What kind of socket
 // the listener has decides what is asked: whoever cannot be told is not trusted.
 func (c *Conn) fromProxy() bool {
 	if !c.origin.unix {
-		return c.origin.proxies.hasNetwork(c.host)
+		return c.origin.proxies.HasNetwork(c.host)
 	}
 	user, err := c.credentials()
-	return err == nil && slices.Contains(c.origin.proxies.users, user.UID)
+	return err == nil && slices.Contains(c.origin.proxies.Users, user.UID)
 }
 
-// hasNetwork reports whether addr is in one of the networks, in whichever of its
-// two forms an IPv4 address or a network is written. A zone does not matter.
-func (p *proxies) hasNetwork(addr netip.Addr) bool {
-	addr = addr.Unmap().WithZone("")
-	if !addr.IsValid() {
-		return false
-	}
-	mapped := netip.AddrFrom16(addr.As16())
-	return slices.ContainsFunc(p.networks, func(network netip.Prefix) bool {
-		return network.Contains(addr) || network.Addr().Is4In6() && network.Contains(mapped)
-	})
+// isClient reports whether the peer is a client, and not a proxy that will say who
+// is.
+func (c *Conn) isClient() bool {
+	return !c.origin.unix && (c.origin.proxies == nil || !c.fromProxy())
 }
 
 // takeProxyHeader takes the header off the first bytes, and reports whether the

@@ -139,7 +139,4 @@ func (a *attempt) Connected(err error) {
 // Closed is called for those that have lost.
 func (a *attempt) Closed() { a.race.dialing.conn.loop.attempts-- }
 
-func isAttempt(s driver.Stream) bool {
-	_, ok := s.(*attempt)
-	return ok
-}
+func (a *attempt) dialled() *Conn { return a.race.dialing.conn }

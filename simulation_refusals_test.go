@@ -167,7 +167,7 @@ func withoutMemory(s *simulation) error {
 // refuse makes a call that must fail.
 func (s *simulation) refuse() {
 	r := refusals[s.Choose(len(refusals))]
-	drivers, open, conns := len(s.Drivers), s.Open(), s.engine.conns.Load()
+	drivers, open, conns := len(s.Drivers), s.Open(), s.engine.admission.conns.Load()
 	if err := r.call(s); err == nil {
 		s.Failf("%s is not refused", r.what)
 	}
@@ -177,8 +177,8 @@ func (s *simulation) refuse() {
 		}
 	}
 	s.Drivers = s.Drivers[:drivers]
-	if s.Open() != open || s.engine.conns.Load() != conns {
-		s.Failf("%s is refused, and %d handles and %d connections are left, of %d and %d before", r.what, s.Open(), s.engine.conns.Load(), open, conns)
+	if s.Open() != open || s.engine.admission.conns.Load() != conns {
+		s.Failf("%s is refused, and %d handles and %d connections are left, of %d and %d before", r.what, s.Open(), s.engine.admission.conns.Load(), open, conns)
 	}
 	s.Count("refused call")
 }

@@ -441,7 +441,7 @@ func (s *simulation) checkRest() {
 	if s.packets != nil {
 		s.packets.checkRest()
 	}
-	if n := s.waitingClients(); n > 0 && !s.isTimed() && s.engine.conns.Load() < int64(s.engine.cfg.maxConns) {
+	if n := s.waitingClients(); n > 0 && !s.isTimed() && s.engine.admission.conns.Load() < int64(s.engine.cfg.maxConns) {
 		s.Failf("at rest %d clients wait though there is room: %s", n, s.describe())
 	}
 	for i, l := range s.engine.loops {
@@ -595,7 +595,7 @@ func (s *simulation) check() {
 			s.Failf("the driver of loop %d is left at the end", i)
 		}
 	}
-	if n := s.engine.conns.Load(); n != 0 {
+	if n := s.engine.admission.conns.Load(); n != 0 {
 		s.Failf("the engine counts %d connections at the end", n)
 	}
 	if n := s.Open(); n != 0 {

@@ -34,3 +34,62 @@ type Splicer interface {
 	// ReadPipe empties an unfit pipe.
 	ReadPipe(p *Pipe) ([]byte, error)
 }
+
+// mostPipes bounds the pipes of a loop that hold bytes, of two descriptors each.
+// Other bytes are copied.
+const mostPipes = 64
+
+// Pipes are what a loop has for splice(2). They are of the loop goroutine.
+//
+//	source ─ splice ─► spare ─ splice ─► destination        all of it was taken
+//	                     └─► that of the destination  it has no more room
+//
+// A pipe that holds bytes belongs to the connection that they are to be sent on, and
+// its queue counts them. They go before all that is written meanwhile.
+type Pipes struct {
+	Splicer Splicer // nil where there is none
+	spare   *Pipe   // empty; nil until one is needed
+	filled  int     // those that connections have
+	refused bool    // the system does not splice
+}
+
+// Offer returns the spare pipe, or nil when there is none to be had.
+func (p *Pipes) Offer() *Pipe {
+	if p.spare != nil && p.spare.Unfit() {
+		p.refused = true
+		p.Release()
+	}
+	if p.spare == nil && p.Usable() {
+		p.spare = p.Splicer.NewPipe()
+	}
+	return p.spare
+}
+
+// Usable reports whether a pipe is likely to be had.
+func (p *Pipes) Usable() bool { return p.Splicer != nil && !p.refused && p.filled < mostPipes }
+
+// Take makes the spare pipe a connection's.
+func (p *Pipes) Take() *Pipe {
+	pipe := p.spare
+	p.spare = nil
+	p.filled++
+	return pipe
+}
+
+// Put takes a pipe back from a connection.
+func (p *Pipes) Put(pipe *Pipe) {
+	p.filled--
+	if p.spare == nil && pipe.Held() == 0 {
+		p.spare = pipe
+		return
+	}
+	p.Splicer.ClosePipe(pipe)
+}
+
+// Release closes the spare pipe.
+func (p *Pipes) Release() {
+	if p.spare != nil {
+		p.Splicer.ClosePipe(p.spare)
+		p.spare = nil
+	}
+}

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -203,4 +204,23 @@ func source(family byte, addresses []byte) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16([16]byte(addresses)).Unmap(), binary.BigEndian.Uint16(addresses[2*16:]))
 	}
 	return netip.AddrPort{}
+}
+
+// Senders are the peers that send a header.
+type Senders struct {
+	Networks []netip.Prefix // of internet sockets
+	Users    []uint32       // of Unix sockets
+}
+
+// HasNetwork reports whether addr is in one of the networks, in whichever of its
+// two forms an IPv4 address or a network is written. A zone does not matter.
+func (s *Senders) HasNetwork(addr netip.Addr) bool {
+	addr = addr.Unmap().WithZone("")
+	if !addr.IsValid() {
+		return false
+	}
+	mapped := netip.AddrFrom16(addr.As16())
+	return slices.ContainsFunc(s.Networks, func(network netip.Prefix) bool {
+		return network.Contains(addr) || network.Addr().Is4In6() && network.Contains(mapped)
+	})
 }
