@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"slices"
 
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/apps/chat/store"
 )
@@ -32,6 +33,40 @@ func (a *Archive) Record(r *hall.Record, done func(error)) {
 		return
 	}
 	a.writer.Write(store.AddMessage{Message: toMessage(r)}, done)
+}
+
+// Repeat is a method of gate.History.
+func (a *Archive) Repeat(w *hall.Work, done func(error)) {
+	a.writer.WriteLater(changeOf(w), func(err error) {
+		if errors.Is(err, store.ErrNotFound) {
+			err = nil
+		}
+		done(err)
+	})
+}
+
+// changeOf returns what an EditRecord or a RemoveRecord is for the store.
+func changeOf(w *hall.Work) store.Write {
+	if w.Kind == hall.EditRecord {
+		return store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined}
+	}
+	return store.RemoveMessage{ID: store.ID(w.Lookup.ID)}
+}
+
+// Reached is a method of gate.History.
+func (a *Archive) Reached(shard uint32, p fabric.Position, done func(error)) {
+	a.writer.WriteLater(store.PutPosition{Position: store.Position{Shard: shard, Stream: p.Stream, Number: p.Number, At: p.At}}, done)
+}
+
+// Positions is a method of gate.History.
+func (a *Archive) Positions() (all [fabric.Shards]fabric.Position, err error) {
+	kept, err := a.store.Positions(context.Background())
+	for _, p := range kept {
+		if p.Shard < fabric.Shards {
+			all[p.Shard] = fabric.Position{Stream: p.Stream, Number: p.Number, At: p.At}
+		}
+	}
+	return all, err
 }
 
 // Do is a method of gate.History.
@@ -62,10 +97,8 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 		r.Records, err = a.since(ctx, w)
 	case hall.FindRecord:
 		r.Records, err = a.find(ctx, w.Lookup)
-	case hall.EditRecord:
-		err = a.writer.Do(ctx, store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined})
-	case hall.RemoveRecord:
-		err = a.writer.Do(ctx, store.RemoveMessage{ID: store.ID(w.Lookup.ID)})
+	case hall.EditRecord, hall.RemoveRecord:
+		err = a.writer.Do(ctx, changeOf(w))
 	}
 	return r, err
 }

@@ -135,6 +135,14 @@ const MaxMessage = 512 << 10
 // costs each node a Raft group, so that there is not one for each channel.
 const Shards = 8
 
+// A Position is a place in the history of a shard: behind a record. The zero Position is
+// before all of them.
+type Position struct {
+	Stream int64  // which history: one that was made anew has another number
+	Number uint64 // of the record; numbers grow, and may have gaps
+	At     int64  // when it was appended, which shows whether it still is that record
+}
+
 // A Fabric is one node's part of the network.
 //
 // Its methods may be called by any goroutine, also within the handler's methods, and
@@ -179,10 +187,13 @@ type Fabric interface {
 	// ErrUnavailable, ErrFenced, ErrTooLarge.
 	Append(shard uint32, id string, data []byte, done func(error))
 
-	// Replay calls each for the records of a shard from the given number on, in
-	// order, and done at their end: all that were appended before the call are among them. Numbers begin at 1 and may have gaps; records are
-	// kept for as long as the configuration says. Each must not keep the data.
-	Replay(shard uint32, from uint64, each func(number uint64, data []byte), done func(error))
+	// Replay calls each for the records of a shard behind a position, in order, with the
+	// position behind each, and done at their end: all that were appended before the call are
+	// among them. It ends early, without an error, when each returns false. A position that the
+	// history does not have, since it was made anew or has lost its end, is taken for the
+	// zero one. Records are kept for as long as the configuration says: those that are gone
+	// are left out. Each must not keep the data.
+	Replay(shard uint32, after Position, each func(behind Position, data []byte) (more bool), done func(error))
 
 	// Drain makes the own member a draining one, for good. See Member.Draining.
 	Drain()

@@ -148,9 +148,15 @@ func (d *desk) Fault(err error) {
 
 // Keep is a method of hall.Gate.
 func (d *desk) Keep(c hall.Change) {
-	if keep := d.server.config.Load().Keep; keep != nil {
-		keep(c)
+	keep := d.server.config.Load().Keep
+	if keep == nil {
+		return
 	}
+	var done func(error)
+	if _, is := c.(hall.CopyMarker); is {
+		done = d.copying(d.net.readings[:])
+	}
+	keep(c, done)
 }
 
 // Commanded is a method of hall.Gate.
@@ -365,5 +371,9 @@ func (d *desk) Close(s hall.SessionID, last []byte) {
 // Begin is a method of hall.Gate. Work begins when what was said before is durable: so
 // a page of history has what its reader has said.
 func (d *desk) Begin(w *hall.Work) {
+	if w.Copy {
+		d.repeat(w)
+		return
+	}
 	d.do(op{kind: opRun, run: func() { d.server.begin(w) }})
 }

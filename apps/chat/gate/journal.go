@@ -2,7 +2,6 @@ package gate
 
 import (
 	"bytes"
-	"encoding/json"
 	"fmt"
 	"sync"
 
@@ -143,6 +142,7 @@ func (d *desk) collect() {
 		j.number++
 		j.tried = false
 		j.dropped = false
+		d.net.readings[j.shard].dueIn(readOnTicks)
 		if j.late != 0 && j.number >= j.late {
 			j.late = 0
 			d.haveReadAgain()
@@ -173,75 +173,5 @@ func (d *desk) appendAll() {
 	d.collect()
 	for i := range d.net.journals {
 		d.appendNext(&d.net.journals[i])
-	}
-}
-
-// A reading is how far the replicated history of a shard was read.
-type reading struct {
-	mu    sync.Mutex
-	last  uint64 // guarded by mu; the number of the last entry
-	under bool   // guarded by mu; it is read now
-	again bool   // guarded by mu; and once more after that
-}
-
-// begins says from where to read, if nobody reads now: who does, does so once more.
-func (r *reading) begins() (from uint64, ok bool) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.again = r.under
-	ok, r.under = !r.under, true
-	return r.last + 1, ok
-}
-
-func (r *reading) reached(number uint64) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.last = max(r.last, number)
-}
-
-// ended says whether to read again.
-func (r *reading) ended(err error) bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.under = false
-	return err != nil || r.again
-}
-
-// replay reads what this node has missed of the replicated history. Any goroutine may
-// call it.
-func (r *reporter) replay() {
-	for shard := range uint32(fabric.Shards) {
-		r.replayShard(shard)
-	}
-}
-
-// replayShard reads one shard, and tries for as long as the node lives.
-func (r *reporter) replayShard(shard uint32) {
-	reading := &r.net.readings[shard]
-	from, ok := reading.begins()
-	if !ok {
-		return
-	}
-	r.net.fabric.Replay(shard, from, func(number uint64, data []byte) {
-		reading.reached(number)
-		r.reportBatch(data)
-	}, func(err error) {
-		if err != nil {
-			r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
-		}
-		if reading.ended(err) {
-			r.replayShard(shard)
-		}
-	})
-}
-
-func (r *reporter) reportBatch(data []byte) {
-	var entries []json.RawMessage
-	if err := json.Unmarshal(data, &entries); err != nil {
-		r.server.config.Load().Log.Error("the replicated history cannot be read", "error", err)
-		return
-	}
-	for _, e := range entries {
-		r.report(hall.News{Kind: hall.Replayed, Data: e})
 	}
 }

@@ -1,6 +1,7 @@
 package gate_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -11,6 +12,7 @@ import (
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/fabric/fabrictest"
+	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -51,7 +53,7 @@ func (f *troubled) Append(_ uint32, name string, data []byte, done func(error)) 
 	done(nil)
 }
 
-func (f *troubled) Replay(_ uint32, _ uint64, _ func(uint64, []byte), done func(error)) {
+func (f *troubled) Replay(_ uint32, _ fabric.Position, _ func(fabric.Position, []byte) bool, done func(error)) {
 	f.mu.Lock()
 	f.replays++
 	f.mu.Unlock()
@@ -153,12 +155,12 @@ type failing struct {
 	failures atomic.Int32
 }
 
-func (f *failing) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+func (f *failing) Replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool, done func(error)) {
 	if shard == 3 && f.failures.Add(-1) >= 0 {
 		done(fabric.ErrUnavailable)
 		return
 	}
-	f.troubled.Replay(shard, from, each, done)
+	f.troubled.Replay(shard, after, each, done)
 }
 
 // What could not be read of the history is read again until it can be.
@@ -180,16 +182,16 @@ type long struct {
 	once     sync.Once
 }
 
-func (f *long) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+func (f *long) Replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool, done func(error)) {
 	read := false
 	f.once.Do(func() { read = true })
 	if !read {
-		f.troubled.Replay(shard, from, each, done)
+		f.troubled.Replay(shard, after, each, done)
 		return
 	}
 	go func() {
 		for n := range f.messages {
-			each(uint64(n+1), fmt.Appendf(nil, `[{"r":{"ID":%d,"Target":"#room","Command":"PRIVMSG","Text":"x"}}]`, n+1))
+			each(fabric.Position{Stream: 1, Number: uint64(n + 1)}, fmt.Appendf(nil, `[{"r":{"ID":%d,"Target":"#room","Command":"PRIVMSG","Text":"x"}}]`, n+1))
 		}
 		done(nil)
 	}()
@@ -251,4 +253,135 @@ func TestGapReadsHistoryTwice(t *testing.T) {
 	read(2) // of one that has come
 	f.handler.Gap(fabric.Member{Node: "b", Epoch: 7})
 	read(4)
+}
+
+// A shared fabric has a history in one shard.
+type shared struct {
+	troubled
+	batches []string
+	reads   []fabric.Position // guarded by troubled.mu; from where that shard was read
+}
+
+const sharedShard = 0
+
+func (f *shared) Replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool, done func(error)) {
+	if shard == sharedShard {
+		f.mu.Lock()
+		f.reads = append(f.reads, after)
+		f.mu.Unlock()
+		for i, b := range f.batches {
+			behind := fabric.Position{Stream: 1, Number: uint64(i + 1)}
+			if behind.Number > after.Number && !each(behind, []byte(b)) {
+				break
+			}
+		}
+	}
+	f.troubled.Replay(shard, after, each, done)
+}
+
+// read is from where the shard was read so far.
+func (f *shared) read() []fabric.Position {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.reads)
+}
+
+func sharedMessage(id int) string {
+	return fmt.Sprintf(`{"r":{"ID":%d,"Target":"#room","Command":"PRIVMSG","Text":"x"}}`, id)
+}
+
+// A node that starts again on the same disk reads on where that has all of what came before.
+func TestStartReadsOn(t *testing.T) {
+	t.Parallel()
+	batches := []string{"[" + sharedMessage(1) + "," + sharedMessage(2) + "]", "[" + sharedMessage(3) + "]"}
+	f := &shared{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}, batches: batches}
+	_, disk := startNode(t, engine(1), f)
+	disk.commit(t, 2, nil)
+	reached := func(number uint64) {
+		t.Helper()
+		epitest.WaitUntil(t, fmt.Sprint("the position behind ", number), func() bool {
+			at, _ := disk.Positions()
+			return at[sharedShard].Number == number
+		})
+	}
+	reached(1)
+	disk.commit(t, 1, nil)
+	reached(2)
+	g := &shared{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}, batches: append(batches, "["+sharedMessage(4)+"]")}
+	config := remembering(disk)
+	config.Fabric = g
+	start(t, engine(1), config)
+	disk.commit(t, 1, nil)
+	reached(3)
+	if reads := g.read(); reads[0] != (fabric.Position{Stream: 1, Number: 2}) {
+		t.Errorf("it reads from %v", reads)
+	}
+}
+
+// What the disk refuses of the history is read again, with what comes behind it, and nothing of
+// that is left out.
+func TestRefusedHistoryIsReadAgain(t *testing.T) {
+	t.Parallel()
+	f := &shared{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}, batches: []string{
+		"[" + sharedMessage(1) + "]", "[" + sharedMessage(2) + "]", "[" + sharedMessage(3) + "]",
+	}}
+	_, disk := startNode(t, engine(1), f)
+	disk.commit(t, 1, nil)
+	disk.commit(t, 1, errors.New("no space left on device"))
+	disk.commit(t, 1, nil)
+	disk.commit(t, 2, nil) // the second and the third once more
+	epitest.WaitUntil(t, "the position behind all", func() bool {
+		at, _ := disk.Positions()
+		return at[sharedShard].Number == 3
+	})
+	disk.mu.Lock()
+	defer disk.mu.Unlock()
+	var ids []int64
+	for _, r := range disk.records {
+		ids = append(ids, r.ID)
+	}
+	if !slices.Equal(ids, []int64{1, 2, 3, 2, 3}) {
+		t.Errorf("the disk was given %v", ids)
+	}
+}
+
+// What another node has said and the disk refuses is read from the history, where it comes a
+// little later.
+func TestRefusedMessageOfAnotherNodeIsReadFromTheHistory(t *testing.T) {
+	t.Parallel()
+	f := &shared{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}}
+	_, disk := startNode(t, engine(1), f)
+	epitest.WaitUntil(t, "what is read at the start", func() bool { return len(f.read()) >= 2 })
+	b := fabric.Member{Node: "b", Epoch: 7}
+	f.handler.Up(b)
+	epitest.WaitUntil(t, "what is read for the node", func() bool { return len(f.read()) >= 3 })
+	f.handler.Received(b, []byte(`p{"l":1,"o":[{"k":"record","b":{"ID":1,"Target":"`+sharedTarget+`","Command":"PRIVMSG","Text":"x"}}]}`))
+	before := len(f.read())
+	disk.commit(t, 1, errors.New("no space left on device"))
+	epitest.WaitUntil(t, "what is read for the message", func() bool { return len(f.read()) > before })
+}
+
+// sharedTarget is a channel of the shard.
+var sharedTarget = func() string {
+	for i := 0; ; i++ {
+		if name := fmt.Sprint("#room", i); fabric.Shard(name) == sharedShard {
+			return name
+		}
+	}
+}()
+
+// All changes of messages that others have made reach the disk, however many there are at once.
+func TestHistoryOfManyChanges(t *testing.T) {
+	t.Parallel()
+	const changes = 1000
+	f := &shared{troubled: troubled{Local: fabrictest.NewLocal("a", "1")}}
+	for id := range changes {
+		f.batches = append(f.batches, fmt.Sprintf(`[{"w":{"k":%d,"l":{"ID":%d}}}]`, hall.RemoveRecord, id+1))
+	}
+	_, disk := startNode(t, engine(1), f)
+	disk.commit(t, changes, nil)
+	epitest.WaitUntil(t, "the position behind all", func() bool {
+		at, _ := disk.Positions()
+		return at[sharedShard].Number == changes
+	})
 }

@@ -28,18 +28,25 @@ type networked struct {
 	journals [fabric.Shards]journal
 	appends  appends
 	readings [fabric.Shards]reading
+	lacking  atomic.Int32  // of these, that have not been read to their end since the start
 	others   atomic.Uint64 // nodes that have come so far
-	again    int           // ticks until it is read again, 0: it is not; of the desk's loop
+	batch    *batch        // of the news that is applied; nil: it has come from node to node
 }
 
 // A mailbox has what the fabric has called its handler for, and the hall does not know yet.
 type mailbox struct {
 	mu     sync.Mutex
 	room   sync.Cond
-	list   []hall.News  // guarded by mu
+	list   []newsOf     // guarded by mu
 	posted bool         // guarded by mu; the desk has been asked to look
 	ended  bool         // guarded by mu; the desk's loop looks no more
 	copies atomic.Int64 // messages of other nodes that are not durable here yet
+}
+
+// newsOf is news of the fabric, or of a batch of the replicated history.
+type newsOf struct {
+	hall.News
+	batch *batch
 }
 
 // maxNews is how much waits for the hall before the fabric does.
@@ -60,6 +67,9 @@ func (d *desk) join(f fabric.Fabric) {
 func (d *desk) startNetwork() error {
 	if d.net.fabric == nil {
 		return nil
+	}
+	if err := d.openReadings(d.server.config.Load().History); err != nil {
+		return err
 	}
 	if err := d.loop.Do(d.keepTicking); err != nil {
 		return err
@@ -94,16 +104,21 @@ func (d *desk) read() {
 			if d.net.first == 0 {
 				d.net.first = d.net.epoch
 			}
-			d.net.again = catchUpTicks
+			d.readSoon()
 		case hall.NodeUp:
-			d.net.again = catchUpTicks
+			d.readSoon()
 			d.noteUp()
 		case hall.NodeMissed:
-			d.net.again = catchUpTicks
+			d.readSoon()
 		case hall.Fenced:
 			d.net.epoch = 0
 		}
-		d.apply(&hall.Event{Kind: hall.Networked, News: &list[i]})
+		d.net.batch = list[i].batch
+		d.apply(&hall.Event{Kind: hall.Networked, News: &list[i].News})
+		if d.net.batch != nil {
+			d.net.batch.end(nil)
+			d.net.batch = nil
+		}
 		d.net.live.Store(d.hall.InNetwork())
 	}
 }
@@ -111,22 +126,6 @@ func (d *desk) read() {
 // InNetwork says whether this machine is one of its network: clients are let in. It may be called
 // from any goroutine.
 func (s *Server) InNetwork() bool { return s.desk.net.live.Load() }
-
-// catchUpTicks is when the replicated history is read once more after a node has come, or
-// something of one was lost. An entry is appended up to a tick after it was said, so at the
-// first reading those said just before may not have been there yet. Its sender announces only
-// what it appends after it knows of the node.
-const catchUpTicks = 5
-
-// catchUpHistory reads the replicated history once more, when that is due.
-func (d *desk) catchUpHistory() {
-	if d.net.again == 0 {
-		return
-	}
-	if d.net.again--; d.net.again == 0 {
-		(*reporter)(d).replay()
-	}
-}
 
 // Carry is a method of hall.Wire.
 func (d *desk) Carry(to fabric.Node, data []byte, records []int64) {
@@ -163,18 +162,21 @@ const keptTimeout = 10 * time.Second
 // retryTask is when a task is offered to the loop again that had too many.
 const retryTask = time.Millisecond
 
-// report waits while the hall is too far behind, and with what was replayed, while the disk is.
-func (r *reporter) report(n hall.News) {
+// report waits while the hall is too far behind.
+func (r *reporter) report(n hall.News) { r.reportOf(nil, n) }
+
+// reportOf is report, and waits with what is of a batch while the disk is too far behind.
+func (r *reporter) reportOf(b *batch, n hall.News) {
 	m := &r.net.news
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	for (len(m.list) >= maxNews || n.Kind == hall.Replayed && m.copies.Load() >= maxCopies) && !m.ended {
+	for (len(m.list) >= maxNews || b != nil && m.copies.Load() >= maxCopies) && !m.ended {
 		m.room.Wait()
 	}
 	if m.ended {
 		return
 	}
-	m.list = append(m.list, n)
+	m.list = append(m.list, newsOf{n, b})
 	for !m.posted && !m.ended {
 		err := r.loop.Do((*desk)(r).read)
 		switch {

@@ -42,8 +42,9 @@ type Config struct {
 	// Kept is what was kept before, for the start.
 	Kept hall.Kept
 	// Keep keeps a change for the next start, or is nil. One goroutine calls it; it
-	// must not block.
-	Keep func(hall.Change)
+	// must not block. done is called when the change is durable, or with the reason why it
+	// will not be; it may be nil.
+	Keep func(c hall.Change, done func(error))
 	// Claim registers a channel of a network, unless it is registered. It may block. nil: there is
 	// no Fabric.
 	Claim func(context.Context, *hall.KeepChannel) hall.Result

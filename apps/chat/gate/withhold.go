@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/hall"
 )
 
@@ -17,6 +18,16 @@ type History interface {
 	// Do does one of the works of hall.WorkKind that are about history, and returns
 	// the result; Session and Number are filled in by the caller. It may block.
 	Do(ctx context.Context, w *hall.Work) hall.Result
+
+	// Repeat queues a change of a message that another node has made, a hall.EditRecord or
+	// hall.RemoveRecord, and does not block. done is called as for Record: without an error also
+	// when there is no such message.
+	Repeat(w *hall.Work, done func(error))
+	// Reached keeps up to where this node has the replicated history of a shard, and does not block.
+	// done is called as for Record.
+	Reached(shard uint32, p fabric.Position, done func(error))
+	// Positions returns what Reached has kept. It may block.
+	Positions() ([fabric.Shards]fabric.Position, error)
 }
 
 // withheld is what the hall has said since a message that is not durable yet: nobody is
@@ -74,8 +85,9 @@ func (d *desk) Record(r *hall.Record) {
 		return
 	}
 	if r.Copy {
-		d.net.news.copies.Add(1)
-		config.History.Record(r, d.copied)
+		shard := fabric.Shard(r.Target)
+		d.net.readings[shard].dueIn(readOnTicks)
+		config.History.Record(r, d.copying(d.net.readings[shard:shard+1]))
 		return
 	}
 	k := &keeping{record: r}
@@ -88,17 +100,6 @@ func (d *desk) Record(r *hall.Record) {
 		return
 	}
 	config.History.Record(r, func(err error) { d.announce(k, err) })
-}
-
-// copied is called when a message of another node is durable here, too, or cannot be: what
-// shows it does not wait, since it is durable there.
-func (d *desk) copied(err error) {
-	d.net.news.copyEnded()
-	if err == nil {
-		return
-	}
-	d.server.counts.unkept.Add(1)
-	d.server.config.Load().Log.Error("a message of another node could not be kept here", "error", err)
 }
 
 // announce settles a message and, if it is durable, lets those know who wait for that.

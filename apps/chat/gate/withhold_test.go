@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
 	"github.com/epinet/epi/internal/epitest"
@@ -18,8 +19,10 @@ import (
 type slowDisk struct {
 	queued chan func(error) // in the order of the messages
 
-	mu      sync.Mutex
-	records []*hall.Record // guarded by mu
+	mu       sync.Mutex
+	records  []*hall.Record                 // guarded by mu
+	repeated int                            // guarded by mu; changes of other nodes
+	reached  [fabric.Shards]fabric.Position // guarded by mu
 }
 
 func newSlowDisk() *slowDisk { return &slowDisk{queued: make(chan func(error), 20_000)} }
@@ -29,6 +32,27 @@ func (d *slowDisk) Record(r *hall.Record, done func(error)) {
 	defer d.mu.Unlock()
 	d.records = append(d.records, r)
 	d.queued <- done
+}
+
+func (d *slowDisk) Repeat(_ *hall.Work, done func(error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.repeated++
+	d.queued <- done
+}
+
+// Reached keeps a position at once.
+func (d *slowDisk) Reached(shard uint32, p fabric.Position, done func(error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.reached[shard] = p
+	go done(nil)
+}
+
+func (d *slowDisk) Positions() ([fabric.Shards]fabric.Position, error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.reached, nil
 }
 
 func (d *slowDisk) Do(context.Context, *hall.Work) hall.Result { return hall.Result{OK: true} }

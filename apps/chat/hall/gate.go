@@ -73,7 +73,7 @@ type Gate interface {
 	Keep(c Change)
 
 	// Begin starts work that may take long, apart from all loops. When it has ended,
-	// the gate gives the hall a Result with the same Session and Number.
+	// the gate gives the hall a Result with the same Session and Number, but not for a Copy.
 	Begin(w *Work)
 }
 

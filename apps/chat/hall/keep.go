@@ -44,6 +44,8 @@ type (
 		Account string
 		Marker  Marker
 	}
+	// CopyMarker is a KeepMarker that another node has moved.
+	CopyMarker struct{ KeepMarker }
 	// KeepMetadata sets a key; an empty value removes it.
 	KeepMetadata struct{ Datum KeptDatum }
 	// KeepDeed adds to the log of what operators have done.
@@ -72,6 +74,7 @@ func (DropAccount) isChange()  {}
 func (MoveHistory) isChange()  {}
 func (DropHistory) isChange()  {}
 func (KeepMarker) isChange()   {}
+func (CopyMarker) isChange()   {}
 func (KeepDeed) isChange()     {}
 func (KeepMetadata) isChange() {}
 

@@ -118,7 +118,7 @@ func (h *Hall) keepMarker(k KeepMarker) {
 
 // gotMarker keeps a marker that another node has moved. It may be an old one.
 func (h *Hall) gotMarker(_ *node, k *KeepMarker) {
-	h.gate.Keep(*k)
+	h.gate.Keep(CopyMarker{*k})
 	known := h.markers[fold(k.Account)]
 	if known == nil || k.Marker.At <= known[k.Marker.Target] {
 		return

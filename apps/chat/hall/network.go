@@ -61,6 +61,8 @@ const (
 	// Changed is something that all nodes keep and one of them has changed, maybe this one:
 	// News.Change.
 	Changed
+	// CaughtUp: all of the replicated history that there was at the first lease has been replayed.
+	CaughtUp
 	// ClaimEnded is the end of a claim: News.Number, and News.Err if it was in vain.
 	ClaimEnded
 )
@@ -85,30 +87,32 @@ type network struct {
 	order []*node // by name
 	over  map[fabric.Node]fabric.Epoch
 
-	claims  map[uint64]func(error)
-	grants  map[string]*grant // of channels, by folded name
-	fresh   []*grant          // since the last event
-	nicks   map[string]bool   // that this node has claimed, or is claiming
-	runs    map[uint64]*run
-	last    uint64    // claims, runs and users, by number
-	far     SessionID // sessions of other nodes so far
-	guests  int       // those that there are
-	here    map[uint64]*user
-	users   uint64 // introduced so far
-	early   map[ref][]earlySeat
-	lease   string // the own name and epoch
-	split   string // those before this lease
-	posts   []*posting
-	kept    int64 // the latest number that was kept before this process; 0: those are shared
-	removed removed
-	edited  edited
-	orphans int64 // since when there may be channels without an owner; 0: there are none
-	returns []*returning
-	coming  map[*member]*returning // the same, by member
-	changed []*user                // by the event that is applied
-	altered []*channel             // the same
-	latest  int64                  // Hall.lastID, when it was carried last
-	now     int64                  // Hall.now, the same
+	claims map[uint64]func(error)
+	grants map[string]*grant // of channels, by folded name
+	fresh  []*grant          // since the last event
+	nicks  map[string]bool   // that this node has claimed, or is claiming
+	runs   map[uint64]*run
+	last   uint64    // claims, runs and users, by number
+	far    SessionID // sessions of other nodes so far
+	guests int       // those that there are
+	here   map[uint64]*user
+	users  uint64 // introduced so far
+	early  map[ref][]earlySeat
+	lease  string // the own name and epoch
+	split  string // those before this lease
+	posts  []*posting
+	kept   int64 // the latest number that was kept before this process; 0: those are shared
+	// caughtUp is as the news say.
+	caughtUp bool
+	removed  removed
+	edited   edited
+	orphans  int64 // since when there may be channels without an owner; 0: there are none
+	returns  []*returning
+	coming   map[*member]*returning // the same, by member
+	changed  []*user                // by the event that is applied
+	altered  []*channel             // the same
+	latest   int64                  // Hall.lastID, when it was carried last
+	now      int64                  // Hall.now, the same
 }
 
 // A node is another member of the network.
@@ -194,6 +198,9 @@ func (h *Hall) heard(e *News) {
 		}
 	case Replayed:
 		h.replayed(e.Data)
+	case CaughtUp:
+		n.caughtUp = true
+		h.shareKept()
 	case Changed:
 		h.gotChange(e.Change)
 	case ClaimEnded:

@@ -34,9 +34,9 @@ type town struct {
 	fenced   bool
 	epoch    fabric.Epoch
 	appended int
-	skew     int64                 // of the clock, in milliseconds
-	read     [fabric.Shards]uint64 // of the replicated history
-	carried  map[fabric.Node]int   // parcels, by where they went
+	skew     int64                          // of the clock, in milliseconds
+	read     [fabric.Shards]fabric.Position // of the replicated history
+	carried  map[fabric.Node]int            // parcels, by where they went
 }
 
 func newNation(t *testing.T, seed uint64, config Config, options fabrictest.Options, names ...fabric.Node) *nation {
@@ -154,31 +154,48 @@ func (w *town) Append(name string, data []byte, records []int64) {
 func (w *town) append(shard uint32, id string, data []byte) {
 	w.node.Append(shard, id, data, func(err error) {
 		if err != nil {
-			w.appendLater(shard, id, data)
+			w.later(func() { w.append(shard, id, data) })
 		}
 	})
 }
 
-func (w *town) appendLater(shard uint32, id string, data []byte) {
+// later does something in a second, or when the node is no longer stopped; never if it has ended.
+func (w *town) later(do func()) {
 	w.nation.net.After(time.Second, func() {
 		switch {
 		case w.nation.towns[w.node.Name()] != w:
 		case w.node.Paused():
-			w.appendLater(shard, id, data)
+			w.later(do)
 		default:
-			w.append(shard, id, data)
+			do()
 		}
 	})
 }
 
-// replay reads what is new in the replicated history.
+// replay reads what is new in the replicated history, and tries until it has, or the node ends.
 func (w *town) replay() {
+	left := fabric.Shards
 	for shard := range uint32(fabric.Shards) {
-		w.node.Replay(shard, w.read[shard]+1, func(number uint64, data []byte) {
-			w.read[shard] = max(w.read[shard], number)
-			w.news(News{Kind: Replayed, Data: data})
-		}, func(error) {})
+		w.replayShard(shard, func() {
+			if left--; left == 0 {
+				w.news(News{Kind: CaughtUp})
+			}
+		})
 	}
+}
+
+func (w *town) replayShard(shard uint32, then func()) {
+	w.node.Replay(shard, w.read[shard], func(behind fabric.Position, data []byte) bool {
+		w.read[shard] = behind
+		w.news(News{Kind: Replayed, Data: data})
+		return true
+	}, func(err error) {
+		if err != nil {
+			w.later(func() { w.replayShard(shard, then) })
+			return
+		}
+		then()
+	})
 }
 
 func (w *town) Claim(number uint64, key fabric.Key) {
@@ -773,4 +790,35 @@ func TestNetworkRegisteredByClaim(t *testing.T) {
 		}
 	}
 	n.same()
+}
+
+// TestNetworkSharesWhatIsLeft: what a node has kept and not shared before it ended, and another has
+// deleted since, it does not share when it comes back.
+func TestNetworkSharesWhatIsLeft(t *testing.T) {
+	n := threeNodes(t, Config{History: History{Enabled: true}})
+	a := n.town("a")
+	at := (start+n.net.Now().Milliseconds())<<IDBits | a.hall.net.slot
+	kept := []Record{{ID: at, Target: "#x", Command: "PRIVMSG", Text: "left"}, {ID: at + 1<<slotBits, Target: "#x", Command: "PRIVMSG", Text: "deleted"}}
+	a.node.Kill()
+	data, err := json.Marshal(entry{Work: &farWork{Kind: RemoveRecord, Lookup: &Lookup{ID: kept[1].ID}}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.town("b").Append("#x", data, nil)
+	n.settled()
+	n.found("a").wake(kept)
+	n.peace()
+	for _, w := range n.towns {
+		w.replay()
+	}
+	n.settled()
+	for _, name := range n.names() {
+		var texts []string
+		for _, r := range n.town(name).records {
+			texts = append(texts, r.Text)
+		}
+		if !slices.Equal(texts, []string{"left"}) {
+			t.Errorf("node %s has %q", name, texts)
+		}
+	}
 }

@@ -83,8 +83,7 @@ func (h *Hall) gotWork(_ *node, w *farWork) {
 	if !h.net.edited.note(w) {
 		return
 	}
-	h.lastWork++
-	h.gate.Begin(&Work{Kind: w.Kind, Number: h.lastWork, Lookup: w.Lookup, Record: w.Record})
+	h.gate.Begin(&Work{Kind: w.Kind, Copy: true, Lookup: w.Lookup, Record: w.Record})
 }
 
 // unsharedFor is how long a record may have been kept before it was in the replicated history,
@@ -92,10 +91,11 @@ func (h *Hall) gotWork(_ *node, w *farWork) {
 const unsharedFor = 60_000
 
 // shareKept shares what this node has numbered last before it ended: it may have kept it, and
-// ended before any other node knew. They ignore what they have.
+// ended before any other node knew. They ignore what they have. What others have changed or taken
+// out meanwhile must be so here first: a node that begins later knows of that no more.
 func (h *Hall) shareKept() {
 	n := h.net
-	if n.kept == 0 || !h.config.History.Enabled {
+	if n.kept == 0 || !n.live || !n.caughtUp || !h.config.History.Enabled {
 		return
 	}
 	last := n.kept

@@ -113,6 +113,9 @@ type Work struct {
 	Session SessionID
 	// Number comes back in the Result. No two works of a hall have the same.
 	Number uint64
+	// Copy: another node has done it, an EditRecord or a RemoveRecord, and nobody waits for a
+	// Result.
+	Copy bool
 
 	Account     string
 	Password    string

@@ -275,11 +275,10 @@ func (w *world) Keep(c Change) {
 		if c.Datum.Value != "" {
 			k.Metadata = append(k.Metadata, c.Datum)
 		}
+	case CopyMarker:
+		w.keepMarker(c.KeepMarker)
 	case KeepMarker:
-		if w.markers == nil {
-			w.markers = map[string][]Marker{}
-		}
-		w.markers[fold(c.Account)] = append(w.markers[fold(c.Account)], c.Marker)
+		w.keepMarker(c)
 	case DropHistory:
 		w.records = slices.DeleteFunc(w.records, func(r Record) bool { return r.Target == c.Target && r.ID < c.Before })
 	case MoveHistory:
@@ -291,6 +290,13 @@ func (w *world) Keep(c Change) {
 	case DropBan:
 		k.Bans = slices.DeleteFunc(k.Bans, func(o KeptBan) bool { return o.Mask == c.Mask })
 	}
+}
+
+func (w *world) keepMarker(k KeepMarker) {
+	if w.markers == nil {
+		w.markers = map[string][]Marker{}
+	}
+	w.markers[fold(k.Account)] = append(w.markers[fold(k.Account)], k.Marker)
 }
 
 // restart replaces the hall by one that knows what was kept.
@@ -350,7 +356,9 @@ func (w *world) settle() {
 	for len(w.works) > 0 {
 		work := w.works[0]
 		w.works = w.works[1:]
-		w.apply(&Event{Kind: Worked, At: w.now, Result: w.do(work)})
+		if result := w.do(work); !work.Copy {
+			w.apply(&Event{Kind: Worked, At: w.now, Result: result})
+		}
 	}
 }
 

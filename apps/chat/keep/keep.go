@@ -39,11 +39,18 @@ func (k *Keeper) Claim(ctx context.Context, c *hall.KeepChannel) hall.Result {
 // New returns a keeper that logs what could not be written.
 func New(writer *store.Writer, log *slog.Logger) *Keeper { return &Keeper{writer, log} }
 
-// Keep queues a change. It does not block.
-func (k *Keeper) Keep(c hall.Change) {
+// Keep queues a change. It does not block. If done is not nil, it is called when the change is
+// durable, or with the reason why it will not be: that is for it to log.
+func (k *Keeper) Keep(c hall.Change, done func(error)) {
 	write := writeOf(c)
 	k.writer.Write(write, func(err error) {
-		if err != nil && !errors.Is(err, store.ErrNotFound) { // a removal of what is not there
+		if errors.Is(err, store.ErrNotFound) { // a removal of what is not there
+			err = nil
+		}
+		switch {
+		case done != nil:
+			done(err)
+		case err != nil:
 			k.log.Error("a change of the chat is not kept: it will be lost at the next start", "error", err, "change", what(c))
 		}
 	})
@@ -74,6 +81,8 @@ func what(c hall.Change) string {
 		return "metadata of " + c.Datum.Owner
 	case hall.KeepMarker:
 		return "read marker of " + c.Account
+	case hall.CopyMarker:
+		return what(c.KeepMarker)
 	}
 	return ""
 }
@@ -126,6 +135,8 @@ func writeOf(c hall.Change) store.Write {
 		return store.AddDeed{Deed: store.Deed{At: time.UnixMilli(c.At), By: c.By, What: c.What, Target: c.Target, Detail: c.Detail}}
 	case hall.KeepMetadata:
 		return store.PutDatum{Datum: store.Datum(c.Datum)}
+	case hall.CopyMarker:
+		return writeOf(c.KeepMarker)
 	case hall.KeepMarker:
 		return store.PutMarker{Marker: store.Marker{Account: c.Account, Target: c.Marker.Target, At: time.UnixMilli(c.Marker.At)}}
 	}

@@ -46,7 +46,7 @@ func comesBack(t *testing.T, s store.Store) {
 		hall.KeepUser{User: want.Users[0]}, hall.KeepUser{User: hall.KeptUser{Account: "gone"}}, hall.DropUser{Account: "gone"},
 		hall.KeepBan{Ban: want.Bans[0]}, hall.KeepBan{Ban: hall.KeptBan{Mask: "gone"}}, hall.DropBan{Mask: "gone"},
 	} {
-		k.Keep(c)
+		k.Keep(c, nil)
 	}
 	if err := writer.Close(t.Context()); err != nil {
 		t.Fatal(err)

@@ -17,6 +17,7 @@ type Memory struct {
 	closed        bool           // guarded by mu, as all below
 	messages      []Message      // in the order of the IDs
 	conversations map[string]int // targets of direct messages, and how often they were made
+	positions     map[uint32]Position
 	accounts      map[string]Account
 	credentials   []Credential // Account is folded
 	channels      map[string]Channel
@@ -33,7 +34,7 @@ type Memory struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
-		conversations: map[string]int{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
+		conversations: map[string]int{}, positions: map[uint32]Position{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
 		presences: map[string]Presence{}, markers: map[Marker]time.Time{}, metadata: map[[2]string]string{},
 		uploads: map[string]Upload{}, subscriptions: map[string]Subscription{}, invitations: map[string]Invitation{},
 	}
@@ -141,6 +142,8 @@ func (m *Memory) apply(w Write) error {
 
 func (m *Memory) applyOther(w Write) error {
 	switch w := w.(type) {
+	case PutPosition:
+		m.positions[w.Position.Shard] = w.Position
 	case PutChannel:
 		m.channels[fold(w.Channel.Name)] = w.Channel
 	case AddChannel:
@@ -330,7 +333,7 @@ func view[T any](m *Memory, read func() (T, error)) (T, error) {
 }
 
 // sorted returns the values of a map in the order of its keys.
-func sorted[V any](from map[string]V) []V {
+func sorted[K cmp.Ordered, V any](from map[K]V) []V {
 	var list []V
 	for _, key := range slices.Sorted(maps.Keys(from)) {
 		list = append(list, from[key])
@@ -433,6 +436,11 @@ func (q *Search) finds(x *Message) bool {
 	text := strings.ToLower(x.Text)
 	lacks := func(part string) bool { return !strings.Contains(text, strings.ToLower(part)) }
 	return slices.ContainsFunc(q.Targets, in) && !slices.ContainsFunc(q.Text, lacks)
+}
+
+// Positions is a method of Store.
+func (m *Memory) Positions(context.Context) ([]Position, error) {
+	return view(m, func() ([]Position, error) { return sorted(m.positions), nil })
 }
 
 // Account is a method of Store.

@@ -58,6 +58,9 @@ func TestMigrationsKeepWhatIsFound(t *testing.T) {
 			if problems, err := s.Check(t.Context()); err != nil || problems != nil {
 				t.Errorf("%q, %v", problems, err)
 			}
+			if positions, err := s.Positions(t.Context()); err != nil || len(positions) > 0 {
+				t.Errorf("it has read a shared history up to %v, %v", positions, err)
+			}
 		})
 	}
 }

@@ -134,6 +134,18 @@ var migrations = []string{
 	`ALTER TABLE messages ADD COLUMN shown INTEGER NOT NULL DEFAULT 0;`,
 }
 
+// additions are tables that have come since, and that a program without them can leave as they
+// are. They are no version of the schema, since the nodes of a cluster that is upgraded may go
+// back to the program before.
+var additions = []string{
+	`CREATE TABLE IF NOT EXISTS positions (
+		shard  INTEGER PRIMARY KEY,
+		stream INTEGER NOT NULL,
+		number INTEGER NOT NULL,
+		at     INTEGER NOT NULL
+	);`,
+}
+
 // versionOf returns the version of a database's schema, 0 for one that is empty. It
 // changes nothing.
 func versionOf(ctx context.Context, db *sql.DB) (version int, err error) {
@@ -168,6 +180,11 @@ func migrate(ctx context.Context, db *sql.DB) error {
 	for ; version < len(migrations); version++ {
 		if err := migrateTo(ctx, db, version+1); err != nil {
 			return fmt.Errorf("migrate to version %d: %w", version+1, err)
+		}
+	}
+	for _, statement := range additions {
+		if _, err := db.ExecContext(ctx, statement); err != nil {
+			return fmt.Errorf("add a table: %w", err)
 		}
 	}
 	return nil

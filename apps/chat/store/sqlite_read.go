@@ -146,6 +146,17 @@ func readAccount(scan func(...any) error) (a Account, err error) {
 	return a, err
 }
 
+// Positions is a method of Store.
+func (s *SQLite) Positions(ctx context.Context) ([]Position, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT shard, stream, number, at FROM positions ORDER BY shard")
+	if err != nil {
+		return nil, err
+	}
+	return all(rows, func(scan func(...any) error) (p Position, err error) {
+		return p, scan(&p.Shard, &p.Stream, &p.Number, &p.At)
+	})
+}
+
 // Account is a method of Store.
 func (s *SQLite) Account(ctx context.Context, name string) (Account, error) {
 	return one(s.read.QueryRowContext(ctx, selectAccount+"WHERE a.folded = ?", fold(name)), readAccount)

@@ -152,6 +152,9 @@ func (t *transaction) apply(w Write) (refused, err error) {
 		return nil, t.addMessage(&w.Message)
 	case CopyMessage:
 		return nil, t.copyMessage(&w.Message)
+	case PutPosition:
+		p := w.Position
+		return nil, t.exec("INSERT OR REPLACE INTO positions (shard, stream, number, at) VALUES (?, ?, ?, ?)", p.Shard, p.Stream, int64(p.Number), p.At)
 	}
 	if err := t.flush(); err != nil { // the order of writes is kept
 		return nil, err

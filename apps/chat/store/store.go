@@ -66,6 +66,9 @@ type Store interface {
 	// Search returns the messages that match, the latest first.
 	Search(ctx context.Context, q Search) ([]Message, error)
 
+	// Positions returns those of PutPosition, the latest of each shard, in the order of the shards.
+	Positions(ctx context.Context) ([]Position, error)
+
 	// Account returns an account by its name, or ErrNotFound.
 	Account(ctx context.Context, name string) (Account, error)
 	// Accounts calls fn for every account, in the order of the names, until it
@@ -131,6 +134,15 @@ type Message struct {
 	// Shown is the number under which an event was shown that happened in several
 	// targets at once; 0: ID.
 	Shown ID
+}
+
+// A Position is a place in a shard of the history that several machines share: see
+// fabric.Position.
+type Position struct {
+	Shard  uint32
+	Stream int64
+	Number uint64
+	At     int64
 }
 
 // Conversation names the history of direct messages between two accounts or nicks.

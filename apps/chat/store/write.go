@@ -11,6 +11,8 @@ type (
 	// CopyMessage puts in a message of another machine's history, in any order. One whose
 	// ID is there already stays as it is.
 	CopyMessage struct{ Message Message }
+	// PutPosition notes that what comes before a place in the history of other machines is here.
+	PutPosition struct{ Position Position }
 	// EditMessage changes a message's text: ErrNotFound without it. It changes nothing if the
 	// message has a later edit.
 	EditMessage struct {
@@ -130,6 +132,7 @@ func (o Order) Before(other Order) bool {
 
 func (AddMessage) isWrite()         {}
 func (CopyMessage) isWrite()        {}
+func (PutPosition) isWrite()        {}
 func (EditMessage) isWrite()        {}
 func (RemoveMessage) isWrite()      {}
 func (RemoveBefore) isWrite()       {}

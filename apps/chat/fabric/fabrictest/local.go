@@ -46,7 +46,9 @@ func (*Local) Release(fabric.Claim) {}
 func (*Local) Append(_ uint32, _ string, _ []byte, done func(error)) { done(nil) }
 
 // Replay implements Fabric.
-func (*Local) Replay(_ uint32, _ uint64, _ func(uint64, []byte), done func(error)) { done(nil) }
+func (*Local) Replay(_ uint32, _ fabric.Position, _ func(fabric.Position, []byte) bool, done func(error)) {
+	done(nil)
+}
 
 // Drain implements Fabric.
 func (l *Local) Drain() { l.self.Draining = true }

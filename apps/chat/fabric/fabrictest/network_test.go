@@ -364,13 +364,30 @@ func TestHistoryIsReplayed(t *testing.T) {
 		n.Run(time.Second)
 	}
 	var replayed []string
-	done := false
-	all[0].node.Replay(3, 2, func(number uint64, data []byte) {
-		replayed = append(replayed, fmt.Sprint(number, ":", string(data)))
-	}, func(err error) { done = err == nil })
-	n.Run(time.Second)
-	if appended != 10 || !done || !slices.Equal(replayed, []string{"2:1", "3:2", "4:3", "5:4"}) {
-		t.Errorf("%d appended, replayed %v, %v", appended, replayed, done)
+	done := 0
+	replay := func(after fabric.Position, most int) {
+		replayed = nil
+		all[0].node.Replay(3, after, func(behind fabric.Position, data []byte) bool {
+			replayed = append(replayed, fmt.Sprint(behind.Number, ":", string(data)))
+			return len(replayed) < most
+		}, func(err error) {
+			if err == nil {
+				done++
+			}
+		})
+		n.Run(time.Second)
+	}
+	replay(fabric.Position{Stream: 1, Number: 1, At: 1}, 9)
+	if appended != 10 || done != 1 || !slices.Equal(replayed, []string{"2:1", "3:2", "4:3", "5:4"}) {
+		t.Errorf("%d appended, replayed %v, %d", appended, replayed, done)
+	}
+	replay(fabric.Position{Stream: 1, Number: 1, At: 1}, 2)
+	if done != 2 || !slices.Equal(replayed, []string{"2:1", "3:2"}) {
+		t.Errorf("two were enough, replayed %v, %d", replayed, done)
+	}
+	replay(fabric.Position{Stream: 2, Number: 1, At: 1}, 9)
+	if done != 3 || len(replayed) != 5 {
+		t.Errorf("behind a position of another history: %v, %d", replayed, done)
 	}
 }
 

@@ -167,16 +167,18 @@ func (n *Node) Append(shard uint32, id string, data []byte, done func(error)) {
 }
 
 // Replay implements fabric.Fabric.
-func (n *Node) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+func (n *Node) Replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool, done func(error)) {
 	var records []entry
 	n.request(func() error {
-		records = n.network.store.shards[shard].from(from)
+		records = n.network.store.shards[shard].behind(after)
 		return nil
 	}, func(err error) {
 		n.member.Call(func(fabric.Handler) {
 			if err == nil {
 				for _, r := range records {
-					each(r.number, slices.Clone(r.data))
+					if !each(r.position, slices.Clone(r.data)) {
+						break
+					}
 				}
 			}
 			done(unavailable(err))

@@ -32,15 +32,18 @@ type shard struct {
 }
 
 type entry struct {
-	number uint64
-	data   []byte
+	position fabric.Position // behind it
+	data     []byte
 }
 
-func (s *shard) from(number uint64) []entry {
-	i, _ := slices.BinarySearchFunc(s.entries, number, func(e entry, number uint64) int {
-		return int(e.number) - int(number)
-	})
-	return slices.Clone(s.entries[i:])
+// behind returns the entries behind a position, all if the shard does not have that one.
+func (s *shard) behind(after fabric.Position) []entry {
+	for i, e := range s.entries {
+		if e.position == after {
+			return slices.Clone(s.entries[i+1:])
+		}
+	}
+	return slices.Clone(s.entries)
 }
 
 func newStore() store {
@@ -56,7 +59,8 @@ func (s *store) append(to uint32, id string, data []byte) {
 		shard.ids = map[string]bool{}
 	}
 	shard.ids[id] = true
-	shard.entries = append(shard.entries, entry{uint64(len(shard.entries) + 1), data})
+	number := uint64(len(shard.entries) + 1)
+	shard.entries = append(shard.entries, entry{fabric.Position{Stream: 1, Number: number, At: int64(number)}, data})
 }
 
 // current is the last version of a key.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -138,24 +139,32 @@ func unavailable(err error) error {
 const replayWithin = time.Minute
 
 // Replay implements fabric.Fabric.
-func (f *Fabric) Replay(shard uint32, from uint64, each func(uint64, []byte), done func(error)) {
+func (f *Fabric) Replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool, done func(error)) {
 	f.enter(func() {
 		f.work.Go(func() {
-			err := f.replayAll(shard, from, each)
+			err := f.replayAll(shard, after, each)
 			f.enter(func() { f.member.Call(func(fabric.Handler) { done(unavailable(err)) }) })
 		})
 	})
 }
 
 // replayAll replays, and goes on after an error where that has come.
-func (f *Fabric) replayAll(shard uint32, from uint64, each func(uint64, []byte)) error {
+func (f *Fabric) replayAll(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool) error {
+	var enough atomic.Bool // each has returned false
 	for end := now() + replayWithin; ; {
-		err := f.replay(shard, from, func(number uint64, data []byte) {
-			from = number + 1
+		err := f.replay(shard, after, func(behind fabric.Position, data []byte) bool {
+			after = behind
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.awaitHandler()
-			f.enterLocked(func() { f.member.Call(func(fabric.Handler) { each(number, data) }) })
+			f.enterLocked(func() {
+				f.member.Call(func(fabric.Handler) {
+					if !enough.Load() && !each(behind, data) {
+						enough.Store(true)
+					}
+				})
+			})
+			return !enough.Load()
 		})
 		if err == nil || now() > end || !f.sleep(jitter()) {
 			return err
@@ -163,21 +172,39 @@ func (f *Fabric) replayAll(shard uint32, from uint64, each func(uint64, []byte))
 	}
 }
 
-func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) error {
+func (f *Fabric) replay(shard uint32, after fabric.Position, each func(fabric.Position, []byte) bool) error {
 	if err := f.historyIsThere(f.life); err != nil {
 		return err
 	}
 	last, err := f.mark(shard)
-	if err != nil || last < from {
+	if err != nil {
 		return err
 	}
 	stream, err := f.stream.Stream(f.life, f.config.historyName(shard))
 	if err != nil {
 		return err
 	}
+	made := stream.CachedInfo().Created.UnixNano()
+	if after.Stream != made || after.Number > last {
+		after = fabric.Position{Stream: made}
+	}
+	err = f.readStream(stream, after, last, each)
+	if errors.Is(err, errOther) {
+		f.config.Logger.Warn("the replicated history is not the one that was read before: it is read from its beginning", "shard", shard)
+		err = f.readStream(stream, fabric.Position{Stream: made}, last, each)
+	}
+	return err
+}
+
+// errOther is for a record that is not the one that had its number before.
+var errOther = errors.New("the history has lost its end, and has another now")
+
+// readStream reads the records behind a position, up to the one of the last number. The first that
+// is read is the one of the position, to see that it is the same.
+func (f *Fabric) readStream(stream jetstream.Stream, after fabric.Position, last uint64, each func(fabric.Position, []byte) bool) error {
 	consumer, err := stream.OrderedConsumer(f.life, jetstream.OrderedConsumerConfig{
 		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   max(from, 1),
+		OptStartSeq:   max(after.Number, 1),
 	})
 	if err != nil {
 		return err
@@ -199,10 +226,13 @@ func (f *Fabric) replay(shard uint32, from uint64, each func(uint64, []byte)) er
 		if err != nil {
 			return err
 		}
-		if len(m.Data()) > 0 {
-			each(meta.Sequence.Stream, m.Data())
-		}
-		if meta.Sequence.Stream >= last {
+		is := fabric.Position{Stream: after.Stream, Number: meta.Sequence.Stream, At: meta.Timestamp.UnixNano()}
+		switch {
+		case is.Number == after.Number && is.At != after.At:
+			return errOther
+		case is.Number > after.Number && len(m.Data()) > 0 && !each(is, m.Data()):
+			return nil
+		case is.Number >= last:
 			return nil
 		}
 	}

@@ -13,12 +13,14 @@ import (
 	"math/big"
 	"net"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
 	"github.com/epinet/epi/apps/chat/fabric"
@@ -296,10 +298,14 @@ func TestThreeNodesShareNamesMessagesAndHistory(t *testing.T) {
 		all[i%3].append(t, 5, fmt.Sprint(i/2), fmt.Sprint("record ", i/2))
 	}
 	for _, w := range all {
-		if got := w.replay(t, 5, 3); len(got) != 8 || got[0] != "3:record 2" || got[7] != "10:record 9" {
-			t.Errorf("%s replays %q", w.config.Node, got)
+		got, behind := w.replay(t, 5, fabric.Position{})
+		if len(got) != 10 || got[0] != "1:record 0" || got[9] != "10:record 9" {
+			t.Fatalf("%s replays %q", w.config.Node, got)
 		}
-		if got := w.replay(t, 6, 1); len(got) != 0 {
+		if got, _ := all[0].replay(t, 5, behind[1]); len(got) != 8 || got[0] != "3:record 2" || got[7] != "10:record 9" {
+			t.Errorf("behind a position of %s, a replays %q", w.config.Node, got)
+		}
+		if got, _ := w.replay(t, 6, fabric.Position{}); len(got) != 0 {
 			t.Errorf("%s replays %q of an empty shard", w.config.Node, got)
 		}
 	}
@@ -417,22 +423,24 @@ func (w *witness) append(t *testing.T, shard uint32, id, data string) {
 	t.Fatalf("%s: nothing can be appended", w.config.Node)
 }
 
-func (w *witness) replay(t *testing.T, shard uint32, from uint64) (records []string) {
+// replay returns the records behind a position, and the positions behind them.
+func (w *witness) replay(t *testing.T, shard uint32, after fabric.Position) (records []string, behind []fabric.Position) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
-		records = nil
+		records, behind = nil, nil
 		result := make(chan error)
-		w.Replay(shard, from, func(number uint64, data []byte) {
-			records = append(records, fmt.Sprintf("%d:%s", number, data))
+		w.Replay(shard, after, func(at fabric.Position, data []byte) bool {
+			records, behind = append(records, fmt.Sprintf("%d:%s", at.Number, data)), append(behind, at)
+			return true
 		}, func(err error) { result <- err })
 		err := <-result
 		if err == nil {
-			return records
+			return records, behind
 		}
 		t.Logf("%s: replay: %v", w.config.Node, err) // on a busy machine a leader may be lost
 	}
 	t.Fatalf("%s: the history cannot be replayed", w.config.Node)
-	return nil
+	return nil, nil
 }
 
 // TestStoppedNodeIsFenced stops a node for longer than its lease, as SIGSTOP does: all
@@ -573,8 +581,62 @@ func TestNodesAtAServerThatIsThere(t *testing.T) {
 		t.Error("a name has no owner, or two")
 	}
 	all[0].append(t, 1, "id", "record")
-	if got := all[1].replay(t, 1, 1); len(got) != 1 || got[0] != "1:record" {
+	if got, _ := all[1].replay(t, 1, fabric.Position{}); len(got) != 1 || got[0] != "1:record" {
 		t.Errorf("b replays %q", got)
+	}
+	all[0].positions(t)
+}
+
+// positions tests what a position is worth: it is one of the stream that it was got from, as long
+// as that has the record, or has dropped it with those before.
+func (w *witness) positions(t *testing.T) {
+	t.Helper()
+	const shard = 2
+	for i := range 4 {
+		w.append(t, shard, fmt.Sprint("p", i), fmt.Sprint(i))
+	}
+	expect := func(what string, after fabric.Position, want ...string) (behind []fabric.Position) {
+		t.Helper()
+		got, behind := w.replay(t, shard, after)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s: %q, want %q", what, got, want)
+		}
+		return behind
+	}
+	at := expect("all", fabric.Position{}, "1:0", "2:1", "3:2", "4:3")
+	expect("behind the second", at[1], "3:2", "4:3")
+	expect("behind the last", at[3])
+	other := at[1]
+	other.At++
+	expect("another record of that number", other, "1:0", "2:1", "3:2", "4:3")
+	beyond := at[3]
+	beyond.Number += 1000
+	expect("beyond the end", beyond, "1:0", "2:1", "3:2", "4:3")
+	stream, err := w.stream.Stream(t.Context(), w.config.historyName(shard))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := stream.Purge(t.Context(), jetstream.WithPurgeSequence(4)); err != nil {
+		t.Fatal(err)
+	}
+	expect("behind one that is too old to be kept", at[1], "4:3")
+	if err := w.stream.DeleteStream(t.Context(), w.config.historyName(shard)); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.openShard(shard); err != nil {
+		t.Fatal(err)
+	}
+	w.append(t, shard, "anew", "anew")
+	w.append(t, shard, "more", "more")
+	expect("a stream that was made anew", at[0], "1:anew", "2:more")
+	var enough []string
+	done := make(chan error)
+	w.Replay(shard, fabric.Position{}, func(_ fabric.Position, data []byte) bool {
+		enough = append(enough, string(data))
+		return false
+	}, func(err error) { done <- err })
+	if err := <-done; err != nil || !slices.Equal(enough, []string{"anew"}) {
+		t.Errorf("one was enough: %q, %v", enough, err)
 	}
 }
 

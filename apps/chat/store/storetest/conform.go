@@ -521,6 +521,10 @@ func smallThings(t *testing.T, s store.Store) {
 	Apply(t, s, store.RemoveBan{Mask: "*!*@x"})
 	refused(t, s, store.ErrNotFound, store.RemoveBan{Mask: "*!*@x"})
 
+	positions := []store.Position{{Shard: 0, Stream: 1, Number: 1 << 40, At: 3}, {Shard: 7, Stream: -1, Number: 5, At: 6}}
+	Apply(t, s, store.PutPosition{Position: store.Position{Shard: 7, Number: 1}}, store.PutPosition{Position: positions[1]}, store.PutPosition{Position: positions[0]})
+	same(t, "positions", must[[]store.Position](t)(s.Positions(ctx)), positions)
+
 	presence := store.Presence{Account: "Alice", Nick: "al", Channels: map[string]string{"#go": "o"}}
 	Apply(t, s, store.PutPresence{Presence: presence})
 	same(t, "presences", must[[]store.Presence](t)(s.Presences(ctx)), []store.Presence{presence})

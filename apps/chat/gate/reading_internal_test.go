@@ -1,0 +1,126 @@
+package gate
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/epinet/epi/apps/chat/fabric"
+)
+
+// A ledger keeps positions when the test says so.
+type ledger struct {
+	History
+	reached []fabric.Position
+	done    func(error)
+}
+
+func (l *ledger) Reached(_ uint32, p fabric.Position, done func(error)) {
+	l.reached, l.done = append(l.reached, p), done
+}
+
+func at(number uint64) fabric.Position { return fabric.Position{Stream: 1, Number: number} }
+
+// taken begins to read, and takes batches with so many writes each.
+func (r *reading) taken(t *testing.T, after fabric.Position, writes ...int) (batches []*batch) {
+	t.Helper()
+	if from, ok := r.begins(); !ok || from != after {
+		t.Fatalf("it reads from %v, %t, want %v", from, ok, after)
+	}
+	for i, n := range writes {
+		b := r.take(at(after.Number + uint64(i) + 1))
+		for range n {
+			b.begin()
+		}
+		b.end(nil) // it is applied
+		batches = append(batches, b)
+	}
+	return batches
+}
+
+// TestPositionFollowsTheDisk: the position is behind what is durable, in order, and what was
+// refused holds it back.
+func TestPositionFollowsTheDisk(t *testing.T) {
+	full := errors.New("no space left on device")
+	l := &ledger{}
+	r := &reading{store: l}
+	keeps := func(numbers ...uint64) {
+		t.Helper()
+		if len(l.reached) != len(numbers) {
+			t.Fatalf("positions were kept: %v, want %v", l.reached, numbers)
+		}
+		for i, n := range numbers {
+			if l.reached[i] != at(n) {
+				t.Fatalf("positions were kept: %v, want %v", l.reached, numbers)
+			}
+		}
+	}
+	b := r.taken(t, fabric.Position{}, 2, 1, 0, 1)
+	b[1].end(nil)
+	b[0].end(nil)
+	keeps() // one of the first batch is not durable
+	b[0].end(nil)
+	keeps(3)
+	r.ended(nil)
+	l.done(full)
+	keeps(3)
+	if known := b[3].end(full); known {
+		t.Error("a refusal is not the first")
+	}
+	keeps(3, 3) // once more with the next
+	l.done(nil)
+	keeps(3, 3)
+
+	more := r.taken(t, at(3), 1, 1)
+	if b[3].end(full); r.refused {
+		t.Error("what is read again already was refused before")
+	}
+	if known := more[1].end(full); known || r.take(at(6)) != nil {
+		t.Error("it is read on though the disk refuses")
+	}
+	more[0].end(nil)
+	keeps(3, 3, 4)
+	l.done(nil)
+	if again, _ := r.ended(nil); again || r.due != catchUpTicks {
+		t.Errorf("it is read again in %d ticks", r.due)
+	}
+	last := r.taken(t, at(4), 1)
+	last[0].end(nil)
+	keeps(3, 3, 4, 5)
+}
+
+// TestReadingIsDue: what was said is read some time later, what is lacking soon, and while it is
+// read, once more after that.
+func TestReadingIsDue(t *testing.T) {
+	r := &reading{}
+	ticks := func() (n int) {
+		for n = 1; !r.tick(); n++ {
+			if n > 1000 {
+				return 0
+			}
+		}
+		return n
+	}
+	if n := ticks(); n > 0 {
+		t.Errorf("it is due after %d ticks though nothing was said", n)
+	}
+	r.dueIn(readOnTicks)
+	r.dueIn(readOnTicks)
+	if n := ticks(); n != readOnTicks {
+		t.Errorf("it is due after %d ticks", n)
+	}
+	r.dueIn(readOnTicks)
+	r.dueIn(catchUpTicks)
+	r.dueIn(readOnTicks)
+	if n := ticks(); n != catchUpTicks {
+		t.Errorf("it is due after %d ticks", n)
+	}
+	_, first := r.begins()
+	_, second := r.begins()
+	if again, whole := r.ended(nil); !first || second || !again || !whole {
+		t.Error("what is read twice at once is not read twice, one after the other")
+	}
+	_, ok := r.begins()
+	if again, whole := r.ended(nil); !ok || again || whole {
+		t.Error("and once more, or all for the first time once more")
+	}
+}
