@@ -102,3 +102,25 @@ func heap() uint64 {
 	runtime.ReadMemStats(&stats)
 	return stats.HeapAlloc
 }
+
+// BenchmarkElsewhere looks for the users of an account among those of another node, as each sign-in
+// does in a network.
+func BenchmarkElsewhere(b *testing.B) {
+	for _, n := range []int{100, 10_000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			h := New(Config{}, quiet{})
+			h.net = &network{}
+			at := &node{}
+			for i := range n {
+				u := &user{account: fmt.Sprint("account", i), net: &presence{node: at}}
+				u.identify(fmt.Sprint("nick", i), "u", "host")
+				h.enter(u)
+			}
+			for b.Loop() {
+				if h.elsewhere("Account7") == nil {
+					b.Fatal("nobody is found")
+				}
+			}
+		})
+	}
+}

@@ -147,7 +147,10 @@ func (h *Hall) redraw(u *user, p *portrait) {
 	away := u.away()
 	u.identify(p.Nick, p.Name, p.Host)
 	h.setModes(u, modesOf(p.Modes))
-	u.realname, u.account, u.home, u.active = p.Realname, p.Account, &p.Home, p.Active
+	u.realname, u.home, u.active = p.Realname, &p.Home, p.Active
+	if u.account != p.Account {
+		h.relist(u, p.Account)
+	}
 	h.setAside(u, p)
 	h.copySessions(u, p)
 	if before.account != u.account {
@@ -318,6 +321,7 @@ func (h *Hall) endSweepOfChannels(from *node) {
 	}
 	unnamed := from.unnamed
 	from.unnamed, from.behind = nil, 0
+	h.net.dropEarly(from)
 	for _, c := range slices.Clone(h.slots) {
 		if c != nil && unnamed[c] && c.net.owner == from {
 			h.dropChannel(c)
@@ -345,11 +349,12 @@ func (n *network) refOf(u *user) ref {
 	return ref{n.self.Node, u.net.number}
 }
 
-// later says whether a user that is not known may be told of yet.
+// later says whether a user that is not known may be told of yet: also one that its node has named
+// before others, if something of what that has said was lost.
 func (n *network) later(r ref) bool {
 	if r.Node == n.self.Node || n.over[r.Node] >= r.epoch() {
 		return false
 	}
 	at := n.nodes[r.Node]
-	return at == nil || r.User > at.seen
+	return at == nil || r.User > at.seen || at.behind != 0
 }

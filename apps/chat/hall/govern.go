@@ -77,10 +77,7 @@ func (h *Hall) Expel(at int64, account, reason string) {
 // a NOTICE to clients that do not know these.
 func (h *Hall) Note(at int64, account, code, text string) {
 	h.now = max(h.now, at)
-	for _, u := range h.everyone {
-		if u.account == "" || !sameName(u.account, account) {
-			continue
-		}
+	for _, u := range h.usersOf(account) {
 		for _, own := range u.sessions {
 			h.noteTo(own, code, text)
 		}

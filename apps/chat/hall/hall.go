@@ -28,8 +28,9 @@ type Hall struct {
 	said [2]*Item // what items has returned
 
 	sessions map[SessionID]*session
-	users    map[string]*user // those registered, by nickKey
-	everyone []*user          // the same, in an order that the events make
+	users    map[string]*user   // those registered, by nickKey
+	everyone []*user            // the same, in an order that the events make
+	named    map[string][]*user // those with an account, by that in small letters, the first to have it first
 	channels map[string]*channel
 	slots    []*channel // by ChannelID; nil is free
 	free     []ChannelID
@@ -56,6 +57,7 @@ func New(config Config, gate Gate) *Hall {
 		random:   rand.NewChaCha8(config.Seed),
 		sessions: map[SessionID]*session{},
 		users:    map[string]*user{},
+		named:    map[string][]*user{},
 		channels: map[string]*channel{},
 		watchers: map[string][]*session{},
 		used:     map[string]int{},

@@ -305,6 +305,7 @@ func (x *trial) exclusive() {
 		if slices.Contains(x.dead, name) || w.node.Paused() || !w.node.Valid() || w.fenced {
 			continue
 		}
+		w.accountsOf()
 		for _, u := range w.hall.everyone {
 			if u.net.node != nil || !u.net.told {
 				continue

@@ -210,7 +210,7 @@ func (h *Hall) setAccount(u *user, account string) {
 		return
 	}
 	h.setStays(u, false)
-	u.account = account
+	h.relist(u, account)
 	u.rejudge()
 	h.noteUser(u)
 	name := account

@@ -127,10 +127,7 @@ func (h *Hall) gotMarker(_ *node, k *KeepMarker) {
 	if k.Marker.Target == seenMarker {
 		return
 	}
-	for _, u := range h.everyone {
-		if u.account == "" || !sameName(u.account, k.Account) {
-			continue
-		}
+	for _, u := range h.usersOf(k.Account) {
 		for _, s := range u.sessions {
 			if s.far == nil && s.has(CapReadMarker) {
 				h.sendMarker(s, k.Marker.Target)

@@ -792,6 +792,84 @@ func TestNetworkRegisteredByClaim(t *testing.T) {
 	n.same()
 }
 
+// TestNetworkUserLostAtNewOwner: a node takes over a channel while it does not know a member yet,
+// since what the member's node said of them was lost on the way:
+//
+//	b: ann comes ──✕── c           a: JOIN #x: a seat ──► b, c       a drains
+//	c claims #x, asks b ──► its answer shows that something was lost
+//
+// The member stays, with its rank.
+func TestNetworkUserLostAtNewOwner(t *testing.T) {
+	for _, later := range []bool{false, true} { // somebody else comes to b after ann
+		n := newNation(t, 1, Config{}, fabrictest.Options{}, "a", "b", "c")
+		n.peace()
+		name := homedAt("a", "c")
+		a, b, c := n.town("a"), n.town("b"), n.town("c")
+		within := func(what string, condition func() bool) {
+			t.Helper()
+			if !n.net.RunUntil(time.Minute, condition) {
+				t.Fatalf("later %t: %s: does not come to pass", later, what)
+			}
+		}
+		n.net.Cut("b", "c", false)
+		come := func(nick string) SessionID {
+			t.Helper()
+			id := b.open(nick, Origin{Host: nick + ".host", Address: "192.0.2.1"})
+			b.line(id, "NICK "+nick)
+			b.line(id, "USER "+nick+" 0 * :Real "+nick)
+			within(nick+" is known at a", func() bool { return a.hall.find(nick) != nil })
+			return id
+		}
+		id := come("ann")
+		b.line(id, "JOIN "+name)
+		within("the seat is known at c", func() bool {
+			x := c.hall.findChannel(name)
+			return x != nil && x.net.number > 0 && b.hall.find("ann").in(b.hall.findChannel(name)) != nil
+		})
+		cid := c.open("cid", Origin{Host: "cid.host", Address: "192.0.2.1"})
+		c.line(cid, "NICK cid")
+		c.line(cid, "USER cid 0 * :Real cid")
+		within("cid is known at a", func() bool { return a.hall.find("cid") != nil })
+		c.line(cid, "JOIN "+name)
+		within("cid is in the channel", func() bool { return c.hall.find("cid").in(c.hall.findChannel(name)) != nil })
+		if later {
+			come("bob")
+		}
+		b.look()
+		a.node.Drain()
+		within("c claims the channel", func() bool {
+			g := c.hall.net.grants[name]
+			return g != nil && g.asked != nil
+		})
+		n.net.Heal()
+		within("c owns the channel", func() bool { return n.ownerOf(name) == "c" })
+		n.settled()
+		n.settled()
+		if got := b.text(); strings.Contains(got, " PART ") || strings.Contains(got, " MODE ") {
+			t.Errorf("later %t: ann has read\n%s", later, got)
+		}
+		for _, at := range n.names() {
+			w := n.town(at)
+			if m := w.hall.find("ann").in(w.hall.findChannel(name)); m == nil || m.rank != Op {
+				t.Errorf("later %t: at %s, ann is %+v", later, at, m)
+			}
+		}
+		n.same()
+	}
+}
+
+// homedAt returns a channel that belongs to one of three nodes, and without it to another.
+func homedAt(first, then fabric.Node) string {
+	for i := 0; ; i++ {
+		name := fmt.Sprint("#x", i)
+		home, _ := fabric.Home(name, []fabric.Member{{Node: "a"}, {Node: "b"}, {Node: "c"}})
+		next, _ := fabric.Home(name, []fabric.Member{{Node: "a", Draining: true}, {Node: "b"}, {Node: "c"}})
+		if home.Node == first && next.Node == then {
+			return name
+		}
+	}
+}
+
 // TestNetworkSharesWhatIsLeft: what a node has kept and not shared before it ended, and another has
 // deleted since, it does not share when it comes back.
 func TestNetworkSharesWhatIsLeft(t *testing.T) {

@@ -67,11 +67,8 @@ func (u *user) at() fabric.Node {
 
 // elsewhere returns a user of an account at another node, one that stays before others; nil for none.
 func (h *Hall) elsewhere(account string) (found *user) {
-	if h.net == nil || account == "" {
-		return nil
-	}
-	for _, u := range h.everyone {
-		if !u.isHere() && sameName(u.account, account) && (found == nil || u.net.stays) {
+	for _, u := range h.usersOf(account) {
+		if !u.isHere() && (found == nil || u.net.stays) {
 			found = u
 		}
 	}

@@ -260,10 +260,8 @@ func nsSuspend(h *Hall, s *session, params []string, answer func(string)) {
 
 // expelAccount ends all users of an account.
 func (h *Hall) expelAccount(account, reason string) {
-	for _, u := range slices.Clone(h.everyone) {
-		if u.account != "" && sameName(u.account, account) {
-			h.removeUser(u, "Account suspended", func(own *session) { h.end(own, "Account suspended", reason) })
-		}
+	for _, u := range slices.Clone(h.usersOf(account)) {
+		h.removeUser(u, "Account suspended", func(own *session) { h.end(own, "Account suspended", reason) })
 	}
 }
 
@@ -310,8 +308,8 @@ func (h *Hall) forgetAccount(account string) {
 		c.registered.set(account, 0)
 		h.touchChannel(c)
 	}
-	for _, u := range slices.Clone(h.everyone) {
-		if u.account == "" || !sameName(u.account, account) || !u.isHere() {
+	for _, u := range slices.Clone(h.usersOf(account)) {
+		if !u.isHere() {
 			continue
 		}
 		h.tellUser(u, nLoggedOut, u.nick(), u.source, "You are now logged out")

@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
 	"slices"
@@ -158,6 +159,7 @@ func (h *Hall) snapshot(c *channel) *snapshot {
 		}
 		snap.Seats = append(snap.Seats, seating{h.net.refOf(m.user), m.rank, m.since})
 	}
+	snap.Seats = append(snap.Seats, h.net.earlySeats(c)...)
 	for _, l := range c.net.log {
 		if l.At > h.now-logFor {
 			snap.Log = append(snap.Log, l)
@@ -237,6 +239,28 @@ func (h *Hall) seatLater(c *channel, s *seatChange) {
 		return
 	}
 	h.net.early[s.Seat.ref] = early
+}
+
+// earlySeats are those of a channel.
+func (n *network) earlySeats(c *channel) (seats []seating) {
+	for _, early := range n.early {
+		for _, e := range early {
+			if e.channel == c {
+				seats = append(seats, e.seat)
+			}
+		}
+	}
+	slices.SortFunc(seats, func(a, b seating) int { return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.User, b.User)) })
+	return seats
+}
+
+// dropEarly forgets memberships of users that a node does not have: it has named all.
+func (n *network) dropEarly(at *node) {
+	for r := range n.early {
+		if r.Node == at.member.Node && !n.later(r) {
+			delete(n.early, r)
+		}
+	}
 }
 
 func (h *Hall) seatEarly(u *user, r ref) {

@@ -85,10 +85,8 @@ func (h *Hall) gotDatum(d KeptDatum) {
 	if m[d.Key] = d.Value; d.Value == "" {
 		delete(m, d.Key)
 	}
-	for _, u := range h.everyone {
-		if u.account != "" && fold(u.account) == d.Owner {
-			h.tellDatum(nil, h.subjectOfUser(u), d.Key, d.Value)
-		}
+	for _, u := range h.usersOf(d.Owner) {
+		h.tellDatum(nil, h.subjectOfUser(u), d.Key, d.Value)
 	}
 }
 

@@ -157,10 +157,47 @@ func (h *Hall) enter(u *user) {
 	u.place = uint32(len(h.everyone))
 	h.everyone = append(h.everyone, u)
 	h.users[h.nickKey(u.nick())] = u
+	h.enlist(u)
 	h.most = max(h.most, len(h.everyone))
 	if u.is(modeInvisible) {
 		h.hidden++
 	}
+}
+
+// usersOf returns the users of an account, at all nodes. The caller clones the list before it
+// changes who has the account.
+func (h *Hall) usersOf(account string) []*user {
+	if account == "" {
+		return nil
+	}
+	return h.named[fold(account)]
+}
+
+// enlist puts a user among those of its account, if it has one.
+func (h *Hall) enlist(u *user) {
+	if u.account != "" {
+		h.named[fold(u.account)] = append(h.named[fold(u.account)], u)
+	}
+}
+
+// delist takes a user off those of its account.
+func (h *Hall) delist(u *user) {
+	if u.account == "" {
+		return
+	}
+	left := without(h.named[fold(u.account)], u)
+	if len(left) == 0 {
+		delete(h.named, fold(u.account))
+		return
+	}
+	h.named[fold(u.account)] = left
+}
+
+// relist gives a user another account, or none.
+func (h *Hall) relist(u *user, account string) {
+	h.delist(u)
+	u.account = account
+	h.enlist(u)
 }
 
 // quit takes a user that has no session any more off everything, and shows that to
@@ -188,6 +225,7 @@ func (h *Hall) vanish(u *user) {
 	h.everyone[u.place] = last
 	last.place = u.place
 	h.everyone = h.everyone[:len(h.everyone)-1]
+	h.delist(u)
 	if u.is(modeInvisible) {
 		h.hidden--
 	}

@@ -468,9 +468,30 @@ func (w *world) healthy() {
 	w.problems = nil
 }
 
+// accountsOf checks that the users of each account are known by it.
+func (w *world) accountsOf() {
+	named := 0
+	for _, u := range w.hall.everyone {
+		if u.account == "" {
+			continue
+		}
+		named++
+		if !slices.Contains(w.hall.usersOf(u.account), u) {
+			w.problem("%s is not among the users of %s", u.nick(), u.account)
+		}
+	}
+	for _, users := range w.hall.named {
+		named -= len(users)
+	}
+	if named != 0 {
+		w.problem("%d users too few are known by their accounts", named)
+	}
+}
+
 // invariants checks what must hold between two events.
 func (w *world) invariants() {
 	h := w.hall
+	w.accountsOf()
 	if len(h.users) != len(h.everyone) && h.net == nil {
 		w.problem("%d nicks, and %d users", len(h.users), len(h.everyone))
 	}
