@@ -38,7 +38,8 @@ type client struct {
 	in      *bufio.Reader
 	nick    string               // as the server says
 	parting string               // a channel that it leaves
-	doubted map[string]bool      // channels that it may have left: nobody has said
+	doubted map[string]int       // of each channel, PARTs that may be carried out yet: nobody has said
+	places  []string             // the last lines about where it is, sent (>) and received
 	held    *Hold                // nil: it has its own nick
 	seen    map[string][]Message // of this connection
 }
@@ -97,7 +98,7 @@ func (c *client) connect(ctx context.Context) (err error) {
 		return err
 	}
 	c.in = bufio.NewReader(c.conn)
-	c.nick, c.seen, c.doubted = "", map[string][]Message{}, map[string]bool{}
+	c.nick, c.seen, c.doubted, c.places = "", map[string][]Message{}, map[string]int{}, nil
 	c.setPlace(func() { c.joined = map[string]bool{} })
 	m, err := c.ask(fmt.Sprintf("CAP REQ :echo-message message-tags server-time batch draft/chathistory\r\nNICK %s\r\nUSER %[1]s 0 * :%[1]s\r\nCAP END", c.name),
 		func(m *ircmsg.Message) bool { return m.Command == "001" })
@@ -126,6 +127,9 @@ func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Me
 		return nil, err
 	}
 	command, _, _ := strings.Cut(line, " ")
+	if command == "JOIN" || command == "PART" {
+		c.notePlace("> " + line)
+	}
 	for end := time.Now().Add(answerWithin); ; {
 		m, err := c.read(end)
 		if err != nil {
@@ -160,6 +164,12 @@ func (c *client) read(end time.Time) (*ircmsg.Message, error) {
 
 func (c *client) note(m *ircmsg.Message) {
 	from, _, _ := strings.Cut(m.Source, "!")
+	switch m.Command {
+	case "JOIN", "PART", "KICK", "FAIL":
+		if m.Command == "FAIL" || from == c.nick {
+			c.notePlace(m.Source + " " + m.Command + " " + strings.Join(m.Params, " "))
+		}
+	}
 	switch {
 	case m.Command == "PING":
 		_, _ = fmt.Fprintf(c.conn, "PONG :%s\r\n", m.Params[0])
@@ -170,13 +180,26 @@ func (c *client) note(m *ircmsg.Message) {
 		c.setPlace(func() { c.joined[m.Params[0]] = true })
 	case m.Command == "PART" && from == c.nick, m.Command == "KICK" && m.Params[1] == c.nick:
 		c.setPlace(func() { delete(c.joined, m.Params[0]) })
-		if m.Params[0] != c.parting && !(m.Command == "PART" && c.doubted[m.Params[0]]) {
-			c.evidence.PutOut = append(c.evidence.PutOut, fmt.Sprintf("%s: %s was put out: %s", m.Params[0], c.name, m.Command))
+		switch channel := m.Params[0]; {
+		case channel == c.parting: // for this PART or an earlier one: as many are to come as before
+		case m.Command == "PART" && c.doubted[channel] > 0:
+			c.doubted[channel]--
+		default:
+			c.evidence.PutOut = append(c.evidence.PutOut, fmt.Sprintf("%s: %s was put out: %s, after\n\t%s",
+				channel, c.name, m.Command, strings.Join(c.places, "\n\t")))
 		}
-		delete(c.doubted, m.Params[0])
 	case m.Command == "PRIVMSG" && !inBatch(m):
 		c.seen[m.Params[0]] = append(c.seen[m.Params[0]], Message{tag(m, "msgid"), m.Params[1]})
 	}
+}
+
+// notePlace keeps the last lines that say how the client has come to be where it is.
+func (c *client) notePlace(line string) {
+	const most = 16
+	if len(c.places) == most {
+		c.places = c.places[1:]
+	}
+	c.places = append(c.places, time.Now().Format(time.StampMilli)+" "+line)
 }
 
 func tag(m *ircmsg.Message, key string) string {
@@ -280,16 +303,16 @@ func (c *client) rename() error {
 func (c *client) rejoin() error {
 	channel := c.channels[c.random.IntN(len(c.channels))]
 	c.parting = channel
-	defer func() { c.parting = "" }()
 	answer, err := c.ask("PART "+channel, func(m *ircmsg.Message) bool {
 		from, _, _ := strings.Cut(m.Source, "!")
 		return m.Command == "PART" && from == c.nick && m.Params[0] == channel
 	})
+	c.parting = ""
 	if err != nil {
 		return err
 	}
 	if answer.Command == "FAIL" && answer.Params[1] == "NO_ANSWER" {
-		c.doubted[channel] = true
+		c.doubted[channel]++
 	}
 	c.endSession(channel)
 	return c.join(channel)

@@ -1,0 +1,57 @@
+package cluster
+
+import (
+	"bufio"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestClientCountsDoubts: each PART without an answer may be carried out once, later; another one is
+// nobody's.
+func TestClientCountsDoubts(t *testing.T) {
+	ours, server := net.Pipe()
+	defer server.Close()
+	script := map[string][]string{ // what the server says to each line
+		"PART 1": {":s FAIL PART NO_ANSWER #x :perhaps"},
+		"JOIN 1": {":s FAIL JOIN NO_ANSWER #x :perhaps"},
+		"PART 2": {":s FAIL PART NO_ANSWER #x :perhaps"},
+		"JOIN 2": {":ann!a@h PART #x", ":ann!a@h JOIN #x", ":ann!a@h PART #x", ":ann!a@h JOIN #x", ":s 366 ann #x :End of names"},
+		"PART 3": {":s FAIL PART NO_ANSWER #x :perhaps"},
+		"JOIN 3": {":s 366 ann #x :End of names"},
+		"PART 4": {":ann!a@h PART #x"}, // the answer to one of the two
+		"JOIN 4": {":ann!a@h PART #x", ":ann!a@h JOIN #x", ":s 366 ann #x :End of names"},
+		"PART 5": {":ann!a@h PART #x"},
+		"JOIN 5": {":ann!a@h JOIN #x", ":s 366 ann #x :End of names", ":ann!a@h PART #x"},
+	}
+	go func() {
+		asked := map[string]int{}
+		for in := bufio.NewScanner(server); in.Scan(); {
+			command, _, _ := strings.Cut(in.Text(), " ")
+			asked[command]++
+			for _, line := range script[fmt.Sprint(command, " ", asked[command])] {
+				fmt.Fprintf(server, "%s\r\n", line)
+			}
+		}
+	}()
+	c := &client{name: "ann", nick: "ann", channels: []string{"#x"}, random: rand.New(rand.NewPCG(1, 1)),
+		conn: ours, in: bufio.NewReader(ours), seen: map[string][]Message{}, doubted: map[string]int{}, joined: map[string]bool{"#x": true}}
+	defer c.leave()
+	var before []string
+	for range 5 {
+		before = slices.Clone(c.evidence.PutOut)
+		if err := c.rejoin(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if _, err := c.read(time.Time{}); err != nil {
+		t.Fatal(err)
+	}
+	if len(before) > 0 || len(c.evidence.PutOut) != 1 || !strings.Contains(c.evidence.PutOut[0], "> PART #x") {
+		t.Errorf("put out: %q, then %q", before, c.evidence.PutOut)
+	}
+}
