@@ -155,6 +155,7 @@ var layers = [][]string{
 		"uring",
 		"internal/slab",
 		"internal/schedule",
+		"internal/arrows",
 		"internal/plant",
 		"internal/wheel",
 		"internal/buffer",
