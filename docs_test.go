@@ -173,6 +173,7 @@ var layers = [][]string{
 		"apps/internal/webguard",
 		"apps/internal/plaintext",
 		"apps/internal/sqlitefile",
+		"apps/internal/groupcommit",
 		"apps/internal/lookalike",
 		"apps/chat/quickjson",
 		"apps/chat/fabric",

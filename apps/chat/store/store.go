@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
+	"github.com/epinet/epi/apps/internal/groupcommit"
 )
 
 // IDBits is how far the milliseconds of an ID are shifted.
@@ -30,10 +31,10 @@ var (
 	ErrNewer = errors.New("the database is of a newer version of this program: run that, or restore a backup made before the upgrade")
 	// ErrForeign: the file is no database of this program.
 	ErrForeign = errors.New("the file is no database of epi chat")
-	// ErrBusy: too much waits to be written already.
-	ErrBusy = errors.New("too much waits to be written")
+	// ErrBusy: as many writes wait as may. The remedy is to try again later.
+	ErrBusy = groupcommit.ErrBusy
 	// ErrClosed: the store is closed.
-	ErrClosed = errors.New("the store is closed")
+	ErrClosed = groupcommit.ErrClosed
 )
 
 // A Store keeps everything. Its methods may be called from any goroutine and block;

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"github.com/epinet/epi/apps/internal/groupcommit"
 )
 
 // Why a write is refused, or a store not opened.
@@ -20,10 +22,10 @@ var (
 	ErrGold = errors.New("the purse has not so much gold, or no room for it")
 	// ErrInvalid: the write makes no sense, as a trade with oneself.
 	ErrInvalid = errors.New("the write makes no sense")
-	// ErrBusy: too many writes wait. The remedy is to try again later.
-	ErrBusy = errors.New("the store is busy")
+	// ErrBusy: as many writes wait as may. The remedy is to try again later.
+	ErrBusy = groupcommit.ErrBusy
 	// ErrClosed: the writer was closed.
-	ErrClosed = errors.New("the store is closed")
+	ErrClosed = groupcommit.ErrClosed
 	// ErrTaken: another server has the store. Of two only one may write.
 	ErrTaken = errors.New("another server has this store: end that one first, or name another store")
 	// ErrForeign: the database is not one of a world.

@@ -82,13 +82,6 @@ type AddChest struct{ Chest Chest }
 // Note keeps a deed.
 type Note struct{ Deed Deed }
 
-// nothing is a write for those who wait for what is before it.
-type nothing struct{}
-
-func (nothing) check() error           { return nil }
-func (nothing) sql(*transaction) error { return nil }
-func (nothing) memory(*Memory) error   { return nil }
-
 func (w AddAccount) check() error { return sensible(w.Account.Key != "" && w.Character.ID > 0) }
 func (w Forget) check() error     { return nil }
 func (w Mute) check() error       { return nil }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"sync"
 	"time"
+
+	"github.com/epinet/epi/apps/internal/groupcommit"
 )
 
 const (
@@ -17,29 +19,18 @@ const (
 	patience = 30 * time.Second
 )
 
-// A Writer commits writes in groups: what comes while a commit is under way makes
-// the next one, so that groups grow with the load and a single write does not wait.
-// Snapshots of characters wait behind everything else, and a newer one takes the
-// place of an older one that still waits: there is never more than one a character.
-// A Writer has one goroutine while there is something to write, and none otherwise.
+// A Writer commits writes in groups. Snapshots of characters wait behind everything else,
+// and a newer one takes the place of an older one that still waits: there is never more
+// than one a character.
 type Writer struct {
-	store Store
+	store  Store
+	queue  *groupcommit.Queue[Write]
+	failed func(err error) // called for saves that a store could not keep
 
-	mu      sync.Mutex
-	queue   []pending       // guarded by mu
-	saves   map[int64]Save  // guarded by mu; by character
-	turn    []int64         // guarded by mu; characters of saves, the first in front
-	running bool            // guarded by mu
-	closed  bool            // guarded by mu
-	idle    chan struct{}   // guarded by mu; closed when nothing is left, nil when nobody waits
-	stats   WriterStats     // guarded by mu
-	failed  func(err error) // called for saves that a store could not keep
-}
-
-// A pending write waits for its commit.
-type pending struct {
-	write Write
-	done  func(error)
+	mu    sync.Mutex
+	saves map[int64]Save // guarded by mu; by character
+	turn  []int64        // guarded by mu; characters of saves, the first in front
+	stats WriterStats    // guarded by mu; but for what the queue counts
 }
 
 // WriterStats are the counters of a Writer since its start.
@@ -60,7 +51,11 @@ func NewWriter(s Store, failed func(error)) *Writer {
 	if failed == nil {
 		failed = func(error) {}
 	}
-	return &Writer{store: s, saves: map[int64]Save{}, failed: failed}
+	w := &Writer{store: s, saves: map[int64]Save{}, failed: failed}
+	w.queue = groupcommit.New(groupcommit.Config[Write]{
+		Commit: w.commit, MaxGroup: maxGroup, MaxWaiting: MaxWaiting, More: w.snapshots,
+	})
+	return w
 }
 
 // Write queues a write and returns at once. done is called when it lasts, or with the
@@ -71,138 +66,60 @@ func (w *Writer) Write(write Write, done func(error)) {
 	if done == nil {
 		done = func(error) {}
 	}
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	switch {
-	case w.closed:
-		go done(ErrClosed)
-		return
-	case len(w.queue) >= MaxWaiting:
-		w.stats.Busy++
-		go done(ErrBusy)
-		return
-	}
-	w.queue = append(w.queue, pending{write, done})
-	w.start()
+	w.queue.Write(write, done)
 }
 
 // Save queues a snapshot. It is never busy: see Writer. Snapshots of one character
 // must come in the order of epochs and versions.
 func (w *Writer) Save(s Save) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
-	}
 	if _, waits := w.saves[s.Character]; !waits {
 		w.turn = append(w.turn, s.Character)
 	}
 	w.saves[s.Character] = s
-	w.start()
+	w.mu.Unlock()
+	w.queue.Start()
 }
 
 // SaveLast queues the last snapshot of a session: unlike Save in the order of Write, so
 // that who comes back after Flush finds it. It is never busy.
 func (w *Writer) SaveLast(s Save) {
 	w.mu.Lock()
-	defer w.mu.Unlock()
-	if w.closed {
-		return
-	}
 	delete(w.saves, s.Character)
-	w.queue = append(w.queue, pending{s, w.saved})
-	w.start()
+	w.mu.Unlock()
+	w.queue.Force(s, w.saved)
 }
 
 // Flush waits until everything is written that was queued before by Write and SaveLast.
-func (w *Writer) Flush(ctx context.Context) error {
-	if w.atRest() {
-		return nil
-	}
-	return w.Do(ctx, nothing{})
-}
-
-func (w *Writer) atRest() bool {
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	return !w.running
-}
-
-// start has mu held.
-func (w *Writer) start() {
-	if !w.running {
-		w.running = true
-		go w.run()
-	}
-}
+func (w *Writer) Flush(ctx context.Context) error { return w.queue.Wait(ctx, w.queue.Last()) }
 
 // Do queues a write and waits until it lasts. When ctx ends before, the write may
 // still come to pass.
 func (w *Writer) Do(ctx context.Context, write Write) error {
-	done := make(chan error, 1)
-	w.Write(write, func(err error) { done <- err })
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return ctx.Err()
-	}
+	return groupcommit.Do(ctx, func(done func(error)) { w.Write(write, done) })
 }
 
 // Stats may be called from any goroutine.
 func (w *Writer) Stats() WriterStats {
+	waiting, busy := w.queue.Counts()
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	s := w.stats
-	s.Waiting, s.Saves = len(w.queue), len(w.saves)
+	s.Waiting, s.Busy, s.Saves = waiting, busy, len(w.saves)
 	return s
 }
 
 // Close waits until everything queued is written. Writes after it fail.
-func (w *Writer) Close(ctx context.Context) error {
-	w.mu.Lock()
-	w.closed = true
-	if !w.running {
-		w.mu.Unlock()
-		return nil
-	}
-	if w.idle == nil {
-		w.idle = make(chan struct{})
-	}
-	idle := w.idle
-	w.mu.Unlock()
-	select {
-	case <-idle:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
+func (w *Writer) Close(ctx context.Context) error { return w.queue.Close(ctx) }
 
-// run commits until nothing is left.
-func (w *Writer) run() {
-	for group := w.take(); group != nil; group = w.take() {
-		w.commit(group)
-	}
-}
-
-func (w *Writer) commit(group []pending) {
-	writes := make([]Write, 0, len(group))
-	for _, p := range group {
-		writes = append(writes, p.write)
-	}
+// commit is called by the queue.
+func (w *Writer) commit(writes []Write) ([]error, error) {
 	began := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
 	results, err := w.store.Apply(ctx, writes)
-	cancel()
-	w.count(len(group), time.Since(began), err)
-	for i, p := range group {
-		if err != nil {
-			p.done(err)
-			continue
-		}
-		p.done(results[i])
-	}
+	w.count(len(writes), time.Since(began), err)
+	return results, err
 }
 
 func (w *Writer) count(writes int, took time.Duration, err error) {
@@ -218,18 +135,11 @@ func (w *Writer) count(writes int, took time.Duration, err error) {
 	w.stats.Written += uint64(writes)
 }
 
-// take returns what is committed next, nil when nothing is left.
-func (w *Writer) take() []pending {
+// snapshots returns those that go with a group of n writes: a quarter of each group at least,
+// so that they are never left behind.
+func (w *Writer) snapshots(n int) (group []groupcommit.Entry[Write]) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	n := min(len(w.queue), maxGroup)
-	group := w.queue[:n:n]
-	w.queue = w.queue[n:]
-	if len(w.queue) == 0 {
-		w.queue = nil
-	}
-	// Snapshots have at least a quarter of each group, so that they are never left
-	// behind.
 	for room := max(maxGroup-n, maxGroup/4); room > 0 && len(w.turn) > 0; room-- {
 		id := w.turn[0]
 		w.turn = w.turn[1:]
@@ -237,16 +147,8 @@ func (w *Writer) take() []pending {
 		if !waits {
 			continue
 		}
-		group = append(group, pending{save, w.saved})
+		group = append(group, groupcommit.Entry[Write]{Write: save, Done: w.saved})
 		delete(w.saves, id)
-	}
-	if len(group) == 0 {
-		w.running, w.turn = false, nil
-		if w.idle != nil {
-			close(w.idle)
-			w.idle = nil
-		}
-		return nil
 	}
 	return group
 }
