@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
@@ -89,9 +88,8 @@ func (p *peersRun) run(stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(p.out, 0o755); err != nil {
 		return failure{fmt.Errorf("--out %s: %w; choose a directory that can be written", p.out, err)}
 	}
-	ctx, end := interruptible()
+	ctx, end := interruptibleOnce()
 	defer end()
-	context.AfterFunc(ctx, end) // the second signal is the system's
 	live := &progress{out: stderr, terminal: isTerminal(stderr)}
 	p.config.Tell = live.tell
 	result, err := bench.Run(ctx, p.config)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -81,9 +80,8 @@ func (s *simRun) run(stdout, stderr io.Writer) error {
 	if err := os.MkdirAll(s.out, 0o755); err != nil {
 		return failure{fmt.Errorf("--out %s: %w; choose a directory that can be written", s.out, err)}
 	}
-	ctx, end := interruptible()
+	ctx, end := interruptibleOnce()
 	defer end()
-	context.AfterFunc(ctx, end) // the second signal is the system's
 	live := &progress{out: stderr, terminal: isTerminal(stderr)}
 	s.config.Tell = live.tell
 	result, err := sim.Run(ctx, s.config)

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -159,9 +158,8 @@ func runStudy(config study.Config, stderr io.Writer) (*lab.Result, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find this program, to run parts of it as other processes: %w", err)
 	}
-	ctx, end := interruptible()
+	ctx, end := interruptibleOnce()
 	defer end()
-	context.AfterFunc(ctx, end) // the second signal is the system's
 	config.Child = func(role string) *exec.Cmd { return exec.Command(program, "lab", "child", role) }
 	p := &progress{out: stderr, terminal: isTerminal(stderr)}
 	config.Progress = p.tell

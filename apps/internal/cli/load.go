@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -164,9 +163,8 @@ func (l *loader) beChild(in io.Reader, out io.Writer) error {
 func (l *loader) run(stdout io.Writer) error {
 	l.config.Driver, l.config.Trigger = l.way.driver, l.way.trigger
 	l.config.Child = childCommand
-	ctx, end := interruptible()
+	ctx, end := interruptibleOnce()
 	defer end()
-	context.AfterFunc(ctx, end) // the second signal is the system's
 
 	if err := l.config.Check(ctx); err != nil {
 		var dns *net.DNSError

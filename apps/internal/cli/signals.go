@@ -8,9 +8,17 @@ import (
 )
 
 // interruptible returns a context that SIGINT or SIGTERM ends. Until end is called,
-// further ones do nothing: who is to end at the second calls end by context.AfterFunc.
+// further ones do nothing.
 func interruptible() (ctx context.Context, end context.CancelFunc) {
 	return signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+}
+
+// interruptibleOnce is interruptible for a command that may take long to end: a second
+// signal kills it.
+func interruptibleOnce() (ctx context.Context, end context.CancelFunc) {
+	ctx, end = interruptible()
+	context.AfterFunc(ctx, end)
+	return ctx, end
 }
 
 // notifyHangup asks for SIGHUP, at which files are read again.
