@@ -245,7 +245,7 @@ var layers = [][]string{
 		"apps/lab/bench",
 		"apps/world/bots",
 	},
-	{"apps/lab/report"},
+	{"apps/lab/report", "apps/world/bots/botstest"},
 	{"apps/internal/cli"},
 	{
 		"apps/epi",

@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"testing"
-	"time"
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/world/bots"
+	"github.com/epinet/epi/apps/world/bots/botstest"
 	"github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/sim"
 	"github.com/epinet/epi/internal/epitest"
@@ -191,25 +191,7 @@ func TestOverTheNetwork(t *testing.T) {
 	ctx, stop := context.WithCancel(context.Background())
 	ran := make(chan error, 1)
 	go func() { ran <- engine.Run(ctx) }()
-	playing, enough := context.WithCancel(ctx)
-	entered, played := make(chan struct{}), make(chan *bots.Result, 1)
-	go func() {
-		r, err := bots.Run(playing, bots.Config{
-			Target: "tcp://" + ln.Addr().String(), Players: 2 * matchSize, Moving: 100,
-			Entered: func() { close(entered) }, Duration: time.Hour,
-		})
-		if err != nil {
-			t.Error(err)
-		}
-		played <- r
-	}()
-	epitest.Receive(t, entered)
-	before := s.Stats().Moves // a bot moves when it has seen a tick
-	epitest.WaitUntil(t, "moves", func() bool { return s.Stats().Moves >= before+20*matchSize })
-	enough()
-	if r := epitest.Receive(t, played); r != nil && (r.Players != 2*matchSize || r.Wrong != 0 || r.Lost != 0) {
-		t.Errorf("%+v", r)
-	}
+	botstest.Play(t, s, 20*matchSize, bots.Config{Target: "tcp://" + ln.Addr().String(), Players: 2 * matchSize, Moving: 100})
 	stop()
 	if err := epitest.Receive(t, ran); err != nil {
 		t.Error(err)

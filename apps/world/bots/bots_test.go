@@ -8,6 +8,7 @@ import (
 
 	"github.com/epinet/epi"
 	"github.com/epinet/epi/apps/world/bots"
+	"github.com/epinet/epi/apps/world/bots/botstest"
 	"github.com/epinet/epi/apps/world/server"
 	"github.com/epinet/epi/apps/world/sim"
 	"github.com/epinet/epi/internal/epitest"
@@ -39,25 +40,9 @@ func TestBotsFindNothingWrong(t *testing.T) {
 	ran := make(chan error, 1)
 	go func() { ran <- e.Run(ctx) }()
 	for _, target := range []string{"tcp://" + tcp.Addr().String(), "ws://" + web.Addr().String() + "/world"} {
-		playing, enough := context.WithCancel(ctx)
-		entered, played := make(chan struct{}), make(chan *bots.Result, 1)
-		go func() {
-			r, err := bots.Run(playing, bots.Config{
-				Target: target, Players: 40, Moving: 60, Talk: time.Second, Fighting: 80, Looting: 50,
-				Entered: func() { close(entered) }, Duration: time.Hour,
-			})
-			if err != nil {
-				t.Error(err)
-			}
-			played <- r
-		}()
-		epitest.Receive(t, entered)
-		before := s.Stats().Moves // a bot moves when it has seen a tick
-		epitest.WaitUntil(t, "moves", func() bool { return s.Stats().Moves >= before+900 })
-		enough()
-		if r := epitest.Receive(t, played); r != nil && (r.Players != 40 || r.Wrong != 0 || r.Lost != 0) {
-			t.Errorf("%s: %+v", target, r)
-		}
+		botstest.Play(t, s, 900, bots.Config{
+			Target: target, Players: 40, Moving: 60, Talk: time.Second, Fighting: 80, Looting: 50,
+		})
 	}
 	stop()
 	if err := epitest.Receive(t, ran); err != nil {
