@@ -101,6 +101,39 @@ func TestHunt24_LooksInVainAreLeftOut(t *testing.T) {
 	}
 }
 
+// TestWatch_ADriverThatIsBehind: what was ready at a look comes with one that is delay later, so
+// peers are judged by the look before that; a pause in which the program may have been stopped
+// counts for half of it.
+func TestWatch_ADriverThatIsBehind(t *testing.T) {
+	const ms = int64(time.Millisecond)
+	w := watch{delay: 100 * ms}
+	w.looked.Store(5000 * ms)
+	for _, step := range []struct {
+		at     int64 // of a look, in real time
+		events int   // of 9 at most
+		judged int64 // by the time of which look
+	}{
+		{at: 5000, judged: 0},
+		{at: 9000, judged: 0}, // stopped for 4 s
+		{at: 9010, judged: 0},
+		{at: 9060, judged: 5000},
+		{at: 9061, judged: 5000},
+		{at: 9161, judged: 5000},            // a pause of 100 ms counts for 50
+		{at: 9212, events: 9, judged: 5000}, // more may have come
+		{at: 9213, events: 8, judged: 9061},
+	} {
+		w.look(step.at * ms)
+		w.brought(step.events, 9, 100)
+		want := step.judged * ms
+		if step.judged > 9000 {
+			want -= w.lost.Load()
+		}
+		if got := w.judged.Load(); got != want {
+			t.Fatalf("at %d ms peers are judged by the look at %d ms, want %d", step.at, got/ms, want/ms)
+		}
+	}
+}
+
 func TestSpate(t *testing.T) {
 	var s spate
 	at := func(d time.Duration, wantYes bool, wantKept uint64) {

@@ -203,6 +203,9 @@ func newLoop(e *Engine, id int) (*Loop, error) {
 	l.wheel.Advance(now)
 	l.watch.looked.Store(now)
 	l.watch.judged.Store(now)
+	if d, ok := drv.(driver.Delayed); ok {
+		l.watch.delay = int64(d.Delay())
+	}
 	return l, nil
 }
 

@@ -167,7 +167,7 @@ func (l *Loop) now() int64 { return l.watch.now(l.cfg.Clock()) - l.heldUp() }
 func (l *Loop) looked() int64 { return l.watch.judged.Load() - l.heldUp() }
 
 // judgeAgain is the pause before the peers are judged that could not be yet.
-const judgeAgain = time.Millisecond
+const judgeAgain = int64(time.Millisecond)
 
 // realTime returns when a time on the clock of Watched is, on the real one. It can
 // turn out to be later. What is due while the loop has not brought everything yet is
@@ -175,7 +175,7 @@ const judgeAgain = time.Millisecond
 func (l *Loop) realTime(watched int64) int64 {
 	when := deadline(watched, time.Duration(l.watch.lost.Load()+l.heldUp()))
 	if l.watch.judged.Load() < l.watch.looked.Load() {
-		return max(when, l.cfg.Clock()+int64(judgeAgain))
+		return max(when, l.cfg.Clock()+max(judgeAgain, l.watch.delay/delayLooks))
 	}
 	return when
 }

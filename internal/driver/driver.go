@@ -238,6 +238,13 @@ type Lender interface {
 	Return(s *Socket)
 }
 
+// A Delayed is a Driver whose Wait may leave out what happened shortly before.
+type Delayed interface {
+	Driver
+	// Delay returns for how long the program has to run until Wait brings it.
+	Delay() time.Duration
+}
+
 // A DirectSender is a Driver that can also send within the call.
 type DirectSender interface {
 	Driver

@@ -87,6 +87,10 @@ func (d *portable) Wait(timeout time.Duration) (int, error) {
 	return len(d.taken) + left, nil
 }
 
+// Delay is ample time for goroutines that can read to do so: package net does not say
+// which can, and the scheduler runs each within some 10 ms.
+func (d *portable) Delay() time.Duration { return 100 * time.Millisecond }
+
 func (d *portable) Wake() error {
 	d.mail.wake()
 	return nil
