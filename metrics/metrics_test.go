@@ -26,6 +26,29 @@ func TestNamesFollowTheConventions(t *testing.T) {
 	}
 }
 
+// TestNoCounterIsMissing: each number of a loop's statistics is shown by something. Closed is
+// the sum of Causes.
+func TestNoCounterIsMissing(t *testing.T) {
+	var stats epi.LoopStats
+	shown := func() (text string) {
+		for _, f := range families {
+			f.show(func(value float64, _ ...string) { text += fmt.Sprint(value, " ") }, &stats)
+		}
+		var lag dto.Metric
+		if err := lagMetric(stats.Lag, "0").Write(&lag); err != nil {
+			t.Fatal(err)
+		}
+		return text + lag.String()
+	}
+	nothing := shown()
+	epitest.EachNumber(&stats, func(path string, set func(int64)) {
+		if set(1e9); shown() == nothing && path != ".Closed" {
+			t.Errorf("no metric shows LoopStats%s", path)
+		}
+		set(0)
+	})
+}
+
 // A pedantic registry compares what is collected with what is described.
 func gather(t *testing.T, e *epi.Engine) map[string]*dto.MetricFamily {
 	t.Helper()

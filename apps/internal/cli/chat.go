@@ -309,7 +309,7 @@ func (c *chat) prepare(s *server) error {
 	}
 	c.outgoing.Configure(hooks)
 	c.expire()
-	s.collectors = []prometheus.Collector{chatCollector{c.gate}}
+	s.collectors = []prometheus.Collector{chatCollector{c.gate.Stats}}
 	if c.cluster != nil {
 		s.collectors = append(s.collectors, clusterCollector{c.cluster})
 	}

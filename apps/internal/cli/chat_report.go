@@ -58,7 +58,7 @@ func (e chatStatsEvent) text() string {
 }
 
 // A chatCollector shows a chat's counters to Prometheus.
-type chatCollector struct{ gate *gate.Server }
+type chatCollector struct{ stats func() gate.Stats }
 
 var (
 	chatSessions = prometheus.NewDesc("epi_chat_sessions", "Connections of clients.", nil, nil)
@@ -80,7 +80,7 @@ func (c chatCollector) Describe(to chan<- *prometheus.Desc) { prometheus.Describ
 
 // Collect is a method of prometheus.Collector.
 func (c chatCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.gate.Stats()
+	s := c.stats()
 	gauge := func(d *prometheus.Desc, n int64) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n))
 	}

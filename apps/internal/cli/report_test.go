@@ -6,8 +6,51 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+	dto "github.com/prometheus/client_model/go"
+
 	"github.com/epinet/epi"
+	"github.com/epinet/epi/apps/chat/gate"
+	world "github.com/epinet/epi/apps/world/server"
+	"github.com/epinet/epi/internal/epitest"
 )
+
+// TestCollectorsMissNoCounter: each number of the statistics changes what a collector shows.
+func TestCollectorsMissNoCounter(t *testing.T) {
+	chat := gate.Stats{Commands: make([]gate.Command, 1)}
+	var game world.Stats
+	for _, c := range []struct {
+		stats     any
+		collector prometheus.Collector
+	}{
+		{&chat, chatCollector{func() gate.Stats { return chat }}},
+		{&game, worldCollector{func() world.Stats { return game }}},
+	} {
+		nothing := collected(t, c.collector)
+		epitest.EachNumber(c.stats, func(path string, set func(int64)) {
+			if set(1e9); collected(t, c.collector) == nothing {
+				t.Errorf("no metric shows %T%s", c.stats, path)
+			}
+			set(0)
+		})
+	}
+}
+
+// collected returns all that a collector shows.
+func collected(t *testing.T, c prometheus.Collector) (text string) {
+	t.Helper()
+	to := make(chan prometheus.Metric, 1000)
+	c.Collect(to)
+	close(to)
+	for m := range to {
+		var value dto.Metric
+		if err := m.Write(&value); err != nil {
+			t.Fatal(err)
+		}
+		text += fmt.Sprintln(m.Desc(), value.String())
+	}
+	return text
+}
 
 func TestWaitPolicyRoundTrip(t *testing.T) {
 	for text, want := range map[string]epi.WaitPolicy{

@@ -155,7 +155,7 @@ func (w *worldServer) prepare(s *server) (err error) {
 			return failure{err}
 		}
 	}
-	s.collectors = []prometheus.Collector{worldCollector{w.world}}
+	s.collectors = []prometheus.Collector{worldCollector{w.world.Stats}}
 	return nil
 }
 

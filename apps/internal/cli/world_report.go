@@ -45,7 +45,7 @@ func (e worldStatsEvent) text() string {
 }
 
 // A worldCollector shows a world's counters to Prometheus.
-type worldCollector struct{ world *world.Server }
+type worldCollector struct{ stats func() world.Stats }
 
 func worldDesc(name, help string, labels ...string) *prometheus.Desc {
 	return prometheus.NewDesc("epi_world_"+name, help, labels, nil)
@@ -56,6 +56,8 @@ var (
 	worldPlayers   = worldDesc("players", "Players in the world, with a connection or without.")
 	worldEntities  = worldDesc("entities", "Entities in the world.")
 	worldThings    = worldDesc("things", "Chests, and items that lie on the ground.")
+	worldJoins     = worldDesc("joins_total", "Players that came in.")
+	worldWhispers  = worldDesc("whispers_total", "Lines that players said to one another alone.")
 	worldTrades    = worldDesc("trades_total", "Trades between players that have come to pass.")
 	worldTicks     = worldDesc("ticks_total", "Ticks.")
 	worldDropped   = worldDesc("ticks_dropped_total", "Ticks that were too late to be made up for.")
@@ -84,7 +86,7 @@ func (c worldCollector) Describe(to chan<- *prometheus.Desc) { prometheus.Descri
 
 // Collect is a method of prometheus.Collector.
 func (c worldCollector) Collect(to chan<- prometheus.Metric) {
-	s := c.world.Stats()
+	s := c.stats()
 	gauge := func(d *prometheus.Desc, n int64, labels ...string) {
 		to <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, float64(n), labels...)
 	}
@@ -105,6 +107,8 @@ func (c worldCollector) Collect(to chan<- prometheus.Metric) {
 	gauge(worldPlayers, s.Players)
 	gauge(worldEntities, s.Entities)
 	gauge(worldThings, s.Things)
+	counter(worldJoins, float64(s.Joins))
+	counter(worldWhispers, float64(s.Whispers))
 	counter(worldTrades, float64(s.Trades))
 	gauge(worldCoarse, s.Coarse)
 	counter(worldTicks, float64(s.Ticks))
