@@ -102,7 +102,7 @@ type stored struct {
 	chests []store.Chest
 }
 
-func newGoods(s *Server, kept store.Store, failed func(error)) (*goods, error) {
+func newGoods(s *Server, kept store.Store, failed func(store.Save, error)) (*goods, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 	defer cancel()
 	g := &goods{server: s, store: kept, lies: map[sim.ID]*piece{}, chests: map[sim.ID]*chest{}}

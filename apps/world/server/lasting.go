@@ -27,8 +27,9 @@ const (
 // A keeper lets players last. But where it says otherwise it belongs to the loop.
 type keeper struct {
 	server   *Server
-	visitors map[string]*visitor // by the name's skeleton
-	unsaved  atomic.Int64        // snapshots that failed since the drain began
+	visitors map[string]*visitor  // by the name's skeleton
+	retries  map[int64]store.Save // snapshots that could not be saved and are tried again, by character
+	unsaved  atomic.Int64         // snapshots that failed since the drain began
 	draining atomic.Bool
 }
 
@@ -40,7 +41,12 @@ type visitor struct {
 	token token
 }
 
-func newKeeper(s *Server) *keeper { return &keeper{server: s, visitors: map[string]*visitor{}} }
+func newKeeper(s *Server) *keeper {
+	return &keeper{server: s, visitors: map[string]*visitor{}, retries: map[int64]store.Save{}}
+}
+
+// errUnsaved: the store has not what somebody was when it left.
+var errUnsaved = errors.New("the player's last snapshot could not be saved yet: make room on the store's disk, or start its database")
 
 // look asks the store for somebody's account. Nothing of the world waits for it.
 func (k *keeper) look(v *visitor) {
@@ -54,6 +60,7 @@ func (k *keeper) look(v *visitor) {
 		return
 	}
 	k.visitors[v.key], v.se.visiting = v, true
+	k.saveGone()
 	go func() {
 		ctx, cancel := context.WithTimeout(context.Background(), lookTimeout)
 		defer cancel()
@@ -88,6 +95,9 @@ func (k *keeper) found(v *visitor, r record, err error) {
 		k.server.goods.writer.Write(store.AddAccount{Account: a, Character: c}, nil) // when it fails, so does Enter
 	case err != nil:
 		k.refuse(v, err)
+		return
+	case k.isUnsaved(c):
+		k.refuse(v, errUnsaved)
 		return
 	case !owns(v.token, a):
 		k.end(v, refusedTaken, "that name belongs to somebody, or one that looks like it: choose another")
@@ -185,6 +195,7 @@ func (k *keeper) snapshot(p *player) (save store.Save, changed bool) {
 // leave saves a player that goes.
 func (k *keeper) leave(p *player) {
 	save, _ := k.snapshot(p)
+	delete(k.retries, p.character)
 	k.server.goods.writer.SaveLast(save)
 }
 
@@ -198,10 +209,27 @@ func (k *keeper) tick() {
 
 func (k *keeper) saveAll() {
 	for _, p := range k.server.players {
-		if save, changed := k.snapshot(p); changed {
+		save, changed := k.snapshot(p)
+		if _, failed := k.retries[p.character]; changed || failed {
+			delete(k.retries, p.character)
 			k.server.goods.writer.Save(save)
 		}
 	}
+	k.saveGone()
+}
+
+// saveGone saves those who have left and could not be saved then, before what is read of the
+// store from now on.
+func (k *keeper) saveGone() {
+	for character, save := range k.retries {
+		delete(k.retries, character)
+		k.server.goods.writer.SaveLast(save)
+	}
+}
+
+func (k *keeper) isUnsaved(c store.Character) bool {
+	_, unsaved := k.retries[c.ID]
+	return unsaved
 }
 
 // drain saves all. What fails from now on is not made up for.
@@ -211,20 +239,21 @@ func (k *keeper) drain() {
 }
 
 // failed is called by the writer's goroutine.
-func (k *keeper) failed(err error) {
+func (k *keeper) failed(save store.Save, err error) {
+	if errors.Is(err, store.ErrStale) {
+		return // the store has a newer one
+	}
 	k.server.watch(err)
-	k.server.config.Log.Error("a player could not be saved", "error", err)
-	if k.draining.Load() || k.server.loop.Do(k.saveAgain) != nil {
+	k.server.config.Log.Error("a player could not be saved", "character", save.Character, "error", err)
+	if k.draining.Load() || k.server.loop.Do(func() { k.saveAgain(save) }) != nil {
 		k.unsaved.Add(1)
 	}
 }
 
-// saveAgain has everybody saved again, also those who stand still. When the drain has begun
-// since the failure, nobody else does it.
-func (k *keeper) saveAgain() {
-	for _, p := range k.server.players {
-		p.kept = store.Soft{}
-	}
+// saveAgain has a snapshot saved with the next ones. When the drain has begun since the
+// failure, nobody else does it.
+func (k *keeper) saveAgain(save store.Save) {
+	k.retries[save.Character] = save
 	if k.draining.Load() {
 		k.saveAll()
 	}

@@ -88,6 +88,43 @@ func TestWhoComesBackAtOnceIsWhereItWas(t *testing.T) {
 	w.keep(s)
 }
 
+// Who leaves while the store fails is saved when it works again, and cannot come in before: it
+// would be where it was long ago.
+func TestWhoLeavesWhileTheStoreFailsIsSavedLater(t *testing.T) {
+	t.Parallel()
+	s := &breaking{Store: store.NewMemory(), let: make(chan struct{})}
+	close(s.let)
+	config := keeping(s)
+	config.Grace = 0
+	w := start(t, config)
+	a := w.join("anna")
+	a.walks()
+	s.broken.Store(true)
+	a.walks()
+	x, y := a.replica.Own.X, a.replica.Own.Y
+	a.send(&proto.Bye{})
+	a.ends()
+	epitest.WaitUntil(t, "the end of the player", func() bool { return w.Stats().Players == 0 })
+	failed := w.Stats().Store.Failed
+	epitest.WaitUntil(t, "a failure behind its end", func() bool { return w.Stats().Store.Failed > failed })
+	early := w.connect()
+	early.hello("anna", a.welcome.Token)
+	if early.refused == nil {
+		t.Errorf("it comes in at %d, %d while the store fails", early.welcome.X, early.welcome.Y)
+	}
+	s.broken.Store(false)
+	epitest.WaitUntil(t, "the snapshot", func() bool {
+		_, c, err := s.Account(t.Context(), "anna")
+		return err == nil && c.X == int64(x) && c.Y == int64(y)
+	})
+	again := w.connect()
+	again.hello("anna", a.welcome.Token)
+	if again.refused != nil || again.welcome.X != x || again.welcome.Y != y {
+		t.Errorf("it was at %d, %d, and is at %d, %d (%+v)", x, y, again.welcome.X, again.welcome.Y, again.refused)
+	}
+	w.keep(s)
+}
+
 // TestCase07_PlacesThatMakeNoSense: somebody whose stored place is outside, or whose
 // health is absurd, comes in, at a place where one can be.
 func TestCase07_PlacesThatMakeNoSense(t *testing.T) {

@@ -50,7 +50,7 @@ func (g *gated) let(t *testing.T, w *store.Writer) {
 func TestFullQueueIsBusy(t *testing.T) {
 	s := &gated{Store: store.NewMemory(), enter: make(chan struct{}), leave: make(chan struct{})}
 	storetest.Apply(t, s.Store, storetest.Person(1))
-	w := store.NewWriter(s, func(err error) { t.Error(err) })
+	w := store.NewWriter(s, func(_ store.Save, err error) { t.Error(err) })
 	w.Write(store.MakeGold{Character: 1, Amount: 1}, nil)
 	<-s.enter
 	for range store.MaxWaiting {
@@ -215,7 +215,7 @@ func TestWriterGoesOnAfterAFailure(t *testing.T) {
 	full := errors.New("disk is full")
 	s := &failing{Store: store.NewMemory(), fail: full}
 	lost := make(chan error, 1)
-	w := store.NewWriter(s, func(err error) { lost <- err })
+	w := store.NewWriter(s, func(_ store.Save, err error) { lost <- err })
 	if err := w.Do(ctx, storetest.Person(1)); !errors.Is(err, full) {
 		t.Errorf("while the disk is full: %v", err)
 	}

@@ -25,7 +25,7 @@ const (
 type Writer struct {
 	store  Store
 	queue  *groupcommit.Queue[Write]
-	failed func(err error) // called for saves that a store could not keep
+	failed func(Save, error) // called for snapshots that the store could not keep
 
 	mu    sync.Mutex
 	saves map[int64]Save // guarded by mu; by character
@@ -45,11 +45,11 @@ type WriterStats struct {
 	Longest   time.Duration // of the commits
 }
 
-// NewWriter returns a writer for a store. failed is called with the reason when a
-// snapshot could not be kept, by the writer's goroutine; it may be nil.
-func NewWriter(s Store, failed func(error)) *Writer {
+// NewWriter returns a writer for a store. failed is called with a snapshot that could not be
+// kept and the reason, by the writer's goroutine; it may be nil.
+func NewWriter(s Store, failed func(Save, error)) *Writer {
 	if failed == nil {
-		failed = func(error) {}
+		failed = func(Save, error) {}
 	}
 	w := &Writer{store: s, saves: map[int64]Save{}, failed: failed}
 	w.queue = groupcommit.New(groupcommit.Config[Write]{
@@ -87,7 +87,7 @@ func (w *Writer) SaveLast(s Save) {
 	w.mu.Lock()
 	delete(w.saves, s.Character)
 	w.mu.Unlock()
-	w.queue.Force(s, w.saved)
+	w.queue.Force(s, w.saved(s))
 }
 
 // Flush waits until everything is written that was queued before by Write and SaveLast.
@@ -147,14 +147,17 @@ func (w *Writer) snapshots(n int) (group []groupcommit.Entry[Write]) {
 		if !waits {
 			continue
 		}
-		group = append(group, groupcommit.Entry[Write]{Write: save, Done: w.saved})
+		group = append(group, groupcommit.Entry[Write]{Write: save, Done: w.saved(save)})
 		delete(w.saves, id)
 	}
 	return group
 }
 
-func (w *Writer) saved(err error) {
-	if err != nil {
-		w.failed(err)
+// saved returns what is called with the result of a snapshot.
+func (w *Writer) saved(s Save) func(error) {
+	return func(err error) {
+		if err != nil {
+			w.failed(s, err)
+		}
 	}
 }
