@@ -7,8 +7,8 @@ import (
 	"sync/atomic"
 )
 
-// clientNetwork is how much of an IPv6 address stands for one client: whoever has
-// an address has all those of its network (RFC 4291, section 2.5.1).
+// clientNetwork is how many bits of an IPv6 address name a client: who has an address
+// has its whole network (RFC 4291, section 2.5.1).
 const clientNetwork = 64
 
 // noLimitPerIP is MaxConnsPerIP, or MaxHandshakesPerIP, where there is no bound.
@@ -96,7 +96,7 @@ func (c *Conn) enterAddress() bool {
 // A place is what one connection takes up among MaxConns and MaxConnsPerIP.
 type place struct {
 	admission *admission
-	client    netip.Addr // the zero Addr of those that are not counted by client
+	client    netip.Addr // the zero Addr for connections that are not counted by client
 }
 
 func (c *Conn) place() place {

@@ -167,16 +167,16 @@ const (
 	slotsPerCPU = 4
 	// beginSplicing is the size of a piece after which the next ones go through pipes,
 	// and keepSplicing that below which they do not any more. Messages of 16 KiB cost
-	// the same either way, those of 32 KiB less when they are copied, since after
-	// each the socket is asked in vain for more, and those of 64 KiB less when they
-	// are not (measured here). A stream comes in pieces of all sizes: it is not to
+	// the same either way, of 32 KiB less when they are copied, since after each
+	// the socket is asked in vain for more, and of 64 KiB less when they are
+	// spliced (measured here). A stream comes in pieces of all sizes: it is not to
 	// change its way at each.
 	beginSplicing = 48 << 10
 	keepSplicing  = 16 << 10
 	// visitBudget bounds the members of groups that the tasks of one turn visit.
 	visitBudget = 1 << 16
-	// workerRead is the size of a worker's reads, as that of a loop's: 64 KiB, and
-	// what shows that there is no more.
+	// workerRead is the size of a worker's reads, the same as a loop's: 64 KiB, and
+	// some more, so that a short read shows that nothing is left.
 	workerRead = 64<<10 + 4<<10
 	// imbalance is how many connections more than a lighter loop a loop may have
 	// before it gives new ones away.

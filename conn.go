@@ -244,7 +244,7 @@ func (c *Conn) setPeer(peer netip.AddrPort) {
 }
 
 // LocalAddr returns the address of this end. When the connection is closed or
-// not yet open it is that of the listener, or nil for a dialled one.
+// not yet open it is the listener's address, or nil for a dialled connection.
 func (c *Conn) LocalAddr() net.Addr {
 	c.mu.Lock()
 	defer c.mu.Unlock()

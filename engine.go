@@ -67,7 +67,7 @@ type Engine struct {
 	// once (Stats.Shed). Default: the limit of open files.
 	MaxConns int
 	// MaxConnsPerIP bounds the open connections that one client has made, all
-	// listeners together: those of one IPv4 address, or of one IPv6 network of 64
+	// listeners together. A client is one IPv4 address, or one IPv6 network of 64
 	// bits. More are accepted and closed at once (Stats.ShedPerIP). Behind a PROXY
 	// header it is the address that this says, and the connection is refused when
 	// it has come (ErrTooManyPerIP); connections that proxies make for themselves
@@ -126,8 +126,8 @@ type Engine struct {
 	// PacketQueue bounds the bytes of the datagrams that wait to be sent by one
 	// socket, each counted with 128 bytes besides: one that would exceed it is
 	// dropped, with ErrQueueFull (Stats.PacketsDropped). A Unix peer that
-	// does not read may hold at most a quarter of it, and all of those three
-	// quarters; the rest is dropped, too.
+	// does not read may hold at most a quarter of it, and all such peers together
+	// three quarters; the rest is dropped, too.
 	// Default: 4 MiB.
 	PacketQueue int
 	// TaskBudget bounds the tasks run in one turn. Default: 1,024.
@@ -177,8 +177,8 @@ type Engine struct {
 	// its client for a fifth of HandshakeTimeout, it gives way to another
 	// (Stats.HandshakesCut). Default: 4,096.
 	MaxHandshakes int
-	// MaxHandshakesPerIP bounds those of them that one client address has, of
-	// IPv6 one network of 64 bits: another is refused (ErrTooManyHandshakes).
+	// MaxHandshakesPerIP bounds the handshakes of one client address, or of one
+	// IPv6 network of 64 bits: another is refused (ErrTooManyHandshakes).
 	// With a PROXY header the address is the one in it. Default: no bound, as
 	// many clients may share an address.
 	MaxHandshakesPerIP int

@@ -111,7 +111,7 @@ type Phases [phaseCount]time.Duration
 
 // A Turn is one turn of a loop, as a Tap has noted it.
 type Turn struct {
-	Number uint64        // of those that the tap has noted of this loop, from 1
+	Number uint64        // among the turns of this loop that the tap has noted, from 1
 	Ended  time.Duration // on the clock of LoopNotes.Now
 	Phases Phases        // how long each took; 0 for what had nothing to do
 	Events uint32        // that the wait has brought

@@ -71,14 +71,14 @@ type ListenOptions struct {
 	// (Conn.PeerCredentials) nobody is trusted. Default: root and the user of this
 	// process.
 	ProxyUsers []uint32
-	// IdleTimeout, ReadTimeout, WriteTimeout and MessageTimeout are those of the
+	// IdleTimeout, ReadTimeout, WriteTimeout and MessageTimeout are for the
 	// listener's connections. Default: the engine's. math.MaxInt64 is no limit.
 	IdleTimeout, ReadTimeout, WriteTimeout, MessageTimeout time.Duration
-	// HandshakeTimeout and Linger are those of the listener's connections, too. How long
+	// HandshakeTimeout and Linger are for the listener's connections, too. How long
 	// a client may be silent while others wait for its place (Engine.MaxHandshakes)
 	// follows from the engine's HandshakeTimeout all the same.
 	HandshakeTimeout, Linger time.Duration
-	// HighWater, LowWater, MaxQueued and MaxUnread are those of the listener's
+	// HighWater, LowWater, MaxQueued and MaxUnread are for the listener's
 	// connections. Default: the engine's, or what follows from the others.
 	HighWater, LowWater, MaxQueued, MaxUnread int
 	// Socket are settings of the listening socket that its connections inherit.
@@ -106,7 +106,7 @@ func (o *ListenOptions) settings(network string, reusePort bool) (sock.StreamOpt
 	return s, nil
 }
 
-// timeouts are those of the listener's connections, nil where they are the engine's.
+// timeouts returns the ones for the listener's connections, nil if they are the engine's.
 func (o *ListenOptions) timeouts(c *config) (*timeouts, error) {
 	t := c.timeouts
 	for _, f := range []struct {
@@ -134,8 +134,8 @@ func (o *ListenOptions) timeouts(c *config) (*timeouts, error) {
 	return &t, nil
 }
 
-// watermarks are those of the listener's connections, nil where they are the engine's.
-// Of those for the queue, the ones not given follow the others, as the engine's do.
+// watermarks returns the ones for the listener's connections, nil if they are the engine's.
+// Marks of the queue that are not given follow from the others, as the engine's do.
 func (o *ListenOptions) watermarks(c *config) (*watermarks, error) {
 	if o.HighWater == 0 && o.LowWater == 0 && o.MaxQueued == 0 && o.MaxUnread == 0 {
 		return nil, nil
@@ -324,7 +324,7 @@ func samePort(addr, bound net.Addr) net.Addr {
 // The socket belongs to the engine, which closes ln, also when it cannot use it.
 // Others may hold it, too, and accept from it; the engine keeps it non-blocking.
 // The file of a Unix socket stays when the listener is closed: it belongs to
-// whoever has made it.
+// the program that made it.
 //
 // All loops share the socket, whatever Engine.ReusePort says.
 func (e *Engine) ListenOn(ln net.Listener, o ListenOptions, handler func(*Conn) Handler) (*Listener, error) {

@@ -358,7 +358,7 @@ func (l *Loop) wait() error {
 	return l.sleep()
 }
 
-// sockets returns how many the loop watches at most, that of Wake among them.
+// sockets returns how many the loop watches at most, including the one of Wake.
 func (l *Loop) sockets() int64 { return l.live.Load() + int64(l.listening+l.attempts) + 1 }
 
 // A lookMeter says whether it pays to look for events before sleeping for them.

@@ -138,10 +138,10 @@ func (s *shedding) add(found []holder) {
 	}
 }
 
-// shed ends the largest ones. What they hold counts no more from now on, and what those
-// held that are gone by now was part of what was too much when the search began: no other
-// has to go for it. The figures are those of the search, since connections give back what
-// they hold at any moment, and loops add to it: what came meanwhile is looked at afterwards.
+// shed ends the largest ones, and what they hold no longer counts. Connections that have gone
+// since the search began count as ended, so no other goes in their place. The figures are the
+// search's, since connections take and give back memory at any moment: what has come since is
+// looked at afterwards.
 func (s *shedding) shed() {
 	slices.SortFunc(s.found, larger)
 	some := false

@@ -242,8 +242,8 @@ func (c *PacketConn) check(p []byte, to PacketAddr) error {
 	return nil
 }
 
-// longestUDP is what a UDP datagram can carry: the length in its header, and for
-// IPv4 that of the packet, without the headers (udp(7), RFC 768, RFC 8200).
+// longestUDP is what a UDP datagram can carry: the longest datagram, for IPv4 the longest
+// packet, less the headers (udp(7), RFC 768, RFC 8200).
 func longestUDP(to netip.Addr) int {
 	if to.Is4() || to.Is4In6() {
 		return math.MaxUint16 - 20 - 8

@@ -128,8 +128,8 @@ func (c *Conn) dropPreface() {
 	}
 }
 
-// fromProxy reports whether the peer may send a PROXY header. What kind of socket
-// the listener has decides what is asked: whoever cannot be told is not trusted.
+// fromProxy reports whether the peer may send a PROXY header. The listener's kind of
+// socket decides how that is found out; a peer that cannot be identified is not trusted.
 func (c *Conn) fromProxy() bool {
 	if !c.origin.unix {
 		return c.origin.proxies.HasNetwork(c.host)

@@ -20,7 +20,7 @@ type LoopStats struct {
 	Accepted      uint64 // connections accepted by this loop
 	Closed        uint64 // connections closed
 	Shed          uint64 // connections accepted and closed at once: MaxConns, no descriptors, or a peer without an address
-	ShedUnknown   uint64 // those of Shed whose address the system did not tell, as it may not of who has reset
+	ShedUnknown   uint64 // connections in Shed whose address the system did not give, as for a peer that has reset
 	ShedPerIP     uint64 // connections accepted and closed at once, or refused: MaxConnsPerIP
 	AcceptErrors  uint64 // pauses of accepting
 	QueueFull     uint64 // writes refused: MaxQueued, PacketQueue

@@ -25,9 +25,8 @@ import (
 // Options are for Dial; the zero value will do. What Server has, too, means the
 // same here and has the same default.
 type Options struct {
-	// Header is more of it for the request, such as Origin or Authorization. A Host
-	// takes the place of that of the address. What belongs to the upgrade itself is
-	// refused.
+	// Header has further fields for the request, such as Origin or Authorization. A Host
+	// replaces the address's. Fields of the upgrade itself are refused.
 	Header       http.Header
 	Subprotocols []string // to offer, the best first
 	// TLS is for wss://. Of its NextProtos the server must not choose "h2", over

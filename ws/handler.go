@@ -21,7 +21,7 @@ type Handler interface {
 }
 
 // An OpenHandler also wants to know when the upgrade is done. It is the first
-// call. An error closes the connection as that of OnMessage does.
+// call. An error closes the connection as one of OnMessage does.
 type OpenHandler interface {
 	OnOpen(c *Conn) error
 }

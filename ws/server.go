@@ -30,8 +30,8 @@ type Server struct {
 	// Path is the one that has WebSockets; its first slash may be left out.
 	// Default: all have.
 	Path string
-	// Origins are the values of Origin that are allowed, "*" being all and SameOrigin
-	// that of the Host. A request without one, which is from no browser, always is.
+	// Origins are the values of Origin that are allowed: "*" is all, and SameOrigin the
+	// Host's. A request without one, which is from no browser, is always allowed.
 	// Default: SameOrigin. An empty list allows none.
 	Origins []string
 	// Check looks at requests that are in order otherwise. Its error refuses: one

@@ -354,8 +354,8 @@ func internetSockaddr(addr netip.AddrPort) (family int, sa unix.Sockaddr, err er
 
 // refuseRights has the kernel refuse the files that a peer wants to pass to a
 // Unix socket, and to the connections of a listening one. Nobody would take them
-// up; but the last close of such a file would fall to whoever receives the bytes
-// that it came with, and can block.
+// up, and the last close of such a file, which can block, would fall to the receiver
+// of the bytes that it came with.
 func refuseRights(fd int) {
 	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSRIGHTS, 0) // of Linux 6.16; without it they are closed unseen
 }

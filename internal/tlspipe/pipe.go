@@ -42,8 +42,8 @@ type Host interface {
 	Clock
 }
 
-// A Clock is the time in which whoever feeds pipes has looked at their peers. A peer's
-// silence counts in it.
+// A Clock counts the time in which the pipes' peers were looked at. A peer's silence is
+// measured by it.
 type Clock interface {
 	// Now returns the time.
 	Now() int64

@@ -10,7 +10,7 @@ type Entry struct {
 }
 
 // A Registry has one value for each key, the same at all nodes, and keeps it for good: what
-// is to be true of the network whoever is up. It needs a majority, and no lease.
+// is to be true of the network whichever nodes are up. It needs a majority, and no lease.
 //
 // Keys are any text of at most MaxKey bytes, values have at most MaxMessage. Nothing is
 // removed: what is over has a value that says so, since a node that was away must learn it.

@@ -187,8 +187,8 @@ func (f *farFile) Seek(offset int64, whence int) (int64, error) {
 	return offset, nil
 }
 
-// Answer answers another machine, for its Ask. That machine has seen to it that whoever it asks for
-// may have the file, or is the account of the question.
+// Answer answers another machine, for its Ask. That machine has checked that its client
+// may have the file, or is the account in the question.
 func (h *Host) Answer(ctx context.Context, asked []byte) []byte {
 	var (
 		q question

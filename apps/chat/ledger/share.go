@@ -142,8 +142,8 @@ func (l *Ledger) ofChannel(name string, order store.Order, next *state) (string,
 	}
 }
 
-// newChannel returns what registers a channel: of several nodes that do, whoever is first. An owner
-// that is none any more is told fabric.ErrStale.
+// newChannel returns what registers a channel: of several nodes that try, the first succeeds. One
+// that no longer owns the channel gets fabric.ErrStale.
 func (l *Ledger) newChannel(w *store.AddChannel) (string, deed) {
 	key := channelKey(w.Channel.Name)
 	return key, func(ctx context.Context) error {
@@ -159,8 +159,8 @@ func (l *Ledger) newChannel(w *store.AddChannel) (string, deed) {
 	}
 }
 
-// removeAccount removes an account and what is known of it, which whoever has the name next is
-// not to have.
+// removeAccount removes an account and what is known of it, so that the next account of that name
+// does not have it.
 func (l *Ledger) removeAccount(ctx context.Context, name string) error {
 	data, err := l.config.Store.Metadata(ctx, ircmsg.ASCII.Fold(name))
 	if err != nil {

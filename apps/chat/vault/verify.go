@@ -15,7 +15,7 @@ import (
 	"github.com/epinet/epi/apps/chat/store"
 )
 
-// codeLasts is how long a code may be used, and how long a name is kept for whoever
+// codeLasts is how long a code may be used, and how long a name is reserved for the client that
 // asked for it.
 const codeLasts = 24 * time.Hour
 
