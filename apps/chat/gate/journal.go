@@ -35,8 +35,12 @@ const (
 
 // An appended is the end of an append.
 type appended struct {
-	journal *journal
+	journal *journal // whose first batch it was; nil: that of a message by itself
 	err     error
+
+	// Without a journal, err is not nil, and these are what may not be in the history.
+	shard uint32
+	entry []byte
 }
 
 // appends are those that have ended.
@@ -54,7 +58,7 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 		d.do(op{kind: opRun, run: func() { d.put(shard, entry) }}, shown...)
 		return
 	}
-	k := &keeping{record: shown[0].record}
+	k := &keeping{record: shown[0].record, replicated: true}
 	others := d.net.others.Load()
 	batch := fmt.Appendf(nil, "[%s]", entry)
 	id := fmt.Sprint(d.net.self, " ", k.record.ID)
@@ -65,6 +69,9 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 		}
 		d.net.fabric.Append(shard, id, batch, func(err error) {
 			d.announce(k, err)
+			if err != nil { // it is on the disk here, and so is to come to the others
+				d.hasEnded(appended{shard: shard, entry: entry, err: err})
+			}
 			if d.net.others.Load() != others {
 				d.haveReadAgain()
 			}
@@ -112,13 +119,16 @@ func (d *desk) appendNext(j *journal) {
 	j.under, j.tried = true, true
 	batch := append(bytes.Clone(j.queue[0]), ']')
 	id := fmt.Sprint(d.net.self, " ", d.net.first, " ", j.shard, " ", j.number)
-	d.net.fabric.Append(j.shard, id, batch, func(err error) {
-		a := &d.net.appends
-		a.mu.Lock()
-		a.ended = append(a.ended, appended{j, err})
-		a.mu.Unlock()
-		_ = d.loop.Do(d.collect) // if there are too many tasks, the next tick does it
-	})
+	d.net.fabric.Append(j.shard, id, batch, func(err error) { d.hasEnded(appended{journal: j, err: err}) })
+}
+
+// hasEnded notes the end of an append. Any goroutine may call it.
+func (d *desk) hasEnded(one appended) {
+	a := &d.net.appends
+	a.mu.Lock()
+	a.ended = append(a.ended, one)
+	a.mu.Unlock()
+	_ = d.loop.Do(d.collect) // if there are too many tasks, the next tick does it
 }
 
 // collect goes on with shards whose batch was appended. What failed is tried again at the
@@ -131,6 +141,11 @@ func (d *desk) collect() {
 	a.mu.Unlock()
 	for _, e := range ended {
 		j := e.journal
+		if j == nil {
+			d.put(e.shard, e.entry)
+			d.net.journals[e.shard].behind()
+			continue
+		}
 		j.under = false
 		if e.err != nil {
 			j.behind()

@@ -237,6 +237,31 @@ func TestBatchTriedAgainIsTheSame(t *testing.T) {
 	}
 }
 
+// A message that most nodes have not acknowledged in time is on the disk of this one, and may be in
+// the history: its sender reads that, and all nodes get it.
+func TestUnacknowledgedMessageComesToAll(t *testing.T) {
+	t.Parallel()
+	f, disk := &troubled{Local: fabrictest.NewLocal("a", "1")}, newSlowDisk()
+	config := remembering(disk)
+	config.Fabric, config.Replicated = f, true
+	c := start(t, engine(1), config)
+	ann := c.registerOnceLeased("ann")
+	ann.say("JOIN #room")
+	disk.commit(t, 1, nil)
+	ann.await(" 366 ")
+	f.mu.Lock()
+	f.refusals = 1
+	f.mu.Unlock()
+	ann.say("PRIVMSG #room :unacknowledged")
+	disk.commit(t, 1, nil)
+	ann.await(" FAIL PRIVMSG NO_ANSWER #room ")
+	epitest.WaitUntil(t, "the second try, and that others are to read it", func() bool {
+		_, _, said := f.seen()
+		tries := slices.DeleteFunc(f.tried(), func(try [2]string) bool { return !strings.Contains(try[1], "unacknowledged") })
+		return len(tries) == 2 && slices.Contains(said, "j")
+	})
+}
+
 // Of what a node has said before something of it was lost, the history may have a part only
 // later. So it is read at once, and once more.
 func TestGapReadsHistoryTwice(t *testing.T) {

@@ -56,6 +56,8 @@ type keeping struct {
 	record *hall.Record
 	done   bool // durable, or lost
 	lost   bool
+	// replicated: it waits for a majority of the nodes. Lost, it may be kept all the same.
+	replicated bool
 	// settled is who outside the hall waits for it, or nil; it has room.
 	settled chan<- error
 }
@@ -144,9 +146,9 @@ func (d *desk) releaseSettled() {
 	}
 	d.releaseAll()
 	for len(d.held.lost) > 0 {
-		lost := d.held.lost[0].record
+		lost := d.held.lost[0]
 		d.held.lost = d.held.lost[1:]
-		d.apply(&hall.Event{Kind: hall.Unkept, Session: lost.Session, Record: lost})
+		d.apply(&hall.Event{Kind: hall.Unkept, Session: lost.record.Session, Record: lost.record, Doubt: lost.replicated})
 	}
 	d.local.taken(0)
 }

@@ -24,8 +24,8 @@ const (
 	Closed
 	// Worked is the end of work begun by Gate.Begin, in Event.Result.
 	Worked
-	// Unkept is a message that Gate.Record could not keep, in Event.Record. Its items
-	// and echoes were dropped.
+	// Unkept is a message that Gate.Record could not keep, in Event.Record, or that most nodes
+	// have not acknowledged: Event.Doubt. Its items and echoes were dropped.
 	Unkept
 	// Networked is what has happened in the network, in Event.News: see Hall.Join.
 	Networked
@@ -47,6 +47,7 @@ const (
 type Event struct {
 	Kind    EventKind
 	Problem Problem
+	Doubt   bool // of Unkept: it may be kept all the same, and will be then at all nodes
 	Session SessionID
 	// At is the time in milliseconds since 1970 (UTC). It never goes back for
 	// the hall: an earlier time than that of the event before counts as the same.

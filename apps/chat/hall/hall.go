@@ -139,7 +139,7 @@ func (h *Hall) apply(e *Event) {
 	case Closed:
 		h.lost(s, e.Text)
 	case Unkept:
-		h.unkept(s, e.Record)
+		h.unkept(s, e.Record, e.Doubt)
 	}
 }
 

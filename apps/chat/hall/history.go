@@ -292,13 +292,18 @@ func (h *Hall) recordEverywhere(u *user, command string, params ...string) {
 	}
 }
 
-// unkept answers a message that could not be kept, and that nobody has seen.
-func (h *Hall) unkept(s *session, r *Record) {
+// unkept answers a message that could not be kept, or of which that is in doubt, and that nobody
+// has seen.
+func (h *Hall) unkept(s *session, r *Record, doubt bool) {
 	h.beginTurn(s, r.Label)
 	if s.far != nil {
 		defer h.net.post(s.far.node, "done", doneOp{Run: r.Run, Answered: true}, nil)
 	}
-	h.fail(s, r.Command, "MESSAGE_NOT_KEPT", printable(h.shownTarget(r)), "The message could not be kept, and nobody got it; try again later")
+	code, text := "MESSAGE_NOT_KEPT", "The message could not be kept, and nobody got it; try again later"
+	if doubt {
+		code, text = "NO_ANSWER", "Most of the network does not answer: the message may be in the history later; look before you try again"
+	}
+	h.fail(s, r.Command, code, printable(h.shownTarget(r)), text)
 	h.endTurn()
 }
 
