@@ -28,7 +28,6 @@ type networked struct {
 	journals [fabric.Shards]journal
 	appends  appends
 	readings [fabric.Shards]reading
-	lacking  atomic.Int32  // of these, that have not been read to their end since the start
 	others   atomic.Uint64 // nodes that have come so far
 	batch    *batch        // of the news that is applied; nil: it has come from node to node
 }

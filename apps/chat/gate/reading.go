@@ -31,7 +31,6 @@ type reading struct {
 	refused bool            // guarded by mu; something of these was
 	under   bool            // guarded by mu; the history is read now
 	again   bool            // guarded by mu; and once more after that
-	whole   bool            // guarded by mu; it has been read to its end since the start
 	due     int             // guarded by mu; ticks until it is read again, 0: it need not be
 }
 
@@ -83,18 +82,16 @@ func (r *reading) take(behind fabric.Position) *batch {
 	return b
 }
 
-// ended says whether to read again at once, and whether all was read for the first time.
-func (r *reading) ended(err error) (again, first bool) {
+// ended says whether to read again at once.
+func (r *reading) ended(err error) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.under = false
 	if r.refused {
 		r.dueInLocked(catchUpTicks)
-		return false, false
+		return false
 	}
-	first = err == nil && !r.whole
-	r.whole = r.whole || first
-	return err != nil || r.again, first
+	return err != nil || r.again
 }
 
 // dueIn has the history read again after so many ticks, or earlier.
@@ -198,11 +195,7 @@ func (r *reporter) replayShard(shard uint32) {
 		if err != nil {
 			r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
 		}
-		again, first := reading.ended(err)
-		if first && r.net.lacking.Add(-1) == 0 {
-			r.report(hall.News{Kind: hall.CaughtUp})
-		}
-		if again {
+		if reading.ended(err) {
 			r.replayShard(shard)
 		}
 	})
@@ -222,7 +215,6 @@ func (r *reporter) reportBatch(b *batch, data []byte) {
 
 // openReadings begins where the node was when it ended.
 func (d *desk) openReadings(history History) error {
-	d.net.lacking.Store(fabric.Shards)
 	for shard := range d.net.readings {
 		d.net.readings[shard].shard, d.net.readings[shard].store = uint32(shard), history
 	}

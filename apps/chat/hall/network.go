@@ -61,8 +61,6 @@ const (
 	// Changed is something that all nodes keep and one of them has changed, maybe this one:
 	// News.Change.
 	Changed
-	// CaughtUp: all of the replicated history that there was at the first lease has been replayed.
-	CaughtUp
 	// ClaimEnded is the end of a claim: News.Number, and News.Err if it was in vain.
 	ClaimEnded
 )
@@ -102,17 +100,17 @@ type network struct {
 	split  string // those before this lease
 	posts  []*posting
 	kept   int64 // the latest number that was kept before this process; 0: those are shared
-	// caughtUp is as the news say.
-	caughtUp bool
-	removed  removed
-	edited   edited
-	orphans  int64 // since when there may be channels without an owner; 0: there are none
-	returns  []*returning
-	coming   map[*member]*returning // the same, by member
-	changed  []*user                // by the event that is applied
-	altered  []*channel             // the same
-	latest   int64                  // Hall.lastID, when it was carried last
-	now      int64                  // Hall.now, the same
+	// late are the records that this node has shared since, by number.
+	late    map[int64]*lateRecord
+	removed removed
+	edited  edited
+	orphans int64 // since when there may be channels without an owner; 0: there are none
+	returns []*returning
+	coming  map[*member]*returning // the same, by member
+	changed []*user                // by the event that is applied
+	altered []*channel             // the same
+	latest  int64                  // Hall.lastID, when it was carried last
+	now     int64                  // Hall.now, the same
 }
 
 // A node is another member of the network.
@@ -198,9 +196,6 @@ func (h *Hall) heard(e *News) {
 		}
 	case Replayed:
 		h.replayed(e.Data)
-	case CaughtUp:
-		n.caughtUp = true
-		h.shareKept()
 	case Changed:
 		h.gotChange(e.Change)
 	case ClaimEnded:

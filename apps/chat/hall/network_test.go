@@ -154,48 +154,32 @@ func (w *town) Append(name string, data []byte, records []int64) {
 func (w *town) append(shard uint32, id string, data []byte) {
 	w.node.Append(shard, id, data, func(err error) {
 		if err != nil {
-			w.later(func() { w.append(shard, id, data) })
+			w.appendLater(shard, id, data)
 		}
 	})
 }
 
-// later does something in a second, or when the node is no longer stopped; never if it has ended.
-func (w *town) later(do func()) {
+func (w *town) appendLater(shard uint32, id string, data []byte) {
 	w.nation.net.After(time.Second, func() {
 		switch {
 		case w.nation.towns[w.node.Name()] != w:
 		case w.node.Paused():
-			w.later(do)
+			w.appendLater(shard, id, data)
 		default:
-			do()
+			w.append(shard, id, data)
 		}
 	})
 }
 
-// replay reads what is new in the replicated history, and tries until it has, or the node ends.
+// replay reads what is new in the replicated history.
 func (w *town) replay() {
-	left := fabric.Shards
 	for shard := range uint32(fabric.Shards) {
-		w.replayShard(shard, func() {
-			if left--; left == 0 {
-				w.news(News{Kind: CaughtUp})
-			}
-		})
+		w.node.Replay(shard, w.read[shard], func(behind fabric.Position, data []byte) bool {
+			w.read[shard] = behind
+			w.news(News{Kind: Replayed, Data: data})
+			return true
+		}, func(error) {})
 	}
-}
-
-func (w *town) replayShard(shard uint32, then func()) {
-	w.node.Replay(shard, w.read[shard], func(behind fabric.Position, data []byte) bool {
-		w.read[shard] = behind
-		w.news(News{Kind: Replayed, Data: data})
-		return true
-	}, func(err error) {
-		if err != nil {
-			w.later(func() { w.replayShard(shard, then) })
-			return
-		}
-		then()
-	})
 }
 
 func (w *town) Claim(number uint64, key fabric.Key) {
@@ -870,33 +854,52 @@ func homedAt(first, then fabric.Node) string {
 	}
 }
 
-// TestNetworkSharesWhatIsLeft: what a node has kept and not shared before it ended, and another has
-// deleted since, it does not share when it comes back.
-func TestNetworkSharesWhatIsLeft(t *testing.T) {
+// TestNetworkChangeBeforeLateRecord: what a node has kept and not shared before it ended it shares
+// when it comes back. When it then reads that another has deleted or edited that meanwhile, it shares
+// this again: a node that began after it had read so knows of it no more.
+func TestNetworkChangeBeforeLateRecord(t *testing.T) {
 	n := threeNodes(t, Config{History: History{Enabled: true}})
 	a := n.town("a")
-	at := (start+n.net.Now().Milliseconds())<<IDBits | a.hall.net.slot
-	kept := []Record{{ID: at, Target: "#x", Command: "PRIVMSG", Text: "left"}, {ID: at + 1<<slotBits, Target: "#x", Command: "PRIVMSG", Text: "deleted"}}
+	first := (start+n.net.Now().Milliseconds())<<IDBits | a.hall.net.slot
+	var kept []Record
+	for i, text := range []string{"left", "deleted", "said"} {
+		kept = append(kept, Record{ID: first + int64(i)<<slotBits, Target: "#x", Command: "PRIVMSG", Text: text})
+	}
 	a.node.Kill()
-	data, err := json.Marshal(entry{Work: &farWork{Kind: RemoveRecord, Lookup: &Lookup{ID: kept[1].ID}}})
-	if err != nil {
-		t.Fatal(err)
+	a = n.found("a")
+	a.wake(kept)
+	expect := func(want ...string) {
+		t.Helper()
+		n.settled()
+		for _, name := range n.names() {
+			w := n.town(name)
+			w.replay()
+			n.settled()
+			var texts []string
+			for _, r := range w.records {
+				texts = append(texts, r.Text)
+			}
+			slices.Sort(texts)
+			if !slices.Equal(texts, want) {
+				t.Errorf("node %s has %q, want %q", name, texts, want)
+			}
+		}
 	}
-	n.town("b").Append("#x", data, nil)
-	n.settled()
-	n.found("a").wake(kept)
 	n.peace()
-	for _, w := range n.towns {
-		w.replay()
+	expect("deleted", "left", "said")
+	edited := kept[2]
+	edited.Text, edited.Edited = "edited", first+1<<IDBits
+	for _, w := range []*farWork{{Kind: RemoveRecord, Lookup: &Lookup{ID: kept[1].ID}}, {Kind: EditRecord, Record: &edited}} {
+		data, err := json.Marshal(entry{Work: w})
+		if err != nil {
+			t.Fatal(err)
+		}
+		a.news(News{Kind: Replayed, Data: data})
 	}
-	n.settled()
-	for _, name := range n.names() {
-		var texts []string
-		for _, r := range n.town(name).records {
-			texts = append(texts, r.Text)
-		}
-		if !slices.Equal(texts, []string{"left"}) {
-			t.Errorf("node %s has %q", name, texts)
-		}
+	expect("edited", "left")
+	before := a.appended
+	expect("edited", "left")
+	if a.appended != before {
+		t.Errorf("what it has shared again it shares %d times more", a.appended-before)
 	}
 }

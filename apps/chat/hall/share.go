@@ -58,6 +58,7 @@ func (h *Hall) replayed(data []byte) {
 		h.gotRecord(nil, e.Record)
 	}
 	if e.Work != nil {
+		h.shareAgain(e.Work)
 		h.gotWork(nil, e.Work)
 	}
 	if e.Marker != nil {
@@ -87,15 +88,23 @@ func (h *Hall) gotWork(_ *node, w *farWork) {
 }
 
 // unsharedFor is how long a record may have been kept before it was in the replicated history,
-// in milliseconds: that is written in batches, and waits for a leader.
-const unsharedFor = 60_000
+// in milliseconds: that is written in batches, and waits for a leader; and a node may end again
+// before it has shared what it had when it ended first.
+const unsharedFor = 300_000
+
+// A lateRecord was shared by a node that came back. Others may have changed it meanwhile, and a
+// node that has begun since knows of that no more: such a change is shared again, behind it.
+type lateRecord struct {
+	target  string
+	edited  int64 // the latest edit that was shared with it, or behind it
+	removed bool
+}
 
 // shareKept shares what this node has numbered last before it ended: it may have kept it, and
-// ended before any other node knew. They ignore what they have. What others have changed or taken
-// out meanwhile must be so here first: a node that begins later knows of that no more.
+// ended before any other node knew. They ignore what they have.
 func (h *Hall) shareKept() {
 	n := h.net
-	if n.kept == 0 || !n.live || !n.caughtUp || !h.config.History.Enabled {
+	if n.kept == 0 || !h.config.History.Enabled {
 		return
 	}
 	last := n.kept
@@ -108,11 +117,43 @@ func (h *Hall) shareKept() {
 		}
 		for i := range r.Records {
 			if one := &r.Records[i]; one.ID&slotMask == n.slot {
-				h.shareRecord(one)
+				h.shareLate(one)
 			}
 		}
 	}}
 	h.gate.Begin(&Work{Kind: ReadSince, Number: h.lastWork, After: last - unsharedFor<<IDBits})
+}
+
+// shareLate shares a record as it is now.
+func (h *Hall) shareLate(r *Record) {
+	n := h.net
+	if n.removed.has(r) {
+		return
+	}
+	if e := n.edited.find(r.ID); e != nil && e.Edited > r.Edited {
+		r.Text, r.Joined, r.Edited = e.Text, e.Joined, e.Edited
+	}
+	if n.late == nil {
+		n.late = map[int64]*lateRecord{}
+	}
+	n.late[r.ID] = &lateRecord{target: r.Target, edited: r.Edited}
+	h.shareRecord(r)
+}
+
+// shareAgain shares a change of a late record that was made before that was shared.
+func (h *Hall) shareAgain(w *farWork) {
+	switch {
+	case w.Kind == RemoveRecord && w.Lookup != nil:
+		if l := h.net.late[w.Lookup.ID]; l != nil && !l.removed {
+			l.removed = true
+			h.share(l.target, "work", "w", w, nil)
+		}
+	case w.Kind == EditRecord && w.Record != nil:
+		if l := h.net.late[w.Record.ID]; l != nil && l.edited < w.Record.Edited {
+			l.edited = w.Record.Edited
+			h.share(l.target, "work", "w", w, nil)
+		}
+	}
 }
 
 // removed are the numbers of the records that were taken out last, of any node: one that
