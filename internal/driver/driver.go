@@ -49,6 +49,19 @@ const (
 	stageLeaving          // Detach was called, or, with the portable driver, Close
 )
 
+// flags of a Socket, for its holder alone. What follows from ownFlags on each
+// driver names for itself.
+type flags uint8
+
+const (
+	receiving flags = 1 << iota // the engine wants bytes
+	sending                     // a Send is pending
+	listed                      // on a list
+	ended                       // there is nothing more to read
+	closed                      // Close was called
+	ownFlags
+)
+
 // A Listening is what a driver keeps of one listening socket on one loop. It
 // belongs to the loop.
 type Listening struct {

@@ -3,7 +3,41 @@ package driver
 import (
 	"sync"
 	"time"
+
+	"github.com/epinet/epi/internal/slab"
 )
+
+// A note is for the loop: what a goroutine has done.
+type note struct {
+	kind   noteKind
+	socket *Socket       // but for those of listening sockets and of packets
+	packet *PacketSocket // of packets
+	link   *link         // of socket; or what was accepted, unless there is an error
+	token  slab.Token    // of the listening socket
+	err    error
+}
+
+type noteKind uint8
+
+const (
+	noteRead      noteKind = iota // something was read, or the end
+	noteWritten                   // a Send has ended
+	noteConnected                 // Connect has ended
+	noteClosed                    // Close has ended
+	noteDetached                  // Detach has ended
+	noteAccepted                  // a listening socket has a new connection
+	noteAwaited                   // somebody waits to be accepted
+	notePacket                    // a datagram was received
+	noteRoom                      // a datagram for which there was no room has left
+	notePacketEnd                 // ClosePacket has ended
+)
+
+// drop gives up what the note holds: a connection as if it had not been accepted.
+func (n note) drop() {
+	if n.kind == noteAccepted && n.link != nil {
+		n.link.reset()
+	}
+}
 
 // A mailbox is where goroutines leave notes for the loop, which sleeps in it. It
 // is not bounded by itself: there are no more notes than goroutines that have one

@@ -8,19 +8,6 @@ import (
 	"github.com/epinet/epi/internal/slab"
 )
 
-// flags of a Socket, for its holder alone. What follows from ownFlags on each
-// driver names for itself.
-type flags uint8
-
-const (
-	receiving flags = 1 << iota // the engine wants bytes
-	sending                     // a Send is pending
-	listed                      // on a list
-	ended                       // there is nothing more to read
-	closed                      // Close was called
-	ownFlags
-)
-
 // sockets is what all drivers have in common: what is open, and what is gone and
 // not yet reported.
 type sockets struct {
