@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
+	"github.com/synadia-io/orbit.go/jetstreamext"
 
 	"github.com/epinet/epi/apps/chat/fabric"
 )
@@ -18,8 +19,14 @@ const duplicates = 2 * time.Minute
 // appendTimeout is how long a record may take: longer than an election of a leader.
 const appendTimeout = 12 * time.Second
 
-// idle is after how long without a record a replay looks again whether it has reached the end.
+// idle is how long some records of a replay may take. Those that have come count.
 const idle = 5 * time.Second
+
+// A replay reads at most so many records, or bytes, at a time.
+const (
+	batch      = 256
+	batchBytes = 1 << 20
+)
 
 // subjectOf is where a node gets what is for it alone.
 func (c Config) subjectOf(n fabric.Node) string { return fmt.Sprintf("epi.%s.to.%s", c.Network, n) }
@@ -134,7 +141,7 @@ func unavailable(err error) error {
 	return nil
 }
 
-// replayWithin is how long a replay is tried for: a node that was away asks when its
+// replayWithin is for how long a replay is tried in vain: a node that was away asks when its
 // server may not have found a leader yet.
 const replayWithin = time.Minute
 
@@ -153,7 +160,7 @@ func (f *Fabric) replayAll(shard uint32, after fabric.Position, each func(fabric
 	var enough atomic.Bool // each has returned false
 	for end := now() + replayWithin; ; {
 		err := f.replay(shard, after, func(behind fabric.Position, data []byte) bool {
-			after = behind
+			after, end = behind, now()+replayWithin
 			f.mu.Lock()
 			defer f.mu.Unlock()
 			f.awaitHandler()
@@ -188,10 +195,10 @@ func (f *Fabric) replay(shard uint32, after fabric.Position, each func(fabric.Po
 	if after.Stream != made || after.Number > last {
 		after = fabric.Position{Stream: made}
 	}
-	err = f.readStream(stream, after, last, each)
+	err = f.readStream(f.config.historyName(shard), after, last, each)
 	if errors.Is(err, errOther) {
 		f.config.Logger.Warn("the replicated history is not the one that was read before: it is read from its beginning", "shard", shard)
-		err = f.readStream(stream, fabric.Position{Stream: made}, last, each)
+		err = f.readStream(f.config.historyName(shard), fabric.Position{Stream: made}, last, each)
 	}
 	return err
 }
@@ -200,42 +207,48 @@ func (f *Fabric) replay(shard uint32, after fabric.Position, each func(fabric.Po
 var errOther = errors.New("the history has lost its end, and has another now")
 
 // readStream reads the records behind a position, up to the one of the last number. The first that
-// is read is the one of the position, to see that it is the same.
-func (f *Fabric) readStream(stream jetstream.Stream, after fabric.Position, last uint64, each func(fabric.Position, []byte) bool) error {
-	consumer, err := stream.OrderedConsumer(f.life, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   max(after.Number, 1),
-	})
-	if err != nil {
-		return err
-	}
-	messages, err := consumer.Messages()
-	if err != nil {
-		return err
-	}
-	defer messages.Stop()
-	for {
-		m, err := messages.Next(jetstream.NextMaxWait(idle))
-		if errors.Is(err, context.DeadlineExceeded) && f.life.Err() == nil {
+// is read is the one of the position, to see that it is the same. It gets them by number (ADR-31)
+// and has no consumer: of those that killed nodes leave, NATS keeps a thousand for a stream, and
+// then refuses any more.
+func (f *Fabric) readStream(name string, after fabric.Position, last uint64, each func(fabric.Position, []byte) bool) error {
+	for from := max(after.Number, 1); from <= last; {
+		next, more, err := f.readBatch(name, from, after, last, each)
+		switch {
+		case err != nil:
+			return err
+		case !more:
+			return nil
+		case next == from:
 			return errors.New("the stream has stopped to answer")
 		}
+		from = next
+	}
+	return nil
+}
+
+// readBatch reads some records from a number on. It returns the number to go on from, and whether
+// more are wanted.
+func (f *Fabric) readBatch(name string, from uint64, after fabric.Position, last uint64, each func(fabric.Position, []byte) bool) (next uint64, more bool, err error) {
+	ctx, cancel := context.WithTimeout(f.life, idle)
+	defer cancel()
+	records, err := jetstreamext.GetBatch(ctx, f.stream, name, batch, jetstreamext.GetBatchSeq(from), jetstreamext.GetBatchMaxBytes(batchBytes))
+	if err != nil {
+		return from, false, err
+	}
+	for m, err := range records {
 		if err != nil {
-			return err
+			return from, false, err
 		}
-		meta, err := m.Metadata()
-		if err != nil {
-			return err
-		}
-		is := fabric.Position{Stream: after.Stream, Number: meta.Sequence.Stream, At: meta.Timestamp.UnixNano()}
+		is := fabric.Position{Stream: after.Stream, Number: m.Sequence, At: m.Time.UnixNano()}
 		switch {
 		case is.Number == after.Number && is.At != after.At:
-			return errOther
-		case is.Number > after.Number && len(m.Data()) > 0 && !each(is, m.Data()):
-			return nil
-		case is.Number >= last:
-			return nil
+			return from, false, errOther
+		case is.Number > last, is.Number > after.Number && len(m.Data) > 0 && !each(is, m.Data):
+			return from, false, nil
 		}
+		from = is.Number + 1
 	}
+	return from, true, nil
 }
 
 // mark returns the number of a record without data that it appends: the end of what was

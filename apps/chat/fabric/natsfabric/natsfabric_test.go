@@ -585,6 +585,42 @@ func TestNodesAtAServerThatIsThere(t *testing.T) {
 		t.Errorf("b replays %q", got)
 	}
 	all[0].positions(t)
+	all[0].manyRecords(t)
+}
+
+// manyRecords tests that a replay goes on behind the records that it reads at once, and leaves
+// nothing at the server: a node that is killed while it reads cannot end what it has there, and NATS
+// refuses to make more consumers of a stream than a thousand.
+func (w *witness) manyRecords(t *testing.T) {
+	t.Helper()
+	const shard, records = 3, 2*batch + 7
+	var want []string
+	for i := range records {
+		if _, err := w.stream.PublishAsync(w.config.historySubject(shard), fmt.Append(nil, i)); err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, fmt.Sprintf("%d:%d", i+1, i))
+	}
+	<-w.stream.PublishAsyncComplete()
+	consumers, done := 1, make(chan error)
+	w.Replay(shard, fabric.Position{}, func(fabric.Position, []byte) bool {
+		stream, err := w.stream.Stream(t.Context(), w.config.historyName(shard))
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		consumers = stream.CachedInfo().State.Consumers
+		return false
+	}, func(err error) { done <- err })
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+	if got, _ := w.replay(t, shard, fabric.Position{}); !slices.Equal(got, want) {
+		t.Errorf("%d records are replayed as %d: %q", records, len(got), got)
+	}
+	if consumers != 0 {
+		t.Errorf("a replay has %d consumers", consumers)
+	}
 }
 
 // positions tests what a position is worth: it is one of the stream that it was got from, as long
