@@ -17,18 +17,28 @@ import (
 	"github.com/epinet/epi/apps/lab/proc"
 )
 
-// A Load is what is measured: clients in all channels, and lines that they say at a fixed
-// rate, whatever becomes of them.
+// A Load is what is measured: clients in channels, and lines that they say at a fixed rate,
+// whatever becomes of them.
 type Load struct {
 	Clients  int           // of all nodes together
-	Channels int           // all clients are in each
+	Channels int           // of all clients together
+	In       int           // the channels that each client is in; 0: all
 	Rate     int           // lines a second, of all clients together
 	For      time.Duration // that is measured
+}
+
+// Members is the number of clients in a channel.
+func (l *Load) Members() int {
+	if l.In == 0 {
+		return l.Clients
+	}
+	return l.Clients * l.In / l.Channels
 }
 
 // A Cost is what a load took.
 type Cost struct {
 	CPU        time.Duration   // of all nodes
+	Lines      int             // that were said
 	Deliveries int             // lines that came to clients
 	Near       []time.Duration // how long they took to clients of the sender's node, in rising order
 	Far        []time.Duration // to those of other nodes
@@ -36,6 +46,9 @@ type Cost struct {
 
 // PerDelivery is the CPU time for one line to one client.
 func (c *Cost) PerDelivery() time.Duration { return c.CPU / time.Duration(max(c.Deliveries, 1)) }
+
+// PerLine is the CPU time for one line to all its clients.
+func (c *Cost) PerLine() time.Duration { return c.CPU / time.Duration(max(c.Lines, 1)) }
 
 // Quantile returns a time that the share q of rising times does not exceed.
 func Quantile(times []time.Duration, q float64) time.Duration {
@@ -48,58 +61,106 @@ func Quantile(times []time.Duration, q float64) time.Duration {
 // warmUp is how long there is a load before it is measured.
 const warmUp = 2 * time.Second
 
-// Measure starts the nodes, without anything between them, and lays a load on them.
-func Measure(ctx context.Context, c Config, l Load) (*Cost, error) {
-	r := &run{Config: c, wires: loopback{}}
-	defer r.end()
-	if err := r.start(); err != nil {
-		return nil, err
-	}
-	if err := r.ready(ctx); err != nil {
-		return nil, err
-	}
-	return r.measure(ctx, l)
+// entering is how many clients connect at a time.
+const entering = 32
+
+// A Site is nodes, without anything between them, and clients that wait for what is said.
+type Site struct {
+	run     run
+	load    Load
+	clients []*listener
+	reading sync.WaitGroup
 }
 
-func (r *run) measure(ctx context.Context, l Load) (*Cost, error) {
-	var all []*listener
-	var reading sync.WaitGroup
-	defer func() {
-		for _, c := range all {
-			_ = c.conn.Close()
-		}
-		reading.Wait()
-	}()
-	for i := range l.Clients {
-		c := &listener{node: i % len(r.nodes)}
-		if err := c.connect(ctx, r.nodes[c.node].IRC, i, l.Channels); err != nil {
-			return nil, err
-		}
-		all = append(all, c)
-	}
-	for _, c := range all {
-		reading.Go(c.read)
-	}
-	if err := r.say(ctx, l, all, warmUp); err != nil {
+// Open starts the nodes of a site, and connects its clients.
+func Open(ctx context.Context, c Config, l Load) (*Site, error) {
+	s := &Site{run: run{Config: c, wires: loopback{}}, load: l}
+	if err := s.start(ctx); err != nil {
+		s.Close()
 		return nil, err
 	}
-	for _, c := range all {
+	return s, nil
+}
+
+func (s *Site) start(ctx context.Context) error {
+	r := &s.run
+	if err := r.start(); err != nil {
+		return err
+	}
+	if err := r.ready(ctx); err != nil {
+		return err
+	}
+	return s.connectAll(ctx)
+}
+
+// Close ends the clients and the nodes.
+func (s *Site) Close() {
+	for _, c := range s.clients {
+		if c.conn != nil {
+			_ = c.conn.Close()
+		}
+	}
+	s.reading.Wait()
+	s.run.end()
+}
+
+func (s *Site) connectAll(ctx context.Context) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var connecting sync.WaitGroup
+	room := make(chan struct{}, entering)
+	for i := range s.load.Clients {
+		c := &listener{node: i % len(s.run.nodes), number: i, channels: s.load.channelsOf(i / len(s.run.nodes))}
+		s.clients = append(s.clients, c)
+		room <- struct{}{}
+		connecting.Go(func() {
+			defer func() { <-room }()
+			if err := c.connect(ctx, s.run.nodes[c.node].IRC); err != nil {
+				cancel(err)
+				return
+			}
+			s.reading.Go(c.read)
+		})
+	}
+	connecting.Wait()
+	return context.Cause(ctx)
+}
+
+// channelsOf are those of a client, by its number at its node.
+func (l *Load) channelsOf(client int) (names []string) {
+	n := l.In
+	if n == 0 {
+		n = l.Channels
+	}
+	for i := range n {
+		names = append(names, channelOf((client*n+i)%l.Channels))
+	}
+	return names
+}
+
+// Measure lays the load on the site. It may be called several times.
+func (s *Site) Measure(ctx context.Context) (*Cost, error) {
+	if _, err := s.say(ctx, warmUp); err != nil {
+		return nil, err
+	}
+	for _, c := range s.clients {
 		c.begin()
 	}
-	before, err := r.usage()
+	before, err := s.usage()
 	if err != nil {
 		return nil, err
 	}
-	if err := r.say(ctx, l, all, l.For); err != nil {
+	lines, err := s.say(ctx, s.load.For)
+	if err != nil {
 		return nil, err
 	}
 	wait(ctx, time.Second) // what is under way
-	after, err := r.usage()
+	after, err := s.usage()
 	if err != nil {
 		return nil, err
 	}
-	cost := &Cost{CPU: after - before}
-	for _, c := range all {
+	cost := &Cost{CPU: after - before, Lines: lines}
+	for _, c := range s.clients {
 		near, far := c.times()
 		cost.Near, cost.Far = append(cost.Near, near...), append(cost.Far, far...)
 	}
@@ -110,8 +171,8 @@ func (r *run) measure(ctx context.Context, l Load) (*Cost, error) {
 }
 
 // usage is the CPU time of all nodes.
-func (r *run) usage() (sum time.Duration, err error) {
-	for _, n := range r.nodes {
+func (s *Site) usage() (sum time.Duration, err error) {
+	for _, n := range s.run.nodes {
 		u, err := proc.Of(n.cmd.Process.Pid)
 		if err != nil {
 			return 0, err
@@ -121,21 +182,23 @@ func (r *run) usage() (sum time.Duration, err error) {
 	return sum, nil
 }
 
-// say has the clients talk for a time: one after the other, each in the next channel.
-func (r *run) say(ctx context.Context, l Load, all []*listener, d time.Duration) error {
-	begin, every := time.Now(), time.Second/time.Duration(l.Rate)
+// say has the clients talk for a time: one after the other, each in its next channel.
+func (s *Site) say(ctx context.Context, d time.Duration) (lines int, err error) {
+	begin, every := time.Now(), time.Second/time.Duration(s.load.Rate)
 	for i := range int(d / every) {
 		wait(ctx, time.Until(begin.Add(time.Duration(i)*every)))
 		if err := ctx.Err(); err != nil {
-			return err
+			return lines, err
 		}
-		c := all[i%len(all)]
-		_, err := fmt.Fprintf(c.conn, "PRIVMSG %s :%s%d %d\r\n", channelOf(i/len(all)%l.Channels), marker, c.node, time.Now().UnixNano())
-		if err != nil {
-			return err
+		c := s.clients[i%len(s.clients)]
+		channel := c.channels[c.said%len(c.channels)]
+		c.said++
+		if _, err := fmt.Fprintf(c.conn, "PRIVMSG %s :%s%d %d\r\n", channel, marker, c.node, time.Now().UnixNano()); err != nil {
+			return lines, err
 		}
+		lines++
 	}
-	return nil
+	return lines, nil
 }
 
 func channelOf(i int) string { return fmt.Sprintf("#load%d", i) }
@@ -145,9 +208,12 @@ const marker = "sent at "
 
 // A listener is a client that notes when lines come.
 type listener struct {
-	node int
-	conn net.Conn
-	in   *bufio.Scanner
+	node     int // by index
+	number   int // of all clients
+	channels []string
+	said     int // lines
+	conn     net.Conn
+	in       *bufio.Scanner
 
 	mu   sync.Mutex
 	near []time.Duration // guarded by mu
@@ -156,11 +222,11 @@ type listener struct {
 
 // connect tries until the client is in all channels: a node that has no lease now lets
 // nobody in.
-func (c *listener) connect(ctx context.Context, address string, number, channels int) error {
+func (c *listener) connect(ctx context.Context, address string) error {
 	ctx, cancel := context.WithTimeout(ctx, settle)
 	defer cancel()
 	for {
-		err := c.enter(ctx, address, number, channels)
+		err := c.enter(ctx, address)
 		if err == nil {
 			return nil
 		}
@@ -174,7 +240,7 @@ func (c *listener) connect(ctx context.Context, address string, number, channels
 	}
 }
 
-func (c *listener) enter(ctx context.Context, address string, number, channels int) (err error) {
+func (c *listener) enter(ctx context.Context, address string) (err error) {
 	var d net.Dialer
 	if c.conn, err = d.DialContext(ctx, "tcp", address); err != nil {
 		c.conn = nil
@@ -184,11 +250,11 @@ func (c *listener) enter(ctx context.Context, address string, number, channels i
 		return err
 	}
 	c.in = bufio.NewScanner(c.conn)
-	if err := c.ask(fmt.Sprintf("NICK load%d\r\nUSER load 0 * :load", number), "001"); err != nil {
+	if err := c.ask(fmt.Sprintf("NICK load%d\r\nUSER load 0 * :load", c.number), "001"); err != nil {
 		return err
 	}
-	for i := range channels {
-		if err := c.ask("JOIN "+channelOf(i), "366"); err != nil {
+	for _, channel := range c.channels {
+		if err := c.ask("JOIN "+channel, "366"); err != nil {
 			return err
 		}
 	}
