@@ -175,7 +175,6 @@ var layers = [][]string{
 		"apps/internal/sqlitefile",
 		"apps/internal/groupcommit",
 		"apps/internal/lookalike",
-		"apps/chat/quickjson",
 		"apps/chat/fabric",
 		"apps/internal/settings",
 		"apps/world/proto/table",

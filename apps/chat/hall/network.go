@@ -475,6 +475,12 @@ func (h *Hall) receive(from *node, data []byte) {
 	}
 }
 
+// decode reads what another node has written.
+func decode[T any](data []byte) (*T, error) {
+	body := new(T)
+	return body, json.Unmarshal(data, body)
+}
+
 // ops are what nodes say to each other, by kind.
 var ops map[string]func(h *Hall, from *node, body []byte) error
 

@@ -13,13 +13,13 @@ import (
 // same for all nodes, so that it is written once.
 type farItem struct {
 	stamp
-	Reach    []farReach     `json:"c,omitempty"`
-	Sessions []farSession   `json:"s,omitempty"`
-	Except   []farSession   `json:"e,omitempty"`
-	Need     Caps           `json:"d,omitempty"`
-	Unless   Caps           `json:"u,omitempty"`
-	Lines    []*ircmsg.Line `json:"l"`
-	Said     bool           `json:"p,omitempty"`
+	Reach    []farReach       `json:"c,omitempty"`
+	Sessions []farSession     `json:"s,omitempty"`
+	Except   []farSession     `json:"e,omitempty"`
+	Need     Caps             `json:"d,omitempty"`
+	Unless   Caps             `json:"u,omitempty"`
+	Lines    []ircmsg.Carried `json:"l"`
+	Said     bool             `json:"p,omitempty"`
 }
 
 type farReach struct {
@@ -113,7 +113,10 @@ func (q *sequence) keep(l logged) {
 }
 
 func (h *Hall) farItem(item *Item) *farItem {
-	far := &farItem{Need: item.Need, Unless: item.Unless, Lines: item.Lines}
+	far := &farItem{Need: item.Need, Unless: item.Unless, Lines: make([]ircmsg.Carried, len(item.Lines))}
+	for i, line := range item.Lines {
+		far.Lines[i] = line.Carry()
+	}
 	for _, r := range item.Channels {
 		far.Reach = append(far.Reach, farReach{fold(h.slots[r.Channel].name), r.Rank})
 	}
@@ -153,33 +156,47 @@ func isFar(id SessionID) bool { return id&farSessions != 0 }
 
 // readItem is the op of an item: what is said is logged as it has come.
 func readItem(h *Hall, from *node, data []byte) error {
-	far, err := decode[farItem](data)
+	far, item, err := decodeItem(data)
 	if err != nil {
 		return err
 	}
-	h.gotItem(from, far, data)
+	h.gotItem(from, far, item, data)
 	return nil
 }
 
+// decodeItem reads an item of another node, whose receivers here are not known yet.
+func decodeItem(data []byte) (*farItem, *Item, error) {
+	far, err := decode[farItem](data)
+	if err != nil {
+		return nil, nil, err
+	}
+	item := &Item{Need: far.Need, Unless: far.Unless, Lines: make([]*ircmsg.Line, len(far.Lines))}
+	for i := range far.Lines {
+		if item.Lines[i], err = far.Lines[i].Line(); err != nil {
+			return nil, nil, err
+		}
+	}
+	return far, item, nil
+}
+
 // gotItem gives what another node says to the sessions that are to get it.
-func (h *Hall) gotItem(from *node, far *farItem, data []byte) {
+func (h *Hall) gotItem(from *node, far *farItem, item *Item, data []byte) {
 	if far.Number == 0 || len(far.Reach) == 0 {
-		h.showFar(far)
+		h.showFar(far, item)
 		return
 	}
 	c := h.channels[far.Reach[0].Channel]
 	if c == nil || !c.net.takes(from, far.stamp) {
 		return
 	}
-	h.showFar(far)
+	h.showFar(far, item)
 	if far.Said {
 		c.net.keep(logged{far.stamp, h.now, bytes.Clone(data)}) // a part of a parcel
 	}
 }
 
 // showFar gives an item of another node to the sessions here.
-func (h *Hall) showFar(far *farItem) {
-	item := &Item{Need: far.Need, Unless: far.Unless, Lines: far.Lines}
+func (h *Hall) showFar(far *farItem, item *Item) {
 	for _, r := range far.Reach {
 		if c := h.channels[r.Channel]; c != nil {
 			item.Channels = append(item.Channels, Reach{c.id, r.Rank})
@@ -201,7 +218,7 @@ func (h *Hall) ownOf(names []farSession) (ids []SessionID) {
 
 // showMissed shows members here something that was said while this node did not hear it.
 func (h *Hall) showMissed(c *channel, l logged) {
-	far, err := decode[farItem](l.Item)
+	far, item, err := decodeItem(l.Item)
 	if err != nil {
 		h.gate.Fault(err)
 		return
@@ -210,7 +227,7 @@ func (h *Hall) showMissed(c *channel, l logged) {
 		return
 	}
 	far.Reach = []farReach{{fold(c.name), far.Reach[0].Rank}}
-	h.showFar(far)
+	h.showFar(far, item)
 }
 
 func (h *Hall) gotBan(_ *node, k *KeptBan) {
