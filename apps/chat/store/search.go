@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -24,8 +25,9 @@ const (
 	// trigram is the shortest text that the index can find.
 	trigram = 3
 	// indexPause is how long indexing waits for more: a transaction for each commit would
-	// cost more than the commit.
-	indexPause = 200 * time.Millisecond
+	// cost more than the commit. What another node has said comes in that time, too: a copy
+	// that the index is past would be indexed by itself, which costs ten times as much.
+	indexPause = time.Second
 	// indexRetry is how long indexing waits after an error.
 	indexRetry = time.Second
 )
@@ -37,7 +39,8 @@ func (s *SQLite) wakeIndexer() {
 	}
 }
 
-// keepIndexing feeds the index until the store is closed.
+// keepIndexing feeds the index until the store is closed: with what was there before the pause,
+// unless somebody waits for all.
 func (s *SQLite) keepIndexing(ctx context.Context) {
 	defer close(s.done)
 	for {
@@ -46,18 +49,20 @@ func (s *SQLite) keepIndexing(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
+		var latest sql.NullInt64
+		err := s.read.QueryRowContext(ctx, "SELECT max(id) FROM messages").Scan(&latest)
 		select {
 		case <-time.After(indexPause):
 		case <-s.hurry:
+			latest.Int64 = math.MaxInt64
 		case <-ctx.Done():
 			return
 		}
-		for more := true; more && ctx.Err() == nil; {
-			var err error
-			if more, err = s.indexBlock(ctx); err != nil {
-				s.retryIndexing(ctx)
-				break
-			}
+		for more := true; more && err == nil && ctx.Err() == nil; {
+			more, err = s.indexBlock(ctx, latest.Int64)
+		}
+		if err != nil {
+			s.retryIndexing(ctx)
 		}
 	}
 }
@@ -71,10 +76,10 @@ func (s *SQLite) retryIndexing(ctx context.Context) {
 	}
 }
 
-// indexBlock indexes the next messages, and reports whether there are more. What it has
-// done need not be durable: a crash that takes it back takes the mark in table indexed
+// indexBlock indexes the next messages up to a number, and reports whether there are more. What
+// it has done need not be durable: a crash that takes it back takes the mark in table indexed
 // back, too.
-func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
+func (s *SQLite) indexBlock(ctx context.Context, upTo int64) (more bool, err error) {
 	c, err := s.write.Conn(ctx)
 	if err != nil {
 		return false, err
@@ -83,7 +88,7 @@ func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
 	if _, err := c.ExecContext(ctx, "PRAGMA synchronous = NORMAL"); err != nil {
 		return false, err
 	}
-	more, err = indexNext(ctx, c)
+	more, err = indexNext(ctx, c, upTo)
 	if _, failed := c.ExecContext(context.WithoutCancel(ctx), "PRAGMA synchronous = "+s.synchronous); failed != nil {
 		_ = c.Raw(func(any) error { return driver.ErrBadConn }) // no message goes through a connection that is not durable
 		return false, errors.Join(err, failed)
@@ -91,7 +96,7 @@ func (s *SQLite) indexBlock(ctx context.Context) (more bool, err error) {
 	return more, err
 }
 
-func indexNext(ctx context.Context, c *sql.Conn) (more bool, err error) {
+func indexNext(ctx context.Context, c *sql.Conn, upTo int64) (more bool, err error) {
 	tx, err := c.BeginTx(ctx, nil)
 	if err != nil {
 		return false, err
@@ -99,7 +104,7 @@ func indexNext(ctx context.Context, c *sql.Conn) (more bool, err error) {
 	defer tx.Rollback() // after Commit it has nothing to do
 	var last sql.NullInt64
 	var count int
-	err = tx.QueryRowContext(ctx, "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > (SELECT id FROM indexed) ORDER BY id LIMIT ?)", indexAtOnce).Scan(&last, &count)
+	err = tx.QueryRowContext(ctx, "SELECT max(id), count(*) FROM (SELECT id FROM messages WHERE id > (SELECT id FROM indexed) AND id <= ? ORDER BY id LIMIT ?)", upTo, indexAtOnce).Scan(&last, &count)
 	if err != nil || !last.Valid {
 		return false, err
 	}

@@ -1,6 +1,7 @@
 package store
 
 import (
+	"math"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -68,5 +69,44 @@ func TestIndexingLeavesCommitsDurable(t *testing.T) {
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
+	}
+}
+
+// TestIndexGoesUpToWhatWasThere: a copy with an earlier number than the latest message may still
+// come to the index together with others.
+func TestIndexGoesUpToWhatWasThere(t *testing.T) {
+	s, err := Open(t.Context(), filepath.Join(t.TempDir(), "chat.db"), Commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close() // the end of the test
+	s.end()         // it is indexed by the test alone
+	<-s.done
+	apply := func(writes ...Write) {
+		t.Helper()
+		if _, err := s.Apply(t.Context(), writes); err != nil {
+			t.Fatal(err)
+		}
+	}
+	said := func(id ID) Message {
+		return Message{ID: id, Target: "#c", Command: "PRIVMSG", Source: "a!b@c", Text: "something to find"}
+	}
+	indexed := func(upTo int64, want int64) {
+		t.Helper()
+		if more, err := s.indexBlock(t.Context(), upTo); more || err != nil {
+			t.Fatalf("more: %v, %v", more, err)
+		}
+		var got int64
+		if err := s.read.QueryRowContext(t.Context(), "SELECT id FROM indexed").Scan(&got); err != nil || got != want {
+			t.Fatalf("indexed up to %d, %v; want %d", got, err, want)
+		}
+	}
+	apply(AddMessage{said(1)}, AddMessage{said(2)}, AddMessage{said(4)})
+	indexed(2, 2)
+	indexed(2, 2)
+	apply(CopyMessage{said(3)})
+	indexed(math.MaxInt64, 4)
+	if problems, err := s.Check(t.Context()); err != nil || problems != nil {
+		t.Errorf("%q, %v", problems, err)
 	}
 }
