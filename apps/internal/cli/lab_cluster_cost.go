@@ -81,6 +81,7 @@ type costSide struct {
 	program string
 	nodes   int
 	site    *cluster.Site
+	idle    time.Duration // the share of a line in the CPU time that idle nodes use
 	dir     string
 }
 
@@ -116,16 +117,25 @@ func (c *clusterCost) measure(ctx context.Context, out io.Writer) (err error) {
 		}
 	}
 	_, _ = fmt.Fprintf(out, "%d clients, %d in each channel, %d lines a second\n", c.load.Clients, c.load.Members(), c.load.Rate)
-	ratios, more := map[string][]float64{}, map[string][]float64{}
+	for _, s := range sides {
+		idle, err := s.site.Idle(ctx)
+		if err != nil {
+			return err
+		}
+		s.idle = time.Duration(idle * float64(time.Second) / float64(c.load.Rate))
+		_, _ = fmt.Fprintf(out, "%s, %d nodes, while nobody says anything: %.1f%% of a CPU\n", filepath.Base(s.program), s.nodes, 100*idle)
+	}
+	ratios, above, more := map[string][]float64{}, map[string][]float64{}, map[string][]float64{}
 	for round := range c.rounds {
 		var alone *cluster.Cost
+		var aloneIdle time.Duration
 		for _, s := range sides {
 			cost, err := s.site.Measure(ctx)
 			if err != nil {
 				return err
 			}
 			if s.nodes == 1 {
-				alone = cost
+				alone, aloneIdle = cost, s.idle
 			}
 			ratio := float64(cost.PerDelivery()) / float64(max(alone.PerDelivery(), 1))
 			_, _ = fmt.Fprintf(out, "round %d, %s, %d nodes: %.2f µs a delivery (%.2f ×) of %d, %.0f µs a line, %.0f%% of a CPU; p50 and p99 in ms: same node %.1f and %.1f, other nodes %.1f and %.1f\n",
@@ -134,13 +144,14 @@ func (c *clusterCost) measure(ctx context.Context, out io.Writer) (err error) {
 				micros(cluster.Quantile(cost.Far, 0.5))/1000, micros(cluster.Quantile(cost.Far, 0.99))/1000)
 			if s.nodes > 1 {
 				ratios[s.program] = append(ratios[s.program], ratio)
-				more[s.program] = append(more[s.program], micros(cost.PerLine()-alone.PerLine()))
+				above[s.program] = append(above[s.program], float64(cost.PerLine()-s.idle)/float64(max(alone.PerLine()-aloneIdle, 1)))
+				more[s.program] = append(more[s.program], micros(cost.PerLine()-s.idle-alone.PerLine()+aloneIdle))
 			}
 		}
 	}
 	for _, program := range programs {
-		_, _ = fmt.Fprintf(out, "%s: %.2f × in the median of the rounds, %.0f µs more for a line\n",
-			filepath.Base(program), median(ratios[program]), median(more[program]))
+		_, _ = fmt.Fprintf(out, "%s: %.2f × in the median of the rounds; beyond what idle nodes use %.2f ×, and %.0f µs more for a line\n",
+			filepath.Base(program), median(ratios[program]), median(above[program]), median(more[program]))
 	}
 	return nil
 }

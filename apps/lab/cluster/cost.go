@@ -170,6 +170,21 @@ func (s *Site) Measure(ctx context.Context) (*Cost, error) {
 	return cost, nil
 }
 
+// Idle returns what share of a CPU the nodes use while nobody says anything.
+func (s *Site) Idle(ctx context.Context) (float64, error) {
+	before, err := s.usage()
+	if err != nil {
+		return 0, err
+	}
+	begin := time.Now()
+	wait(ctx, s.load.For)
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	after, err := s.usage()
+	return float64(after-before) / float64(time.Since(begin)), err
+}
+
 // usage is the CPU time of all nodes.
 func (s *Site) usage() (sum time.Duration, err error) {
 	for _, n := range s.run.nodes {
