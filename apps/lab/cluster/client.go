@@ -291,7 +291,9 @@ func (c *client) rename() error {
 		time.Sleep(time.Until(time.Now().Truncate(together).Add(together)))
 	}
 	c.endHold()
-	_, err := c.ask("NICK "+want, func(m *ircmsg.Message) bool { return m.Command == "NICK" && m.Params[0] == want })
+	_, err := c.ask("NICK "+want, func(m *ircmsg.Message) bool { // not that another one has it now
+		return m.Command == "NICK" && m.Params[0] == want && c.nick == want
+	})
 	if err == nil && c.nick == want && want != c.name {
 		now := time.Now()
 		c.held = &Hold{Client: c.name, Nick: want, From: now, Until: now}
