@@ -39,7 +39,7 @@ type client struct {
 	nick    string               // as the server says
 	parting string               // a channel that it leaves
 	doubted map[string]int       // of each channel, PARTs that may be carried out yet: nobody has said
-	places  []string             // the last lines about where it is, sent (>) and received
+	places  []string             // the last lines about where it is and its nick, sent (>) and received
 	held    *Hold                // nil: it has its own nick
 	seen    map[string][]Message // of this connection
 }
@@ -127,7 +127,7 @@ func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Me
 		return nil, err
 	}
 	command, _, _ := strings.Cut(line, " ")
-	if command == "JOIN" || command == "PART" {
+	if command == "JOIN" || command == "PART" || command == "NICK" {
 		c.notePlace("> " + line)
 	}
 	for end := time.Now().Add(answerWithin); ; {
@@ -165,9 +165,13 @@ func (c *client) read(end time.Time) (*ircmsg.Message, error) {
 func (c *client) note(m *ircmsg.Message) {
 	from, _, _ := strings.Cut(m.Source, "!")
 	switch m.Command {
-	case "JOIN", "PART", "KICK", "FAIL":
-		if m.Command == "FAIL" || from == c.nick {
+	case "JOIN", "PART", "KICK", "NICK":
+		if from == c.nick {
 			c.notePlace(m.Source + " " + m.Command + " " + strings.Join(m.Params, " "))
+		}
+	default:
+		if m.Command == "FAIL" || isError(m.Command) {
+			c.notePlace(m.Command + " " + strings.Join(m.Params, " "))
 		}
 	}
 	switch {
@@ -193,7 +197,7 @@ func (c *client) note(m *ircmsg.Message) {
 	}
 }
 
-// notePlace keeps the last lines that say how the client has come to be where it is.
+// notePlace keeps the last lines that say how the client has come to be where it is, with its nick.
 func (c *client) notePlace(line string) {
 	const most = 16
 	if len(c.places) == most {

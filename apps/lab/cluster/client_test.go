@@ -55,3 +55,21 @@ func TestClientCountsDoubts(t *testing.T) {
 		t.Errorf("put out: %q, then %q", before, c.evidence.PutOut)
 	}
 }
+
+// TestClientWaitsForItsOwnNick: that another client gets the nick is no answer, which would be taken
+// for that to the next line.
+func TestClientWaitsForItsOwnNick(t *testing.T) {
+	ours, server := net.Pipe()
+	defer server.Close()
+	go func() {
+		for in := bufio.NewScanner(server); in.Scan(); {
+			fmt.Fprintf(server, ":bob!b@h NICK both\r\n:s 433 ann both :Nickname is already in use\r\n")
+		}
+	}()
+	c := &client{name: "ann", nick: "ann", nicks: []string{"both"}, random: rand.New(rand.NewPCG(1, 1)),
+		conn: ours, in: bufio.NewReader(ours)}
+	defer c.leave()
+	if err := c.rename(); err != nil || c.held != nil || c.in.Buffered() > 0 {
+		t.Errorf("%v, holds %v; not read yet: %d bytes", err, c.held, c.in.Buffered())
+	}
+}
