@@ -109,6 +109,7 @@ func (h *Hall) gotUser(from *node, p *portrait) {
 	u.modes = modesOf(p.Modes)
 	u.identify(p.Nick, p.Name, p.Host)
 	h.setAside(u, p)
+	h.makeWay(p.Nick)
 	known := h.find(p.Nick) != nil
 	h.enter(u)
 	if u.is(modeOperator) {
@@ -190,6 +191,7 @@ func (h *Hall) tellDistant(u *user, need Caps, m ircmsg.Message) {
 }
 
 func (h *Hall) renick(u *user, p *portrait) {
+	h.makeWay(p.Nick)
 	h.remember(u)
 	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(p.Nick)
 	if h.users[oldKey] == u {

@@ -252,6 +252,35 @@ func TestNetworkSeatBeforeItsNode(t *testing.T) {
 	n.same()
 }
 
+// TestNetworkNickLostWhileAway: who has lost its nick to another node while its own was cut off
+// never reads what the other one does by that name, however long its node waits for the claim.
+func TestNetworkNickLostWhileAway(t *testing.T) {
+	n := inOneChannel(t, Config{})
+	away := n.town("c")
+	n.net.Isolate("c")
+	n.net.RunUntil(5*time.Minute, func() bool { return len(n.town("a").hall.net.order) == 1 && !away.hall.net.live })
+	n.settled()
+	n.say("b", "bob", "NICK cid")
+	if got := n.town("b").text(); !strings.Contains(got, ":bob!bob@bob.host NICK cid\n") {
+		t.Fatalf("bob has not got the nick:\n%s", got)
+	}
+	away.slow = true
+	away.text()
+	n.net.Heal()
+	n.peace()
+	n.say("b", "bob", "PRIVMSG #x :by the other", "PART #x", "JOIN #x", "NICK bob")
+	got := away.text()
+	if strings.Contains(got, ":cid!bob") || !strings.Contains(got, "Nickname is in use since the network was cut") {
+		t.Errorf("cid has read\n%s", got)
+	}
+	away.slow = false
+	for _, claim := range away.pending {
+		claim()
+	}
+	n.peace()
+	n.same()
+}
+
 // TestNetworkNoAnswer: what an owner was asked for that then was lost is not said to be undone.
 func TestNetworkNoAnswer(t *testing.T) {
 	n := inOneChannel(t, Config{})

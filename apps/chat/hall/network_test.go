@@ -37,6 +37,8 @@ type town struct {
 	skew     int64                          // of the clock, in milliseconds
 	read     [fabric.Shards]fabric.Position // of the replicated history
 	carried  map[fabric.Node]int            // parcels, by where they went
+	slow     bool                           // claims of nicks wait in pending
+	pending  []func()
 }
 
 func newNation(t *testing.T, seed uint64, config Config, options fabrictest.Options, names ...fabric.Node) *nation {
@@ -183,6 +185,10 @@ func (w *town) replay() {
 }
 
 func (w *town) Claim(number uint64, key fabric.Key) {
+	if w.slow && key.Kind == fabric.Nick {
+		w.pending = append(w.pending, func() { w.Claim(number, key) })
+		return
+	}
 	w.nation.trace("%s claims %v", w.node.Name(), key)
 	w.node.Claim(key, func(c fabric.Claim, err error) {
 		w.nation.trace("%s has %v: %v", w.node.Name(), key, err)

@@ -161,14 +161,27 @@ func (h *Hall) claimAgain(u *user) {
 			}
 		case errors.Is(err, fabric.ErrTaken):
 			delete(n.nicks, key)
-			reason := "Nickname is in use since the network was cut"
-			h.removeUser(u, reason, func(own *session) { h.end(own, reason, "") })
+			h.lose(u)
 		case errors.Is(err, fabric.ErrUnavailable):
 			h.claimAgain(u)
 		case err == nil:
 			h.present(u)
 		}
 	})
+}
+
+// lose takes a user off who has lost its nick to another node while this one had no lease.
+func (h *Hall) lose(u *user) {
+	const reason = "Nickname is in use since the network was cut"
+	h.removeUser(u, reason, func(own *session) { h.end(own, reason, "") })
+}
+
+// makeWay takes a user of this node off who has not got its nick again yet, when one of another node
+// comes who has it: two of one name, and clients took what is shown of the other for their own.
+func (h *Hall) makeWay(nick string) {
+	if u := h.find(nick); u != nil && u.net.node == nil && !u.net.told {
+		h.lose(u)
+	}
 }
 
 // present lets the network know of a user that was here before the lease.
