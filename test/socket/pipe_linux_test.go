@@ -7,6 +7,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -255,12 +256,28 @@ func TestProgram10_PipeWhoseOtherEndCloses(t *testing.T) {
 	})
 }
 
+// hold keeps a port without listening: nobody else gets it, and no dial connects to itself.
+func hold(t *testing.T, at *net.TCPAddr) {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = syscall.Close(fd) })
+	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
+	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte(at.IP.To4())}); err != nil {
+		t.Skipf("somebody else has the port already: %v", err)
+	}
+}
+
 // TestProgram10_PipeToNobody: a client whose server cannot be reached sees no
 // orderly end.
 func TestProgram10_PipeToNobody(t *testing.T) {
 	eachPipe(t, func(t *testing.T, m epitest.Mode, same bool) {
 		p := startProxy(t, m.Engine(), same)
+		at := p.back.Addr().(*net.TCPAddr)
 		_ = p.back.Close()
+		hold(t, at)
 		c, err := p.Connect()
 		if err != nil {
 			return // reset within the handshake
