@@ -7,7 +7,6 @@ import (
 	"io"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -39,6 +38,12 @@ func startProxyOn(t *testing.T, e *epi.Engine, address string, sameLoop bool) *p
 	if err != nil {
 		t.Fatal(err)
 	}
+	return startProxyTo(t, back, e, address, sameLoop)
+}
+
+// startProxyTo is startProxyOn with the server at the back.
+func startProxyTo(t *testing.T, back net.Listener, e *epi.Engine, address string, sameLoop bool) *proxy {
+	t.Helper()
 	t.Cleanup(func() { _ = back.Close() })
 	p := &proxy{back: back, closed: make(chan error, 64), piped: make(chan pipedConns, 64)}
 	ended := func() *epitest.Funcs {
@@ -256,29 +261,12 @@ func TestProgram10_PipeWhoseOtherEndCloses(t *testing.T) {
 	})
 }
 
-// hold keeps a port without listening: nobody else gets it, and no dial connects to itself.
-func hold(t *testing.T, at *net.TCPAddr) {
-	t.Helper()
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	_ = syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_REUSEADDR, 1)
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Port: at.Port, Addr: [4]byte(at.IP.To4())}); err != nil {
-		t.Skipf("somebody else has the port already: %v", err)
-	}
-}
-
 // TestProgram10_PipeToNobody: a client whose server cannot be reached sees no
 // orderly end.
 func TestProgram10_PipeToNobody(t *testing.T) {
 	eachPipe(t, func(t *testing.T, m epitest.Mode, same bool) {
-		p := startProxy(t, m.Engine(), same)
-		at := p.back.Addr().(*net.TCPAddr)
-		_ = p.back.Close()
-		hold(t, at)
-		c, err := p.Connect()
+		e := m.Engine()
+		c, err := startProxyTo(t, epitest.Bound(t), e, epitest.Mode{TLS: e.TLS != nil}.Address(), same).Connect()
 		if err != nil {
 			return // reset within the handshake
 		}
