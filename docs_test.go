@@ -96,6 +96,103 @@ func isIn(sources []string, piece string) bool {
 	return false
 }
 
+// TestPagesAreWellMade: on every page, the rows of tables follow a header and have its number
+// of cells, and links lead to files and headings that are there.
+func TestPagesAreWellMade(t *testing.T) {
+	err := filepath.WalkDir(".", func(name string, d fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		if d.IsDir() && name == ".git" {
+			return fs.SkipDir
+		}
+		if filepath.Ext(name) != ".md" {
+			return nil
+		}
+		lines := prose(t, name)
+		for i, line := range lines {
+			if !strings.HasPrefix(line, "|") {
+				continue
+			}
+			switch begins := i == 0 || !strings.HasPrefix(lines[i-1], "|"); {
+			case begins && (i+1 == len(lines) || !tableRule.MatchString(lines[i+1])):
+				t.Errorf("%s: the row %q belongs to no table: it has no header", name, line)
+			case !begins && cells(line) != cells(lines[i-1]):
+				t.Errorf("%s: the row %q has another number of cells than the one above it", name, line)
+			}
+		}
+		for _, link := range pageLink.FindAllStringSubmatch(strings.Join(lines, "\n"), -1) {
+			if why := wrongLink(t, name, link[1]); why != "" {
+				t.Errorf("%s: the link %s: %s", name, link[1], why)
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+var (
+	tableRule  = regexp.MustCompile(`^\|[-:| ]+\|$`)
+	inlineCode = regexp.MustCompile("`[^`]*`")
+	pageLink   = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	notInID    = regexp.MustCompile(`[^\p{L}\p{N}_\- ]`)
+)
+
+// prose returns the lines of a page; those of its blocks of code are empty.
+func prose(t *testing.T, name string) []string {
+	t.Helper()
+	page, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(string(page), "\n")
+	code := false
+	for i, line := range lines {
+		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
+		if fence || code {
+			lines[i] = ""
+		}
+		code = code != fence
+	}
+	return lines
+}
+
+func cells(row string) int {
+	row = inlineCode.ReplaceAllString(row, "")
+	return strings.Count(row, "|") - strings.Count(row, `\|`)
+}
+
+// wrongLink returns why a page's link leads nowhere; "" if it leads somewhere, or out of the
+// repository.
+func wrongLink(t *testing.T, page, link string) string {
+	t.Helper()
+	if strings.Contains(link, "://") {
+		return ""
+	}
+	file, heading, _ := strings.Cut(link, "#")
+	if file == "" {
+		file = page
+	} else {
+		file = filepath.Join(filepath.Dir(page), file)
+	}
+	if _, err := os.Stat(file); err != nil {
+		return "there is no such file"
+	}
+	if heading == "" {
+		return ""
+	}
+	for _, line := range prose(t, file) {
+		title := strings.TrimLeft(line, "#")
+		id := strings.ReplaceAll(notInID.ReplaceAllString(strings.ToLower(strings.TrimSpace(title)), ""), " ", "-")
+		if title != line && id == heading {
+			return ""
+		}
+	}
+	return "that page has no such heading"
+}
+
 // TestCasesAreCatalogued looks for the case of each test's name in docs/cases.md.
 func TestCasesAreCatalogued(t *testing.T) {
 	page, err := os.ReadFile("docs/cases.md")
@@ -174,6 +271,7 @@ var layers = [][]string{
 		"apps/internal/plaintext",
 		"apps/internal/sqlitefile",
 		"apps/internal/groupcommit",
+		"apps/internal/secretfile",
 		"apps/internal/lookalike",
 		"apps/chat/fabric",
 		"apps/internal/settings",
