@@ -14,12 +14,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"net/url"
-	"os"
 	"strings"
 	"sync"
 	"time"
@@ -30,6 +28,7 @@ import (
 	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/apps/internal/publicnet"
+	"github.com/epinet/epi/apps/internal/secretfile"
 )
 
 const (
@@ -95,13 +94,10 @@ func New(c Config) (*Pusher, error) {
 
 // key reads the server's key, or makes one.
 func key(name string) (private, public string, err error) {
-	text, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		if private, public, err = webpush.GenerateVAPIDKeys(); err != nil {
-			return "", "", err
-		}
-		return private, public, os.WriteFile(name, []byte(private+"\n"+public+"\n"), 0o600)
-	}
+	text, err := secretfile.Get(name, func() ([]byte, error) {
+		private, public, err := webpush.GenerateVAPIDKeys()
+		return []byte(private + "\n" + public + "\n"), err
+	})
 	if err != nil {
 		return "", "", fmt.Errorf("the key of push messages: %w", err)
 	}

@@ -12,7 +12,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -41,6 +40,8 @@ import (
 	"github.com/epinet/epi/apps/chat/vault"
 	"github.com/epinet/epi/apps/chat/webhook"
 	"github.com/epinet/epi/apps/chat/weblogin"
+	"github.com/epinet/epi/apps/internal/secretfile"
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 	"github.com/epinet/epi/ws"
 )
 
@@ -86,7 +87,8 @@ type chat struct {
 	config      *config.Config
 	gate        *gate.Server
 	guesses     *vault.Guesses
-	secret      []byte // of the cloaks
+	claim       io.Closer // keeps other chats out of data; nil: there is none
+	secret      []byte    // of the cloaks
 	seed        [32]byte
 	created     time.Time
 	store       store.Store
@@ -172,6 +174,7 @@ func (c *chat) run(stdout, stderr io.Writer) error {
 	if err := c.checkCluster(); err != nil {
 		return failure{err}
 	}
+	defer c.disclaim()
 	if err := c.openData(); err != nil {
 		return failure{err}
 	}
@@ -230,32 +233,43 @@ func (c *chat) closeStore() error {
 	return errors.Join(c.writer.Close(ctx), c.store.Close())
 }
 
-// openData makes the directory for what lasts, and reads the secret of the cloaks:
-// bans on them are to hold after a restart.
+// claimPatience is how long a chat waits for the one before it to end.
+const claimPatience = 3 * time.Second
+
+// openData makes the directory for what lasts, keeps other chats out of it, and reads the
+// secret of the cloaks: bans on them are to hold after a restart.
 func (c *chat) openData() error {
-	c.secret = []byte(c.config.Users.CloakSecret)
-	if len(c.secret) == 0 {
-		c.secret = []byte(rand.Text())
-	}
+	c.secret = []byte(cmp.Or(c.config.Users.CloakSecret, rand.Text()))
 	if c.data == "" {
 		return nil
 	}
 	if err := os.MkdirAll(c.data, 0o700); err != nil {
 		return fmt.Errorf("--data: %w", err)
 	}
+	var err error
+	if c.claim, err = sqlitefile.Claim(context.Background(), filepath.Join(c.data, chatDatabase), claimPatience); errors.Is(err, sqlitefile.ErrClaimed) {
+		return fmt.Errorf("another chat serves %s: end that one first, or name another directory by --data", c.data)
+	}
+	if err != nil {
+		return fmt.Errorf("keep other chats out of %s: %w", c.data, err)
+	}
 	if c.config.Users.CloakSecret != "" {
 		return nil
 	}
-	name := filepath.Join(c.data, "cloak-secret")
-	kept, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		return os.WriteFile(name, c.secret, 0o600)
-	}
-	if err == nil && len(kept) == 0 {
-		err = fmt.Errorf("%s is empty: remove it, and the next start makes another", name)
-	}
-	c.secret = kept
+	c.secret, err = keptCloakSecret(c.data)
 	return err
+}
+
+// disclaim lets another chat have the directory.
+func (c *chat) disclaim() {
+	if c.claim != nil {
+		_ = c.claim.Close() // its end lets go of it, too
+	}
+}
+
+// keptCloakSecret returns the secret of the cloaks that a directory has.
+func keptCloakSecret(data string) ([]byte, error) {
+	return secretfile.Get(filepath.Join(data, "cloak-secret"), func() ([]byte, error) { return []byte(rand.Text()), nil })
 }
 
 // prepare sets the engine up and makes the chat on its loops.

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -12,6 +13,8 @@ import (
 	"time"
 
 	"github.com/spf13/cobra"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // nodeFile has the process of a node of a cluster, in its --data.
@@ -65,12 +68,18 @@ func drainNode(data string, patience time.Duration) (pid int, err error) {
 	if pid, err = strconv.Atoi(strings.TrimSpace(string(text))); err != nil {
 		return 0, fmt.Errorf("%s: %w", name, err)
 	}
+	// The number may be another program's by now: a node that serves has the claim.
+	claim, err := sqlitefile.Claim(context.Background(), filepath.Join(data, chatDatabase), 0)
+	if err == nil {
+		_ = claim.Close() // it was only a look
+		return 0, fmt.Errorf("the node that served %s, process %d, is not there any more", data, pid)
+	}
+	if !errors.Is(err, sqlitefile.ErrClaimed) {
+		return 0, fmt.Errorf("see whether a node serves %s: %w", data, err)
+	}
 	process, err := os.FindProcess(pid)
 	if err == nil {
 		err = process.Signal(syscall.SIGTERM)
-	}
-	if errors.Is(err, os.ErrProcessDone) {
-		return 0, fmt.Errorf("the node that served %s, process %d, is not there any more", data, pid)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("end process %d: %w", pid, err)

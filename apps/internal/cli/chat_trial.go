@@ -2,11 +2,9 @@ package cli
 
 import (
 	"bufio"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -141,13 +139,8 @@ func (t *trial) secret() (string, error) {
 	if err := os.MkdirAll(t.data, 0o700); err != nil {
 		return "", fmt.Errorf("--data: %w", err)
 	}
-	name := filepath.Join(t.data, "cloak-secret")
-	kept, err := os.ReadFile(name)
-	if errors.Is(err, fs.ErrNotExist) {
-		secret := rand.Text()
-		return secret, os.WriteFile(name, []byte(secret), 0o600)
-	}
-	return string(kept), err
+	secret, err := keptCloakSecret(t.data)
+	return string(secret), err
 }
 
 func (t *trial) run() error {

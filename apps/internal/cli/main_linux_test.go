@@ -31,6 +31,7 @@ func TestMain(m *testing.M) {
 		"few files":  limited(fewFiles, fewFiles),
 		"no files":   limited(16, 16),
 		"soft limit": limited(fewFiles, 0),
+		"full disk":  fullDisk,
 		"activated":  activated,
 		"unheard":    unheard,
 		"nobody": func(args []string) error {
@@ -58,6 +59,14 @@ func limited(soft, hard uint64) func([]string) error {
 		}
 		return program(args)
 	}
+}
+
+// fullDisk is the program where no file can grow, as if there were no room for any.
+func fullDisk(args []string) error {
+	if err := syscall.Setrlimit(syscall.RLIMIT_FSIZE, &syscall.Rlimit{}); err != nil {
+		return err
+	}
+	return program(args) // Go ignores SIGXFSZ, so that writes fail with EFBIG
 }
 
 // activated is the program as systemd starts it, with the names of its sockets

@@ -7,9 +7,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"net/url"
 	"os"
+	"time"
 
 	"modernc.org/sqlite"
 )
@@ -64,6 +66,42 @@ func Backup(ctx context.Context, file, to string) error {
 	}
 	return os.Chmod(to, 0o600)
 }
+
+// ErrClaimed: another process has the claim.
+var ErrClaimed = errors.New("another process has it")
+
+// claimSuffix ends the name of the file whose lock is a claim. It stays when the process
+// ends; the lock does not.
+const claimSuffix = "-claim"
+
+// Claim makes this process the one that serves a database, while others may read it, and
+// write to it: it has the lock of a file beside it until the result is closed or the process
+// ends. The lock of another is waited for; then it fails with ErrClaimed. That file is a
+// database, too, as those have locks on every system.
+func Claim(ctx context.Context, file string, patience time.Duration) (io.Closer, error) {
+	db, err := OpenNow(file+claimSuffix, url.Values{"_txlock": {"exclusive"}}, fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()))
+	if err != nil {
+		return nil, err
+	}
+	db.SetMaxOpenConns(1)
+	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
+	if err == nil {
+		return &claim{db, tx}, nil
+	}
+	_ = db.Close() // the other error says more
+	if Code(err) == Busy {
+		err = ErrClaimed
+	}
+	return nil, err
+}
+
+// A claim is a transaction that does nothing but have the lock.
+type claim struct {
+	db *sql.DB
+	tx *sql.Tx
+}
+
+func (c *claim) Close() error { return errors.Join(c.tx.Rollback(), c.db.Close()) }
 
 // The primary result codes that something depends on (sqlite.org/rescode.html).
 const (

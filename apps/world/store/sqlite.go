@@ -78,36 +78,15 @@ func openSQLite(ctx context.Context, file string) (*SQL, error) {
 	return s, nil
 }
 
-// claimSuffix ends the name of the file whose lock a server has. It stays when the
-// server ends; the lock does not.
-const claimSuffix = "-claim"
-
 // claimFile takes a lock on a file beside the database, so that others may read the
-// database itself. It is a database, too, as that has locks on every system.
+// database itself.
 func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
-	db, err := sqlitefile.OpenNow(s.file+claimSuffix, url.Values{"_txlock": {"exclusive"}})
-	if err != nil {
-		return nil, err
-	}
-	db.SetMaxOpenConns(1)
-	tx, err := db.BeginTx(context.WithoutCancel(ctx), nil)
-	if err == nil {
-		return &fileClaim{db, tx}, nil
-	}
-	_ = db.Close() // the other error says more
-	if sqlitefile.Code(err) == sqlitefile.Busy {
+	claim, err := sqlitefile.Claim(ctx, s.file, 0)
+	if errors.Is(err, sqlitefile.ErrClaimed) {
 		err = ErrTaken
 	}
-	return nil, err
+	return claim, err
 }
-
-// A fileClaim is a transaction that does nothing but have the lock.
-type fileClaim struct {
-	db *sql.DB
-	tx *sql.Tx
-}
-
-func (c *fileClaim) Close() error { return errors.Join(c.tx.Rollback(), c.db.Close()) }
 
 // ErrNoBackup: the database has a tool of its own for that.
 var ErrNoBackup = errors.New("back up a database of PostgreSQL with pg_dump")
