@@ -28,7 +28,6 @@ type Writer struct {
 
 	mu    sync.Mutex
 	later *time.Timer // guarded by mu; starts the queue; nil: no write of WriteLater needs it
-	lazy  uint64      // guarded by mu; the place in the queue of the latest write of WriteLater
 }
 
 // NewWriter returns a writer for a store.
@@ -74,12 +73,7 @@ func (w *Writer) WriteHere(write Write, done func(error)) { w.queue.Write(write,
 func (w *Writer) WriteLater(write Write, done func(error)) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	place, ok := w.queue.Hold(write, done)
-	if !ok {
-		return
-	}
-	w.lazy = place
-	if w.later == nil {
+	if w.queue.Hold(write, done) && w.later == nil {
 		w.later = time.AfterFunc(w.pause, w.start)
 	}
 }
@@ -92,14 +86,9 @@ func (w *Writer) start() {
 	w.queue.Start()
 }
 
-// Flush waits until all writes of WriteLater so far are committed: who reads then, reads them,
-// too.
-func (w *Writer) Flush(ctx context.Context) error {
-	w.mu.Lock()
-	place := w.lazy
-	w.mu.Unlock()
-	return w.queue.Wait(ctx, place)
-}
+// Flush waits until all writes that are queued are committed: who reads then, reads them, too.
+// They may have been shown before, those of WriteLater and, where history is relaxed, all.
+func (w *Writer) Flush(ctx context.Context) error { return w.queue.Wait(ctx, w.queue.Last()) }
 
 // Do queues a write and waits until it is durable. When ctx ends before, the write may
 // still come to pass.

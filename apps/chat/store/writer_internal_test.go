@@ -124,6 +124,31 @@ func TestFlushWaitsForTheGroupUnderWay(t *testing.T) {
 	}
 }
 
+// TestFlushWaitsForWhatWasShown: where history is relaxed, what is said is shown before it is
+// committed, and who has seen it finds it.
+func TestFlushWaitsForWhatWasShown(t *testing.T) {
+	t.Parallel()
+	s := &stalled{Store: NewMemory(), began: make(chan struct{}), goOn: make(chan struct{})}
+	w := NewWriter(s)
+	w.Write(AddMessage{Message{ID: 1, Target: "#c"}}, nil)
+	epitest.Receive(t, s.began)
+	ended, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := w.Flush(ended); err == nil {
+		t.Error("it does not wait for the commit")
+	}
+	close(s.goOn)
+	if err := w.Flush(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if _, err := s.Message(t.Context(), 1); err != nil {
+		t.Error(err)
+	}
+	if err := w.Close(t.Context()); err != nil {
+		t.Error(err)
+	}
+}
+
 // A stalled store's first commit waits.
 type stalled struct {
 	Store

@@ -87,12 +87,11 @@ func (q *Queue[W]) Force(write W, done func(error)) {
 }
 
 // Hold queues a write that begins no commit: it goes with what others write, or with the next
-// Start. It returns the place for Wait, and false for a write that is refused.
-func (q *Queue[W]) Hold(write W, done func(error)) (place uint64, ok bool) {
+// Start or Wait. It returns false for a write that is refused.
+func (q *Queue[W]) Hold(write W, done func(error)) bool {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	ok = q.add(write, done, q.config.MaxWaiting)
-	return q.added, ok
+	return q.add(write, done, q.config.MaxWaiting)
 }
 
 // add queues a write, with mu held, or refuses it.
