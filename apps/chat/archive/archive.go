@@ -69,6 +69,44 @@ func (a *Archive) Positions() (all [fabric.Shards]fabric.Position, err error) {
 	return all, err
 }
 
+// Shared is a method of gate.History.
+func (a *Archive) Shared(upTo int64, done func(error)) {
+	a.writer.WriteLater(store.PutShared{UpTo: store.ID(upTo)}, done)
+}
+
+// Mark is a method of gate.History.
+func (a *Archive) Mark() (upTo int64, ok bool, err error) {
+	kept, err := a.store.Shared(context.Background())
+	if errors.Is(err, store.ErrNotFound) {
+		return 0, false, nil
+	}
+	return int64(kept), err == nil, err
+}
+
+// unsharedPage is how many records Unshared reads.
+const unsharedPage = 256
+
+// Unshared is a method of gate.History.
+func (a *Archive) Unshared(ctx context.Context, after int64) (u hall.Unshared, err error) {
+	if err := a.writer.Settle(ctx); err != nil {
+		return u, err
+	}
+	last, err := a.store.Last(ctx) // before the page, which then has all up to there
+	if err != nil {
+		return u, err
+	}
+	page, err := a.store.Own(ctx, store.ID(after), unsharedPage)
+	for i := range page {
+		u.Records = append(u.Records, toRecord(&page[i]))
+		last = max(last, page[i].ID)
+	}
+	if u.More = len(page) == unsharedPage; u.More {
+		last = page[len(page)-1].ID
+	}
+	u.UpTo = int64(last)
+	return u, err
+}
+
 // Do is a method of gate.History.
 func (a *Archive) Do(ctx context.Context, w *hall.Work) hall.Result {
 	r, err := a.do(ctx, w)
@@ -93,8 +131,6 @@ func (a *Archive) do(ctx context.Context, w *hall.Work) (r hall.Result, err erro
 		r.Records, err = a.search(ctx, w)
 	case hall.ReadMarkers:
 		r.Markers, err = a.markers(ctx, w.Account)
-	case hall.ReadSince:
-		r.Records, err = a.since(ctx, w)
 	case hall.FindRecord:
 		r.Records, err = a.find(ctx, w.Lookup)
 	case hall.EditRecord, hall.RemoveRecord:
@@ -154,18 +190,6 @@ func (a *Archive) read(ctx context.Context, target string, p *hall.Page) ([]stor
 	q.After, q.Limit, q.Latest = max(q.After, store.ID(p.Around)-1), p.Limit-p.Limit/2, false
 	later, err := a.store.Messages(ctx, q)
 	return append(earlier, later...), err
-}
-
-// mostSince is how many records ReadSince reads.
-const mostSince = 10_000
-
-func (a *Archive) since(ctx context.Context, w *hall.Work) ([]hall.Record, error) {
-	messages, err := a.store.Since(ctx, store.ID(w.After), mostSince)
-	list := make([]hall.Record, 0, len(messages))
-	for i := range messages {
-		list = append(list, toRecord(&messages[i]))
-	}
-	return list, err
 }
 
 // find returns the record of a message in one of some histories, or none.

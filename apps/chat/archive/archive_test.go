@@ -204,14 +204,54 @@ func TestHistories(t *testing.T) {
 	})
 }
 
-func TestSince(t *testing.T) {
+// What this node has said is read as it is now, page after page, without what others have said.
+func TestUnshared(t *testing.T) {
 	each(t, func(t *testing.T, a *archive.Archive, _ store.Store) {
-		keep(t, a, said(id(1, 0), "#a", "one"), said(id(2, 0), "#b", "two"),
-			&hall.Record{ID: id(3, 0), Target: "#a", Command: "JOIN", Text: "three"},
-			&hall.Record{ID: id(4, 0), Target: "#a", Command: "TAGMSG", Text: "four", Reply: id(2, 0), Reaction: true, Rank: hall.Op})
-		got := a.Do(t.Context(), &hall.Work{Kind: hall.ReadSince, After: id(1, 0)})
-		if !got.OK || texts(got) != "two three four" {
-			t.Errorf("since the first there is %q", texts(got))
+		if _, ok, err := a.Mark(); ok || err != nil {
+			t.Errorf("a new archive has a mark: %v, %v", ok, err)
+		}
+		const all = 600
+		var records []*hall.Record
+		var want []int64
+		for i := range int64(all) {
+			records = append(records, said(id(1000+i, 0), "#a", fmt.Sprint(i)), &hall.Record{ID: id(1000+i, 1), Target: "#a", Command: "PRIVMSG", Copy: true})
+			want = append(want, id(1000+i, 0))
+		}
+		keep(t, a, records...)
+		edit := hall.Work{Kind: hall.EditRecord, Record: &hall.Record{ID: want[2], Text: "edited", Edited: id(5000, 0)}}
+		for _, w := range []*hall.Work{&edit, {Kind: hall.RemoveRecord, Lookup: &hall.Lookup{ID: want[1]}}} {
+			if r := a.Do(t.Context(), w); !r.OK {
+				t.Fatalf("%+v", r)
+			}
+		}
+		want = slices.Delete(want, 1, 2)
+		var got []int64
+		for after, more := int64(0), true; more; {
+			u, err := a.Unshared(t.Context(), after)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if after == 0 && u.Records[1].Text != "edited" {
+				t.Errorf("the third is %+v", u.Records[1])
+			}
+			for _, r := range u.Records {
+				got = append(got, r.ID)
+			}
+			after, more = u.UpTo, u.More
+			if !more && after != id(1000+all-1, 1) {
+				t.Errorf("they end with %d", after)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("%d are not shared: %v", len(got), got)
+		}
+		done := make(chan error, 1)
+		a.Shared(want[3], func(err error) { done <- err })
+		if err := epitest.Receive(t, done); err != nil {
+			t.Fatal(err)
+		}
+		if upTo, ok, err := a.Mark(); upTo != want[3] || !ok || err != nil {
+			t.Errorf("the mark is %d, %v, %v", upTo, ok, err)
 		}
 	})
 }

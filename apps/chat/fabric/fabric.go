@@ -192,7 +192,7 @@ type Fabric interface {
 	// among them. It ends early, without an error, when each returns false. A position that the
 	// history does not have, since it was made anew or has lost its end, is taken for the
 	// zero one. Records are kept for as long as the configuration says: those that are gone
-	// are left out. Each must not keep the data.
+	// are left out. Each must not keep the data, which is empty for a place that is nothing else.
 	Replay(shard uint32, after Position, each func(behind Position, data []byte) (more bool), done func(error))
 
 	// Drain makes the own member a draining one, for good. See Member.Draining.

@@ -13,40 +13,35 @@ import (
 // batches, one under way at a time, so that their order is kept. It belongs to the desk's
 // loop.
 type journal struct {
-	shard   uint32
-	queue   [][]byte // the last one may grow, unless it was tried
-	size    int      // of the queue
-	under   bool     // the first of the queue is under way
-	tried   bool     // the first of the queue is or was under way: it may be in the history
-	number  uint64   // of the batch, which names it together with the process's first lease
-	dropped bool     // there was no room, and that was logged
-	late    uint64   // others may have read the history before the batch of this number was in it; 0: they have not
+	shard  uint32
+	queue  []entries // the last one may grow, unless it was tried
+	size   int       // of the queue
+	under  bool      // the first of the queue is under way
+	tried  bool      // the first of the queue is or was under way: it may be in the history
+	number uint64    // of the batch, which names it together with the process's first lease
+	late   uint64    // others may have read the history before the batch of this number was in it; 0: they have not
+}
+
+// entries are a batch.
+type entries struct {
+	data   []byte // a list in JSON without its end
+	record int64  // the smallest number of a record among them; 0: there is none
 }
 
 // behind notes that others may read the history before all that is queued is in it.
 func (j *journal) behind() { j.late = j.number + uint64(max(len(j.queue), 1)) }
 
 // maxBatch is the size from which a batch is appended at once and not at the next tick, and
-// maxJournal that of all batches of a shard: beyond it, nodes that are away miss some.
+// maxJournal that of all batches of a shard: beyond it, records wait on the disk.
 const (
 	maxBatch   = 64 << 10
-	maxJournal = 64 << 20
+	maxJournal = 4 << 20
 )
 
-// An appended is the end of an append.
-type appended struct {
-	journal *journal // whose first batch it was; nil: that of a message by itself
-	err     error
-
-	// Without a journal, err is not nil, and these are what may not be in the history.
-	shard uint32
-	entry []byte
-}
-
-// appends are those that have ended.
+// appends are the ends of appends, and what else is to go on in the desk's loop.
 type appends struct {
 	mu    sync.Mutex
-	ended []appended // guarded by mu
+	ended []func() // guarded by mu
 }
 
 // Append is a method of hall.Wire. Where the history is durable only once a majority has
@@ -54,24 +49,27 @@ type appends struct {
 func (d *desk) Append(name string, entry []byte, records []int64) {
 	shard := fabric.Shard(name)
 	shown := d.keepings(records...)
+	record := int64(0)
+	if len(records) > 0 {
+		record = records[0]
+	}
 	if !d.replicates(d.server.config.Load()) || len(shown) == 0 {
-		d.do(op{kind: opRun, run: func() { d.put(shard, entry) }}, shown...)
+		d.do(op{kind: opRun, run: func() { d.give(shard, record, entry) }}, shown...)
 		return
 	}
 	k := &keeping{record: shown[0].record, replicated: true}
 	others := d.net.others.Load()
 	batch := fmt.Appendf(nil, "[%s]", entry)
-	id := fmt.Sprint(d.net.self, " ", k.record.ID)
+	id := fmt.Sprint(d.net.self, " ", record)
 	d.do(op{kind: opRun, run: func() {
 		if shown[0].dropped() {
 			k.done = true // its sender knows from the first
 			return
 		}
+		d.net.sharing.giveSingle(record)
 		d.net.fabric.Append(shard, id, batch, func(err error) {
 			d.announce(k, err)
-			if err != nil { // it is on the disk here, and so is to come to the others
-				d.hasEnded(appended{shard: shard, entry: entry, err: err})
-			}
+			d.collectSoon(func() { d.endSingle(shard, record, entry, err) })
 			if d.net.others.Load() != others {
 				d.haveReadAgain()
 			}
@@ -84,28 +82,31 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 // replicates says whether messages are durable only once a majority of the nodes has them.
 func (d *desk) replicates(config *Config) bool { return config.Replicated && d.net.fabric != nil }
 
-// put adds an entry to the batch of its shard.
-func (d *desk) put(shard uint32, entry []byte) {
+// put adds an entry to the batch of its shard, that of a record or with 0 another one. It returns
+// false if there is no room.
+func (d *desk) put(shard uint32, record int64, entry []byte) bool {
 	j := &d.net.journals[shard]
 	j.shard = shard
-	if j.size += len(entry); j.size > maxJournal {
-		j.size -= len(entry)
-		if !j.dropped {
-			d.server.config.Load().Log.Error("the replicated history takes nothing; nodes that are away will miss some of it")
-		}
-		j.dropped = true
-		return
+	if j.size+len(entry) > maxJournal {
+		return false
 	}
 	last := len(j.queue) - 1
-	if last < 0 || last == 0 && j.tried || len(j.queue[last]) > maxBatch {
-		j.queue = append(j.queue, append([]byte{'['}, entry...))
+	if last < 0 || last == 0 && j.tried || len(j.queue[last].data) > maxBatch {
+		j.queue = append(j.queue, entries{data: []byte{'['}})
 		last++
 	} else {
-		j.queue[last] = append(append(j.queue[last], ','), entry...)
+		j.queue[last].data = append(j.queue[last].data, ',')
 	}
-	if len(j.queue[last]) > maxBatch {
+	b := &j.queue[last]
+	b.data = append(b.data, entry...)
+	if record != 0 && (b.record == 0 || record < b.record) {
+		b.record = record
+	}
+	j.size += len(entry) + 1
+	if len(b.data) > maxBatch {
 		d.appendNext(j)
 	}
+	return true
 }
 
 // appendNext appends the first batch of a shard, if none is under way. Whenever it is tried,
@@ -117,55 +118,54 @@ func (d *desk) appendNext(j *journal) {
 		return
 	}
 	j.under, j.tried = true, true
-	batch := append(bytes.Clone(j.queue[0]), ']')
+	batch := append(bytes.Clone(j.queue[0].data), ']')
 	id := fmt.Sprint(d.net.self, " ", d.net.first, " ", j.shard, " ", j.number)
-	d.net.fabric.Append(j.shard, id, batch, func(err error) { d.hasEnded(appended{journal: j, err: err}) })
+	d.net.fabric.Append(j.shard, id, batch, func(err error) { d.collectSoon(func() { d.appended(j, err) }) })
 }
 
-// hasEnded notes the end of an append. Any goroutine may call it.
-func (d *desk) hasEnded(one appended) {
+// appended goes on with a shard whose batch was appended. What failed is tried again at the
+// next tick, under the same name.
+func (d *desk) appended(j *journal, err error) {
+	j.under = false
+	if err != nil {
+		j.behind()
+		return
+	}
+	j.size -= len(j.queue[0].data)
+	j.queue[0] = entries{}
+	j.queue = j.queue[1:]
+	j.number++
+	j.tried = false
+	d.net.readings[j.shard].dueIn(readOnTicks)
+	if j.late != 0 && j.number >= j.late {
+		j.late = 0
+		d.haveReadAgain()
+	}
+	if len(j.queue) > 0 && len(j.queue[0].data) > maxBatch {
+		d.appendNext(j)
+	}
+}
+
+// collectSoon calls fn in the desk's loop. Any goroutine may call it.
+func (d *desk) collectSoon(fn func()) {
 	a := &d.net.appends
 	a.mu.Lock()
-	a.ended = append(a.ended, one)
+	a.ended = append(a.ended, fn)
 	a.mu.Unlock()
 	_ = d.loop.Do(d.collect) // if there are too many tasks, the next tick does it
 }
 
-// collect goes on with shards whose batch was appended. What failed is tried again at the
-// next tick, under the same name.
+// collect goes on with what has ended.
 func (d *desk) collect() {
 	a := &d.net.appends
 	a.mu.Lock()
 	ended := a.ended
 	a.ended = nil
 	a.mu.Unlock()
-	for _, e := range ended {
-		j := e.journal
-		if j == nil {
-			d.put(e.shard, e.entry)
-			d.net.journals[e.shard].behind()
-			continue
-		}
-		j.under = false
-		if e.err != nil {
-			j.behind()
-			continue
-		}
-		j.size -= len(j.queue[0])
-		j.queue[0] = nil
-		j.queue = j.queue[1:]
-		j.number++
-		j.tried = false
-		j.dropped = false
-		d.net.readings[j.shard].dueIn(readOnTicks)
-		if j.late != 0 && j.number >= j.late {
-			j.late = 0
-			d.haveReadAgain()
-		}
-		if len(j.queue) > 0 && len(j.queue[0]) > maxBatch {
-			d.appendNext(j)
-		}
+	for _, fn := range ended {
+		fn()
 	}
+	d.share()
 }
 
 // haveReadAgain has the others read the history again. Any goroutine may call it. Without a
@@ -189,4 +189,5 @@ func (d *desk) appendAll() {
 	for i := range d.net.journals {
 		d.appendNext(&d.net.journals[i])
 	}
+	d.keepMark()
 }

@@ -249,6 +249,7 @@ func TestUnacknowledgedMessageComesToAll(t *testing.T) {
 	ann.say("JOIN #room")
 	disk.commit(t, 1, nil)
 	ann.await(" 366 ")
+	epitest.WaitUntil(t, "that it is shared", func() bool { _, ok, _ := disk.Mark(); return ok })
 	f.mu.Lock()
 	f.refusals = 1
 	f.mu.Unlock()

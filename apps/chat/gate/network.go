@@ -27,6 +27,7 @@ type networked struct {
 
 	journals [fabric.Shards]journal
 	appends  appends
+	sharing  sharing
 	readings [fabric.Shards]reading
 	others   atomic.Uint64 // nodes that have come so far
 	batch    *batch        // of the news that is applied; nil: it has come from node to node
@@ -67,7 +68,11 @@ func (d *desk) startNetwork() error {
 	if d.net.fabric == nil {
 		return nil
 	}
-	if err := d.openReadings(d.server.config.Load().History); err != nil {
+	config := d.server.config.Load()
+	if err := d.openReadings(config.History); err != nil {
+		return err
+	}
+	if err := d.openSharing(config.History, config.Kept.Last); err != nil {
 		return err
 	}
 	if err := d.loop.Do(d.keepTicking); err != nil {
@@ -104,6 +109,7 @@ func (d *desk) read() {
 				d.net.first = d.net.epoch
 			}
 			d.readSoon()
+			d.share()
 		case hall.NodeUp:
 			d.readSoon()
 			d.noteUp()

@@ -29,6 +29,7 @@ type reading struct {
 	writing bool            // guarded by mu; the store is given another one
 	batches []*batch        // guarded by mu; those between kept and read, in order
 	refused bool            // guarded by mu; something of these was
+	anew    bool            // guarded by mu; it is not the history that was read before, and waits for renew
 	under   bool            // guarded by mu; the history is read now
 	again   bool            // guarded by mu; and once more after that
 	due     int             // guarded by mu; ticks until it is read again, 0: it need not be
@@ -59,7 +60,7 @@ func (r *reading) begins() (after fabric.Position, ok bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.again = r.under
-	if r.under {
+	if r.under || r.anew {
 		return after, false
 	}
 	r.under, r.due = true, 0
@@ -73,7 +74,10 @@ func (r *reading) begins() (after fabric.Position, ok bool) {
 func (r *reading) take(behind fabric.Position) *batch {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if r.refused {
+	if r.read != (fabric.Position{}) && (behind.Stream != r.read.Stream || behind.Number <= r.read.Number) {
+		r.anew = true
+	}
+	if r.refused || r.anew {
 		return nil
 	}
 	b := &batch{reading: r, behind: behind, left: 1}
@@ -82,16 +86,26 @@ func (r *reading) take(behind fabric.Position) *batch {
 	return b
 }
 
-// ended says whether to read again at once.
-func (r *reading) ended(err error) bool {
+// ended says whether to read again at once, and whether the history is another than before.
+func (r *reading) ended(err error) (again, anew bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.under = false
-	if r.refused {
+	switch {
+	case r.anew:
+		return false, true
+	case r.refused:
 		r.dueInLocked(catchUpTicks)
-		return false
+		return false, false
 	}
-	return err != nil || r.again
+	return err != nil || r.again, false
+}
+
+// renew begins with another history than before.
+func (r *reading) renew() {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.read, r.kept, r.batches, r.refused, r.anew = fabric.Position{}, fabric.Position{}, nil, false, false
 }
 
 // dueIn has the history read again after so many ticks, or earlier.
@@ -195,13 +209,19 @@ func (r *reporter) replayShard(shard uint32) {
 		if err != nil {
 			r.server.config.Load().Log.Warn("the replicated history could not be read to its end", "error", err)
 		}
-		if reading.ended(err) {
+		again, anew := reading.ended(err)
+		if anew {
+			(*desk)(r).collectSoon(func() { (*desk)(r).renew(reading) })
+		} else if again {
 			r.replayShard(shard)
 		}
 	})
 }
 
 func (r *reporter) reportBatch(b *batch, data []byte) {
+	if len(data) == 0 {
+		return // nothing but a place
+	}
 	var entries []json.RawMessage
 	if err := json.Unmarshal(data, &entries); err != nil {
 		r.server.config.Load().Log.Error("the replicated history cannot be read", "error", err)

@@ -72,6 +72,8 @@ type Config struct {
 	// Replicated: what is said is durable, and shown, once a majority of the nodes has it
 	// on disk, and not only this one.
 	Replicated bool
+	// Retention is for how long the Fabric keeps the replicated history; 0 is for good.
+	Retention time.Duration
 	// Reload reads the configuration again, for REHASH; nil if there is none.
 	Reload func() (*Config, error)
 	// Applied is called when this configuration replaces another; nil: nothing is.

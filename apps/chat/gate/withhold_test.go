@@ -21,8 +21,10 @@ type slowDisk struct {
 
 	mu       sync.Mutex
 	records  []*hall.Record                 // guarded by mu
+	own      []hall.Record                  // guarded by mu; those of this node that are durable
 	repeated int                            // guarded by mu; changes of other nodes
 	reached  [fabric.Shards]fabric.Position // guarded by mu
+	marks    []int64                        // guarded by mu; of Shared
 }
 
 func newSlowDisk() *slowDisk { return &slowDisk{queued: make(chan func(error), 20_000)} }
@@ -31,7 +33,14 @@ func (d *slowDisk) Record(r *hall.Record, done func(error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records = append(d.records, r)
-	d.queued <- done
+	d.queued <- func(err error) {
+		if err == nil && !r.Copy {
+			d.mu.Lock()
+			d.own = append(d.own, *r)
+			d.mu.Unlock()
+		}
+		done(err)
+	}
 }
 
 func (d *slowDisk) Repeat(_ *hall.Work, done func(error)) {
@@ -53,6 +62,39 @@ func (d *slowDisk) Positions() ([fabric.Shards]fabric.Position, error) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	return d.reached, nil
+}
+
+// Shared keeps a mark at once.
+func (d *slowDisk) Shared(upTo int64, done func(error)) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.marks = append(d.marks, upTo)
+	go done(nil)
+}
+
+func (d *slowDisk) Mark() (upTo int64, ok bool, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if len(d.marks) == 0 {
+		return 0, false, nil
+	}
+	return d.marks[len(d.marks)-1], true, nil
+}
+
+// Unshared has pages of two records.
+func (d *slowDisk) Unshared(_ context.Context, after int64) (u hall.Unshared, err error) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	u.UpTo = after
+	for _, r := range d.own {
+		if u.More = r.ID > after && len(u.Records) == 2; u.More {
+			break
+		}
+		if r.ID > after {
+			u.Records, u.UpTo = append(u.Records, r), r.ID
+		}
+	}
+	return u, nil
 }
 
 func (d *slowDisk) Do(context.Context, *hall.Work) hall.Result { return hall.Result{OK: true} }

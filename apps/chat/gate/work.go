@@ -67,6 +67,15 @@ func (w *workers) begin(job *hall.Work) {
 	}
 }
 
+// apart calls fn by a goroutine of its own, unless the workers have ended.
+func (w *workers) apart(fn func(context.Context)) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ended {
+		w.group.Go(func() { fn(w.ctx) })
+	}
+}
+
 // begin gives work to those who do it.
 func (s *Server) begin(job *hall.Work) {
 	if job.Kind.IsHistory() {

@@ -39,7 +39,9 @@ type Gate interface {
 
 	// Record keeps a message. With History.Enabled, all calls that come after it have
 	// no effect before that is durable. When it failed, the items and echoes that name
-	// the record are dropped, and the hall is given Unkept, unless it is an event.
+	// the record are dropped, and the hall is given Unkept, unless it is an event. A Copy is kept
+	// once, as the latest EditRecord leaves it, and not at all after a RemoveRecord, also if that
+	// came first.
 	Record(r *Record)
 
 	// Member puts a session on the list of a channel, or changes its rank there.

@@ -26,12 +26,6 @@ func (w *world) readHistory(work *Work, r *Result) {
 		}
 	case ReadMarkers:
 		r.Markers = append(r.Markers, w.markers[fold(work.Account)]...)
-	case ReadSince:
-		for _, one := range w.records {
-			if one.ID > work.After {
-				r.Records = append(r.Records, one)
-			}
-		}
 	case FindRecord:
 		l := work.Lookup
 		for _, one := range w.records {
@@ -40,14 +34,19 @@ func (w *world) readHistory(work *Work, r *Result) {
 			}
 		}
 	case RemoveRecord:
+		w.removed[work.Lookup.ID] = true
 		w.records = slices.DeleteFunc(w.records, func(one Record) bool {
 			return one.ID == work.Lookup.ID || one.Reaction && one.Reply == work.Lookup.ID
 		})
 	case EditRecord:
-		for i := range w.records {
-			if one := &w.records[i]; one.ID == work.Record.ID {
-				one.Text, one.Joined, one.Edited = work.Record.Text, work.Record.Joined, work.Record.Edited
-			}
+		e := work.Record
+		i := slices.IndexFunc(w.records, func(r Record) bool { return r.ID == e.ID })
+		switch {
+		case i < 0 && (w.edited[e.ID] == nil || w.edited[e.ID].Edited <= e.Edited):
+			w.edited[e.ID] = e
+		case i >= 0 && w.records[i].Edited <= e.Edited:
+			one := &w.records[i]
+			one.Text, one.Joined, one.Edited = e.Text, e.Joined, e.Edited
 		}
 	}
 }

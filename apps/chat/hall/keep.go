@@ -155,9 +155,6 @@ type KeptBan struct {
 // since 1970.
 func (h *Hall) Restore(at int64, k Kept) {
 	h.now, h.started, h.lastID = at, at, max(h.lastID, k.Last)
-	if h.net != nil {
-		h.net.kept = k.Last
-	}
 	for _, account := range k.Accounts {
 		h.own(account)
 	}

@@ -29,7 +29,8 @@ type Wire interface {
 	Carry(to fabric.Node, data []byte, records []int64)
 
 	// Append adds an entry to the replicated history of a name, which nodes read that were
-	// away: see Replayed. It goes in as Carry does.
+	// away: see Replayed. It goes in as Carry does. That of a record comes there sooner or later,
+	// also if this process ends first: the numbers of records must grow from call to call.
 	Append(name string, entry []byte, records []int64)
 
 	// Claim asks for a key; the answer is an event with the same number.
@@ -85,25 +86,20 @@ type network struct {
 	order []*node // by name
 	over  map[fabric.Node]fabric.Epoch
 
-	claims map[uint64]func(error)
-	grants map[string]*grant // of channels, by folded name
-	fresh  []*grant          // since the last event
-	nicks  map[string]bool   // that this node has claimed, or is claiming
-	runs   map[uint64]*run
-	last   uint64    // claims, runs and users, by number
-	far    SessionID // sessions of other nodes so far
-	guests int       // those that there are
-	here   map[uint64]*user
-	users  uint64 // introduced so far
-	early  map[ref][]earlySeat
-	lease  string // the own name and epoch
-	split  string // those before this lease
-	posts  []*posting
-	kept   int64 // the latest number that was kept before this process; 0: those are shared
-	// late are the records that this node has shared since, by number.
-	late    map[int64]*lateRecord
-	removed removed
-	edited  edited
+	claims  map[uint64]func(error)
+	grants  map[string]*grant // of channels, by folded name
+	fresh   []*grant          // since the last event
+	nicks   map[string]bool   // that this node has claimed, or is claiming
+	runs    map[uint64]*run
+	last    uint64    // claims, runs and users, by number
+	far     SessionID // sessions of other nodes so far
+	guests  int       // those that there are
+	here    map[uint64]*user
+	users   uint64 // introduced so far
+	early   map[ref][]earlySeat
+	lease   string // the own name and epoch
+	split   string // those before this lease
+	posts   []*posting
 	orphans int64 // since when there may be channels without an owner; 0: there are none
 	returns []*returning
 	coming  map[*member]*returning // the same, by member
@@ -274,7 +270,6 @@ func (h *Hall) begun() {
 	n.orphans = h.now
 	h.comeBack()
 	h.adoptOrphans()
-	h.shareKept()
 }
 
 func (h *Hall) nodeUp(m fabric.Member) {

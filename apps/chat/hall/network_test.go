@@ -1,10 +1,8 @@
 package hall
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -16,11 +14,12 @@ import (
 
 // A nation is several worlds that are nodes of one network.
 type nation struct {
-	t      *testing.T
-	net    *fabrictest.Network
-	config Config
-	towns  map[fabric.Node]*town
-	trace  func(format string, args ...any) // what nodes say to each other
+	t        *testing.T
+	net      *fabrictest.Network
+	config   Config
+	towns    map[fabric.Node]*town
+	appended int                              // entries, to the replicated history
+	trace    func(format string, args ...any) // what nodes say to each other
 }
 
 // A town is a world with its node.
@@ -33,7 +32,7 @@ type town struct {
 	busy     bool
 	fenced   bool
 	epoch    fabric.Epoch
-	appended int
+	unshared []unshared                     // what is to come to the replicated history
 	skew     int64                          // of the clock, in milliseconds
 	read     [fabric.Shards]fabric.Position // of the replicated history
 	carried  map[fabric.Node]int            // parcels, by where they went
@@ -63,14 +62,24 @@ func (n *nation) found(name fabric.Node) *town {
 	return w
 }
 
+// An unshared is an entry that a node has made, and that is not in the replicated history.
+type unshared struct {
+	id    string
+	shard uint32
+	data  []byte
+}
+
 // wake lets a node that begins again have what it had kept.
-func (w *town) wake(records []Record) {
-	w.records = records
+func (w *town) wake(before *town) {
+	w.records, w.removed, w.edited = before.records, before.removed, before.edited
 	var last int64
-	for _, r := range records {
+	for _, r := range w.records {
 		last = max(last, r.ID)
 	}
 	w.hall.Restore(start+w.nation.net.Now().Milliseconds(), Kept{Last: last})
+	for _, e := range before.unshared {
+		w.append(e)
+	}
 }
 
 func (n *nation) town(name fabric.Node) *town { return n.towns[name] }
@@ -144,31 +153,39 @@ func (w *town) Carry(to fabric.Node, data []byte, records []int64) {
 	}
 }
 
-// Append tries until the entry is in the replicated history, or the node ends.
+// Append tries until the entry is in the replicated history, and so does the node when it begins
+// again.
 func (w *town) Append(name string, data []byte, records []int64) {
 	if slices.ContainsFunc(records, func(id int64) bool { return w.lost[id] }) {
 		return
 	}
-	w.appended++
-	w.append(fabric.Shard(name), fmt.Sprint(w.node.Name(), w.epoch, w.appended), data)
+	w.nation.appended++
+	w.append(unshared{fmt.Sprint(w.nation.appended), fabric.Shard(name), data})
 }
 
-func (w *town) append(shard uint32, id string, data []byte) {
-	w.node.Append(shard, id, data, func(err error) {
+func (w *town) append(e unshared) {
+	w.unshared = append(w.unshared, e)
+	w.try(e)
+}
+
+func (w *town) try(e unshared) {
+	w.node.Append(e.shard, e.id, e.data, func(err error) {
 		if err != nil {
-			w.appendLater(shard, id, data)
+			w.tryLater(e)
+			return
 		}
+		w.unshared = slices.DeleteFunc(w.unshared, func(o unshared) bool { return o.id == e.id })
 	})
 }
 
-func (w *town) appendLater(shard uint32, id string, data []byte) {
+func (w *town) tryLater(e unshared) {
 	w.nation.net.After(time.Second, func() {
 		switch {
 		case w.nation.towns[w.node.Name()] != w:
 		case w.node.Paused():
-			w.appendLater(shard, id, data)
+			w.tryLater(e)
 		default:
-			w.append(shard, id, data)
+			w.try(e)
 		}
 	})
 }
@@ -700,48 +717,6 @@ func TestNetworkMetadata(t *testing.T) {
 	n.expect("bob < :b.example 766 bob ann color :There is no such key")
 }
 
-// TestNetworkEditBeforeItsMessage: a node that has an edit of a message before the message keeps it
-// as it was edited last, and one that has edits in another order, the last one. A message that was
-// deleted before it comes is none.
-func TestNetworkEditBeforeItsMessage(t *testing.T) {
-	const early, twice, gone = 1 << IDBits, 2 << IDBits, 3 << IDBits
-	n := threeNodes(t, Config{History: History{Enabled: true}})
-	w := n.town("b")
-	replay := func(e entry) {
-		t.Helper()
-		data, err := json.Marshal(e)
-		if err != nil {
-			t.Fatal(err)
-		}
-		w.news(News{Kind: Replayed, Data: data})
-	}
-	said := func(id int64) { replay(entry{Record: &Record{ID: id, Target: "#x", Text: "as it was said"}}) }
-	edit := func(id, at int64, text string) {
-		replay(entry{Work: &farWork{Kind: EditRecord, Record: &Record{ID: id, Target: "#x", Text: text, Edited: at}}})
-	}
-	edit(early, 10<<IDBits, "first")
-	edit(early, 11<<IDBits, "last")
-	said(early)
-	said(twice)
-	edit(twice, 13<<IDBits, "last")
-	edit(twice, 12<<IDBits, "first")
-	replay(entry{Work: &farWork{Kind: RemoveRecord, Lookup: &Lookup{ID: gone}}})
-	said(gone)
-	got := map[int64]string{}
-	for _, r := range w.records {
-		got[r.ID] = r.Text
-	}
-	if want := map[int64]string{early: "last", twice: "last"}; !maps.Equal(got, want) {
-		t.Errorf("it has %v, want %v", got, want)
-	}
-	for id := range int64(2 * maxEdited) {
-		edit(id<<IDBits, 20<<IDBits, "many")
-	}
-	if kept := len(w.hall.net.edited.list); kept != maxEdited {
-		t.Errorf("%d edits wait for their messages, want %d", kept, maxEdited)
-	}
-}
-
 // TestNetworkRegisteredByClaim: a channel is registered by who adds the entry of all nodes, and by
 // nobody whose entry is refused; and what was registered is so when the owner ends before it has
 // said so to any other node.
@@ -861,51 +836,45 @@ func homedAt(first, then fabric.Node) string {
 }
 
 // TestNetworkChangeBeforeLateRecord: what a node has kept and not shared before it ended it shares
-// when it comes back. When it then reads that another has deleted or edited that meanwhile, it shares
-// this again: a node that began after it had read so knows of it no more.
+// when it comes back. Where another has deleted or edited that meanwhile, it counts at all nodes, also
+// at one that has begun since, and at one that begins later.
 func TestNetworkChangeBeforeLateRecord(t *testing.T) {
 	n := threeNodes(t, Config{History: History{Enabled: true}})
-	a := n.town("a")
+	a, b := n.town("a"), n.town("b")
 	first := (start+n.net.Now().Milliseconds())<<IDBits | a.hall.net.slot
-	var kept []Record
-	for i, text := range []string{"left", "deleted", "said"} {
-		kept = append(kept, Record{ID: first + int64(i)<<slotBits, Target: "#x", Command: "PRIVMSG", Text: text})
-	}
 	a.node.Kill()
-	a = n.found("a")
-	a.wake(kept)
-	expect := func(want ...string) {
-		t.Helper()
-		n.settled()
-		for _, name := range n.names() {
-			w := n.town(name)
-			w.replay()
-			n.settled()
-			var texts []string
-			for _, r := range w.records {
-				texts = append(texts, r.Text)
-			}
-			slices.Sort(texts)
-			if !slices.Equal(texts, want) {
-				t.Errorf("node %s has %q, want %q", name, texts, want)
-			}
-		}
+	for i, text := range []string{"left", "deleted", "said"} {
+		r := Record{ID: first + int64(i)<<slotBits, Target: "#x", Command: "PRIVMSG", Text: text}
+		a.records = append(a.records, r)
+		a.unshared = append(a.unshared, unshared{fmt.Sprint("late ", i), fabric.Shard("#x"), RecordEntry(&r)})
 	}
-	n.peace()
-	expect("deleted", "left", "said")
-	edited := kept[2]
+	edited := a.records[2]
 	edited.Text, edited.Edited = "edited", first+1<<IDBits
-	for _, w := range []*farWork{{Kind: RemoveRecord, Lookup: &Lookup{ID: kept[1].ID}}, {Kind: EditRecord, Record: &edited}} {
-		data, err := json.Marshal(entry{Work: w})
-		if err != nil {
-			t.Fatal(err)
-		}
-		a.news(News{Kind: Replayed, Data: data})
+	b.hall.shareWork("#x", &Work{Kind: RemoveRecord, Lookup: &Lookup{ID: a.records[1].ID}})
+	b.hall.shareWork("#x", &Work{Kind: EditRecord, Record: &edited})
+	n.settled()
+	for _, name := range []fabric.Node{"b", "c"} {
+		n.town(name).replay()
 	}
-	expect("edited", "left")
-	before := a.appended
-	expect("edited", "left")
-	if a.appended != before {
-		t.Errorf("what it has shared again it shares %d times more", a.appended-before)
+	n.settled()
+	c := n.town("c")
+	c.node.Kill()
+	n.found("c").wake(c)
+	n.found("a").wake(a)
+	n.peace()
+	n.found("d")
+	n.peace()
+	for _, name := range n.names() {
+		w := n.town(name)
+		w.replay()
+		n.settled()
+		var texts []string
+		for _, r := range w.records {
+			texts = append(texts, r.Text)
+		}
+		slices.Sort(texts)
+		if want := []string{"edited", "left"}; !slices.Equal(texts, want) {
+			t.Errorf("node %s has %q, want %q", name, texts, want)
+		}
 	}
 }

@@ -94,9 +94,6 @@ const (
 	SearchHistory
 	// ReadMarkers asks for the read markers of Work.Account, in Result.Markers.
 	ReadMarkers
-	// ReadSince asks for the records of all histories after Work.After, in Result.Records:
-	// the latest of them, if there are very many.
-	ReadSince
 )
 
 // IsHistory says whether a work is about history: it waits for a disk, where most of

@@ -31,8 +31,11 @@ type world struct {
 	refuses    bool       // channels cannot be registered
 	got        []received // since the last look
 	problems   []string
-	records    []Record // of the history
-	full       bool     // the disk is: what is said is lost
+	records    []Record          // of the history
+	removed    map[int64]bool    // what was taken out of it, and does not come back
+	edited     map[int64]*Record // as edits have left them that came before their records
+	numbered   int64             // that of the hall's latest record
+	full       bool              // the disk is: what is said is lost
 	lost       map[int64]bool
 	unreadable bool                // reading fails
 	markers    map[string][]Marker // by account
@@ -60,6 +63,7 @@ func newWorld(t *testing.T, config Config) *world {
 	w := &world{
 		t: t, now: start, sessions: map[SessionID]*client{}, names: map[string]SessionID{},
 		lists: map[ChannelID]map[SessionID]Rank{}, accounts: map[string]string{},
+		removed: map[int64]bool{}, edited: map[int64]*Record{},
 	}
 	if config.Name == "" {
 		config.Name = "irc.example.org"
@@ -238,11 +242,13 @@ func (w *world) Echo(to SessionID, lines []byte, records []int64) {
 // Record keeps a record, or loses it while the disk is full.
 func (w *world) Record(r *Record) {
 	if r.Copy {
-		if !slices.ContainsFunc(w.records, func(o Record) bool { return o.ID == r.ID }) {
-			w.records = append(w.records, *r)
-		}
+		w.copyRecord(*r)
 		return
 	}
+	if r.ID <= w.numbered {
+		w.problem("a record has the number %d after %d", r.ID, w.numbered)
+	}
+	w.numbered = r.ID
 	if w.full && !r.IsEvent() {
 		if w.lost == nil {
 			w.lost = map[int64]bool{}
@@ -252,6 +258,18 @@ func (w *world) Record(r *Record) {
 		return
 	}
 	w.records = append(w.records, *r)
+}
+
+// copyRecord keeps what another node has kept, as it has become since.
+func (w *world) copyRecord(r Record) {
+	has := slices.ContainsFunc(w.records, func(o Record) bool { return o.ID == r.ID })
+	if has || w.removed[r.ID] || r.Reaction && w.removed[r.Reply] {
+		return
+	}
+	if e := w.edited[r.ID]; e != nil && e.Edited >= r.Edited {
+		r.Text, r.Joined, r.Edited = e.Text, e.Joined, e.Edited
+	}
+	w.records = append(w.records, r)
 }
 
 // Keep writes a change down, and keeps it for restart.

@@ -14,10 +14,14 @@ import (
 // that are to remember nothing.
 type Memory struct {
 	mu            sync.RWMutex
-	closed        bool           // guarded by mu, as all below
-	messages      []Message      // in the order of the IDs
-	conversations map[string]int // targets of direct messages, and how often they were made
+	closed        bool               // guarded by mu, as all below
+	messages      []Message          // in the order of the IDs
+	removed       map[ID]bool        // messages that no copy brings back
+	edits         map[ID]EditMessage // of messages that are not here
+	conversations map[string]int     // targets of direct messages, and how often they were made
 	positions     map[uint32]Position
+	shared        *ID
+	copied        map[ID]bool // messages that another machine has said
 	accounts      map[string]Account
 	credentials   []Credential // Account is folded
 	channels      map[string]Channel
@@ -34,7 +38,7 @@ type Memory struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
-		conversations: map[string]int{}, positions: map[uint32]Position{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
+		copied: map[ID]bool{}, removed: map[ID]bool{}, edits: map[ID]EditMessage{}, conversations: map[string]int{}, positions: map[uint32]Position{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
 		presences: map[string]Presence{}, markers: map[Marker]time.Time{}, metadata: map[[2]string]string{},
 		uploads: map[string]Upload{}, subscriptions: map[string]Subscription{}, invitations: map[string]Invitation{},
 	}
@@ -84,23 +88,28 @@ func (m *Memory) apply(w Write) error {
 	case AddMessage:
 		return m.addMessage(w.Message)
 	case CopyMessage:
-		if _, ok := m.find(w.Message.ID); ok {
-			return nil
-		}
-		return m.addMessage(w.Message)
+		return m.copyMessage(w.Message)
 	case EditMessage:
 		i, ok := m.find(w.ID)
 		if !ok {
+			if known, ok := m.edits[w.ID]; !ok || known.Edited <= w.Edited {
+				m.edits[w.ID] = w
+			}
 			return ErrNotFound
 		}
 		if m.messages[i].Edited <= w.Edited {
 			m.messages[i].Text, m.messages[i].Joined, m.messages[i].Edited = w.Text, w.Joined, w.Edited
 		}
 	case RemoveMessage:
+		m.removed[w.ID] = true
 		if !m.removeMessages(func(x *Message) bool { return x.ID == w.ID || x.Reaction && x.Reply == w.ID }) {
 			return ErrNotFound
 		}
 	case RemoveBefore:
+		if w.Target == "" {
+			maps.DeleteFunc(m.removed, func(id ID, _ bool) bool { return id < w.Before })
+			maps.DeleteFunc(m.edits, func(id ID, _ EditMessage) bool { return id < w.Before })
+		}
 		m.removeMessages(func(x *Message) bool { return x.ID < w.Before && (w.Target == "" || x.Target == w.Target) })
 	case RenameTarget:
 		for i := range m.messages {
@@ -142,6 +151,8 @@ func (m *Memory) apply(w Write) error {
 
 func (m *Memory) applyOther(w Write) error {
 	switch w := w.(type) {
+	case PutShared:
+		m.shared = &w.UpTo
 	case PutPosition:
 		m.positions[w.Position.Shard] = w.Position
 	case PutChannel:
@@ -217,6 +228,17 @@ func (m *Memory) addMessage(x Message) error {
 	}
 	m.messages = slices.Insert(m.messages, i, x)
 	return nil
+}
+
+func (m *Memory) copyMessage(x Message) error {
+	if _, ok := m.find(x.ID); ok || m.removed[x.ID] || x.Reaction && m.removed[x.Reply] {
+		return nil
+	}
+	if e, ok := m.edits[x.ID]; ok && e.Edited >= x.Edited {
+		x.Text, x.Joined, x.Edited = e.Text, e.Joined, e.Edited
+	}
+	m.copied[x.ID] = true
+	return m.addMessage(x)
 }
 
 func (m *Memory) removeMessages(which func(*Message) bool) (any bool) {
@@ -374,11 +396,11 @@ func (m *Memory) Message(_ context.Context, id ID) (Message, error) {
 	})
 }
 
-// Since is a method of Store.
-func (m *Memory) Since(_ context.Context, after ID, limit int) ([]Message, error) {
+// Own is a method of Store.
+func (m *Memory) Own(_ context.Context, after ID, limit int) ([]Message, error) {
 	return view(m, func() ([]Message, error) {
-		page := m.filter(func(x *Message) bool { return x.ID > after })
-		return page[max(0, len(page)-limit):], nil
+		page := m.filter(func(x *Message) bool { return x.ID > after && !m.copied[x.ID] })
+		return page[:min(len(page), limit)], nil
 	})
 }
 
@@ -441,6 +463,16 @@ func (q *Search) finds(x *Message) bool {
 // Positions is a method of Store.
 func (m *Memory) Positions(context.Context) ([]Position, error) {
 	return view(m, func() ([]Position, error) { return sorted(m.positions), nil })
+}
+
+// Shared is a method of Store.
+func (m *Memory) Shared(context.Context) (ID, error) {
+	return view(m, func() (ID, error) {
+		if m.shared == nil {
+			return 0, ErrNotFound
+		}
+		return *m.shared, nil
+	})
 }
 
 // Account is a method of Store.

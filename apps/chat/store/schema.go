@@ -144,6 +144,20 @@ var additions = []string{
 		number INTEGER NOT NULL,
 		at     INTEGER NOT NULL
 	);`,
+	// How far the shared history has what this machine has said: one row.
+	`CREATE TABLE IF NOT EXISTS shared (
+		id    INTEGER PRIMARY KEY CHECK (id = 1),
+		up_to INTEGER NOT NULL
+	);`,
+	// What became of messages that a copy may bring yet: a removal, or an edit of one that is not
+	// here.
+	`CREATE TABLE IF NOT EXISTS changes (
+		id      INTEGER PRIMARY KEY,
+		removed INTEGER NOT NULL,
+		edited  INTEGER NOT NULL,
+		text    TEXT NOT NULL,
+		joined  TEXT NOT NULL
+	);`,
 }
 
 // versionOf returns the version of a database's schema, 0 for one that is empty. It

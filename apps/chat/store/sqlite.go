@@ -37,9 +37,9 @@ type SQLite struct {
 
 	targets        map[string]int64 // Apply's: ids of targets
 	insertMessages inserts
-	// insertCopies and readIndexed are Apply's, and prepared when there are copies.
+	// insertCopies and readBounds are Apply's, and prepared when there are copies.
 	insertCopies inserts
-	readIndexed  *sql.Stmt
+	readBounds   *sql.Stmt
 
 	wake  chan struct{} // something is to be indexed
 	hurry chan struct{} // somebody waits for that

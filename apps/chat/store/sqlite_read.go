@@ -101,11 +101,9 @@ func earliest(found []Target, limit int) []Target {
 	return found[:min(len(found), limit)]
 }
 
-// Since is a method of Store.
-func (s *SQLite) Since(ctx context.Context, after ID, limit int) ([]Message, error) {
-	page, err := s.messages(ctx, selectMessage+"WHERE m.id > ? ORDER BY m.id DESC LIMIT ?", int64(after), limit)
-	slices.Reverse(page)
-	return page, err
+// Own is a method of Store.
+func (s *SQLite) Own(ctx context.Context, after ID, limit int) ([]Message, error) {
+	return s.messages(ctx, selectMessage+"WHERE m.id > ? AND m.flags & ? = 0 ORDER BY m.id LIMIT ?", int64(after), flagCopy, limit)
 }
 
 // Last is a method of Store.
@@ -155,6 +153,11 @@ func (s *SQLite) Positions(ctx context.Context) ([]Position, error) {
 	return all(rows, func(scan func(...any) error) (p Position, err error) {
 		return p, scan(&p.Shard, &p.Stream, &p.Number, &p.At)
 	})
+}
+
+// Shared is a method of Store.
+func (s *SQLite) Shared(ctx context.Context) (ID, error) {
+	return one(s.read.QueryRowContext(ctx, "SELECT up_to FROM shared"), func(scan func(...any) error) (upTo ID, err error) { return upTo, scan(&upTo) })
 }
 
 // Account is a method of Store.

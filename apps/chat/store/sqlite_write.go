@@ -16,6 +16,7 @@ const (
 	flagBot = 1 << iota
 	flagReaction
 	flagEvent // it is not something said
+	flagCopy  // another machine has said it
 )
 
 func flagsOf(m *Message) (flags int) {
@@ -95,8 +96,14 @@ type transaction struct {
 	fresh  map[string]int64 // targets that this transaction has found or made
 	stale  []string         // targets that have another name now
 	spoken bool             // there is something to index
-	// indexed is the latest message that the index is past; nil: it was not read yet.
-	indexed *int64
+	// bounds are those of what a copy may need more for than an insert; nil: they were not read yet.
+	bounds *bounds
+}
+
+// bounds are IDs.
+type bounds struct {
+	indexed ID // of the latest message that the index is past
+	changed ID // the greatest of the table of changes
 }
 
 const messageColumns = "id, target, command, source, sender, account, flags, rank, text, params, tags, joined, reply, edited, shown"
@@ -135,13 +142,13 @@ func prepareInserts(ctx context.Context, db *sql.DB, insert string) (statements 
 // prepareCopies prepares what inserts copies when there are some: a machine that is alone gets none.
 func (s *SQLite) prepareCopies(ctx context.Context, writes []Write) (err error) {
 	isCopy := func(w Write) bool { _, is := w.(CopyMessage); return is }
-	if s.readIndexed != nil || !slices.ContainsFunc(writes, isCopy) {
+	if s.readBounds != nil || !slices.ContainsFunc(writes, isCopy) {
 		return nil
 	}
 	if s.insertCopies, err = prepareInserts(ctx, s.write, insertCopy); err != nil {
 		return err
 	}
-	s.readIndexed, err = s.write.PrepareContext(ctx, "SELECT id FROM indexed")
+	s.readBounds, err = s.write.PrepareContext(ctx, "SELECT id, (SELECT coalesce(max(id), 0) FROM changes) FROM indexed")
 	return err
 }
 
@@ -155,6 +162,8 @@ func (t *transaction) apply(w Write) (refused, err error) {
 	case PutPosition:
 		p := w.Position
 		return nil, t.exec("INSERT OR REPLACE INTO positions (shard, stream, number, at) VALUES (?, ?, ?, ?)", p.Shard, p.Stream, int64(p.Number), p.At)
+	case PutShared:
+		return nil, t.exec("INSERT OR REPLACE INTO shared (id, up_to) VALUES (1, ?)", int64(w.UpTo))
 	}
 	if err := t.flush(); err != nil { // the order of writes is kept
 		return nil, err
@@ -169,11 +178,11 @@ func (t *transaction) apply(w Write) (refused, err error) {
 	return nil, err
 }
 
-func (t *transaction) addMessage(m *Message) error { return t.gather(&t.added, m) }
+func (t *transaction) addMessage(m *Message) error { return t.gather(&t.added, m, flagsOf(m)) }
 
 // gather puts a message into a batch, and inserts all when that is full.
-func (t *transaction) gather(b *batch, m *Message) (err error) {
-	if b.values, err = t.appendRow(b.values, m); err != nil {
+func (t *transaction) gather(b *batch, m *Message, flags int) (err error) {
+	if b.values, err = t.appendRow(b.values, m, flags); err != nil {
 		return err
 	}
 	b.full = b.full || !m.isPlain()
@@ -190,22 +199,26 @@ func (m *Message) isPlain() bool {
 	return len(m.Params) == 0 && m.Tags == "" && len(m.Joined) == 0 && m.Reply == 0 && m.Edited == 0 && m.Shown == 0
 }
 
-// copyMessage inserts a message that may be there. One that the index is past comes alone:
-// only if it is new, it is indexed.
+// copyMessage inserts a message that may be there, as it has become. One that the index is past
+// comes alone: only if it is new, it is indexed.
 func (t *transaction) copyMessage(m *Message) error {
-	if t.indexed == nil {
-		t.indexed = new(int64)
-		if err := t.tx.StmtContext(t.ctx, t.store.readIndexed).QueryRowContext(t.ctx).Scan(t.indexed); err != nil {
+	if t.bounds == nil {
+		b := &bounds{}
+		if err := t.tx.StmtContext(t.ctx, t.store.readBounds).QueryRowContext(t.ctx).Scan(&b.indexed, &b.changed); err != nil {
 			return err
 		}
+		t.bounds = b
 	}
-	if int64(m.ID) > *t.indexed {
-		return t.gather(&t.copied, m)
+	if removed, err := t.become(m); removed || err != nil {
+		return err
+	}
+	if m.ID > t.bounds.indexed {
+		return t.gather(&t.copied, m, flagsOf(m)|flagCopy)
 	}
 	if err := t.flush(); err != nil {
 		return err
 	}
-	row, err := t.appendRow(nil, m)
+	row, err := t.appendRow(nil, m, flagsOf(m)|flagCopy)
 	if err != nil {
 		return err
 	}
@@ -220,6 +233,43 @@ func (t *transaction) copyMessage(m *Message) error {
 	return t.indexEarlier(m.ID)
 }
 
+// become gives a message the edit that came before it, and says whether its removal did, or that of
+// what it reacts to.
+func (t *transaction) become(m *Message) (removed bool, err error) {
+	if m.Reaction && m.Reply <= t.bounds.changed {
+		err := t.tx.QueryRowContext(t.ctx, "SELECT EXISTS (SELECT 1 FROM changes WHERE id = ? AND removed)", int64(m.Reply)).Scan(&removed)
+		if removed || err != nil {
+			return removed, err
+		}
+	}
+	if m.ID > t.bounds.changed {
+		return false, nil
+	}
+	var edited ID
+	var text, joined string
+	err = t.tx.QueryRowContext(t.ctx, "SELECT removed, edited, text, joined FROM changes WHERE id = ?", int64(m.ID)).Scan(&removed, &edited, &text, &joined)
+	switch {
+	case errors.Is(err, sql.ErrNoRows):
+		return false, nil
+	case removed || err != nil || edited < m.Edited:
+		return removed, err
+	}
+	m.Text, m.Edited = text, edited
+	m.Joined, err = decode[[]int](joined)
+	return false, err
+}
+
+// noteChange keeps what has become of a message that a copy may bring. A removal counts whatever
+// else is known, and of edits the latest.
+func (t *transaction) noteChange(id ID, removed bool, edited ID, text, joined string) error {
+	if t.bounds != nil {
+		t.bounds.changed = max(t.bounds.changed, id)
+	}
+	return t.exec(`INSERT INTO changes (id, removed, edited, text, joined) VALUES (?, ?, ?, ?, ?)
+		ON CONFLICT DO UPDATE SET removed = excluded.removed, edited = excluded.edited, text = excluded.text, joined = excluded.joined
+			WHERE excluded.removed OR NOT removed AND excluded.edited >= edited`, int64(id), removed, int64(edited), text, joined)
+}
+
 // indexEarlier indexes a message that the index would not come to any more.
 func (t *transaction) indexEarlier(id ID) error {
 	return t.exec(`INSERT INTO words (rowid, text) SELECT id, text FROM messages
@@ -227,7 +277,7 @@ func (t *transaction) indexEarlier(id ID) error {
 }
 
 // appendRow appends the columns of a message.
-func (t *transaction) appendRow(to []any, m *Message) ([]any, error) {
+func (t *transaction) appendRow(to []any, m *Message, flags int) ([]any, error) {
 	target, err := t.target(m.Target)
 	if err != nil {
 		return to, err
@@ -240,7 +290,7 @@ func (t *transaction) appendRow(to []any, m *Message) ([]any, error) {
 	if len(m.Joined) > 0 {
 		joined = encode(m.Joined)
 	}
-	return append(to, int64(m.ID), target, m.Command, m.Source, fold(sender), m.Account, int64(flagsOf(m)), int64(m.Rank), m.Text,
+	return append(to, int64(m.ID), target, m.Command, m.Source, fold(sender), m.Account, int64(flags), int64(m.Rank), m.Text,
 		params, m.Tags, joined, int64(m.Reply), int64(m.Edited), int64(m.Shown)), nil
 }
 
@@ -340,6 +390,9 @@ func (t *transaction) applyOther(w Write) error {
 	case EditMessage:
 		return t.editMessage(w)
 	case RemoveMessage:
+		if err := t.noteChange(w.ID, true, 0, "", ""); err != nil {
+			return err
+		}
 		return t.removeMessages("id = ?1 OR reply = ?1 AND flags & ?2 != 0", int64(w.ID), flagReaction)
 	case RemoveBefore:
 		return t.removeBefore(w)
@@ -422,7 +475,13 @@ func (t *transaction) editMessage(w EditMessage) error {
 	}
 	err := t.change("UPDATE messages SET text = ?1, joined = ?2, edited = ?3 WHERE id = ?4 AND edited <= ?3", w.Text, joined, int64(w.Edited), int64(w.ID))
 	if errors.Is(err, ErrNotFound) {
-		return t.change("UPDATE messages SET edited = edited WHERE id = ?", int64(w.ID)) // it has a later edit, or is not there
+		err = t.change("UPDATE messages SET edited = edited WHERE id = ?", int64(w.ID)) // it has a later edit, or is not there
+		if errors.Is(err, ErrNotFound) {
+			if noted := t.noteChange(w.ID, false, w.Edited, w.Text, joined); noted != nil {
+				return noted
+			}
+		}
+		return err
 	}
 	if err != nil {
 		return err
@@ -443,7 +502,10 @@ func (t *transaction) removeMessages(which string, args ...any) error {
 
 func (t *transaction) removeBefore(w RemoveBefore) (err error) {
 	if w.Target == "" {
-		err = t.removeMessages("id < ?", int64(w.Before))
+		err = t.exec("DELETE FROM changes WHERE id < ?", int64(w.Before))
+		if err == nil {
+			err = t.removeMessages("id < ?", int64(w.Before))
+		}
 	} else {
 		err = t.removeMessages("target = (SELECT id FROM targets WHERE name = ?) AND id < ?", w.Target, int64(w.Before))
 	}

@@ -42,8 +42,8 @@ var (
 type Store interface {
 	// Apply does the writes in order, in one transaction, and returns when that is
 	// durable. results has an error for each write that was refused for what it
-	// says (ErrExists, ErrNotFound); it has no effect, and the others are done. err
-	// is for the whole: nothing of it was done.
+	// says (ErrExists, ErrNotFound); it has no effect, unless its type says so, and the
+	// others are done. err is for the whole: nothing of it was done.
 	Apply(ctx context.Context, writes []Write) (results []error, err error)
 
 	// Messages returns a page of a target's history, in the order of the IDs.
@@ -59,9 +59,9 @@ type Store interface {
 	Latest(ctx context.Context, targets []string, after, before ID, limit int) ([]Target, error)
 	// Conversations returns the targets of an account's direct messages.
 	Conversations(ctx context.Context, account string) ([]string, error)
-	// Since returns the messages of all targets above after, events and reactions
-	// among them, in the order of the IDs: the latest, if there are more than limit.
-	Since(ctx context.Context, after ID, limit int) ([]Message, error)
+	// Own returns the messages of this machine above after, no copies, of all targets, events and
+	// reactions among them, in the order of the IDs: the first of them, at most limit.
+	Own(ctx context.Context, after ID, limit int) ([]Message, error)
 	// Last returns the greatest ID that a message has; 0 without any.
 	Last(ctx context.Context) (ID, error)
 	// Search returns the messages that match, the latest first.
@@ -69,6 +69,8 @@ type Store interface {
 
 	// Positions returns those of PutPosition, the latest of each shard, in the order of the shards.
 	Positions(ctx context.Context) ([]Position, error)
+	// Shared returns that of the latest PutShared, or ErrNotFound.
+	Shared(ctx context.Context) (ID, error)
 
 	// Account returns an account by its name, or ErrNotFound.
 	Account(ctx context.Context, name string) (Account, error)

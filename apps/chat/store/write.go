@@ -9,22 +9,26 @@ type (
 	// AddMessage puts a message into the history. Its ID must be above all before.
 	AddMessage struct{ Message Message }
 	// CopyMessage puts in a message of another machine's history, in any order. One whose
-	// ID is there already stays as it is.
+	// ID is there already stays as it is. One that was removed before it came, or replies to such
+	// a message as a reaction, is left out, and one that was edited has the later text.
 	CopyMessage struct{ Message Message }
 	// PutPosition notes that what comes before a place in the history of other machines is here.
 	PutPosition struct{ Position Position }
-	// EditMessage changes a message's text: ErrNotFound without it. It changes nothing if the
-	// message has a later edit.
+	// PutShared notes that the messages of this machine up to an ID are in the history that several
+	// machines share.
+	PutShared struct{ UpTo ID }
+	// EditMessage changes a message's text. It changes nothing if the message has a later edit.
+	// Without the message it is ErrNotFound, and kept for a CopyMessage.
 	EditMessage struct {
 		ID, Edited ID
 		Text       string
 		Joined     []int
 	}
 	// RemoveMessage takes a message out, and what reacted to it: ErrNotFound
-	// without it.
+	// without it. In either case no CopyMessage brings it back.
 	RemoveMessage struct{ ID ID }
 	// RemoveBefore takes out a target's messages below an ID; of all targets for
-	// "".
+	// "", and what is known then of edits and removals below it.
 	RemoveBefore struct {
 		Target string
 		Before ID
@@ -133,6 +137,7 @@ func (o Order) Before(other Order) bool {
 func (AddMessage) isWrite()         {}
 func (CopyMessage) isWrite()        {}
 func (PutPosition) isWrite()        {}
+func (PutShared) isWrite()          {}
 func (EditMessage) isWrite()        {}
 func (RemoveMessage) isWrite()      {}
 func (RemoveBefore) isWrite()       {}

@@ -410,6 +410,7 @@ func (c *chat) settings(k *config.Config) (*gate.Config, error) {
 		Claim:        keeper.Claim,
 		Relaxed:      k.History.Durability == string(store.Relaxed),
 		Replicated:   k.History.Durability == config.ClusterDurability,
+		Retention:    time.Duration(k.Cluster.Retention),
 		Vault:        c.login.Watch(secrets),
 		Reload:       c.reread,
 		Stop:         c.stop,

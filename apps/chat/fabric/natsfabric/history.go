@@ -243,7 +243,7 @@ func (f *Fabric) readBatch(name string, from uint64, after fabric.Position, last
 		switch {
 		case is.Number == after.Number && is.At != after.At:
 			return from, false, errOther
-		case is.Number > last, is.Number > after.Number && len(m.Data) > 0 && !each(is, m.Data):
+		case is.Number > last, is.Number > after.Number && !each(is, m.Data):
 			return from, false, nil
 		}
 		from = is.Number + 1

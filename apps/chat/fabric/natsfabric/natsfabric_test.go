@@ -423,14 +423,17 @@ func (w *witness) append(t *testing.T, shard uint32, id, data string) {
 	t.Fatalf("%s: nothing can be appended", w.config.Node)
 }
 
-// replay returns the records behind a position, and the positions behind them.
+// replay returns the records behind a position, and the positions behind them; places that are nothing
+// else are left out.
 func (w *witness) replay(t *testing.T, shard uint32, after fabric.Position) (records []string, behind []fabric.Position) {
 	t.Helper()
 	for end := time.Now().Add(patience); time.Now().Before(end); {
 		records, behind = nil, nil
 		result := make(chan error)
 		w.Replay(shard, after, func(at fabric.Position, data []byte) bool {
-			records, behind = append(records, fmt.Sprintf("%d:%s", at.Number, data)), append(behind, at)
+			if len(data) > 0 {
+				records, behind = append(records, fmt.Sprintf("%d:%s", at.Number, data)), append(behind, at)
+			}
 			return true
 		}, func(err error) { result <- err })
 		err := <-result
@@ -662,12 +665,21 @@ func (w *witness) positions(t *testing.T) {
 	if err := w.openShard(shard); err != nil {
 		t.Fatal(err)
 	}
+	var place fabric.Position
+	empty := make(chan error)
+	w.Replay(shard, at[0], func(at fabric.Position, data []byte) bool {
+		place = at
+		return len(data) == 0
+	}, func(err error) { empty <- err })
+	if err := <-empty; err != nil || place.Stream == at[0].Stream || place.Stream == 0 {
+		t.Errorf("a stream that was made anew and has nothing is at %+v, %v", place, err)
+	}
 	w.append(t, shard, "anew", "anew")
 	w.append(t, shard, "more", "more")
-	expect("a stream that was made anew", at[0], "1:anew", "2:more")
+	expect("a stream that was made anew", at[0], fmt.Sprintf("%d:anew", place.Number+1), fmt.Sprintf("%d:more", place.Number+2))
 	var enough []string
 	done := make(chan error)
-	w.Replay(shard, fabric.Position{}, func(_ fabric.Position, data []byte) bool {
+	w.Replay(shard, place, func(_ fabric.Position, data []byte) bool {
 		enough = append(enough, string(data))
 		return false
 	}, func(err error) { done <- err })

@@ -26,6 +26,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 		{"CopiesComeInAnyOrder", copies},
 		{"CopiesTogether", copiesTogether},
 		{"EditsAndRemovals", edits},
+		{"ChangesBeforeTheirMessages", changesFirst},
 		{"Renaming", renaming},
 		{"LatestAndConversations", latest},
 		{"SearchFindsPartsOfWords", search},
@@ -132,9 +133,9 @@ func pages(t *testing.T, s store.Store) {
 	}
 	slices.Sort(all)
 	last := all[len(all)-20:]
-	same(t, "since", ids(must[[]store.Message](t)(s.Since(ctx, last[9], 100))), last[10:])
-	same(t, "the latest since", ids(must[[]store.Message](t)(s.Since(ctx, 0, 20))), last)
-	same(t, "since the last", len(must[[]store.Message](t)(s.Since(ctx, last[19], 5))), 0)
+	same(t, "own of all targets", ids(must[[]store.Message](t)(s.Own(ctx, last[9], 100))), last[10:])
+	same(t, "the first of its own", ids(must[[]store.Message](t)(s.Own(ctx, 0, 20))), all[:20])
+	same(t, "its own after the last", len(must[[]store.Message](t)(s.Own(ctx, last[19], 5))), 0)
 	same(t, "a target without messages", len(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#none", Limit: 5}))), 0)
 }
 
@@ -150,6 +151,7 @@ func copies(t *testing.T, s store.Store) {
 	page := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 9}))
 	same(t, "the order of copies", ids(page), []store.ID{10, 20, 30, 40, 50})
 	same(t, "what was there", []string{page[0].Text, page[1].Text}, []string{"quick ten", "quick twenty"})
+	same(t, "its own", ids(must[[]store.Message](t)(s.Own(ctx, 0, 9))), []store.ID{10, 30, 50})
 	waitIndexed(t, s)
 	same(t, "what is found", find(t, s, "quick"), []store.ID{50, 40, 30, 20, 10})
 	same(t, "what is not", len(find(t, s, "another")), 0)
@@ -301,6 +303,42 @@ func edits(t *testing.T, s store.Store) {
 	Apply(t, s, store.RemoveBefore{Before: 12})
 	same(t, "retention of all", len(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#d", Limit: 9}))), 0)
 	same(t, "what was removed is found", len(find(t, s, "old")), 0)
+}
+
+// changesFirst edits and removes messages that come later: a copy has the latest edit, and is left
+// out if it was removed, for as long as messages of its age are kept.
+func changesFirst(t *testing.T, s store.Store) {
+	said := func(id store.ID) store.CopyMessage {
+		return store.CopyMessage{Message: Said(id, "#c", "as it was said").Message}
+	}
+	for _, w := range []store.Write{
+		store.EditMessage{ID: 10, Edited: 50, Text: "first"}, store.EditMessage{ID: 10, Edited: 52, Text: "last\none", Joined: []int{1}},
+		store.EditMessage{ID: 10, Edited: 51, Text: "second"}, store.EditMessage{ID: 11, Edited: 50, Text: "edited"},
+		store.RemoveMessage{ID: 12}, store.EditMessage{ID: 12, Edited: 60, Text: "edited"},
+		store.EditMessage{ID: 13, Edited: 60, Text: "edited"}, store.RemoveMessage{ID: 13}, store.RemoveMessage{ID: 9},
+	} {
+		refused(t, s, store.ErrNotFound, w)
+	}
+	later := said(11)
+	later.Message.Text, later.Message.Edited = "later", 55
+	reaction := store.CopyMessage{Message: store.Message{ID: 70, Target: "#c", Command: "TAGMSG", Source: "a!b@c", Reply: 12, Reaction: true}}
+	Apply(t, s, said(80)) // what comes then, the index may be past
+	waitIndexed(t, s)
+	Apply(t, s, said(10), later, said(12), reaction, said(13), said(14), said(90))
+	page := must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 9, Events: true}))
+	same(t, "those that have come", ids(page), []store.ID{10, 11, 14, 80, 90})
+	same(t, "their texts", []any{page[0].Text, page[0].Joined, page[0].Edited, page[1].Text, page[2].Text},
+		[]any{"last\none", []int{1}, store.ID(52), "later", "as it was said"})
+	same(t, "no reaction", len(must[[]store.Message](t)(s.Reactions(ctx, []store.ID{12}))), 0)
+	waitIndexed(t, s)
+	same(t, "what is found", find(t, s, "last"), []store.ID{10})
+
+	Apply(t, s, store.RemoveMessage{ID: 14}, said(14), said(20)) // of one that was here, in one transaction
+	same(t, "the one that was removed", ids(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", After: 11, Limit: 9}))), []store.ID{20, 80, 90})
+	Apply(t, s, store.RemoveBefore{Target: "#c", Before: 12}, said(9))
+	same(t, "after the target's retention", ids(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 1}))), []store.ID{20})
+	Apply(t, s, store.RemoveBefore{Before: 13}, said(9), said(13))
+	same(t, "after the retention of all", ids(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 2}))), []store.ID{9, 20})
 }
 
 func refused(t *testing.T, s store.Store, want error, w store.Write) {
