@@ -1,6 +1,7 @@
 package hall
 
 import (
+	"cmp"
 	"slices"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
@@ -141,9 +142,11 @@ func modesOf(letters string) (modes userModes) {
 // redraw changes the copy of a user. Those who share a channel with it have been told by
 // its own node; those who only watch it are told here.
 func (h *Hall) redraw(u *user, p *portrait) {
-	if u.nick() != p.Nick {
-		h.renick(u, p)
+	if u.nick() != p.Nick { // what has shown that was lost, or reached nobody here
+		h.showNick(u, p.Nick)
+		h.renick(u, p.Nick)
 	}
+	u.net.quit = false // for those alone who do not know CHGHOST
 	before := *u
 	away := u.away()
 	u.identify(p.Nick, p.Name, p.Host)
@@ -190,14 +193,14 @@ func (h *Hall) tellDistant(u *user, need Caps, m ircmsg.Message) {
 	h.giveHere(item)
 }
 
-func (h *Hall) renick(u *user, p *portrait) {
-	h.makeWay(p.Nick)
+func (h *Hall) renick(u *user, nick string) {
+	h.makeWay(nick)
 	h.remember(u)
-	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(p.Nick)
+	old, oldKey, key := u.nick(), h.nickKey(u.nick()), h.nickKey(nick)
 	if h.users[oldKey] == u {
 		delete(h.users, oldKey)
 	}
-	u.identify(p.Nick, u.name(), u.host())
+	u.identify(nick, u.name(), u.host())
 	h.users[key] = u
 	if key != oldKey {
 		h.tellWatchers(oldKey, nMonOffline, old)
@@ -255,7 +258,8 @@ func (h *Hall) dropCopy(s *session) {
 
 // departure is the end of a user.
 type departure struct {
-	User uint64 `json:"u"`
+	User   uint64 `json:"u"`
+	Reason string `json:"r,omitempty"`
 }
 
 func (h *Hall) gotGone(from *node, d *departure) {
@@ -263,12 +267,23 @@ func (h *Hall) gotGone(from *node, d *departure) {
 	from.seen = max(from.seen, d.User)
 	delete(h.net.early, ref{from.member.Node, d.User})
 	if u := from.users[d.User]; u != nil {
-		h.vanish(u)
+		h.lostSight(u, cmp.Or(d.Reason, closedReason))
 	}
 }
 
+// closedReason is why a user is gone of whom its node has not said why.
+const closedReason = "Connection closed"
+
+// lostSight takes a user of another node off, and shows its QUIT to those here who have not read it.
+func (h *Hall) lostSight(u *user, reason string) {
+	if !u.net.quit {
+		h.showQuit(u, "", reason)
+	}
+	h.vanish(u, reason)
+}
+
 // departed takes a user off the network.
-func (h *Hall) departed(u *user) {
+func (h *Hall) departed(u *user, reason string) {
 	n := h.net
 	if at := u.net.node; at != nil {
 		for len(u.sessions) > 0 {
@@ -278,11 +293,13 @@ func (h *Hall) departed(u *user) {
 		return
 	}
 	delete(n.here, u.net.number)
-	if u.net.told {
-		n.postAll("gone", departure{u.net.number}, nil)
-		u.net.told = false
+	if !u.net.told {
+		n.releaseNick(h.nickKey(u.nick()))
+		return
 	}
-	n.releaseNick(h.nickKey(u.nick()))
+	n.postAll("gone", departure{u.net.number, reason}, nil)
+	u.net.told = false
+	n.leaveNick(h.nickKey(u.nick()))
 }
 
 // beginSweep expects a node to name all its users: those that it does not are gone.
@@ -312,8 +329,7 @@ func (h *Hall) endSweep(from *node) {
 	from.sweep = nil
 	h.endDoubt(from)
 	for _, u := range left {
-		h.showQuit(u, "", "Connection closed")
-		h.vanish(u)
+		h.lostSight(u, closedReason)
 	}
 }
 

@@ -100,6 +100,9 @@ type Item struct {
 	// capabilities.
 	Lines []*ircmsg.Line
 
+	// private: it shows what a user has changed of itself, which is in the order of no channel.
+	private bool
+
 	// Room for what most items have one of.
 	line   [1]*ircmsg.Line
 	reach  [1]Reach

@@ -99,6 +99,7 @@ func (h *Hall) Apply(e *Event) {
 func (h *Hall) conclude() {
 	if h.net != nil {
 		h.tellChanged()
+		h.net.markVacancies()
 	}
 	h.keepChanged()
 	if h.net != nil {

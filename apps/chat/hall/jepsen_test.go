@@ -193,6 +193,9 @@ func (x *trial) fail() {
 			w.node.Drain()
 			x.drained = append(x.drained, one)
 		}
+	case 7:
+		x.note("slow: %s to %s", one, other)
+		x.net.Delay(one, other, time.Duration(x.random.Int64N(int64(5*time.Second))))
 	case 5:
 		x.note("stall")
 		x.net.Stall(time.Duration(1+x.random.IntN(10)) * time.Second)

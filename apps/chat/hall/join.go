@@ -178,6 +178,9 @@ func (h *Hall) describe(s *session, c *channel) {
 		h.sendTopic(s, c)
 	}
 	h.markOnJoin(s, c)
+	if h.net != nil && s.far == nil {
+		h.net.missEarly(s, c)
+	}
 	if !s.has(CapNoImplicitNames) {
 		h.sendNames(s, c)
 		h.reply(s, nEndOfNames, c.name, "End of /NAMES list")

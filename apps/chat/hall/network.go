@@ -107,6 +107,10 @@ type network struct {
 	altered []*channel             // the same
 	latest  int64                  // Hall.lastID, when it was carried last
 	now     int64                  // Hall.now, the same
+	// vacancies are those of nicks that nobody has any more, the oldest first; marks counts the marks that
+	// were posted for them.
+	vacancies []*vacancy
+	marks     uint64
 }
 
 // A node is another member of the network.
@@ -118,6 +122,8 @@ type node struct {
 	sweep    map[uint64]bool        // users that it has not named since it began to tell all
 	unnamed  map[*channel]bool      // the same, channels
 	behind   int64                  // since when it is to tell all again; 0: it is not
+	answers  bool                   // marks: a node of an earlier version does not
+	marked   uint64                 // the last mark that it has answered, or that was before it came up
 	ahead    int64                  // by how many milliseconds its clock is before the one here, at most
 	partial  []byte                 // of a parcel in several pieces
 	out      []byte                 // ops that were not carried yet
@@ -141,6 +147,7 @@ type presence struct {
 	node   *node // nil is here
 	told   bool  // the others may know: the nick is claimed
 	stays  bool  // of a user of another node: it outlives its sessions
+	quit   bool  // the same: its QUIT was shown here
 }
 
 // distance is how a session of another node is reached.
@@ -178,10 +185,7 @@ func (h *Hall) heard(e *News) {
 	case NodeUp:
 		h.nodeUp(e.From)
 	case NodeDown:
-		if at := n.nodes[e.From.Node]; at != nil && at.member.Epoch <= e.From.Epoch {
-			h.nodeDown(at)
-		}
-		n.over[e.From.Node] = max(n.over[e.From.Node], e.From.Epoch)
+		h.isOver(e.From.Node, e.From.Epoch)
 	case NodeSaid:
 		if at := h.nodeOf(e.From); at != nil {
 			h.receive(at, e.Data)
@@ -202,12 +206,35 @@ func (h *Hall) heard(e *News) {
 	}
 }
 
+// isOver takes a node off whose lease is over.
+func (h *Hall) isOver(name fabric.Node, epoch fabric.Epoch) {
+	n := h.net
+	if at := n.nodes[name]; at != nil && at.member.Epoch <= epoch {
+		h.nodeDown(at)
+	}
+	n.over[name] = max(n.over[name], epoch)
+}
+
+// overOp says that a node's lease is over, before what follows from that: another node may know it
+// later, and would show two users with one nick.
+type overOp struct {
+	Node  fabric.Node  `json:"n"`
+	Epoch fabric.Epoch `json:"e"`
+}
+
+func (h *Hall) gotOver(_ *node, o *overOp) {
+	if o.Node != h.net.self.Node { // the own lease is over by the own clock
+		h.isOver(o.Node, o.Epoch)
+	}
+}
+
 // askAgain has a node tell all again, since something that it has said was lost.
 func (h *Hall) askAgain(at *node) {
 	at.partial, at.sweep, at.unnamed, at.behind = nil, nil, nil, h.now
 	h.doubt(at)
 	h.net.post(at, "again", struct{}{}, nil)
 	h.askToo(at)
+	h.net.markAgain(at)
 }
 
 // againEvery is how long that is waited for, in milliseconds: it may be lost, too.
@@ -291,7 +318,7 @@ func (h *Hall) nodeUp(m fabric.Member) {
 		}
 		h.nodeDown(at)
 	}
-	at := &node{member: m, users: map[uint64]*user{}, sessions: map[SessionID]*session{}}
+	at := &node{member: m, marked: n.marks, users: map[uint64]*user{}, sessions: map[SessionID]*session{}}
 	n.nodes[m.Node] = at
 	n.order = append(n.order, at)
 	slices.SortFunc(n.order, func(a, b *node) int { return strings.Compare(string(a.member.Node), string(b.member.Node)) })
@@ -315,7 +342,7 @@ func (n *network) members() []fabric.Member {
 // asks it what it was asked before.
 func (h *Hall) tellAll(at *node) {
 	n := h.net
-	n.post(at, "all", struct{}{}, nil)
+	n.post(at, "all", allOp{Answers: true}, nil)
 	for _, u := range h.everyone {
 		if u.net.node == nil && u.net.told {
 			n.post(at, "user", h.portrait(u), nil)
@@ -329,6 +356,17 @@ func (h *Hall) tellAll(at *node) {
 	}
 	n.post(at, "channels", struct{}{}, nil)
 	h.askToo(at)
+	n.markAgain(at)
+}
+
+// allOp is the begin of all that a node has to say.
+type allOp struct {
+	Answers bool `json:"m,omitempty"` // marks
+}
+
+func (h *Hall) gotAll(from *node, a *allOp) {
+	from.answers = a.Answers
+	h.beginSweep(from)
 }
 
 // An op is one thing that a node says to another.
@@ -494,11 +532,14 @@ func reads[T any](do func(h *Hall, from *node, body *T)) func(*Hall, *node, []by
 func init() {
 	ops = map[string]func(*Hall, *node, []byte) error{
 		"again":    reads(func(h *Hall, from *node, _ *struct{}) { h.tellAll(from) }),
-		"all":      reads(func(h *Hall, from *node, _ *struct{}) { h.beginSweep(from) }),
+		"all":      reads((*Hall).gotAll),
 		"channels": reads(func(h *Hall, from *node, _ *struct{}) { h.endSweepOfChannels(from) }),
 		"users":    reads(func(h *Hall, from *node, _ *struct{}) { h.endSweep(from) }),
 		"user":     reads((*Hall).gotUser),
 		"gone":     reads((*Hall).gotGone),
+		"mark":     reads((*Hall).gotMark),
+		"shown":    reads((*Hall).gotShown),
+		"over":     reads((*Hall).gotOver),
 		"channel":  reads((*Hall).gotChannel),
 		"state":    reads((*Hall).gotState),
 		"seat":     reads((*Hall).gotSeat),

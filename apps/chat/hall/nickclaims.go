@@ -2,6 +2,7 @@ package hall
 
 import (
 	"errors"
+	"slices"
 
 	"github.com/epinet/epi/apps/chat/fabric"
 )
@@ -14,18 +15,20 @@ func nickKeyOf(key string) fabric.Key { return fabric.Key{Kind: fabric.Nick, Nam
 // claimNick claims a nick for a session, which waits; then is called in its turn.
 func (h *Hall) claimNick(s *session, nick string, then func(error)) {
 	n, key := h.net, h.nickKey(nick)
-	switch {
-	case !n.live:
+	if !n.live {
 		then(fabric.ErrFenced)
 		return
-	case n.nicks[key]:
-		then(fabric.ErrTaken)
-		return
 	}
-	n.nicks[key] = true
+	var vacant *vacancy
+	if n.nicks[key] {
+		if vacant = n.vacancy(key); vacant == nil || vacant.next != nil {
+			then(fabric.ErrTaken)
+			return
+		}
+	}
 	var result error
 	h.suspend(s, func(*Result) { then(result) })
-	n.claim(nickKeyOf(key), func(err error) {
+	got := func(err error) {
 		if err != nil {
 			delete(n.nicks, key)
 		}
@@ -35,7 +38,99 @@ func (h *Hall) claimNick(s *session, nick string, then func(error)) {
 		}
 		result = err
 		h.resume(s, nil)
-	})
+	}
+	if vacant != nil {
+		vacant.next = got
+		return
+	}
+	n.nicks[key] = true
+	n.claim(nickKeyOf(key), got)
+}
+
+// A vacancy is a nick of this node that nobody has any more. It is given back, or to who wants it
+// here, when all nodes have shown their clients that its user is gone or is called otherwise:
+//
+//	a: ann is now annie; mark 7 ──► b, c       b, c: shown 7 ──► a       a: "ann" is free
+//
+// So whoever has a nick next never seems to be who had it before, at no node, and what somebody
+// wants of a nick that they were shown never meets another user. A node that is silent is waited for
+// until its lease, or that of this node, is over.
+type vacancy struct {
+	key  string
+	mark uint64      // the nodes that have answered it have shown that
+	next func(error) // who waits for it here; nil: nobody
+}
+
+// markOp has a number that its receiver sends back when it has shown all that was said before.
+type markOp struct {
+	Mark uint64 `json:"m"`
+}
+
+// vacancy returns that of a nick, or nil.
+func (n *network) vacancy(key string) *vacancy {
+	for _, v := range n.vacancies {
+		if v.key == key {
+			return v
+		}
+	}
+	return nil
+}
+
+// leaveNick gives a nick back that the other nodes know a user by.
+func (n *network) leaveNick(key string) {
+	switch {
+	case !n.nicks[key]:
+	case n.isShown(n.marks + 1):
+		n.releaseNick(key) // nobody is to be waited for
+	default:
+		n.vacancies = append(n.vacancies, &vacancy{key: key, mark: n.marks + 1})
+	}
+}
+
+// isShown says whether all nodes have answered a mark.
+func (n *network) isShown(mark uint64) bool {
+	return !slices.ContainsFunc(n.order, func(at *node) bool { return at.answers && at.marked < mark })
+}
+
+// markVacancies posts the mark of the vacancies of this event, after what has made them.
+func (n *network) markVacancies() {
+	if last := len(n.vacancies); last > 0 && n.vacancies[last-1].mark > n.marks {
+		n.marks++
+		n.postAll("mark", markOp{n.marks}, nil)
+	}
+}
+
+// markAgain posts the last mark to a node again, if it, or its answer, may be lost.
+func (n *network) markAgain(at *node) {
+	if at.marked < n.marks {
+		n.post(at, "mark", markOp{n.marks}, nil)
+	}
+}
+
+// gotMark answers a mark. Where something was lost before it, the one after that is answered.
+func (h *Hall) gotMark(from *node, m *markOp) {
+	if from.behind == 0 {
+		h.net.post(from, "shown", m, nil)
+	}
+}
+
+func (h *Hall) gotShown(from *node, m *markOp) {
+	from.marked = max(from.marked, m.Mark)
+	h.fillVacancies()
+}
+
+// fillVacancies gives nicks back, or to those who wait for them, of which all nodes know.
+func (h *Hall) fillVacancies() {
+	n := h.net
+	for len(n.vacancies) > 0 && n.isShown(n.vacancies[0].mark) {
+		v := n.vacancies[0]
+		n.vacancies = n.vacancies[1:]
+		if v.next != nil {
+			v.next(nil)
+			continue
+		}
+		n.releaseNick(v.key)
+	}
 }
 
 // nickTaken replies that a nick is in use, and at which node, if that is another: who has it there
@@ -125,7 +220,7 @@ func (h *Hall) changeByClaim(s *session, u *user, nick string) {
 		case err == nil:
 			old := h.nickKey(u.nick())
 			h.putNick(u, nick)
-			h.net.releaseNick(old)
+			h.net.leaveNick(old)
 		case errors.Is(err, fabric.ErrTaken):
 			h.nickTaken(s, nick, holderOf(err))
 		default:

@@ -176,7 +176,11 @@ func (h *Hall) tryOwn(g *grant) {
 	}
 	g.held, g.known = true, nil
 	h.net.fresh = append(h.net.fresh, g)
-	g.answer("", nil)
+	waiting := g.waiting
+	g.waiting = nil
+	for _, then := range waiting {
+		h.acquire(g.name, then) // again, if those before have ended the channel
+	}
 }
 
 // takeOver makes a channel that there is one of this node.

@@ -76,6 +76,7 @@ func toUsers(users []*user, line *ircmsg.Line) *Item {
 // can see them, and for the watchers given; not for the user's own sessions.
 func (h *Hall) toNeighbours(u *user, watchers []*session, line *ircmsg.Line) *Item {
 	item := newItem(line)
+	item.private = true
 	item.Except = sessionsOf(u, nil)
 	for _, m := range u.channels {
 		item.Channels = append(item.Channels, m.seenBy())

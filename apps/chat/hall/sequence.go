@@ -226,13 +226,14 @@ func (h *Hall) gotSeat(from *node, s *seatChange) {
 type earlySeat struct {
 	channel *channel
 	seat    seating
+	missing []*session // that were shown the channel without that member
 }
 
 // seatLater notes a membership until its user is known.
 func (h *Hall) seatLater(c *channel, s *seatChange) {
 	early := slices.DeleteFunc(h.net.early[s.Seat.ref], func(e earlySeat) bool { return e.channel == c })
 	if !s.Out && h.net.later(s.Seat.ref) {
-		early = append(early, earlySeat{c, s.Seat})
+		early = append(early, earlySeat{channel: c, seat: s.Seat})
 	}
 	if len(early) == 0 {
 		delete(h.net.early, s.Seat.ref)
@@ -268,9 +269,34 @@ func (h *Hall) seatEarly(u *user, r ref) {
 	delete(h.net.early, r)
 	for _, e := range early {
 		if h.channels[fold(e.channel.name)] == e.channel && u.in(e.channel) == nil {
-			h.add(e.channel, u, e.seat.Rank).since = e.seat.Since
+			m := h.add(e.channel, u, e.seat.Rank)
+			m.since = e.seat.Since
+			h.showEarly(m, e.missing)
 		}
 	}
+}
+
+// missEarly notes that a session is shown a channel without the members who are not known yet.
+func (n *network) missEarly(s *session, c *channel) {
+	for _, early := range n.early {
+		for i := range early {
+			if early[i].channel == c {
+				early[i].missing = append(early[i].missing, s)
+			}
+		}
+	}
+}
+
+// showEarly shows a member to those who came after it and were shown the channel without it.
+func (h *Hall) showEarly(m *member, missing []*session) {
+	item := h.returnItem(m)
+	item.Channels = nil
+	for _, s := range missing {
+		if !s.gone && s.user.in(m.channel) != nil {
+			item.Sessions = append(item.Sessions, s.id)
+		}
+	}
+	h.giveHere(item)
 }
 
 // gotState takes over what has changed of a channel; its members have been told.

@@ -16,6 +16,7 @@ func (h *Hall) nodeDown(at *node) {
 	delete(n.nodes, name)
 	n.order = without(n.order, at)
 	h.outlast(at)
+	n.postAll("over", overOp{name, at.member.Epoch}, nil)
 	for _, c := range h.slots {
 		if c != nil && c.net.owner == at {
 			c.net.owner = nil
@@ -30,7 +31,7 @@ func (h *Hall) nodeDown(at *node) {
 	}
 	h.showSplit(at, gone)
 	for _, u := range gone {
-		h.vanish(u)
+		h.vanish(u, "")
 	}
 	for _, c := range slices.Clone(h.slots) {
 		if c != nil && len(c.members) == 0 && c.registered == nil && c.net.mayEnd() {
@@ -57,6 +58,7 @@ func (h *Hall) nodeDown(at *node) {
 	}
 	h.failRuns(lost)
 	h.failPosts(at)
+	h.fillVacancies()
 }
 
 // showSplit shows that users of a node are gone, as a batch (ircv3.net/specs/batches/netsplit).
@@ -108,6 +110,8 @@ func (h *Hall) fence() {
 	n := h.net
 	n.live = false
 	grants := n.sortedGrants()
+	vacancies := n.vacancies
+	n.vacancies = nil
 	clear(n.grants)
 	clear(n.nicks)
 	for _, c := range h.slots {
@@ -126,6 +130,11 @@ func (h *Hall) fence() {
 	clear(n.early) // all is told again
 	for _, g := range grants {
 		g.answer("", fabric.ErrFenced)
+	}
+	for _, v := range vacancies {
+		if v.next != nil {
+			v.next(fabric.ErrFenced)
+		}
 	}
 }
 

@@ -20,13 +20,15 @@ func TestItemForAnotherNode(t *testing.T) {
 	}
 	written := &farItem{
 		stamp{1 << 60, 2}, []farReach{{"#a", Op}}, []farSession{{"a", 3}}, []farSession{{"b", 4}}, CapMultiline, CapBatch,
-		[]ircmsg.Carried{line.Carry()}, true,
+		[]ircmsg.Carried{line.Carry()}, true, []named{{ref{"c", 7}, 1, 2}},
 	}
 	data, err := json.Marshal(written)
 	if err != nil {
 		t.Fatal(err)
 	}
-	far, item, err := decodeItem(data)
+	h := New(Config{}, nil)
+	h.Join(nil)
+	far, item, err := h.decodeItem(data)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -42,10 +44,12 @@ func TestItemForAnotherNode(t *testing.T) {
 
 // TestItemThatCannotBe is refused as a whole.
 func TestItemThatCannotBe(t *testing.T) {
+	h := New(Config{}, nil)
+	h.Join(nil)
 	for _, text := range []string{
-		`{"r":1,"l":[{"b":[]}]}`, `{"l":[null]}`, `{"l":[{"b":[{"c":"A B"}]}]}`, `{"r":"one"}`, `{"c":[{"r":256}]}`, `{`, ``, `[]`,
+		`{"r":1,"l":[{"b":[]}]}`, `{"l":[null]}`, `{"l":[{"b":[{"c":"A B"}]}]}`, `{"r":"one"}`, `{}`, `{"c":[{"r":256}]}`, `{`, ``, `[]`,
 	} {
-		if _, _, err := decodeItem([]byte(text)); err == nil {
+		if _, _, err := h.decodeItem([]byte(text)); err == nil {
 			t.Errorf("%q is read", text)
 		}
 	}

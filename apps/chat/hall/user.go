@@ -206,13 +206,13 @@ func (h *Hall) quit(u *user, reason string) {
 	item := h.toNeighbours(u, nil, h.fromUser(u, ircmsg.Message{Command: "QUIT", Params: []string{reason}, Text: true}))
 	h.recordEverywhere(u, "QUIT", reason)
 	h.deliver(false, item)
-	h.vanish(u)
+	h.vanish(u, reason)
 }
 
-// vanish takes a user off everything.
-func (h *Hall) vanish(u *user) {
+// vanish takes a user off everything. The other nodes are told the reason, if it is one of this node.
+func (h *Hall) vanish(u *user, reason string) {
 	if h.net != nil {
-		h.departed(u)
+		h.departed(u, reason)
 	}
 	for len(u.channels) > 0 {
 		h.detach(u.channels[len(u.channels)-1])

@@ -59,6 +59,7 @@ type Network struct {
 	nodes   []*Node // in the order of Join, those killed left out
 	size    int     // how many nodes the network is configured with
 	cuts    map[link]bool
+	delays  map[link]time.Duration
 	last    map[link]time.Duration // when the last message of each link arrives
 	loss    float64
 	store   store
@@ -75,6 +76,7 @@ func New(seed uint64, size int, options Options) *Network {
 		random:  rand.New(rand.NewPCG(seed, seed)),
 		size:    size,
 		cuts:    map[link]bool{},
+		delays:  map[link]time.Duration{},
 		last:    map[link]time.Duration{},
 		store:   newStore(),
 	}
@@ -214,9 +216,13 @@ func (n *Network) Isolate(names ...fabric.Node) {
 	}
 }
 
-// Heal mends all cuts, and ends the loss of messages.
+// Delay makes what one node sends to another from now on take so much longer. It keeps its order.
+func (n *Network) Delay(from, to fabric.Node, by time.Duration) { n.delays[link{from, to}] = by }
+
+// Heal mends all cuts, and ends delays and the loss of messages.
 func (n *Network) Heal() {
 	clear(n.cuts)
+	clear(n.delays)
 	n.loss = 0
 }
 

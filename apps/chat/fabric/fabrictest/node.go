@@ -207,7 +207,7 @@ type nodeWire struct{ node *Node }
 func (w nodeWire) Send(to fabric.Node, frame []byte) {
 	n, from := w.node.network, w.node.name
 	way := link{from, to}
-	arrives := max(n.now+n.latency(), n.last[way])
+	arrives := max(n.now+n.latency()+n.delays[way], n.last[way])
 	n.last[way] = arrives
 	lost := n.loss > 0 && n.random.Float64() < n.loss
 	n.at(arrives, nil, func() {
