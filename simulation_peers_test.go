@@ -974,8 +974,8 @@ func (h *simulatedHandler) OnClose(_ *Conn, err error) {
 	if h.again && !h.own && err == io.EOF {
 		h.s.Failf("%s ends before what Resume offers", h.name())
 	}
-	if left := h.shown - h.taken; errors.Is(err, ErrUnreadFull) && left <= h.s.engine.MaxUnread {
-		h.s.Failf("%s ends with %v, and has left %d bytes unread", h.name(), err, left)
+	if errors.Is(err, ErrUnreadFull) && !h.overfull() {
+		h.s.Failf("%s ends with %v, and has left %d bytes unread", h.name(), err, h.shown-h.taken)
 	}
 	if h.cancel != nil {
 		h.cancel()
@@ -989,6 +989,10 @@ func (h *simulatedHandler) OnClose(_ *Conn, err error) {
 		runtime.Goexit()
 	}
 }
+
+// overfull reports whether the handler has left more unread than MaxUnread: the connection is
+// closed, and what has not been shown is lost. Its cause may be an earlier one, a failed send.
+func (h *simulatedHandler) overfull() bool { return h.shown-h.taken > h.s.engine.MaxUnread }
 
 // mayEnd reports whether a connection may end so when this side has done nothing to it.
 func (h *simulatedHandler) mayEnd(err error) bool {

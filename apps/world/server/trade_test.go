@@ -89,6 +89,18 @@ func traders(w *world) (a, b *client) {
 	return a, b
 }
 
+// halfAgreed are two traders who trade all that is in their bags for 50 pieces of gold; the first
+// has agreed.
+func halfAgreed(w *world) (a, b *client) {
+	w.t.Helper()
+	a, b = traders(w)
+	a.trade(b)
+	a.offers(b, 0)
+	b.offers(a, 50)
+	a.confirm()
+	return a, b
+}
+
 // traded says whether the two have what the other had; otherwise they have what they had.
 func traded(t *testing.T, s store.Store) bool {
 	t.Helper()
@@ -125,11 +137,7 @@ func TestTrade(t *testing.T) {
 	t.Parallel()
 	s := store.NewMemory()
 	w := start(t, givers(s))
-	a, b := traders(w)
-	a.trade(b)
-	a.offers(b, 0)
-	b.offers(a, 50)
-	a.confirm()
+	a, b := halfAgreed(w)
 	b.until("that the other agrees", func() bool { return b.deal.Theirs.Agreed == 1 })
 	old := b.deal.Version
 	b.send(&proto.Offer{Gold: 49}) // less than what Anna has agreed to
@@ -250,11 +258,7 @@ func TestCase03_DroppedMeanwhile(t *testing.T) {
 	t.Parallel()
 	s := &held{Store: store.NewMemory()}
 	w := start(t, givers(s))
-	a, b := traders(w)
-	a.trade(b)
-	a.offers(b, 0)
-	b.offers(a, 50)
-	a.confirm()
+	a, b := halfAgreed(w)
 	old := a.deal.Version
 	a.send(&proto.PutDown{Item: a.bag.Items[0].Number})
 	b.until("an offer of less", func() bool {
@@ -309,11 +313,7 @@ func TestCase03_PartnerLeaves(t *testing.T) {
 	t.Parallel()
 	s := &held{Store: store.NewMemory()}
 	w := start(t, givers(s))
-	a, b := traders(w)
-	a.trade(b)
-	a.offers(b, 0)
-	b.offers(a, 50)
-	a.confirm()
+	a, b := halfAgreed(w)
 	epitest.Reset(t, b.conn)
 	a.dealtWith(2)
 
