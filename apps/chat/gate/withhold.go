@@ -219,7 +219,7 @@ func (d *desk) note(s settlement) {
 	log := d.server.config.Load().Log
 	switch {
 	case s.err != nil && !d.held.failing:
-		log.Error("a message could not be kept, and was not shown; its sender knows", "error", s.err, "target", s.keeping.record.Target)
+		log.Error("a message could not be kept, and was not shown; its sender knows; others are tried as they come", "error", s.err, "target", s.keeping.record.Target)
 	case s.err == nil && d.held.failing:
 		log.Info("messages are kept again")
 	}

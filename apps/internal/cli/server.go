@@ -151,7 +151,7 @@ func (s *server) serve(stdout, stderr io.Writer) error {
 	signal.Ignore(syscall.SIGPIPE)
 	out := newReport(below(stdout), s.json)
 	s.engine.Driver, s.engine.Trigger = s.way.driver, s.way.trigger
-	s.engine.Logger = slog.New(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel}))
+	s.engine.Logger = slog.New(newSparingHandler(slog.NewTextHandler(out.logTo(stderr), &slog.HandlerOptions{Level: s.logLevel})))
 	s.wave = newWave()
 	s.signals = make(chan os.Signal, 2) // one to drain, one to abort
 	signals := s.signals

@@ -104,7 +104,7 @@ func (g *goods) loadChest(c *chest) {
 func (g *goods) loadedChest(c *chest, items []store.Item, err error) {
 	c.loading = false
 	if err != nil {
-		g.server.config.Log.Error("the store", "chest", c.id, "error", err)
+		g.server.config.Log.Error("the store does not say what is in a chest; who looks into it was asked to try again", "chest", c.id, "error", err)
 		for p := range c.lookers {
 			p.notice(noticeBusy, "the store is busy: try again")
 		}

@@ -222,7 +222,7 @@ func (g *goods) drop(f sim.Felled) {
 	if p := g.server.players[f.By]; p != nil && loot.Gold > 0 {
 		g.earn(p, 1+rand.Int64N(loot.Gold), func(err error) {
 			if err != nil {
-				g.server.config.Log.Warn("gold could not be made", "player", p.name, "error", err)
+				g.server.config.Log.Warn("a player did not get the gold of what it felled", "player", p.name, "error", err)
 			}
 		})
 	}
@@ -541,7 +541,7 @@ func (g *goods) failed(p *player, err error) {
 		p.notice(noticeBusy, "the store is busy: try again")
 		return
 	}
-	g.server.config.Log.Error("the store", "player", p.name, "error", err)
+	g.server.config.Log.Error("what a player wanted is not in the store; it was asked to try again", "player", p.name, "error", err)
 	p.notice(noticeBusy, "the store is busy: try again")
 	g.reload(p)
 }
@@ -583,7 +583,7 @@ func (g *goods) reload(p *player) {
 func (g *goods) reloaded(p *player, r record, err error) {
 	p.loading = false
 	if err != nil {
-		g.server.config.Log.Error("the store", "player", p.name, "error", err)
+		g.server.config.Log.Error("the store does not say what a player has; the player sees what it had", "player", p.name, "error", err)
 		return
 	}
 	g.endTrade(p, dealtGone)

@@ -147,7 +147,7 @@ func (k *keeper) entered(v *visitor, r record, err error) {
 
 func (k *keeper) refuse(v *visitor, err error) {
 	if !errors.Is(err, store.ErrBusy) {
-		k.server.config.Log.Error("the store", "player", v.name, "error", err)
+		k.server.config.Log.Error("a player is turned away: the store does not say what it has; it may come again", "player", v.name, "error", err)
 	}
 	k.end(v, refusedFull, "the world cannot look you up just now: try again in a moment")
 }
@@ -244,10 +244,12 @@ func (k *keeper) failed(save store.Save, err error) {
 		return // the store has a newer one
 	}
 	k.server.watch(err)
-	k.server.config.Log.Error("a player could not be saved", "character", save.Character, "error", err)
 	if k.draining.Load() || k.server.loop.Do(func() { k.saveAgain(save) }) != nil {
 		k.unsaved.Add(1)
+		k.server.config.Log.Error("a player could not be saved before the end", "character", save.Character, "error", err)
+		return
 	}
+	k.server.config.Log.Error("a player could not be saved; it is tried again", "character", save.Character, "error", err)
 }
 
 // saveAgain has a snapshot saved with the next ones. When the drain has begun since the
@@ -272,7 +274,7 @@ func (k *keeper) judge(moderator, action, key string, verdict store.Write) {
 
 func (k *keeper) judged(err error) {
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
-		k.server.config.Log.Error("what a moderator has decided does not last", "error", err)
+		k.server.config.Log.Error("what a moderator has decided holds until the world ends: the store has not taken it; decide it again", "error", err)
 	}
 }
 

@@ -263,7 +263,7 @@ func (g *goods) unsettled(t *trade, err error) {
 	case errors.Is(err, store.ErrGold):
 		result = dealtRoom
 	}
-	g.server.config.Log.Error("a trade", "error", err)
+	g.server.config.Log.Error("a trade failed, or its result is not known; both players are shown what the store has", "player", t.sides[0].player.name, "with", t.sides[1].player.name, "error", err)
 	g.close(t, result)
 	g.reload(t.sides[0].player)
 	g.reload(t.sides[1].player)
