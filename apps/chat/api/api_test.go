@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -203,10 +205,11 @@ func TestSay(t *testing.T) {
 	ask(s, "POST", "/hooks/hook", "", `{"text":"<https://ci.example/7|build 7> &lt;ok&gt;","attachments":[{"title":"T","text":"A & B"},{"fallback":"F","color":"red"}]}`)
 	form := url.Values{"payload": {`{"text":"by form <https://a.example> <b"}`}}.Encode()
 	ask(s, "POST", "/hooks/hook", "", form, "Content-Type", "application/x-www-form-urlencoded")
+	ask(s, "POST", "/hooks/hook", "", `{"text":"as curl -d sends it"}`, "Content-Type", "application/x-www-form-urlencoded")
 	want := []string{
 		"#Room all: one", "#Room all: two",
 		"#room ci: build 7 (https://ci.example/7) <ok>", "#room ci: T", "#room ci: A & B", "#room ci: F",
-		"#room ci: by form https://a.example <b",
+		"#room ci: by form https://a.example <b", "#room ci: as curl -d sends it",
 	}
 	if !slices.Equal(f.said, want) {
 		t.Errorf("said\n%q, want\n%q", f.said, want)
@@ -252,6 +255,56 @@ func TestConfigure(t *testing.T) {
 	s.Configure(Tokens{})
 	if status, _ := ask(s, "GET", "/users", "all", ""); status != 401 {
 		t.Errorf("it is answered %d", status)
+	}
+}
+
+// TestGuideAsksForWhatThereIs: the requests in the guide are of routes that there are, with
+// parameters that they take.
+func TestGuideAsksForWhatThereIs(t *testing.T) {
+	s, _ := newServer(t)
+	_, text := ask(s, "GET", "/openapi.json", "", "")
+	var document struct {
+		Paths map[string]map[string]struct {
+			Parameters []struct{ Name, In string }
+		}
+	}
+	if err := json.Unmarshal([]byte(text), &document); err != nil {
+		t.Fatal(err)
+	}
+	page, err := os.ReadFile("../../../docs/guide/bots.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	requests := regexp.MustCompile(`/api/v1(/[^\s"`+"`"+`]+)`).FindAllStringSubmatch(string(page), -1)
+	if len(requests) < 4 {
+		t.Fatalf("the guide has the requests %q only", requests)
+	}
+	for _, request := range requests {
+		asked, err := url.Parse(request[1])
+		if err != nil {
+			t.Fatal(err)
+		}
+		takes := map[string]bool{}
+		for template, methods := range document.Paths {
+			template = strings.TrimPrefix(template, "/api/v1")
+			if !regexp.MustCompile("^" + regexp.MustCompile(`\{[^}]+\}`).ReplaceAllString(template, "[^/]+") + "$").MatchString(asked.EscapedPath()) {
+				continue
+			}
+			takes[""] = true
+			for _, method := range methods {
+				for _, p := range method.Parameters {
+					takes[p.Name] = takes[p.Name] || p.In == "query"
+				}
+			}
+		}
+		if !takes[""] && asked.Path != "/openapi.json" {
+			t.Errorf("there is no route for %s", request[0])
+		}
+		for name := range asked.Query() {
+			if !takes[name] {
+				t.Errorf("%s has the parameter %q, which that route does not take", request[0], name)
+			}
+		}
 	}
 }
 

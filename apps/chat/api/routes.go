@@ -1,10 +1,12 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -340,13 +342,19 @@ func (q *query) slackText() (string, error) {
 		Text        string
 		Attachments []struct{ Pretext, Title, Text, Fallback string }
 	}
-	if strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded") {
-		q.r.Body = http.MaxBytesReader(nil, q.r.Body, maxBody)
-		if json.Unmarshal([]byte(q.r.PostFormValue("payload")), &in) != nil {
-			return "", &problem{http.StatusBadRequest, "the form's field payload is not the JSON that is expected here"}
-		}
-	} else if err := q.read(&in); err != nil {
+	body, err := q.body()
+	if err != nil {
 		return "", err
+	}
+	place := "the body"
+	isForm := strings.HasPrefix(q.r.Header.Get("Content-Type"), "application/x-www-form-urlencoded")
+	if isForm && !bytes.HasPrefix(body, []byte("{")) { // "curl -d" calls JSON a form, too
+		place = "the form's field payload"
+		form, _ := url.ParseQuery(string(body)) // what is no form has no such field
+		body = []byte(form.Get("payload"))
+	}
+	if json.Unmarshal(body, &in) != nil {
+		return "", &problem{http.StatusBadRequest, place + " is not the JSON that is expected here"}
 	}
 	texts := []string{in.Text}
 	for _, a := range in.Attachments {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"html/template"
 	"io"
+	"io/fs"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -37,7 +38,9 @@ func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLit
 			}
 		}
 		file := filepath.Join(data, chatDatabase)
-		if _, err := os.Stat(file); err != nil {
+		if _, err := os.Stat(file); errors.Is(err, fs.ErrNotExist) {
+			return failure{fmt.Errorf("no chat has kept anything in %s, since there is no %s: name its directory by --data", data, chatDatabase)}
+		} else if err != nil {
 			return failure{err}
 		}
 		db, err := store.Open(cmd.Context(), file, store.Commit)

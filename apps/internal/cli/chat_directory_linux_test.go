@@ -69,3 +69,32 @@ func TestStartAfterADiskWasFull(t *testing.T) {
 	p.signal(syscall.SIGTERM)
 	p.end(exitDone)
 }
+
+// Commands about what was kept name what is missing, or in the way, and the remedy.
+func TestCommandsAboutDataNameTheRemedy(t *testing.T) {
+	data, none := t.TempDir(), t.TempDir()
+	p, _ := remembering(t, data)
+	p.signal(syscall.SIGTERM)
+	p.end(exitDone)
+	copied := filepath.Join(none, "copy.db")
+	if err := os.WriteFile(copied, []byte("of last month"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, test := range []struct {
+		args  []string
+		words []string
+	}{
+		{[]string{"chat", "check", "--data", none}, []string{none, "chat.db", "--data"}},
+		{[]string{"chat", "backup", "--data", data, copied}, []string{copied, "exists", "choose another name"}},
+		{[]string{"world", "audit", filepath.Join(none, "world.db")}, []string{"world.db", "store.address"}},
+	} {
+		code, _, stderr := call(test.args...)
+		if code != exitFailed {
+			t.Errorf("%q: exit code %d", test.args, code)
+		}
+		expectOneLine(t, stderr, test.words...)
+	}
+	if kept, err := os.ReadFile(copied); err != nil || string(kept) != "of last month" {
+		t.Errorf("the file that was in the way is %q, %v", kept, err)
+	}
+}

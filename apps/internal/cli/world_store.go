@@ -49,7 +49,9 @@ func (w *worldServer) keep() error {
 func storeCommand(cmd cobra.Command, run func(cmd *cobra.Command, s *store.SQL, args []string) error) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if !strings.Contains(args[0], "://") {
-			if info, err := os.Stat(args[0]); err != nil {
+			if info, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
+				return failure{fmt.Errorf("there is no store %s: name the file that the world has as store.address", args[0])}
+			} else if err != nil {
 				return failure{err}
 			} else if info.Size() == 0 {
 				return failure{&fs.PathError{Op: "open", Path: args[0], Err: store.ErrForeign}}

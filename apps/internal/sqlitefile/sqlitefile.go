@@ -56,6 +56,9 @@ func Inspect(ctx context.Context, file string, look func(context.Context, *sql.D
 // Backup writes a copy of a database, as it is now, into a file that must not exist. Reading
 // and writing go on meanwhile.
 func Backup(ctx context.Context, file, to string) error {
+	if _, err := os.Lstat(to); err == nil {
+		return fmt.Errorf("back up to %s: %w: choose another name, or remove it", to, fs.ErrExist)
+	}
 	db, err := Open(file, url.Values{"mode": {"rw"}})
 	if err != nil {
 		return err
