@@ -46,11 +46,16 @@ func (a *Archive) Repeat(w *hall.Work, done func(error)) {
 }
 
 // changeOf returns what an EditRecord or a RemoveRecord is for the store.
-func changeOf(w *hall.Work) store.Write {
+func changeOf(w *hall.Work) (change store.Write) {
 	if w.Kind == hall.EditRecord {
-		return store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined}
+		change = store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined}
+	} else {
+		change = store.RemoveMessage{ID: store.ID(w.Lookup.ID)}
 	}
-	return store.RemoveMessage{ID: store.ID(w.Lookup.ID)}
+	if o := w.Out; o != nil {
+		change = store.Announce{Write: change, Out: store.Outgoing{Number: store.ID(o.Number), Target: o.Name, Entry: string(o.Entry)}}
+	}
+	return change
 }
 
 // Reached is a method of gate.History.
@@ -70,8 +75,12 @@ func (a *Archive) Positions() (all [fabric.Shards]fabric.Position, err error) {
 }
 
 // Shared is a method of gate.History.
-func (a *Archive) Shared(upTo int64, done func(error)) {
-	a.writer.WriteLater(store.PutShared{UpTo: store.ID(upTo)}, done)
+func (a *Archive) Shared(upTo int64, changes []int64, done func(error)) {
+	w := store.PutShared{UpTo: store.ID(upTo)}
+	for _, number := range changes {
+		w.Announced = append(w.Announced, store.ID(number))
+	}
+	a.writer.WriteLater(w, done)
 }
 
 // Mark is a method of gate.History.
@@ -83,8 +92,20 @@ func (a *Archive) Mark() (upTo int64, ok bool, err error) {
 	return int64(kept), err == nil, err
 }
 
-// unsharedPage is how many records Unshared reads.
+// unsharedPage is how many records Unshared reads, and how many changes Changes.
 const unsharedPage = 256
+
+// Changes is a method of gate.History.
+func (a *Archive) Changes(ctx context.Context) (list []hall.Outgoing, more bool, err error) {
+	if err := a.writer.Settle(ctx); err != nil {
+		return nil, false, err
+	}
+	page, err := a.store.Announced(ctx, unsharedPage)
+	for _, o := range page {
+		list = append(list, hall.Outgoing{Number: int64(o.Number), Name: o.Target, Entry: []byte(o.Entry)})
+	}
+	return list, len(page) == unsharedPage, err
+}
 
 // Unshared is a method of gate.History.
 func (a *Archive) Unshared(ctx context.Context, after int64) (u hall.Unshared, err error) {

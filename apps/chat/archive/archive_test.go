@@ -246,7 +246,7 @@ func TestUnshared(t *testing.T) {
 			t.Errorf("%d are not shared: %v", len(got), got)
 		}
 		done := make(chan error, 1)
-		a.Shared(want[3], func(err error) { done <- err })
+		a.Shared(want[3], nil, func(err error) { done <- err })
 		if err := epitest.Receive(t, done); err != nil {
 			t.Fatal(err)
 		}

@@ -24,8 +24,9 @@ type journal struct {
 
 // entries are a batch.
 type entries struct {
-	data   []byte // a list in JSON without its end
-	record int64  // the smallest number of a record among them; 0: there is none
+	data    []byte  // a list in JSON without its end
+	record  int64   // the smallest number of a record among them; 0: there is none
+	changes []int64 // the numbers of the changes
 }
 
 // behind notes that others may read the history before all that is queued is in it.
@@ -46,15 +47,11 @@ type appends struct {
 
 // Append is a method of hall.Wire. Where the history is durable only once a majority has
 // it, what shows the records waits for that, too.
-func (d *desk) Append(name string, entry []byte, records []int64) {
+func (d *desk) Append(name string, entry []byte, record, change int64) {
 	shard := fabric.Shard(name)
-	shown := d.keepings(records...)
-	record := int64(0)
-	if len(records) > 0 {
-		record = records[0]
-	}
+	shown := d.keepings(record)
 	if !d.replicates(d.server.config.Load()) || len(shown) == 0 {
-		d.do(op{kind: opRun, run: func() { d.give(shard, record, entry) }}, shown...)
+		d.do(op{kind: opRun, run: func() { d.give(shard, record, change, entry) }}, shown...)
 		return
 	}
 	k := &keeping{record: shown[0].record, replicated: true}
@@ -82,9 +79,9 @@ func (d *desk) Append(name string, entry []byte, records []int64) {
 // replicates says whether messages are durable only once a majority of the nodes has them.
 func (d *desk) replicates(config *Config) bool { return config.Replicated && d.net.fabric != nil }
 
-// put adds an entry to the batch of its shard, that of a record or with 0 another one. It returns
-// false if there is no room.
-func (d *desk) put(shard uint32, record int64, entry []byte) bool {
+// put adds the entry of a record, or of a change, to the batch of its shard. It returns false if there
+// is no room.
+func (d *desk) put(shard uint32, record, change int64, entry []byte) bool {
 	j := &d.net.journals[shard]
 	j.shard = shard
 	if j.size+len(entry) > maxJournal {
@@ -101,6 +98,9 @@ func (d *desk) put(shard uint32, record int64, entry []byte) bool {
 	b.data = append(b.data, entry...)
 	if record != 0 && (b.record == 0 || record < b.record) {
 		b.record = record
+	}
+	if change != 0 {
+		b.changes = append(b.changes, change)
 	}
 	j.size += len(entry) + 1
 	if len(b.data) > maxBatch {
@@ -132,6 +132,7 @@ func (d *desk) appended(j *journal, err error) {
 		return
 	}
 	j.size -= len(j.queue[0].data)
+	d.net.sharing.changed = append(d.net.sharing.changed, j.queue[0].changes...)
 	j.queue[0] = entries{}
 	j.queue = j.queue[1:]
 	j.number++

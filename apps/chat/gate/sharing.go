@@ -21,7 +21,8 @@ import (
 // Then the journals get pages of the store, from the mark on, each page when the one before was
 // appended, and nothing else of this node's records, until a page has all that there is. So what is
 // durable here comes to the others, whenever the process ends, and for however long the history
-// takes nothing. All of it belongs to the desk's loop.
+// takes nothing. Changes of records, and markers, have no place in that order: the store keeps the
+// entry of each until that is appended. All of it belongs to the desk's loop.
 type sharing struct {
 	store   History // nil: nothing is kept
 	given   int64   // all records up to this number were given to the journals, or are no more
@@ -29,6 +30,9 @@ type sharing struct {
 	behind  bool    // the store may have others above given
 	passed  int64   // the latest that was not given since
 	reading bool    // a page is being read
+	changed []int64 // changes that were appended, and that the store keeps
+	due     int     // how often changes had to be read from the store
+	seen    int     // and how many of these times they were
 	kept    int64   // the mark, as the store has it
 	writing bool    // the store is given another one
 }
@@ -48,23 +52,25 @@ func (d *desk) openSharing(history History, last int64) error {
 	if !ok {
 		mark = max(0, last-unmarked<<hall.IDBits)
 	}
-	s.given, s.kept, s.behind = mark, mark, true
+	s.given, s.kept, s.behind, s.due = mark, mark, true, 1
 	return err
 }
 
-// give gives an entry to the journal of its shard: that of a record that is durable, or with 0 another
-// one.
-func (d *desk) give(shard uint32, record int64, entry []byte) {
+// give gives the entry of a record, or of a change, that is durable to the journal of its shard.
+func (d *desk) give(shard uint32, record, change int64, entry []byte) {
 	s := &d.net.sharing
 	switch {
 	case record != 0 && s.behind:
 		s.passed = max(s.passed, record)
 		return
-	case d.put(shard, record, entry):
+	case d.put(shard, record, change, entry):
 		s.given = max(s.given, record)
 		return
-	case record != 0 && s.store != nil:
+	case s.store == nil:
+	case record != 0:
 		s.fallBehind(record)
+	default:
+		s.due++
 	}
 	d.server.config.Load().Log.Warn("the replicated history takes nothing; what is said is read from the disk when it does", "shard", shard)
 }
@@ -92,42 +98,70 @@ func (d *desk) endSingle(shard uint32, record int64, entry []byte, err error) {
 	if err == nil {
 		return
 	}
-	if !d.put(shard, record, entry) {
+	if !d.put(shard, record, 0, entry) {
 		s.fallBehind(record)
 		return
 	}
 	d.net.journals[shard].behind()
 }
 
-// share reads the next page, if this node is behind.
+// share reads the next page of records, if this node is behind, and of changes, if there are some that
+// no journal has.
 func (d *desk) share() {
 	s := &d.net.sharing
-	if !s.behind || s.reading || d.net.first == 0 || !d.allAppended() {
+	changes := s.due != s.seen && len(s.changed) == 0 && !s.writing // the store has no others then
+	if s.store == nil || s.reading || !s.behind && !changes || d.net.first == 0 || !d.allAppended() {
 		return
 	}
 	s.reading = true
-	after, passed := s.given, s.passed
+	behind, after, passed, due := s.behind, s.given, s.passed, s.due
 	d.server.reads.apart(func(ctx context.Context) {
-		page, err := s.store.Unshared(ctx, after)
+		var page hall.Unshared
+		var list []hall.Outgoing
+		var more bool
+		var err error
+		if behind {
+			page, err = s.store.Unshared(ctx, after)
+		}
+		if changes && err == nil {
+			list, more, err = s.store.Changes(ctx)
+		}
 		d.collectSoon(func() {
 			s.reading = false
-			if err == nil && s.given == after { // it has not fallen further behind meanwhile
-				d.givePage(&page, passed)
-			} else if err != nil && ctx.Err() == nil {
-				d.server.config.Load().Log.Error("what this node has said could not be read, to be shared; that is tried again", "error", err)
+			if err != nil {
+				if ctx.Err() == nil {
+					d.server.config.Load().Log.Error("what is to be shared could not be read; that is tried again", "error", err)
+				}
+				return
 			}
+			if behind && s.given == after { // it has not fallen further behind meanwhile
+				d.givePage(&page, passed)
+			}
+			if changes && d.giveChanges(list) && !more {
+				s.seen = due
+			}
+			d.shareLate()
 		})
 	})
+}
+
+// giveChanges gives the journals changes that the store keeps, and says whether there was room.
+func (d *desk) giveChanges(list []hall.Outgoing) bool {
+	for _, o := range list {
+		if !d.put(fabric.Shard(o.Name), 0, o.Number, o.Entry) {
+			return false
+		}
+	}
+	return true
 }
 
 // givePage gives the journals what the store has above what they were given. When it was read, passed
 // was what had not been given to them.
 func (d *desk) givePage(page *hall.Unshared, passed int64) {
 	s := &d.net.sharing
-	defer d.shareLate()
 	for i := range page.Records {
 		r := &page.Records[i]
-		if !d.put(fabric.Shard(r.Target), r.ID, hall.RecordEntry(r)) {
+		if !d.put(fabric.Shard(r.Target), r.ID, 0, hall.RecordEntry(r)) {
 			return // the rest comes with the next page
 		}
 		s.given = r.ID
@@ -169,20 +203,24 @@ func (n *networked) mark() int64 {
 	return upTo
 }
 
-// keepMark has the store keep the mark, if it has moved.
+// keepMark has the store keep the mark, if it has moved, and forget changes that were appended.
 func (d *desk) keepMark() {
 	s := &d.net.sharing
 	mark := d.net.mark()
-	if s.store == nil || s.writing || mark == s.kept {
+	if s.store == nil || s.writing || mark == s.kept && len(s.changed) == 0 {
 		return
 	}
 	s.writing = true
-	s.store.Shared(mark, func(err error) {
+	changed := s.changed
+	s.changed = nil
+	s.store.Shared(mark, changed, func(err error) {
 		d.collectSoon(func() {
 			s.writing = false
 			if err == nil {
 				s.kept = mark
+				return
 			}
+			s.changed = append(changed, s.changed...)
 		})
 	})
 }
@@ -194,7 +232,7 @@ func (d *desk) renew(r *reading) {
 	s := &d.net.sharing
 	if s.store != nil {
 		s.given, s.behind = min(s.given, d.sharedSince()), true
-		s.store.Shared(d.net.mark(), func(error) {}) // and with the next tick
+		s.store.Shared(d.net.mark(), nil, func(error) {}) // and with the next tick
 	}
 	r.renew()
 	(*reporter)(d).replayShard(r.shard)

@@ -14,6 +14,7 @@ import (
 	"github.com/epinet/epi/apps/chat/fabric/fabrictest"
 	"github.com/epinet/epi/apps/chat/gate"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/keep"
 	"github.com/epinet/epi/apps/chat/store"
 	"github.com/epinet/epi/internal/epitest"
 )
@@ -25,6 +26,8 @@ type replica struct {
 	mu      sync.Mutex
 	refuses bool             // guarded by mu; it takes nothing
 	took    map[int64]string // guarded by mu; texts of records, by number
+	changes int              // guarded by mu; of records, that it took
+	markers int              // guarded by mu
 	stream  int64            // guarded by mu; of a history that has nothing but a place
 }
 
@@ -40,13 +43,19 @@ func (f *replica) Append(_ uint32, _ string, data []byte, done func(error)) {
 		return
 	}
 	var entries []struct {
-		R *hall.Record `json:"r"`
+		R    *hall.Record `json:"r"`
+		W, M *struct{}
 	}
 	if err := json.Unmarshal(data, &entries); err != nil {
 		panic(err)
 	}
 	for _, e := range entries {
-		if e.R != nil {
+		switch {
+		case e.W != nil:
+			f.changes++
+		case e.M != nil:
+			f.markers++
+		case e.R != nil:
 			f.took[e.R.ID] = e.R.Text
 		}
 	}
@@ -61,6 +70,12 @@ func (f *replica) Replay(_ uint32, after fabric.Position, each func(fabric.Posit
 		each(place, nil)
 	}
 	done(nil)
+}
+
+func (f *replica) counts() (changes, markers int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.changes, f.markers
 }
 
 // texts are those of the records that it took, in order; events have none.
@@ -259,4 +274,61 @@ func TestHistoryMadeAnewIsSharedAgain(t *testing.T) {
 	if got := f.texts(); !slices.Equal(got, []string{"m2", "m3"}) {
 		t.Errorf("it shares %q", got)
 	}
+}
+
+// A change that a node has made, and that was not shared when it was killed, the next process shares,
+// and then the store forgets it.
+func TestChangesAreSharedLater(t *testing.T) {
+	t.Parallel()
+	d := newDisk(t)
+	keeper := keep.New(d.writer, epitest.NoLog())
+	withKeeper := func(c *gate.Config) { c.Keep, c.Hall.Mechanisms = keeper.Keep, []string{"PLAIN"} }
+	for range 2 {
+		ann := d.begin(newReplica(true), withKeeper).registerOnceLeased("ann")
+		ann.say("CAP REQ :echo-message message-tags draft/message-redaction draft/read-marker")
+		ann.say("NS IDENTIFY ann right")
+		ann.say("JOIN #room")
+		ann.say("PRIVMSG #room :mistake")
+		echo := ann.await("mistake")
+		_, id, _ := strings.Cut(echo, "msgid=")
+		id, _, _ = strings.Cut(id, ";")
+		id, _, _ = strings.Cut(id, " ")
+		ann.say("REDACT #room %s", id)
+		ann.await("REDACT #room")
+		ann.say("MARKREAD #room timestamp=2020-01-02T00:00:00.000Z")
+		ann.await("MARKREAD #room")
+	}
+	f := newReplica(false)
+	d.begin(f, withKeeper)
+	epitest.WaitUntil(t, "what the others are to know", func() bool {
+		changes, markers := f.counts()
+		return changes >= 2 && markers >= 1 // the second marker is none: it was there
+	})
+	epitest.WaitUntil(t, "that they are forgotten", func() bool {
+		left, err := d.store.Announced(t.Context(), 9)
+		return err == nil && len(left) == 0
+	})
+	if got := f.texts(); len(got) > 0 {
+		t.Errorf("it shares %q, which was deleted", got)
+	}
+}
+
+// Changes for which there was no room come from the disk, too.
+func TestManyChangesAreShared(t *testing.T) {
+	t.Parallel()
+	const changes = 1000
+	d := newDisk(t)
+	for n := range store.ID(changes) {
+		d.apply(store.Announce{
+			Write: store.PutMarker{Marker: store.Marker{Account: "ann", Target: "#room", At: time.UnixMilli(int64(n))}},
+			Out:   store.Outgoing{Number: n + 1, Target: "ann", Entry: fmt.Sprintf(`{"m":{"Account":"ann","Marker":{"Target":"#room","At":%d}}}`, n)},
+		})
+	}
+	f := newReplica(false)
+	d.begin(f, nil)
+	epitest.WaitUntil(t, "all of them", func() bool {
+		_, markers := f.counts()
+		left, err := d.store.Announced(t.Context(), 9)
+		return err == nil && markers >= changes && len(left) == 0
+	})
 }

@@ -28,14 +28,17 @@ type History interface {
 	Reached(shard uint32, p fabric.Position, done func(error))
 	// Positions returns what Reached has kept. It may block.
 	Positions() ([fabric.Shards]fabric.Position, error)
-	// Shared keeps up to which number the replicated history has all records of this node, and does
-	// not block. done is called as for Record. No position that Reached is given later is kept before it.
-	Shared(upTo int64, done func(error))
+	// Shared keeps up to which number the replicated history has all records of this node, forgets
+	// changes that it has, and does not block. done is called as for Record. No position that Reached is given later is kept before it.
+	Shared(upTo int64, changes []int64, done func(error))
 	// Mark returns what Shared has kept last, ok, if it has. It may block.
 	Mark() (upTo int64, ok bool, err error)
 	// Unshared returns records that Record was given, no copies, above a number, as they are now: the
 	// first of them, all that it was given before the call if there is room. It may block.
 	Unshared(ctx context.Context, after int64) (hall.Unshared, error)
+	// Changes returns what is kept of Work.Out and ShareMarker.Out and was not forgotten: the first
+	// of it, and whether there may be more. It may block.
+	Changes(ctx context.Context) (list []hall.Outgoing, more bool, err error)
 }
 
 // withheld is what the hall has said since a message that is not durable yet: nobody is

@@ -65,7 +65,7 @@ func (d *slowDisk) Positions() ([fabric.Shards]fabric.Position, error) {
 }
 
 // Shared keeps a mark at once.
-func (d *slowDisk) Shared(upTo int64, done func(error)) {
+func (d *slowDisk) Shared(upTo int64, _ []int64, done func(error)) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.marks = append(d.marks, upTo)
@@ -80,6 +80,8 @@ func (d *slowDisk) Mark() (upTo int64, ok bool, err error) {
 	}
 	return d.marks[len(d.marks)-1], true, nil
 }
+
+func (d *slowDisk) Changes(context.Context) ([]hall.Outgoing, bool, error) { return nil, false, nil }
 
 // Unshared has pages of two records.
 func (d *slowDisk) Unshared(_ context.Context, after int64) (u hall.Unshared, err error) {

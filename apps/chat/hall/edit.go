@@ -40,12 +40,11 @@ func (h *Hall) edit(s *session, target, reference string, sp *speech) {
 		edited := *r
 		edited.Text, edited.Joined, edited.Edited = sp.text, nil, h.nextID()
 		edited.addParts(sp.parts)
-		h.begin(s, Work{Kind: EditRecord, Record: &edited}, func(result *Result) {
+		h.alter(s, r.Target, Work{Kind: EditRecord, Record: &edited}, func(result *Result) {
 			if !result.OK {
 				h.fail(s, "EDIT", "EDIT_FAILED", printable(target), reference, "The message could not be edited; try again later")
 				return
 			}
-			h.shareWork(r.Target, &Work{Kind: EditRecord, Record: &edited})
 			sp.id, sp.command = edited.Edited, r.Command
 			sp.tags = append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})
 			h.tell(s, r, target, true, h.numbered(s.user, h.shownTarget(r), sp)...)

@@ -44,6 +44,11 @@ type (
 		Account string
 		Marker  Marker
 	}
+	// ShareMarker is a KeepMarker of which other nodes are to know.
+	ShareMarker struct {
+		KeepMarker
+		Out *Outgoing
+	}
 	// CopyMarker is a KeepMarker that another node has moved.
 	CopyMarker struct{ KeepMarker }
 	// KeepMetadata sets a key; an empty value removes it.
@@ -74,6 +79,7 @@ func (DropAccount) isChange()  {}
 func (MoveHistory) isChange()  {}
 func (DropHistory) isChange()  {}
 func (KeepMarker) isChange()   {}
+func (ShareMarker) isChange()  {}
 func (CopyMarker) isChange()   {}
 func (KeepDeed) isChange()     {}
 func (KeepMetadata) isChange() {}

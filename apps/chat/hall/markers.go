@@ -110,10 +110,13 @@ func (h *Hall) setMarker(s *session, target string, at int64) {
 
 // keepMarker keeps a marker, here and at all other nodes.
 func (h *Hall) keepMarker(k KeepMarker) {
-	h.gate.Keep(k)
-	if h.net != nil {
-		h.share(fold(k.Account), "marker", "m", k, nil)
+	if h.net == nil {
+		h.gate.Keep(k)
+		return
 	}
+	o := h.outgoing(fold(k.Account), "m", "marker", k)
+	h.gate.Keep(ShareMarker{k, o})
+	h.shareChange("marker", o)
 }
 
 // gotMarker keeps a marker that another node has moved. It may be an old one.

@@ -29,9 +29,10 @@ type Wire interface {
 	Carry(to fabric.Node, data []byte, records []int64)
 
 	// Append adds an entry to the replicated history of a name, which nodes read that were
-	// away: see Replayed. It goes in as Carry does. That of a record comes there sooner or later,
-	// also if this process ends first: the numbers of records must grow from call to call.
-	Append(name string, entry []byte, records []int64)
+	// away: see Replayed. It goes in as Carry does. It is that of a record with a number, or of a
+	// change that is kept with its Outgoing, and has a number there. It comes there sooner or later,
+	// also if this process ends first. The numbers of records must grow from call to call.
+	Append(name string, entry []byte, record, change int64)
 
 	// Claim asks for a key; the answer is an event with the same number.
 	Claim(number uint64, key fabric.Key)
@@ -86,27 +87,28 @@ type network struct {
 	order []*node // by name
 	over  map[fabric.Node]fabric.Epoch
 
-	claims  map[uint64]func(error)
-	grants  map[string]*grant // of channels, by folded name
-	fresh   []*grant          // since the last event
-	nicks   map[string]bool   // that this node has claimed, or is claiming
-	runs    map[uint64]*run
-	last    uint64    // claims, runs and users, by number
-	far     SessionID // sessions of other nodes so far
-	guests  int       // those that there are
-	here    map[uint64]*user
-	users   uint64 // introduced so far
-	early   map[ref][]earlySeat
-	lease   string // the own name and epoch
-	split   string // those before this lease
-	posts   []*posting
-	orphans int64 // since when there may be channels without an owner; 0: there are none
-	returns []*returning
-	coming  map[*member]*returning // the same, by member
-	changed []*user                // by the event that is applied
-	altered []*channel             // the same
-	latest  int64                  // Hall.lastID, when it was carried last
-	now     int64                  // Hall.now, the same
+	claims   map[uint64]func(error)
+	grants   map[string]*grant    // of channels, by folded name
+	fresh    []*grant             // since the last event
+	nicks    map[string]bool      // that this node has claimed, or is claiming
+	altering map[uint64]*Outgoing // changes of records under way, by Work.Number
+	runs     map[uint64]*run
+	last     uint64    // claims, runs and users, by number
+	far      SessionID // sessions of other nodes so far
+	guests   int       // those that there are
+	here     map[uint64]*user
+	users    uint64 // introduced so far
+	early    map[ref][]earlySeat
+	lease    string // the own name and epoch
+	split    string // those before this lease
+	posts    []*posting
+	orphans  int64 // since when there may be channels without an owner; 0: there are none
+	returns  []*returning
+	coming   map[*member]*returning // the same, by member
+	changed  []*user                // by the event that is applied
+	altered  []*channel             // the same
+	latest   int64                  // Hall.lastID, when it was carried last
+	now      int64                  // Hall.now, the same
 	// vacancies are those of nicks that nobody has any more, the oldest first; marks counts the marks that
 	// were posted for them.
 	vacancies []*vacancy
@@ -165,7 +167,7 @@ const farSessions SessionID = 1 << 63
 func (h *Hall) Join(wire Wire) {
 	h.net = &network{
 		wire: wire, nodes: map[fabric.Node]*node{}, over: map[fabric.Node]fabric.Epoch{}, claims: map[uint64]func(error){},
-		grants: map[string]*grant{}, nicks: map[string]bool{}, runs: map[uint64]*run{}, here: map[uint64]*user{}, coming: map[*member]*returning{}, early: map[ref][]earlySeat{},
+		grants: map[string]*grant{}, nicks: map[string]bool{}, altering: map[uint64]*Outgoing{}, runs: map[uint64]*run{}, here: map[uint64]*user{}, coming: map[*member]*returning{}, early: map[ref][]earlySeat{},
 	}
 }
 

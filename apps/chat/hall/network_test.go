@@ -155,8 +155,8 @@ func (w *town) Carry(to fabric.Node, data []byte, records []int64) {
 
 // Append tries until the entry is in the replicated history, and so does the node when it begins
 // again.
-func (w *town) Append(name string, data []byte, records []int64) {
-	if slices.ContainsFunc(records, func(id int64) bool { return w.lost[id] }) {
+func (w *town) Append(name string, data []byte, record, _ int64) {
+	if w.lost[record] {
 		return
 	}
 	w.nation.appended++
@@ -850,8 +850,9 @@ func TestNetworkChangeBeforeLateRecord(t *testing.T) {
 	}
 	edited := a.records[2]
 	edited.Text, edited.Edited = "edited", first+1<<IDBits
-	b.hall.shareWork("#x", &Work{Kind: RemoveRecord, Lookup: &Lookup{ID: a.records[1].ID}})
-	b.hall.shareWork("#x", &Work{Kind: EditRecord, Record: &edited})
+	for _, w := range []*farWork{{Kind: RemoveRecord, Lookup: &Lookup{ID: a.records[1].ID}}, {Kind: EditRecord, Record: &edited}} {
+		b.hall.shareChange("work", b.hall.outgoing("#x", "w", "work", w))
+	}
 	n.settled()
 	for _, name := range []fabric.Node{"b", "c"} {
 		n.town(name).replay()
@@ -875,6 +876,52 @@ func TestNetworkChangeBeforeLateRecord(t *testing.T) {
 		slices.Sort(texts)
 		if want := []string{"edited", "left"}; !slices.Equal(texts, want) {
 			t.Errorf("node %s has %q, want %q", name, texts, want)
+		}
+	}
+}
+
+// TestNetworkChangeOfWhoHasGone: a change of a record that was begun for somebody who is gone when it is
+// done is shared all the same.
+func TestNetworkChangeOfWhoHasGone(t *testing.T) {
+	n := threeNodes(t, Config{History: History{Enabled: true}})
+	a := n.town("a")
+	id := a.open("ann", Origin{Host: "ann.host", Address: "192.0.2.1"})
+	a.line(id, "CAP REQ :echo-message message-tags")
+	a.line(id, "NICK ann")
+	a.line(id, "USER ann 0 * :Ann")
+	a.line(id, "CAP END")
+	n.settled()
+	name := "#x"
+	for i := 0; ; i++ {
+		if home, _ := fabric.Home(name, []fabric.Member{{Node: "a"}, {Node: "b"}, {Node: "c"}}); home.Node == "a" {
+			break
+		}
+		name = fmt.Sprint("#x", i)
+	}
+	n.say("a", "ann", "JOIN "+name, "PRIVMSG "+name+" :mistake")
+	var said Record
+	for _, r := range n.town("b").records {
+		if r.Text == "mistake" {
+			said = r
+		}
+	}
+	a.lazy = true
+	a.line(id, "REDACT "+name+" "+MsgID(said.ID))
+	found := a.works[0]
+	a.works = nil
+	a.apply(&Event{Kind: Worked, At: a.now, Result: a.do(found)})
+	if len(a.works) != 1 || a.works[0].Kind != RemoveRecord {
+		t.Fatalf("it has %+v done", a.works)
+	}
+	a.close(id, "gone")
+	a.lazy = false
+	a.settle()
+	n.settled()
+	for _, at := range n.names() {
+		for _, r := range n.town(at).records {
+			if r.ID == said.ID {
+				t.Errorf("node %s has what was deleted", at)
+			}
 		}
 	}
 }

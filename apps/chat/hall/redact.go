@@ -27,12 +27,11 @@ func (h *Hall) redact(s *session, params []string, _ *ircmsg.Message) {
 			forbid()
 			return
 		}
-		h.begin(s, Work{Kind: RemoveRecord, Lookup: &Lookup{ID: r.ID}}, func(result *Result) {
+		h.alter(s, r.Target, Work{Kind: RemoveRecord, Lookup: &Lookup{ID: r.ID}}, func(result *Result) {
 			if !result.OK {
 				h.fail(s, "REDACT", "REDACT_FAILED", printable(target), reference, "The message could not be deleted; try again later")
 				return
 			}
-			h.shareWork(r.Target, &Work{Kind: RemoveRecord, Lookup: &Lookup{ID: r.ID}})
 			m := ircmsg.Message{Command: "REDACT", Params: []string{target, reference}}
 			if reason != "" {
 				m.Params, m.Text = append(m.Params, reason), true

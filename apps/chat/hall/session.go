@@ -221,6 +221,7 @@ func (h *Hall) answered(r *Result) bool {
 
 // worked goes on with a session whose work is done.
 func (h *Hall) worked(r *Result) {
+	h.altered(r)
 	if h.answered(r) {
 		return
 	}

@@ -22,11 +22,6 @@ type farWork struct {
 	Record *Record  `json:"r,omitempty"`
 }
 
-// shareRecord has all nodes keep a record.
-func (h *Hall) shareRecord(r *Record) {
-	h.share(r.Target, "record", "r", r, []int64{r.ID})
-}
-
 // RecordEntry is the entry of a record.
 func RecordEntry(r *Record) []byte { return entryOf("r", encode("record", r)) }
 
@@ -39,21 +34,56 @@ type Unshared struct {
 	More    bool     // and maybe some behind it
 }
 
-// shareWork has the other nodes change a record of a target as it was changed here.
-func (h *Hall) shareWork(target string, w *Work) {
+// An Outgoing is an entry of a change. It is kept with that, until it is in the replicated history.
+type Outgoing struct {
+	Number int64 // of the change
+	Name   string
+	Entry  []byte
+
+	body []byte // of the op that nodes get at once
+}
+
+// outgoing makes the entry of a change, and numbers it.
+func (h *Hall) outgoing(name, key, kind string, body any) *Outgoing {
+	data := encode(kind, body)
+	return &Outgoing{Number: h.nextID(), Name: name, Entry: entryOf(key, data), body: data}
+}
+
+// shareChange gives a change that was made here to all nodes, and to those that are away as an entry.
+func (h *Hall) shareChange(kind string, o *Outgoing) {
+	h.net.putAll(kind, o.body, nil)
+	h.net.wire.Append(o.Name, o.Entry, 0, o.Number)
+}
+
+// shareRecord has all nodes keep a record. It is written once.
+func (h *Hall) shareRecord(r *Record) {
+	data := encode("record", r)
+	h.net.putAll("record", data, []int64{r.ID})
+	h.net.wire.Append(r.Target, entryOf("r", data), r.ID, 0)
+}
+
+// alter has a record of a target changed for a session. When that is done, the other nodes do it, too,
+// also if the session has gone meanwhile.
+func (h *Hall) alter(s *session, target string, w Work, then func(*Result)) {
+	if h.net != nil {
+		w.Out = h.outgoing(target, "w", "work", &farWork{w.Kind, w.Lookup, w.Record})
+	}
+	h.begin(s, w, then)
+	if w.Out != nil {
+		h.net.altering[h.lastWork] = w.Out
+	}
+}
+
+// altered shares what was altered.
+func (h *Hall) altered(r *Result) {
 	if h.net == nil {
 		return
 	}
-	far := &farWork{w.Kind, w.Lookup, w.Record}
-	h.share(target, "work", "w", far, nil)
-}
-
-// share gives an op to all nodes, and to those that are away as the key of an entry. It is
-// written once.
-func (h *Hall) share(target, kind, key string, body any, records []int64) {
-	data := encode(kind, body)
-	h.net.putAll(kind, data, records)
-	h.net.wire.Append(target, entryOf(key, data), records)
+	o := h.net.altering[r.Number]
+	delete(h.net.altering, r.Number)
+	if o != nil && r.OK {
+		h.shareChange("work", o)
+	}
 }
 
 // replayed applies an entry of the replicated history.

@@ -131,7 +131,8 @@ type Work struct {
 	Record        *Record
 	Find          *Find
 	Scopes        []Scope
-	After, Before int64 // numbers of messages, neither included; 0 is no bound
+	Out           *Outgoing // what others are to know of an EditRecord or a RemoveRecord
+	After, Before int64     // numbers of messages, neither included; 0 is no bound
 
 	// Address is where the session comes from, for limits on guessing.
 	Address string

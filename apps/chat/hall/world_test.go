@@ -295,6 +295,8 @@ func (w *world) Keep(c Change) {
 		}
 	case CopyMarker:
 		w.keepMarker(c.KeepMarker)
+	case ShareMarker:
+		w.keepMarker(c.KeepMarker)
 	case KeepMarker:
 		w.keepMarker(c)
 	case DropHistory:

@@ -83,6 +83,8 @@ func what(c hall.Change) string {
 		return "read marker of " + c.Account
 	case hall.CopyMarker:
 		return what(c.KeepMarker)
+	case hall.ShareMarker:
+		return what(c.KeepMarker)
 	}
 	return ""
 }
@@ -137,6 +139,9 @@ func writeOf(c hall.Change) store.Write {
 		return store.PutDatum{Datum: store.Datum(c.Datum)}
 	case hall.CopyMarker:
 		return writeOf(c.KeepMarker)
+	case hall.ShareMarker:
+		out := store.Outgoing{Number: store.ID(c.Out.Number), Target: c.Out.Name, Entry: string(c.Out.Entry)}
+		return store.Announce{Write: writeOf(c.KeepMarker), Out: out}
 	case hall.KeepMarker:
 		return store.PutMarker{Marker: store.Marker{Account: c.Account, Target: c.Marker.Target, At: time.UnixMilli(c.Marker.At)}}
 	}

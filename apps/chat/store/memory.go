@@ -21,6 +21,7 @@ type Memory struct {
 	conversations map[string]int     // targets of direct messages, and how often they were made
 	positions     map[uint32]Position
 	shared        *ID
+	announced     map[ID]Outgoing
 	copied        map[ID]bool // messages that another machine has said
 	accounts      map[string]Account
 	credentials   []Credential // Account is folded
@@ -38,7 +39,7 @@ type Memory struct {
 // NewMemory returns an empty store.
 func NewMemory() *Memory {
 	return &Memory{
-		copied: map[ID]bool{}, removed: map[ID]bool{}, edits: map[ID]EditMessage{}, conversations: map[string]int{}, positions: map[uint32]Position{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
+		announced: map[ID]Outgoing{}, copied: map[ID]bool{}, removed: map[ID]bool{}, edits: map[ID]EditMessage{}, conversations: map[string]int{}, positions: map[uint32]Position{}, accounts: map[string]Account{}, channels: map[string]Channel{}, bans: map[string]Ban{},
 		presences: map[string]Presence{}, markers: map[Marker]time.Time{}, metadata: map[[2]string]string{},
 		uploads: map[string]Upload{}, subscriptions: map[string]Subscription{}, invitations: map[string]Invitation{},
 	}
@@ -153,6 +154,14 @@ func (m *Memory) applyOther(w Write) error {
 	switch w := w.(type) {
 	case PutShared:
 		m.shared = &w.UpTo
+		for _, number := range w.Announced {
+			delete(m.announced, number)
+		}
+	case Announce:
+		if err := m.apply(w.Write); err != nil {
+			return err
+		}
+		m.announced[w.Out.Number] = w.Out
 	case PutPosition:
 		m.positions[w.Position.Shard] = w.Position
 	case PutChannel:
@@ -472,6 +481,14 @@ func (m *Memory) Shared(context.Context) (ID, error) {
 			return 0, ErrNotFound
 		}
 		return *m.shared, nil
+	})
+}
+
+// Announced is a method of Store.
+func (m *Memory) Announced(_ context.Context, limit int) ([]Outgoing, error) {
+	return view(m, func() ([]Outgoing, error) {
+		list := sorted(m.announced)
+		return list[:min(len(list), limit)], nil
 	})
 }
 

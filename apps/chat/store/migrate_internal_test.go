@@ -1,6 +1,7 @@
 package store
 
 import (
+	"errors"
 	"fmt"
 	"net/url"
 	"path/filepath"
@@ -60,6 +61,12 @@ func TestMigrationsKeepWhatIsFound(t *testing.T) {
 			}
 			if positions, err := s.Positions(t.Context()); err != nil || len(positions) > 0 {
 				t.Errorf("it has read a shared history up to %v, %v", positions, err)
+			}
+			if upTo, err := s.Shared(t.Context()); !errors.Is(err, ErrNotFound) {
+				t.Errorf("it has shared its own up to %v, %v", upTo, err)
+			}
+			if own, err := s.Own(t.Context(), 0, 50); err != nil || len(own) != 20 {
+				t.Errorf("%d messages are its own, %v", len(own), err)
 			}
 		})
 	}

@@ -149,6 +149,12 @@ var additions = []string{
 		id    INTEGER PRIMARY KEY CHECK (id = 1),
 		up_to INTEGER NOT NULL
 	);`,
+	// What other machines are to know of changes here, until they do.
+	`CREATE TABLE IF NOT EXISTS announced (
+		number INTEGER PRIMARY KEY,
+		target TEXT NOT NULL,
+		entry  TEXT NOT NULL
+	);`,
 	// What became of messages that a copy may bring yet: a removal, or an edit of one that is not
 	// here.
 	`CREATE TABLE IF NOT EXISTS changes (

@@ -160,6 +160,15 @@ func (s *SQLite) Shared(ctx context.Context) (ID, error) {
 	return one(s.read.QueryRowContext(ctx, "SELECT up_to FROM shared"), func(scan func(...any) error) (upTo ID, err error) { return upTo, scan(&upTo) })
 }
 
+// Announced is a method of Store.
+func (s *SQLite) Announced(ctx context.Context, limit int) ([]Outgoing, error) {
+	rows, err := s.read.QueryContext(ctx, "SELECT number, target, entry FROM announced ORDER BY number LIMIT ?", limit)
+	if err != nil {
+		return nil, err
+	}
+	return all(rows, func(scan func(...any) error) (o Outgoing, err error) { return o, scan(&o.Number, &o.Target, &o.Entry) })
+}
+
 // Account is a method of Store.
 func (s *SQLite) Account(ctx context.Context, name string) (Account, error) {
 	return one(s.read.QueryRowContext(ctx, selectAccount+"WHERE a.folded = ?", fold(name)), readAccount)

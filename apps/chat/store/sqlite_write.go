@@ -163,7 +163,13 @@ func (t *transaction) apply(w Write) (refused, err error) {
 		p := w.Position
 		return nil, t.exec("INSERT OR REPLACE INTO positions (shard, stream, number, at) VALUES (?, ?, ?, ?)", p.Shard, p.Stream, int64(p.Number), p.At)
 	case PutShared:
-		return nil, t.exec("INSERT OR REPLACE INTO shared (id, up_to) VALUES (1, ?)", int64(w.UpTo))
+		return nil, t.putShared(w)
+	case Announce:
+		refused, err = t.apply(w.Write)
+		if refused != nil || err != nil {
+			return refused, err
+		}
+		return nil, t.exec("INSERT OR REPLACE INTO announced (number, target, entry) VALUES (?, ?, ?)", int64(w.Out.Number), w.Out.Target, w.Out.Entry)
 	}
 	if err := t.flush(); err != nil { // the order of writes is kept
 		return nil, err
@@ -176,6 +182,15 @@ func (t *transaction) apply(w Write) (refused, err error) {
 		return ErrExists, nil
 	}
 	return nil, err
+}
+
+func (t *transaction) putShared(w PutShared) error {
+	for _, number := range w.Announced {
+		if err := t.exec("DELETE FROM announced WHERE number = ?", int64(number)); err != nil {
+			return err
+		}
+	}
+	return t.exec("INSERT OR REPLACE INTO shared (id, up_to) VALUES (1, ?)", int64(w.UpTo))
 }
 
 func (t *transaction) addMessage(m *Message) error { return t.gather(&t.added, m, flagsOf(m)) }

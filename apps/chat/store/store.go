@@ -69,8 +69,11 @@ type Store interface {
 
 	// Positions returns those of PutPosition, the latest of each shard, in the order of the shards.
 	Positions(ctx context.Context) ([]Position, error)
-	// Shared returns that of the latest PutShared, or ErrNotFound.
+	// Shared returns UpTo of the latest PutShared, or ErrNotFound.
 	Shared(ctx context.Context) (ID, error)
+	// Announced returns what was announced and is not shared, in the order of the numbers: the first
+	// of it, at most limit.
+	Announced(ctx context.Context, limit int) ([]Outgoing, error)
 
 	// Account returns an account by its name, or ErrNotFound.
 	Account(ctx context.Context, name string) (Account, error)
@@ -146,6 +149,13 @@ type Position struct {
 	Stream int64
 	Number uint64
 	At     int64
+}
+
+// An Outgoing is what other machines are to know of a change here.
+type Outgoing struct {
+	Number ID     // of the change
+	Target string // in whose history it is
+	Entry  string // as they read it
 }
 
 // Conversation names the history of direct messages between two accounts or nicks.

@@ -14,9 +14,18 @@ type (
 	CopyMessage struct{ Message Message }
 	// PutPosition notes that what comes before a place in the history of other machines is here.
 	PutPosition struct{ Position Position }
+	// Announce does a write, and with it keeps what other machines are to know of that, until
+	// PutShared says that they do. It is refused if the write is.
+	Announce struct {
+		Write Write
+		Out   Outgoing
+	}
 	// PutShared notes that the messages of this machine up to an ID are in the history that several
-	// machines share.
-	PutShared struct{ UpTo ID }
+	// machines share, and so is what was announced by these numbers.
+	PutShared struct {
+		UpTo      ID
+		Announced []ID
+	}
 	// EditMessage changes a message's text. It changes nothing if the message has a later edit.
 	// Without the message it is ErrNotFound, and kept for a CopyMessage.
 	EditMessage struct {
@@ -137,6 +146,7 @@ func (o Order) Before(other Order) bool {
 func (AddMessage) isWrite()         {}
 func (CopyMessage) isWrite()        {}
 func (PutPosition) isWrite()        {}
+func (Announce) isWrite()           {}
 func (PutShared) isWrite()          {}
 func (EditMessage) isWrite()        {}
 func (RemoveMessage) isWrite()      {}

@@ -187,7 +187,8 @@ func (f *Fabric) replay(shard uint32, after fabric.Position, each func(fabric.Po
 	if err != nil {
 		return err
 	}
-	stream, err := f.stream.Stream(f.life, f.config.historyName(shard))
+	name := f.config.historyName(shard)
+	stream, err := f.stream.Stream(f.life, name)
 	if err != nil {
 		return err
 	}
@@ -195,10 +196,10 @@ func (f *Fabric) replay(shard uint32, after fabric.Position, each func(fabric.Po
 	if after.Stream != made || after.Number > last {
 		after = fabric.Position{Stream: made}
 	}
-	err = f.readStream(f.config.historyName(shard), after, last, each)
+	err = f.readStream(name, after, last, each)
 	if errors.Is(err, errOther) {
 		f.config.Logger.Warn("the replicated history is not the one that was read before: it is read from its beginning", "shard", shard)
-		err = f.readStream(f.config.historyName(shard), fabric.Position{Stream: made}, last, each)
+		err = f.readStream(name, fabric.Position{Stream: made}, last, each)
 	}
 	return err
 }

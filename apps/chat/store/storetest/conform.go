@@ -27,6 +27,7 @@ func Conform(t *testing.T, open func(t *testing.T) store.Store) {
 		{"CopiesTogether", copiesTogether},
 		{"EditsAndRemovals", edits},
 		{"ChangesBeforeTheirMessages", changesFirst},
+		{"Announcements", announcements},
 		{"Renaming", renaming},
 		{"LatestAndConversations", latest},
 		{"SearchFindsPartsOfWords", search},
@@ -339,6 +340,30 @@ func changesFirst(t *testing.T, s store.Store) {
 	same(t, "after the target's retention", ids(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 1}))), []store.ID{20})
 	Apply(t, s, store.RemoveBefore{Before: 13}, said(9), said(13))
 	same(t, "after the retention of all", ids(must[[]store.Message](t)(s.Messages(ctx, store.Query{Target: "#c", Limit: 2}))), []store.ID{9, 20})
+}
+
+// announcements are kept with their writes until they are shared, and not without them.
+func announcements(t *testing.T, s store.Store) {
+	expect := func(what string, limit int, want ...store.Outgoing) {
+		t.Helper()
+		same(t, what, must[[]store.Outgoing](t)(s.Announced(ctx, limit)), want)
+	}
+	if _, err := s.Shared(ctx); !errors.Is(err, store.ErrNotFound) {
+		t.Errorf("nothing is shared: %v", err)
+	}
+	first, second := store.Outgoing{Number: 20, Target: "#c", Entry: "{1}"}, store.Outgoing{Number: 21, Target: "ann", Entry: "{2}"}
+	Apply(t, s, Said(1, "#c", "one"), store.Announce{Write: store.EditMessage{ID: 1, Edited: 20, Text: "two"}, Out: first})
+	refused(t, s, store.ErrNotFound, store.Announce{Write: store.RemoveMessage{ID: 9}, Out: store.Outgoing{Number: 22}})
+	Apply(t, s, store.Announce{Write: store.PutMarker{Marker: store.Marker{Account: "ann", Target: "#c", At: time.UnixMilli(5)}}, Out: second})
+	same(t, "the write is done", must[store.Message](t)(s.Message(ctx, 1)).Text, "two")
+	same(t, "the other one, too", len(must[[]store.Marker](t)(s.Markers(ctx, "ann"))), 1)
+	expect("both", 9, first, second)
+	expect("the first", 1, first)
+	Apply(t, s, store.PutShared{UpTo: 7, Announced: []store.ID{20, 99}})
+	expect("one is shared", 9, second)
+	Apply(t, s, store.PutShared{UpTo: 8})
+	expect("none more is", 9, second)
+	same(t, "how far messages are", must[store.ID](t)(s.Shared(ctx)), store.ID(8))
 }
 
 func refused(t *testing.T, s store.Store, want error, w store.Write) {
