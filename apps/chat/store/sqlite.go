@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
-	"time"
 
 	"github.com/epinet/epi/apps/chat/ircmsg"
 	"github.com/epinet/epi/apps/internal/sqlitefile"
@@ -164,21 +163,6 @@ func one[T any](row *sql.Row, read func(scan func(...any) error) (T, error)) (T,
 
 // fold is how names are compared.
 func fold(name string) string { return ircmsg.ASCII.Fold(name) }
-
-// millis is how moments are kept; 0 is the zero time.
-func millis(t time.Time) int64 {
-	if t.IsZero() {
-		return 0
-	}
-	return t.UnixMilli()
-}
-
-func moment(ms int64) time.Time {
-	if ms == 0 {
-		return time.Time{}
-	}
-	return time.UnixMilli(ms).UTC()
-}
 
 // encode is for what is kept as a whole and never searched.
 func encode(v any) string {

@@ -6,6 +6,8 @@ import (
 	"database/sql"
 	"slices"
 	"strings"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 const selectMessage = "SELECT m.id, t.name, m.command, m.params, m.source, m.account, m.flags, m.rank, m.tags, m.text, m.joined, m.reply, m.edited, m.shown FROM messages m JOIN targets t ON t.id = m.target "
@@ -139,7 +141,7 @@ func readAccount(scan func(...any) error) (a Account, err error) {
 	if err := scan(&a.Name, &created, &a.Email, &a.Verified, &a.Role, &a.Suspended, &settings); err != nil {
 		return a, err
 	}
-	a.Created = moment(created)
+	a.Created = sqlitefile.Moment(created)
 	a.Settings, err = decode[map[string]string](settings)
 	return a, err
 }
@@ -200,7 +202,7 @@ func readCredential(scan func(...any) error) (c Credential, err error) {
 	if err := scan(&c.Account, &c.Kind, &c.Label, &c.Secret, &created, &used); err != nil {
 		return c, err
 	}
-	c.Created, c.Used = moment(created), moment(used)
+	c.Created, c.Used = sqlitefile.Moment(created), sqlitefile.Moment(used)
 	return c, nil
 }
 
@@ -259,7 +261,7 @@ func (s *SQLite) Bans(ctx context.Context) ([]Ban, error) {
 	return all(rows, func(scan func(...any) error) (b Ban, err error) {
 		var at, until int64
 		err = scan(&b.Mask, &b.Reason, &b.By, &at, &until)
-		b.At, b.Until = moment(at), moment(until)
+		b.At, b.Until = sqlitefile.Moment(at), sqlitefile.Moment(until)
 		return b, err
 	})
 }
@@ -273,7 +275,7 @@ func (s *SQLite) Markers(ctx context.Context, account string) ([]Marker, error) 
 	return all(rows, func(scan func(...any) error) (m Marker, err error) {
 		var at int64
 		err = scan(&m.Account, &m.Target, &at)
-		m.At = moment(at)
+		m.At = sqlitefile.Moment(at)
 		return m, err
 	})
 }
@@ -292,7 +294,7 @@ const selectUpload = "SELECT id, account, target, name, type, size, created, exp
 func readUpload(scan func(...any) error) (u Upload, err error) {
 	var created, expires int64
 	err = scan(&u.ID, &u.Account, &u.Target, &u.Name, &u.Type, &u.Size, &created, &expires)
-	u.Created, u.Expires = moment(created), moment(expires)
+	u.Created, u.Expires = sqlitefile.Moment(created), sqlitefile.Moment(expires)
 	return u, err
 }
 
@@ -319,7 +321,7 @@ func (s *SQLite) Subscriptions(ctx context.Context, account string) ([]Subscript
 	return all(rows, func(scan func(...any) error) (u Subscription, err error) {
 		var created int64
 		err = scan(&u.Account, &u.Endpoint, &u.Keys, &created)
-		u.Created = moment(created)
+		u.Created = sqlitefile.Moment(created)
 		return u, err
 	})
 }
@@ -330,7 +332,7 @@ func (s *SQLite) Invitation(ctx context.Context, hash string) (Invitation, error
 	return one(row, func(scan func(...any) error) (i Invitation, err error) {
 		var created, expires int64
 		err = scan(&i.Hash, &i.By, &i.Role, &i.Channel, &created, &expires, &i.Left)
-		i.Created, i.Expires = moment(created), moment(expires)
+		i.Created, i.Expires = sqlitefile.Moment(created), sqlitefile.Moment(expires)
 		return i, err
 	})
 }
@@ -344,7 +346,7 @@ func (s *SQLite) Audit(ctx context.Context, limit int) ([]Deed, error) {
 	return all(rows, func(scan func(...any) error) (d Deed, err error) {
 		var at int64
 		err = scan(&at, &d.By, &d.What, &d.Target, &d.Detail)
-		d.At = moment(at)
+		d.At = sqlitefile.Moment(at)
 		return d, err
 	})
 }

@@ -430,7 +430,7 @@ func (t *transaction) applyOther(w Write) error {
 	case RemoveCredential:
 		return t.change("DELETE FROM credentials WHERE account = ? AND kind = ? AND label = ?", fold(w.Account), w.Kind, w.Label)
 	case TouchCredential:
-		return t.change("UPDATE credentials SET used = ? WHERE account = ? AND kind = ? AND label = ?", millis(w.Used), fold(w.Account), w.Kind, w.Label)
+		return t.change("UPDATE credentials SET used = ? WHERE account = ? AND kind = ? AND label = ?", sqlitefile.Millis(w.Used), fold(w.Account), w.Kind, w.Label)
 	case PutChannel:
 		return t.exec("INSERT OR REPLACE INTO channels (folded, name, state) VALUES (?, ?, ?)", fold(w.Channel.Name), w.Channel.Name, encode(w.Channel))
 	case AddChannel:
@@ -443,7 +443,7 @@ func (t *transaction) applyOther(w Write) error {
 		return t.change("DELETE FROM channels WHERE folded = ?", fold(w.Name))
 	case PutBan:
 		return t.exec("INSERT OR REPLACE INTO bans (mask, reason, setter, at, until) VALUES (?, ?, ?, ?, ?)",
-			w.Ban.Mask, w.Ban.Reason, w.Ban.By, millis(w.Ban.At), millis(w.Ban.Until))
+			w.Ban.Mask, w.Ban.Reason, w.Ban.By, sqlitefile.Millis(w.Ban.At), sqlitefile.Millis(w.Ban.Until))
 	case RemoveBan:
 		return t.change("DELETE FROM bans WHERE mask = ?", w.Mask)
 	case PutPresence:
@@ -452,7 +452,7 @@ func (t *transaction) applyOther(w Write) error {
 		return t.exec("DELETE FROM presences WHERE account = ?", fold(w.Account))
 	case PutMarker:
 		return t.exec(`INSERT INTO markers (account, target, at) VALUES (?, ?, ?)
-			ON CONFLICT DO UPDATE SET at = max(at, excluded.at)`, fold(w.Marker.Account), w.Marker.Target, millis(w.Marker.At))
+			ON CONFLICT DO UPDATE SET at = max(at, excluded.at)`, fold(w.Marker.Account), w.Marker.Target, sqlitefile.Millis(w.Marker.At))
 	case PutDatum:
 		if w.Datum.Value == "" {
 			return t.exec("DELETE FROM metadata WHERE owner = ? AND key = ?", w.Datum.Owner, w.Datum.Key)
@@ -461,23 +461,23 @@ func (t *transaction) applyOther(w Write) error {
 	case PutUpload:
 		u := w.Upload
 		return t.exec("INSERT OR REPLACE INTO uploads (id, account, target, name, type, size, created, expires) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-			u.ID, fold(u.Account), u.Target, u.Name, u.Type, u.Size, millis(u.Created), millis(u.Expires))
+			u.ID, fold(u.Account), u.Target, u.Name, u.Type, u.Size, sqlitefile.Millis(u.Created), sqlitefile.Millis(u.Expires))
 	case RemoveUpload:
 		return t.change("DELETE FROM uploads WHERE id = ?", w.ID)
 	case PutSubscription:
 		return t.exec("INSERT OR REPLACE INTO subscriptions (endpoint, account, keys, created) VALUES (?, ?, ?, ?)",
-			w.Subscription.Endpoint, fold(w.Subscription.Account), w.Subscription.Keys, millis(w.Subscription.Created))
+			w.Subscription.Endpoint, fold(w.Subscription.Account), w.Subscription.Keys, sqlitefile.Millis(w.Subscription.Created))
 	case RemoveSubscription:
 		return t.exec("DELETE FROM subscriptions WHERE endpoint = ? AND account = ?", w.Endpoint, fold(w.Account))
 	case PutInvitation:
 		i := w.Invitation
 		return t.exec("INSERT OR REPLACE INTO invitations (hash, by, role, channel, created, expires, uses) VALUES (?, ?, ?, ?, ?, ?, ?)",
-			i.Hash, i.By, i.Role, i.Channel, millis(i.Created), millis(i.Expires), i.Left)
+			i.Hash, i.By, i.Role, i.Channel, sqlitefile.Millis(i.Created), sqlitefile.Millis(i.Expires), i.Left)
 	case RemoveInvitation:
 		return t.change("DELETE FROM invitations WHERE hash = ?", w.Hash)
 	case AddDeed:
 		return t.exec("INSERT INTO deeds (at, by, what, target, detail) VALUES (?, ?, ?, ?, ?)",
-			millis(w.Deed.At), w.Deed.By, w.Deed.What, w.Deed.Target, w.Deed.Detail)
+			sqlitefile.Millis(w.Deed.At), w.Deed.By, w.Deed.What, w.Deed.Target, w.Deed.Detail)
 	}
 	panic("store: an unknown write")
 }
@@ -550,7 +550,7 @@ func (t *transaction) addAccount(w AddAccount) error {
 		return errors.Join(err, t.exec("RELEASE account"))
 	}
 	err = t.exec("INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
-		fold(a.Name), a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
+		fold(a.Name), a.Name, sqlitefile.Millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
 	for _, c := range w.Credentials {
 		if err != nil {
 			break
@@ -569,7 +569,7 @@ func (t *transaction) replaceAccount(w ReplaceAccount) error {
 	err := t.exec(`INSERT INTO accounts (folded, name, created, email, verified, role, suspended, settings) VALUES (?, ?, ?, ?, ?, ?, ?, ?)
 		ON CONFLICT DO UPDATE SET name = excluded.name, created = excluded.created, email = excluded.email, verified = excluded.verified,
 			role = excluded.role, suspended = excluded.suspended, settings = excluded.settings`,
-		fold(a.Name), a.Name, millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
+		fold(a.Name), a.Name, sqlitefile.Millis(a.Created), a.Email, a.Verified, a.Role, a.Suspended, encode(a.Settings))
 	if err != nil {
 		return err
 	}
@@ -578,7 +578,7 @@ func (t *transaction) replaceAccount(w ReplaceAccount) error {
 	}
 	for _, c := range w.Credentials { // OR REPLACE: also one of another account that the index excludes
 		err := t.exec("INSERT OR REPLACE INTO credentials (account, kind, label, secret, created, used) VALUES (?, ?, ?, ?, ?, ?)",
-			fold(a.Name), c.Kind, c.Label, c.Secret, millis(c.Created), millis(c.Used))
+			fold(a.Name), c.Kind, c.Label, c.Secret, sqlitefile.Millis(c.Created), sqlitefile.Millis(c.Used))
 		if err != nil {
 			return err
 		}
@@ -591,7 +591,7 @@ func (t *transaction) useInvitation(hash string, now time.Time) error {
 	if hash == "" {
 		return nil
 	}
-	if err := t.change("UPDATE invitations SET uses = uses - 1 WHERE hash = ? AND uses > 0 AND expires > ?", hash, millis(now)); err != nil {
+	if err := t.change("UPDATE invitations SET uses = uses - 1 WHERE hash = ? AND uses > 0 AND expires > ?", hash, sqlitefile.Millis(now)); err != nil {
 		return err
 	}
 	return t.exec("DELETE FROM invitations WHERE hash = ? AND uses <= 0", hash)
@@ -610,7 +610,7 @@ func (t *transaction) putCredential(c Credential) error {
 	}
 	return t.exec(`INSERT INTO credentials (account, kind, label, secret, created, used) VALUES (?, ?, ?, ?, ?, ?)
 		ON CONFLICT (account, kind, label) DO UPDATE SET secret = excluded.secret, created = excluded.created, used = excluded.used`,
-		fold(c.Account), c.Kind, c.Label, c.Secret, millis(c.Created), millis(c.Used))
+		fold(c.Account), c.Kind, c.Label, c.Secret, sqlitefile.Millis(c.Created), sqlitefile.Millis(c.Used))
 }
 
 func (t *transaction) removeAccount(folded string) error {

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync/atomic"
 	"time"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // SQL is a Store in a database that speaks SQL.
@@ -200,7 +202,7 @@ func refusal(err error) (refused, failed error) {
 func (w AddAccount) sql(t *transaction) error {
 	a, c := w.Account, w.Character
 	err := t.change(ErrExists, "INSERT INTO accounts VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING",
-		a.Key, a.Name, append([]byte{}, a.Secret...), a.Role, millis(a.Muted), millis(a.Banned), millis(a.Created))
+		a.Key, a.Name, append([]byte{}, a.Secret...), a.Role, sqlitefile.Millis(a.Muted), sqlitefile.Millis(a.Banned), sqlitefile.Millis(a.Created))
 	if err != nil {
 		return err
 	}
@@ -239,11 +241,11 @@ func (w Forget) sql(t *transaction) error {
 }
 
 func (w Mute) sql(t *transaction) error {
-	return t.change(ErrNotFound, "UPDATE accounts SET muted = $2 WHERE key = $1", w.Key, millis(w.Until))
+	return t.change(ErrNotFound, "UPDATE accounts SET muted = $2 WHERE key = $1", w.Key, sqlitefile.Millis(w.Until))
 }
 
 func (w Ban) sql(t *transaction) error {
-	return t.change(ErrNotFound, "UPDATE accounts SET banned = $2 WHERE key = $1", w.Key, millis(w.Until))
+	return t.change(ErrNotFound, "UPDATE accounts SET banned = $2 WHERE key = $1", w.Key, sqlitefile.Millis(w.Until))
 }
 
 func (w Enter) sql(t *transaction) error {
@@ -377,5 +379,5 @@ func (w AddChest) sql(t *transaction) error {
 func (w Note) sql(t *transaction) error {
 	d := w.Deed
 	return t.change(ErrExists, "INSERT INTO deeds SELECT coalesce(max(id), 0) + 1, CAST($1 AS BIGINT), CAST($2 AS TEXT), CAST($3 AS TEXT), CAST($4 AS TEXT), CAST($5 AS TEXT) FROM deeds",
-		millis(d.At), d.Actor, d.Action, d.Subject, d.Text)
+		sqlitefile.Millis(d.At), d.Actor, d.Action, d.Subject, d.Text)
 }

@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 )
 
 // Account is a method of Store.
@@ -18,7 +20,7 @@ func (s *SQL) Account(ctx context.Context, key string) (a Account, c Character, 
 	if errors.Is(err, sql.ErrNoRows) {
 		return Account{}, Character{}, ErrNotFound
 	}
-	a.Muted, a.Banned, a.Created = moment(muted), moment(banned), moment(created)
+	a.Muted, a.Banned, a.Created = sqlitefile.Moment(muted), sqlitefile.Moment(banned), sqlitefile.Moment(created)
 	return a, c, err
 }
 
@@ -59,7 +61,7 @@ func (s *SQL) Deeds(ctx context.Context, limit int) ([]Deed, error) {
 	return all(rows, err, func() (d Deed, err error) {
 		var at int64
 		err = rows.Scan(&at, &d.Actor, &d.Action, &d.Subject, &d.Text)
-		d.At = moment(at)
+		d.At = sqlitefile.Moment(at)
 		return d, err
 	})
 }
