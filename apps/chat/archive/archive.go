@@ -97,7 +97,7 @@ const unsharedPage = 256
 
 // Changes is a method of gate.History.
 func (a *Archive) Changes(ctx context.Context) (list []hall.Outgoing, more bool, err error) {
-	if err := a.writer.Settle(ctx); err != nil {
+	if err := a.writer.Flush(ctx); err != nil {
 		return nil, false, err
 	}
 	page, err := a.store.Announced(ctx, unsharedPage)
@@ -109,7 +109,7 @@ func (a *Archive) Changes(ctx context.Context) (list []hall.Outgoing, more bool,
 
 // Unshared is a method of gate.History.
 func (a *Archive) Unshared(ctx context.Context, after int64) (u hall.Unshared, err error) {
-	if err := a.writer.Settle(ctx); err != nil {
+	if err := a.writer.Flush(ctx); err != nil {
 		return u, err
 	}
 	last, err := a.store.Last(ctx) // before the page, which then has all up to there

@@ -90,9 +90,6 @@ func (w *Writer) start() {
 // They may have been shown before, those of WriteLater and, where history is relaxed, all.
 func (w *Writer) Flush(ctx context.Context) error { return w.queue.Wait(ctx, w.queue.Last()) }
 
-// Settle waits until all writes so far are committed, or refused.
-func (w *Writer) Settle(ctx context.Context) error { return w.queue.Wait(ctx, w.queue.Last()) }
-
 // Do queues a write and waits until it is durable. When ctx ends before, the write may
 // still come to pass.
 func (w *Writer) Do(ctx context.Context, write Write) error {
