@@ -326,9 +326,9 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 		select {
 		case <-s.wave.grown:
 			s.thrift.begin()
-			s.wave.follow()
+			s.wave.follow(s.engine.Stats().Held)
 		case <-s.wave.ended.C:
-			if s.wave.follow() {
+			if s.wave.follow(s.engine.Stats().Held) {
 				debug.FreeOSMemory()
 				s.thrift.end()
 			}

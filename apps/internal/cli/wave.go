@@ -14,17 +14,22 @@ const (
 	waveSize = 1000
 	// wavePause is how long nobody must have come for a wave to be over.
 	wavePause = time.Second
+	// waveShare is the part of the most that connections held in a wave which they may still
+	// hold at its end: one in so many. Below waveRest it is of no account.
+	waveShare = 8
+	waveRest  = 1 << 20
 )
 
 // A wave is many connections that open one soon after the other. To open one
-// takes more memory than to have it, above all a handshake or an upgrade: after
-// a wave the heap is mostly garbage, which an idle server would keep for
-// minutes.
+// takes more memory than to have it, above all a handshake or an upgrade, and what is
+// queued for all of them, such as the list of a channel's members: after a wave the heap
+// is mostly garbage, which an idle server would keep for minutes.
 type wave struct {
 	opened atomic.Uint64
 	grown  chan struct{} // filled at every waveSize-th connection
 	ended  *time.Timer   // of the one who calls follow; runs while there is a wave
 	last   uint64        // of the same; opened when ended was set
+	most   int64         // of the same; the most bytes that connections held in this wave
 }
 
 func newWave() wave {
@@ -46,12 +51,16 @@ func (w *wave) count(handler func(*epi.Conn) epi.Handler) func(*epi.Conn) epi.Ha
 	}
 }
 
-// follow is called when something comes out of grown or ended. It reports
-// whether the wave is over.
-func (w *wave) follow() bool {
+// follow is called when something comes out of grown or ended, with what connections hold.
+// It reports whether the wave is over.
+func (w *wave) follow(held int64) bool {
 	now := w.opened.Load()
-	over := now == w.last
+	w.most = max(w.most, held)
+	over := now == w.last && held <= max(w.most/waveShare, waveRest)
 	w.last = now
+	if over {
+		w.most = 0
+	}
 	if !over {
 		w.ended.Reset(wavePause)
 	}

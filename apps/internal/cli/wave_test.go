@@ -23,17 +23,21 @@ func TestWave(t *testing.T) {
 		open(nil)
 	}
 	epitest.Receive(t, w.grown)
-	if w.follow() {
+	if w.follow(0) {
 		t.Fatal("it is over when it begins")
 	}
 	epitest.Receive(t, w.ended.C)
 	open(nil)
-	if w.follow() {
+	if w.follow(80 * waveRest) {
 		t.Fatal("it is over although one came")
 	}
 	epitest.Receive(t, w.ended.C)
-	if !w.follow() {
-		t.Fatal("it is not over although nobody came")
+	if w.follow(20 * waveRest) {
+		t.Fatal("it is over although much is queued for those who came")
+	}
+	epitest.Receive(t, w.ended.C)
+	if !w.follow(9 * waveRest) {
+		t.Fatal("it is not over although nobody came, and most is with them")
 	}
 	if w.ended.Stop() {
 		t.Error("the timer runs on")
