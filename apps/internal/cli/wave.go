@@ -60,8 +60,7 @@ func (w *wave) follow(held int64) bool {
 	w.last = now
 	if over {
 		w.most = 0
-	}
-	if !over {
+	} else {
 		w.ended.Reset(wavePause)
 	}
 	return over

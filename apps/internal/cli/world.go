@@ -147,7 +147,11 @@ func (w *worldServer) prepare(s *server) (err error) {
 	if w.store != nil {
 		c.Store = w.store
 	}
-	if w.world, err = world.New(e, c); err != nil {
+	w.world, err = world.New(e, c)
+	if errors.Is(err, store.ErrTaken) {
+		err = fmt.Errorf("store.address: %w", err)
+	}
+	if err != nil {
 		return failure{err}
 	}
 	if w.logTo != nil {

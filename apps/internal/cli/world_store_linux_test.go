@@ -54,7 +54,7 @@ func TestWorldKilledIsWhole(t *testing.T) {
 	if code, _, stderr := call("world", "backup", k.file, copied); code != 0 {
 		t.Errorf("backup of a world that serves: exit code %d, %s", code, stderr)
 	}
-	if code, _, stderr := call("world", "--listen", "ws://127.0.0.1:0", "--set", "store.address="+k.file); code != exitFailed || !strings.Contains(stderr, "another server has this store") {
+	if code, _, stderr := call("world", "--listen", "ws://127.0.0.1:0", "--set", "store.address="+k.file); code != exitFailed || !strings.Contains(stderr, "store.address: another server has this store") {
 		t.Errorf("a second server: exit code %d, %s", code, stderr)
 	}
 	p.signal(syscall.SIGTERM)
