@@ -115,14 +115,14 @@ export class Messages {
   }
 
   version(m, i) {
-    if (m.label !== undefined) return `${m.state} ${m.why}`;
+    if (m.label !== undefined) return `${m.state} ${m.why} ${this.app.model.beginsWaiting(this.list.items[i - 1])} ${this.app.model.shownName(this.app.model.nick)}`;
     const before = this.list.items[i - 1];
     const day = before === undefined || before.label !== undefined || dayOf(before.time) !== dayOf(m.time);
     return `${m.version} ${m.event || this.head(m, i)} ${day} ${this.first === m} ${this.found === m} ${this.app.model.shownName(m.nick)} ${this.app.model.pictureOf(m.nick)} ${i === 0 && this.buffer.isWhole}`;
   }
 
   row(m, i) {
-    if (m.label !== undefined) return this.waiting(m);
+    if (m.label !== undefined) return this.waiting(m, this.app.model.beginsWaiting(this.list.items[i - 1]));
     const before = this.list.items[i - 1];
     const parts = [];
     if (i === 0 && this.buffer.isWhole) parts.push(h('p', { class: 'beginning' }, say('beginning', { name: this.buffer.name })));
@@ -224,12 +224,14 @@ export class Messages {
   }
 
   // waiting is a message that is not confirmed yet.
-  waiting(entry) {
+  // waiting draws what was said and is not there yet; head: it begins a group.
+  waiting(entry, head) {
     const { client, model } = this.app;
     const failed = entry.state === 'failed';
     const why = failed ? say('notSent', { text: has(entry.why) ? say(entry.why) : entry.why }) : say(entry.state === 'queued' ? 'queued' : entry.state === 'unsure' ? 'queued' : 'sent');
-    return h('div', { class: 'row', tabindex: '-1' }, h('div', { class: `message waiting${failed ? ' failed' : ''}` },
-      h('div'), h('div', { class: 'body' },
+    return h('div', { class: 'row', tabindex: '-1' }, h('div', { class: `message waiting${head ? ' lead' : ''}${failed ? ' failed' : ''}` },
+      head ? avatar(model.nick, model.shownName(model.nick), model.pictureOf(model.nick)) : h('div'), h('div', { class: 'body' },
+        head && h('div', { class: 'meta' }, h('span', { class: `nick ${hueOf(model.nick)}` }, model.shownName(model.nick))),
         h('div', { class: 'text' }, plain(entry.text).split('\n').map((l) => h('div', { class: 'line' }, l))),
         h('div', { class: 'why' }, why,
           failed && h('button', { type: 'button', class: 'link', onclick: () => client.retrySaying(entry) }, say('sendAgain')),

@@ -179,6 +179,12 @@ export class Model {
     m.version++;
   }
 
+  // beginsWaiting reports whether what waits to be sent is drawn with one's name: it is not to
+  // look like a part of what somebody else has said before it.
+  beginsWaiting(before) {
+    return before === undefined || before.label === undefined && (Boolean(before.event) || !this.same(before.nick, this.nick));
+  }
+
   // redact takes a message's text away, and what it counted.
   redact(b, id, by, reason) {
     const m = b.byId.get(id);

@@ -114,3 +114,15 @@ test('50,000 messages', () => {
   assert.equal(b.messages.length, 51_000);
   for (let i = 1; i < b.messages.length; i++) assert.ok(b.messages[i - 1].time <= b.messages[i].time);
 });
+
+test('what waits does not look like what somebody else has said', () => {
+  const { model, b, add } = setUp();
+  assert.ok(model.beginsWaiting(undefined));
+  add('a', 1);
+  assert.ok(model.beginsWaiting(b.messages.at(-1)));
+  add('b', 2, 'mine', { nick: 'me', own: true });
+  assert.ok(!model.beginsWaiting(b.messages.at(-1)));
+  add('c', 3, '', { nick: 'me', own: true, kind: 'join', event: true });
+  assert.ok(model.beginsWaiting(b.messages.at(-1)));
+  assert.ok(!model.beginsWaiting({ label: 1, text: 'waits, too' }));
+});
