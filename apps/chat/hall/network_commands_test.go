@@ -282,6 +282,39 @@ func TestNetworkNickLostWhileAway(t *testing.T) {
 	n.same()
 }
 
+// TestNetworkSilentUntilNickIsBack: who has not got its nick again yet, after its node was cut off, says
+// nothing in a channel and joins none, also where its own node owns that: another may have the nick.
+func TestNetworkSilentUntilNickIsBack(t *testing.T) {
+	n := inOneChannel(t, Config{})
+	away, own, other := n.town("c"), homedAt("c", "c"), "#y"
+	n.say("c", "cid", "JOIN "+own)
+	n.net.Isolate("c")
+	n.net.RunUntil(5*time.Minute, func() bool { return len(n.town("a").hall.net.order) == 1 && !away.hall.net.live })
+	n.settled()
+	away.slow = true
+	n.net.Heal()
+	n.peace()
+	away.text()
+	n.say("c", "cid", "PRIVMSG "+own+" :early", "JOIN "+other, "PRIVMSG ann :early")
+	got := away.text()
+	for _, part := range []string{"FAIL PRIVMSG CHANNEL_UNAVAILABLE " + own, "FAIL JOIN CHANNEL_UNAVAILABLE " + other, "FAIL PRIVMSG USER_UNAVAILABLE ann"} {
+		if !strings.Contains(got, part) {
+			t.Errorf("cid has not read %q in\n%s", part, got)
+		}
+	}
+	away.slow = false
+	for _, claim := range away.pending {
+		claim()
+	}
+	n.peace()
+	away.text()
+	n.say("c", "cid", "PRIVMSG "+own+" :late", "JOIN "+other, "PRIVMSG ann :late")
+	if got := away.text(); strings.Contains(got, "FAIL") {
+		t.Errorf("cid has read\n%s", got)
+	}
+	n.same()
+}
+
 // TestNetworkNoAnswer: what an owner was asked for that then was lost is not said to be undone.
 func TestNetworkNoAnswer(t *testing.T) {
 	n := inOneChannel(t, Config{})

@@ -108,6 +108,8 @@ func (h *Hall) carryOutOne(s *session, p *piece) {
 		h.unavailable(s, p)
 	case p.channel == "" || p.user != nil:
 		p.do(h, s)
+	case s.user.isUnconfirmed():
+		h.unavailable(s, p)
 	case !h.validChannelName(p.channel) || !p.makes && h.findChannel(p.channel) == nil:
 		p.do(h, s) // it says why not
 	default:

@@ -185,10 +185,14 @@ func (h *Hall) lose(u *user) {
 	h.removeUser(u, reason, func(own *session) { h.end(own, reason, "") })
 }
 
+// isUnconfirmed says whether a user of this node has not got its nick again yet, since its node was cut
+// off: another one may have it. It does nothing in a channel, since the other nodes do not know it.
+func (u *user) isUnconfirmed() bool { return u != nil && u.net.node == nil && !u.net.told }
+
 // makeWay takes a user of this node off who has not got its nick again yet, when one of another node
 // comes who has it: two of one name, and clients took what is shown of the other for their own.
 func (h *Hall) makeWay(nick string) {
-	if u := h.find(nick); u != nil && u.net.node == nil && !u.net.told {
+	if u := h.find(nick); u.isUnconfirmed() {
 		h.lose(u)
 	}
 }

@@ -40,7 +40,7 @@ type client struct {
 	parting string               // a channel that it leaves
 	doubted map[string]int       // of each channel, PARTs that may be carried out yet: nobody has said
 	places  []string             // the last lines about where it is and its nick, sent (>) and received
-	held    *Hold                // nil: it has its own nick
+	held    *Hold                // nil: it has its own nick; without From, it may have lost the other one
 	seen    map[string][]Message // of this connection
 }
 
@@ -92,6 +92,27 @@ func (c *client) endHold() {
 	c.held = nil
 }
 
+// unbroken is less than a lease, from its last renewal on: a node that answers within this time has not
+// lost it meanwhile.
+const unbroken = 3 * time.Second
+
+// breakHold notes that the client's node may have lost its lease, and the client its nick. It may have got
+// it again since, after others had it.
+func (c *client) breakHold() {
+	if held := c.held; held != nil {
+		c.endHold()
+		c.held = &Hold{Client: c.name, Nick: held.Nick}
+	}
+}
+
+// holds notes that the client had its nick when it asked something, and now, when that is answered.
+func (c *client) holds(asked time.Time) {
+	if c.held.From.IsZero() {
+		c.held.From, asked = time.Now(), time.Now()
+	}
+	c.held.Until = asked
+}
+
 func (c *client) connect(ctx context.Context) (err error) {
 	if c.conn, err = c.place.Dial(ctx, "tcp", c.place.IRC); err != nil {
 		c.conn = nil
@@ -126,6 +147,7 @@ func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Me
 	if _, err := c.conn.Write([]byte(line + "\r\n")); err != nil {
 		return nil, err
 	}
+	asked := time.Now()
 	command, _, _ := strings.Cut(line, " ")
 	if command == "JOIN" || command == "PART" || command == "NICK" {
 		c.notePlace("> " + line)
@@ -136,6 +158,9 @@ func (c *client) ask(line string, answer func(*ircmsg.Message) bool) (*ircmsg.Me
 			return nil, err
 		}
 		if answer(m) || m.Command == "FAIL" && (c.nick == "" || m.Params[0] == command) || isError(m.Command) {
+			if m.Command == "FAIL" || time.Since(asked) > unbroken {
+				c.breakHold()
+			}
 			return m, nil
 		}
 	}
@@ -274,7 +299,7 @@ func (c *client) say() error {
 		s.ID = tag(answer, "msgid")
 		c.echoes.note()
 		if from, _, _ := strings.Cut(answer.Source, "!"); c.held != nil && from == c.held.Nick {
-			c.held.Until = asked
+			c.holds(asked)
 		}
 	default:
 		s.Refused = true

@@ -73,3 +73,38 @@ func TestClientWaitsForItsOwnNick(t *testing.T) {
 		t.Errorf("%v, holds %v; not read yet: %d bytes", err, c.held, c.in.Buffered())
 	}
 }
+
+// TestClientHoldBreaks: who was refused may have lost its nick, and others may have had it before it spoke by
+// that again.
+func TestClientHoldBreaks(t *testing.T) {
+	ours, server := net.Pipe()
+	defer server.Close()
+	go func() {
+		said := 0
+		for in := bufio.NewScanner(server); in.Scan(); said++ {
+			if said == 2 {
+				fmt.Fprintf(server, ":s FAIL PRIVMSG CHANNEL_UNAVAILABLE #x :later\r\n")
+				continue
+			}
+			fmt.Fprintf(server, "@msgid=%d :king!a@h %s\r\n", said, in.Text())
+		}
+	}()
+	begun := time.Now()
+	c := &client{name: "ann", nick: "king", channels: []string{"#x"}, random: rand.New(rand.NewPCG(1, 1)), echoes: &echoes{},
+		conn: ours, in: bufio.NewReader(ours), seen: map[string][]Message{}, held: &Hold{Client: "ann", Nick: "king", From: begun, Until: begun}}
+	defer c.leave()
+	var refused time.Time
+	for i := range 5 {
+		if i == 2 {
+			refused = time.Now()
+		}
+		if err := c.say(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.endHold()
+	holds := c.evidence.Holds
+	if len(holds) != 2 || holds[0].Until.After(refused) || holds[1].From.Before(refused) || holds[1].Nick != "king" {
+		t.Errorf("refused at %v, and held %v", refused, holds)
+	}
+}

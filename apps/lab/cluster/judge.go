@@ -47,8 +47,8 @@ type Session struct {
 }
 
 // A Hold is a time in which a client surely had a nick: from when it read so to when it
-// said for the last time what then was shown as said by that nick. (Who is at a node that
-// is cut off is called as before, and cannot speak.)
+// said for the last time what then was shown as said by that nick, with no time between in which its node
+// may have lost its lease. (Who is at a node that is cut off is called as before, and cannot speak.)
 type Hold struct {
 	Client string
 	Nick   string
