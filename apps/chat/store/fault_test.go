@@ -85,6 +85,36 @@ func TestFilesThatAreNotOurs(t *testing.T) {
 	}
 }
 
+// TestOlderDatabaseStaysSo: who only reads a database, or copies it, leaves it to the program that serves it.
+func TestOlderDatabaseStaysSo(t *testing.T) {
+	dir := t.TempDir()
+	file, copied := filepath.Join(dir, "chat.db"), filepath.Join(dir, "copy.db")
+	closeStore(t, open(t, file, store.Commit))
+	s, err := store.OpenAsIs(ctx, file, store.Commit)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	db, err := sql.Open("sqlite", "file:"+file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Exec("PRAGMA user_version = 1"); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := store.Backup(ctx, file, copied); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{file, copied} {
+		if _, err := store.OpenAsIs(ctx, file, store.Commit); !errors.Is(err, store.ErrOlder) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 func TestReopenedStoreHasEverything(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "chat.db")
 	s := open(t, file, store.Commit)
@@ -168,10 +198,10 @@ func TestBackupWhileWriting(t *testing.T) {
 		w.Write(storetest.Said(i+1, "#c", "text"), nil)
 	}
 	copied := filepath.Join(dir, "backup.db")
-	if err := s.Backup(ctx, copied); err != nil {
+	if err := store.Backup(ctx, filepath.Join(dir, "chat.db"), copied); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backup(ctx, copied); err == nil {
+	if err := store.Backup(ctx, filepath.Join(dir, "chat.db"), copied); err == nil {
 		t.Error("a backup went over another")
 	}
 	if err := w.Close(ctx); err != nil {

@@ -202,6 +202,25 @@ func migrate(ctx context.Context, db *sql.DB) error {
 			return fmt.Errorf("migrate to version %d: %w", version+1, err)
 		}
 	}
+	return add(ctx, db)
+}
+
+// isCurrent refuses a database that migrate would change in a way that older programs notice.
+func isCurrent(ctx context.Context, db *sql.DB) error {
+	version, err := versionOf(ctx, db)
+	switch {
+	case err != nil:
+		return err
+	case version == 0:
+		return ErrForeign
+	case version < len(migrations):
+		return fmt.Errorf("%w (it has version %d, this program makes %d)", ErrOlder, version, len(migrations))
+	}
+	return add(ctx, db)
+}
+
+// add makes the tables that older programs leave alone.
+func add(ctx context.Context, db *sql.DB) error {
 	for _, statement := range additions {
 		if _, err := db.ExecContext(ctx, statement); err != nil {
 			return fmt.Errorf("add a table: %w", err)

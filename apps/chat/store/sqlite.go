@@ -30,7 +30,6 @@ const (
 
 // SQLite is a Store in one file, with its write-ahead log beside it.
 type SQLite struct {
-	file  string
 	write *sql.DB // one connection
 	read  *sql.DB
 
@@ -48,16 +47,27 @@ type SQLite struct {
 	done        chan struct{} // indexing has ended
 }
 
-// Open opens the database in a file, and makes it if there is none.
+// Open opens the database in a file, and makes it if there is none. One of an older version is
+// brought up to date, and that version can use it no more.
 func Open(ctx context.Context, file string, d Durability) (*SQLite, error) {
-	s, err := open(ctx, file, d)
+	return openBy(ctx, file, d, migrate)
+}
+
+// OpenAsIs is Open for a database that another program may serve: it fails with ErrOlder for one of an
+// older version.
+func OpenAsIs(ctx context.Context, file string, d Durability) (*SQLite, error) {
+	return openBy(ctx, file, d, isCurrent)
+}
+
+func openBy(ctx context.Context, file string, d Durability, prepare func(context.Context, *sql.DB) error) (*SQLite, error) {
+	s, err := open(ctx, file, d, prepare)
 	if err != nil {
 		return nil, fmt.Errorf("open %s: %w", file, err)
 	}
 	return s, nil
 }
 
-func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
+func open(ctx context.Context, file string, d Durability, prepare func(context.Context, *sql.DB) error) (*SQLite, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
@@ -73,7 +83,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		return nil, err
 	}
 	write.SetMaxOpenConns(1)
-	if err := migrate(ctx, write); err != nil {
+	if err := prepare(ctx, write); err != nil {
 		_ = write.Close() // the other error says more
 		return nil, err
 	}
@@ -92,7 +102,7 @@ func open(ctx context.Context, file string, d Durability) (*SQLite, error) {
 		return nil, err
 	}
 	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
-	s := &SQLite{file: file, write: write, read: read, targets: map[string]int64{}, insertMessages: messages, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
+	s := &SQLite{write: write, read: read, targets: map[string]int64{}, insertMessages: messages, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), synchronous: synchronous, done: make(chan struct{})}
 	var background context.Context
 	background, s.end = context.WithCancel(context.Background())
 	go s.keepIndexing(background)
@@ -107,10 +117,13 @@ func (s *SQLite) Close() error {
 	return errors.Join(s.read.Close(), s.write.Close())
 }
 
-// Backup writes a copy of the database, as it is now, into a file that must not
-// exist. Reading and writing go on meanwhile.
-func (s *SQLite) Backup(ctx context.Context, file string) error {
-	return sqlitefile.Backup(ctx, s.file, file)
+// Backup writes a copy of the database in a file, as it is now, of any version, into one that must not
+// exist. Reading and writing go on meanwhile, in any process.
+func Backup(ctx context.Context, file, to string) error {
+	if err := inspect(ctx, file); err != nil {
+		return fmt.Errorf("open %s: %w", file, err)
+	}
+	return sqlitefile.Backup(ctx, file, to)
 }
 
 // Check looks for damage, and returns what it found, in words.

@@ -29,6 +29,8 @@ var (
 	ErrNotFound = errors.New("not found")
 	// ErrNewer: the database was written by a newer version of the program.
 	ErrNewer = errors.New("the database is of a newer version of this program: run that, or restore a backup made before the upgrade")
+	// ErrOlder: the database was written by an older version of the program, and is to stay so.
+	ErrOlder = errors.New("the database is of an older version of this program: use that, or have this one serve it once, which brings it up to date")
 	// ErrForeign: the file is no database of this program.
 	ErrForeign = errors.New("the file is no database of epi chat")
 	// ErrBusy: as many writes wait as may. The remedy is to try again later.

@@ -28,8 +28,20 @@ func chatDataCommands() []*cobra.Command {
 	return []*cobra.Command{chatBackupCommand(), chatCheckCommand(), chatExportCommand(), chatAuditCommand()}
 }
 
-// dataCommand is a command about the database in --data.
+// dataCommand is a command that reads the database in --data, and leaves it to the version that it is of.
 func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLite, args []string) error) *cobra.Command {
+	return fileCommand(cmd, func(cmd *cobra.Command, file string, args []string) (err error) {
+		db, err := store.OpenAsIs(cmd.Context(), file, store.Commit)
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, db.Close()) }()
+		return run(cmd, db, args)
+	})
+}
+
+// fileCommand is a command about the file of that database.
+func fileCommand(cmd cobra.Command, run func(cmd *cobra.Command, file string, args []string) error) *cobra.Command {
 	var data string
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if data == "" {
@@ -43,12 +55,7 @@ func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLit
 		} else if err != nil {
 			return failure{err}
 		}
-		db, err := store.Open(cmd.Context(), file, store.Commit)
-		if err != nil {
-			return failure{err}
-		}
-		defer func() { err = errors.Join(err, db.Close()) }()
-		if err := run(cmd, db, args); err != nil {
+		if err := run(cmd, file, args); err != nil {
 			return failure{err}
 		}
 		return nil
@@ -58,16 +65,16 @@ func dataCommand(cmd cobra.Command, run func(cmd *cobra.Command, db *store.SQLit
 }
 
 func chatBackupCommand() *cobra.Command {
-	return dataCommand(cobra.Command{
+	return fileCommand(cobra.Command{
 		Use:   "backup FILE",
 		Short: "Copy the database of a chat, also while it serves",
 		Long: `Copy the database of a chat into a file that does not exist yet. The copy has
-the state of one moment. To restore it, end the chat, put the copy in the place
+the state of one moment, and is of the version that the database is. To restore it, end the chat, put the copy in the place
 of chat.db in --data, and remove chat.db-wal and chat.db-shm there.`,
 		Example: `  epi chat backup --data /var/lib/chat /backup/chat-monday.db`,
 		Args:    cobra.ExactArgs(1),
-	}, func(cmd *cobra.Command, db *store.SQLite, args []string) error {
-		return db.Backup(cmd.Context(), args[0])
+	}, func(cmd *cobra.Command, file string, args []string) error {
+		return store.Backup(cmd.Context(), file, args[0])
 	})
 }
 

@@ -19,7 +19,7 @@ import (
 
 const trialHelp = `Serve one chat by several nodes on this machine, to see what a cluster does: each is
 a process of its own, "epi chat" with a [cluster], and has its own addresses, web
-page and data. Kill one, and the others go on; it is started again.
+page and data. Kill one, and the others go on; it is started again, unless it was drained.
 
 The first node listens at the given ports, the next ones at those that follow.
 
@@ -157,16 +157,12 @@ func (t *trial) run() error {
 	defer signal.Stop(signals)
 	t.procs = make([]*exec.Cmd, t.nodes)
 	stop := make(chan struct{})
-	failed := make(chan error, t.nodes)
+	nodes := make(chan error, t.nodes)
 	var running sync.WaitGroup
 	for node := range t.nodes {
-		running.Go(func() { failed <- t.keep(node, program, secret, stop) })
+		running.Go(func() { nodes <- t.keep(node, program, secret, stop) })
 	}
-	select {
-	case <-signals:
-		err = nil
-	case err = <-failed:
-	}
+	err = t.await(signals, nodes)
 	close(stop)
 	t.end()
 	ended := make(chan struct{})
@@ -181,17 +177,33 @@ func (t *trial) run() error {
 	}
 }
 
+// await waits for a signal, for a node that has failed, or until all have ended.
+func (t *trial) await(signals <-chan os.Signal, nodes <-chan error) error {
+	for range t.nodes {
+		select {
+		case <-signals:
+			return nil
+		case err := <-nodes:
+			if err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
 // keep runs a node, and again when it was killed, until the trial ends or the node ends by
-// itself.
+// itself, as one that is drained does.
 func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) error {
 	for {
 		err := t.runOnce(node, exec.Command(program, t.node(node, secret).arguments()...))
 		var exit *exec.ExitError
 		if !errors.As(err, &exit) || exit.ExitCode() >= 0 { // it was not killed
 			if err != nil {
-				err = fmt.Errorf("node %s: %w", t.name(node), err)
+				return fmt.Errorf("node %s: %w", t.name(node), err)
 			}
-			return err
+			t.tell(node, "has ended")
+			return nil
 		}
 		t.tell(node, "has ended: "+exit.String()+"; it is started again")
 		select {

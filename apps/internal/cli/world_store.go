@@ -46,7 +46,7 @@ func (w *worldServer) keep() error {
 }
 
 // storeCommand is a command about a store, which may be used while a world has it open.
-func storeCommand(cmd cobra.Command, run func(cmd *cobra.Command, s *store.SQL, args []string) error) *cobra.Command {
+func storeCommand(cmd cobra.Command, run func(cmd *cobra.Command, args []string) error) *cobra.Command {
 	cmd.RunE = func(cmd *cobra.Command, args []string) (err error) {
 		if !strings.Contains(args[0], "://") {
 			if info, err := os.Stat(args[0]); errors.Is(err, fs.ErrNotExist) {
@@ -57,12 +57,7 @@ func storeCommand(cmd cobra.Command, run func(cmd *cobra.Command, s *store.SQL, 
 				return failure{&fs.PathError{Op: "open", Path: args[0], Err: store.ErrForeign}}
 			}
 		}
-		s, err := store.Open(cmd.Context(), args[0])
-		if err != nil {
-			return failure{err}
-		}
-		defer func() { err = errors.Join(err, s.Close()) }()
-		if err := run(cmd, s, args); err != nil {
+		if err := run(cmd, args); err != nil {
 			return failure{err}
 		}
 		return nil
@@ -82,7 +77,12 @@ Exit codes: 0 nothing was found, 1 something was or the store cannot be read, 2 
 wrongly.`,
 		Example: "  epi world audit world.db",
 		Args:    cobra.ExactArgs(1),
-	}, func(cmd *cobra.Command, s *store.SQL, _ []string) error {
+	}, func(cmd *cobra.Command, args []string) (err error) {
+		s, err := store.OpenAsIs(cmd.Context(), args[0])
+		if err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, s.Close()) }()
 		problems, err := s.Audit(cmd.Context())
 		if err != nil {
 			return err
@@ -96,12 +96,12 @@ func worldBackupCommand() *cobra.Command {
 		Use:   "backup STORE FILE",
 		Short: "Copy the store of a world, also while it is served",
 		Long: `Copy the store of a world, a file of SQLite, into a file that does not exist yet. The
-copy has the state of one moment. To restore it, end the world, put the copy in the
+copy has the state of one moment, and is of the version that the store is. To restore it, end the world, put the copy in the
 place of the store, and remove the files beside that end in -wal and -shm. A database of
 PostgreSQL is copied by pg_dump.`,
 		Example: "  epi world backup world.db /backup/world-monday.db",
 		Args:    cobra.ExactArgs(2),
-	}, func(cmd *cobra.Command, s *store.SQL, args []string) error {
-		return s.Backup(cmd.Context(), args[1])
+	}, func(cmd *cobra.Command, args []string) error {
+		return store.Backup(cmd.Context(), args[0], args[1])
 	})
 }

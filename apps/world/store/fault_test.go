@@ -118,6 +118,27 @@ func TestFilesThatAreNotOurs(t *testing.T) {
 	}
 }
 
+// TestOlderDatabaseStaysSo: who only reads a store, or copies it, leaves it to the program that serves it.
+func TestOlderDatabaseStaysSo(t *testing.T) {
+	dir := t.TempDir()
+	file, copied := filepath.Join(dir, "world.db"), filepath.Join(dir, "copy.db")
+	closeStore(t, open(t, file))
+	s, err := store.OpenAsIs(ctx, file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closeStore(t, s)
+	execute(t, "sqlite", "file:"+file, "UPDATE epi_world SET version = 1")
+	if err := store.Backup(ctx, file, copied); err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range []string{file, copied} {
+		if _, err := store.OpenAsIs(ctx, file); !errors.Is(err, store.ErrOlder) || !strings.Contains(err.Error(), file) {
+			t.Errorf("%s: %v", file, err)
+		}
+	}
+}
+
 // When the disk is full nothing is acknowledged and nothing changes; with room again
 // all goes on.
 func TestFullDisk(t *testing.T) {
@@ -176,10 +197,10 @@ func TestBackupWhileWriting(t *testing.T) {
 		w.Write(store.Make{Item: store.Item{ID: id + 1, Kind: 1, Owner: store.Of(1)}}, nil)
 	}
 	copied := filepath.Join(dir, "backup.db")
-	if err := s.Backup(ctx, copied); err != nil {
+	if err := store.Backup(ctx, filepath.Join(dir, "world.db"), copied); err != nil {
 		t.Fatal(err)
 	}
-	if err := s.Backup(ctx, copied); err == nil {
+	if err := store.Backup(ctx, filepath.Join(dir, "world.db"), copied); err == nil {
 		t.Error("a backup went over another")
 	}
 	if err := w.Close(ctx); err != nil {

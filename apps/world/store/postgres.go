@@ -80,6 +80,10 @@ const maxReaders = 8
 // is a URL or a list of keywords (libpq, "Connection Strings"). An empty database is
 // made a world's.
 func OpenPostgres(ctx context.Context, address string) (*SQL, error) {
+	return openPostgres(ctx, address, (*SQL).migrate)
+}
+
+func openPostgres(ctx context.Context, address string, prepare func(*SQL, context.Context) error) (*SQL, error) {
 	config, err := pgx.ParseConfig(address)
 	if err != nil {
 		return nil, fmt.Errorf("open the database: %w", err) // pgx leaves the password out
@@ -88,7 +92,7 @@ func OpenPostgres(ctx context.Context, address string) (*SQL, error) {
 	s := &SQL{dialect: postgresDialect, write: stdlib.OpenDB(*config), read: stdlib.OpenDB(*config)}
 	s.write.SetMaxOpenConns(1)
 	s.read.SetMaxOpenConns(maxReaders)
-	if err := s.migrate(ctx); err != nil {
+	if err := prepare(s, ctx); err != nil {
 		_ = s.Close() // the other error says more
 		return nil, fmt.Errorf("open the database %s at %s: %w", config.Database, config.Host, err)
 	}
@@ -96,10 +100,25 @@ func OpenPostgres(ctx context.Context, address string) (*SQL, error) {
 }
 
 // Open opens the store of an address: a URL that begins with postgres:// or
-// postgresql://, or the name of a file for SQLite.
+// postgresql://, or the name of a file for SQLite. One of an older version is brought up to date, and that
+// version can use it no more.
 func Open(ctx context.Context, address string) (*SQL, error) {
-	if strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://") {
-		return OpenPostgres(ctx, address)
+	return openBy(ctx, address, (*SQL).migrate)
+}
+
+// OpenAsIs is Open for a store that another program may serve: it fails with ErrOlder for one of an older
+// version.
+func OpenAsIs(ctx context.Context, address string) (*SQL, error) {
+	return openBy(ctx, address, (*SQL).isCurrent)
+}
+
+func openBy(ctx context.Context, address string, prepare func(*SQL, context.Context) error) (*SQL, error) {
+	if isPostgres(address) {
+		return openPostgres(ctx, address, prepare)
 	}
-	return OpenSQLite(ctx, address)
+	return openFile(ctx, address, prepare)
+}
+
+func isPostgres(address string) bool {
+	return strings.HasPrefix(address, "postgres://") || strings.HasPrefix(address, "postgresql://")
 }

@@ -117,6 +117,20 @@ func (s *SQL) migrate(ctx context.Context) error {
 	return tx.Commit()
 }
 
+// isCurrent refuses a database that migrate would change.
+func (s *SQL) isCurrent(ctx context.Context) error {
+	version, err := s.dialect.known(ctx, s.write)
+	switch {
+	case err != nil:
+		return err
+	case version < 0:
+		return ErrForeign
+	case version < len(migrations):
+		return fmt.Errorf("%w (the schema is %d, this program makes %d)", ErrOlder, version, len(migrations))
+	}
+	return nil
+}
+
 // A querier is a database, or a transaction.
 type querier interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row

@@ -35,7 +35,11 @@ var sqliteDialect = &dialect{
 // OpenSQLite opens the database in a file, and makes it if there is none. What Apply
 // returned for survives the end of the program and of the machine's power.
 func OpenSQLite(ctx context.Context, file string) (*SQL, error) {
-	s, err := openSQLite(ctx, file)
+	return openFile(ctx, file, (*SQL).migrate)
+}
+
+func openFile(ctx context.Context, file string, prepare func(*SQL, context.Context) error) (*SQL, error) {
+	s, err := openSQLite(ctx, file, prepare)
 	if sqlitefile.Code(err) == sqlitefile.NotADatabase {
 		err = ErrForeign
 	}
@@ -45,15 +49,11 @@ func OpenSQLite(ctx context.Context, file string) (*SQL, error) {
 	return s, nil
 }
 
-func openSQLite(ctx context.Context, file string) (*SQL, error) {
+func openSQLite(ctx context.Context, file string, prepare func(*SQL, context.Context) error) (*SQL, error) {
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
 		return nil, err
 	}
-	err := sqlitefile.Inspect(ctx, file, func(ctx context.Context, db *sql.DB) error {
-		_, err := sqliteDialect.known(ctx, db)
-		return err
-	})
-	if err != nil {
+	if err := inspect(ctx, file); err != nil {
 		return nil, err
 	}
 	write, err := sqlitefile.Open(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
@@ -62,7 +62,7 @@ func openSQLite(ctx context.Context, file string) (*SQL, error) {
 	}
 	write.SetMaxOpenConns(1)
 	s := &SQL{dialect: sqliteDialect, write: write, file: file}
-	if err := s.migrate(ctx); err != nil {
+	if err := prepare(s, ctx); err != nil {
 		_ = write.Close() // the other error says more
 		return nil, err
 	}
@@ -78,6 +78,14 @@ func openSQLite(ctx context.Context, file string) (*SQL, error) {
 	return s, nil
 }
 
+// inspect looks at a file that is there before anything of it is changed.
+func inspect(ctx context.Context, file string) error {
+	return sqlitefile.Inspect(ctx, file, func(ctx context.Context, db *sql.DB) error {
+		_, err := sqliteDialect.known(ctx, db)
+		return err
+	})
+}
+
 // claimFile takes a lock on a file beside the database, so that others may read the
 // database itself.
 func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
@@ -91,12 +99,15 @@ func claimFile(ctx context.Context, s *SQL) (io.Closer, error) {
 // ErrNoBackup: the database has a tool of its own for that.
 var ErrNoBackup = errors.New("back up a database of PostgreSQL with pg_dump")
 
-// Backup writes a copy of a SQLite database, as it is now, into a file that must not
-// exist. Reading and writing go on meanwhile. For PostgreSQL it fails with
+// Backup writes a copy of the database of an address, a file of SQLite, as it is now, of any version, into
+// one that must not exist. Reading and writing go on meanwhile, in any process. For PostgreSQL it fails with
 // ErrNoBackup.
-func (s *SQL) Backup(ctx context.Context, file string) error {
-	if s.file == "" {
+func Backup(ctx context.Context, address, to string) error {
+	if isPostgres(address) {
 		return ErrNoBackup
 	}
-	return sqlitefile.Backup(ctx, s.file, file)
+	if err := inspect(ctx, address); err != nil {
+		return fmt.Errorf("open %s: %w", address, err)
+	}
+	return sqlitefile.Backup(ctx, address, to)
 }

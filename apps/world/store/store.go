@@ -32,6 +32,8 @@ var (
 	ErrForeign = errors.New("the database is not one of a world: name another")
 	// ErrNewer: the database was made by a newer version of this program.
 	ErrNewer = errors.New("the database is of a newer version: use that version of the program, or a backup")
+	// ErrOlder: the database was made by an older version of this program, and is to stay so.
+	ErrOlder = errors.New("the database is of an older version of this program: use that, or have this one serve it once, which brings it up to date")
 )
 
 // MaxGold is the most that a purse holds.
