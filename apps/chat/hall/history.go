@@ -292,8 +292,7 @@ func (h *Hall) recordEverywhere(u *user, command string, params ...string) {
 	}
 }
 
-// unkept answers a message that could not be kept, or of which that is in doubt, and that nobody
-// has seen.
+// unkept answers a message that nobody has seen and that could not be kept, or is in doubt.
 func (h *Hall) unkept(s *session, r *Record, doubt bool) {
 	h.beginTurn(s, r.Label)
 	if s.far != nil {

@@ -44,7 +44,7 @@ type (
 		Account string
 		Marker  Marker
 	}
-	// ShareMarker is a KeepMarker of which other nodes are to know.
+	// ShareMarker is a KeepMarker for all nodes.
 	ShareMarker struct {
 		KeepMarker
 		Out *Outgoing

@@ -119,7 +119,7 @@ func (h *Hall) gotShown(from *node, m *markOp) {
 	h.fillVacancies()
 }
 
-// fillVacancies gives nicks back, or to those who wait for them, of which all nodes know.
+// fillVacancies gives nicks back, or to those who wait for them, once all nodes have shown that they were left.
 func (h *Hall) fillVacancies() {
 	n := h.net
 	for len(n.vacancies) > 0 && n.isShown(n.vacancies[0].mark) {
