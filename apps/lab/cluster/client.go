@@ -105,10 +105,12 @@ func (c *client) breakHold() {
 	}
 }
 
-// holds notes that the client had its nick when it asked something, and now, when that is answered.
+// holds notes that the client had its nick when it asked something. After a break the first answer is but
+// the begin: it may be to what was said before the node lost its lease.
 func (c *client) holds(asked time.Time) {
 	if c.held.From.IsZero() {
-		c.held.From, asked = time.Now(), time.Now()
+		asked = time.Now()
+		c.held.From = asked
 	}
 	c.held.Until = asked
 }
