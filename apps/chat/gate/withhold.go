@@ -29,7 +29,8 @@ type History interface {
 	// Positions returns what Reached has kept. It may block.
 	Positions() ([fabric.Shards]fabric.Position, error)
 	// Shared keeps up to which number the replicated history has all records of this node, forgets
-	// changes that it has, and does not block. done is called as for Record. No position that Reached is given later is kept before it.
+	// changes that it has, and does not block. done is called as for Record. No position that Reached
+	// is given later is kept before it.
 	Shared(upTo int64, changes []int64, done func(error))
 	// Mark returns what Shared has kept last, ok, if it has. It may block.
 	Mark() (upTo int64, ok bool, err error)

@@ -145,7 +145,7 @@ func (m *Memory) apply(w Write) error {
 		if i < 0 {
 			return ErrNotFound
 		}
-		m.credentials[i].Used = sqlitefile.Moment(sqlitefile.Millis(w.Used))
+		m.credentials[i].Used = sqlitefile.Kept(w.Used)
 	default:
 		return m.applyOther(w)
 	}
@@ -275,7 +275,7 @@ func (m *Memory) replaceAccount(w ReplaceAccount) {
 		return c.Account == folded || slices.ContainsFunc(w.Credentials, c.excludes)
 	})
 	for _, c := range w.Credentials {
-		c.Account, c.Created, c.Used = folded, sqlitefile.Moment(sqlitefile.Millis(c.Created)), sqlitefile.Moment(sqlitefile.Millis(c.Used))
+		c.Account, c.Created, c.Used = folded, sqlitefile.Kept(c.Created), sqlitefile.Kept(c.Used)
 		m.credentials = append(m.credentials, c)
 	}
 }
@@ -340,7 +340,7 @@ func (m *Memory) putCredential(c Credential) error {
 	if c.Created.IsZero() {
 		c.Created = time.Now()
 	}
-	c.Created, c.Used = sqlitefile.Moment(sqlitefile.Millis(c.Created)), sqlitefile.Moment(sqlitefile.Millis(c.Used)) // as exactly as a database keeps it
+	c.Created, c.Used = sqlitefile.Kept(c.Created), sqlitefile.Kept(c.Used) // as exactly as a database keeps it
 	i := m.credential(c.Account, c.Kind, c.Label)
 	named := c.Kind == Certificate || c.Kind == OpenID
 	if j := slices.IndexFunc(m.credentials, func(o Credential) bool { return named && o.Kind == c.Kind && o.Secret == c.Secret }); j >= 0 && j != i {
@@ -581,7 +581,7 @@ func (m *Memory) Markers(_ context.Context, account string) ([]Marker, error) {
 		var list []Marker
 		for key, at := range m.markers {
 			if key.Account == fold(account) {
-				key.At = sqlitefile.Moment(sqlitefile.Millis(at))
+				key.At = sqlitefile.Kept(at)
 				list = append(list, key)
 			}
 		}

@@ -106,22 +106,7 @@ func TestFlushWaitsForTheGroupUnderWay(t *testing.T) {
 	w.pause = time.Hour
 	w.WriteLater(CopyMessage{Message{ID: 1, Target: "#c"}}, func(error) {})
 	w.Write(AddMessage{Message{ID: 2, Target: "#c"}}, nil)
-	epitest.Receive(t, s.began)
-	ended, cancel := context.WithCancel(t.Context())
-	cancel()
-	if err := w.Flush(ended); err == nil {
-		t.Error("it does not wait for the commit")
-	}
-	close(s.goOn)
-	if err := w.Flush(t.Context()); err != nil {
-		t.Error(err)
-	}
-	if _, err := s.Message(t.Context(), 1); err != nil {
-		t.Error(err)
-	}
-	if err := w.Close(t.Context()); err != nil {
-		t.Error(err)
-	}
+	flushes(t, w, s)
 }
 
 // TestFlushWaitsForWhatWasShown: where history is relaxed, what is said is shown before it is
@@ -131,6 +116,12 @@ func TestFlushWaitsForWhatWasShown(t *testing.T) {
 	s := &stalled{Store: NewMemory(), began: make(chan struct{}), goOn: make(chan struct{})}
 	w := NewWriter(s)
 	w.Write(AddMessage{Message{ID: 1, Target: "#c"}}, nil)
+	flushes(t, w, s)
+}
+
+// flushes has a Flush wait for the commit that a stalled store has begun, and finds message 1 behind it.
+func flushes(t *testing.T, w *Writer, s *stalled) {
+	t.Helper()
 	epitest.Receive(t, s.began)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()

@@ -69,8 +69,9 @@ func chatBackupCommand() *cobra.Command {
 		Use:   "backup FILE",
 		Short: "Copy the database of a chat, also while it serves",
 		Long: `Copy the database of a chat into a file that does not exist yet. The copy has
-the state of one moment, and is of the version that the database is. To restore it, end the chat, put the copy in the place
-of chat.db in --data, and remove chat.db-wal and chat.db-shm there.`,
+the state of one moment, and is of the version that the database is. To restore it,
+end the chat, put the copy in the place of chat.db in --data, and remove chat.db-wal
+and chat.db-shm there.`,
 		Example: `  epi chat backup --data /var/lib/chat /backup/chat-monday.db`,
 		Args:    cobra.ExactArgs(1),
 	}, func(cmd *cobra.Command, file string, args []string) error {

@@ -96,9 +96,9 @@ func worldBackupCommand() *cobra.Command {
 		Use:   "backup STORE FILE",
 		Short: "Copy the store of a world, also while it is served",
 		Long: `Copy the store of a world, a file of SQLite, into a file that does not exist yet. The
-copy has the state of one moment, and is of the version that the store is. To restore it, end the world, put the copy in the
-place of the store, and remove the files beside that end in -wal and -shm. A database of
-PostgreSQL is copied by pg_dump.`,
+copy has the state of one moment, and is of the version that the store is. To restore
+it, end the world, put the copy in the place of the store, and remove the files beside
+that end in -wal and -shm. A database of PostgreSQL is copied by pg_dump.`,
 		Example: "  epi world backup world.db /backup/world-monday.db",
 		Args:    cobra.ExactArgs(2),
 	}, func(cmd *cobra.Command, args []string) error {

@@ -17,3 +17,6 @@ func Moment(ms int64) time.Time {
 	}
 	return time.UnixMilli(ms).UTC()
 }
+
+// Kept is a moment as a database keeps it.
+func Kept(t time.Time) time.Time { return Moment(Millis(t)) }

@@ -159,7 +159,7 @@ func (w AddAccount) memory(m *Memory) error {
 		return ErrExists
 	}
 	a := w.Account
-	a.Muted, a.Banned, a.Created = sqlitefile.Moment(sqlitefile.Millis(a.Muted)), sqlitefile.Moment(sqlitefile.Millis(a.Banned)), sqlitefile.Moment(sqlitefile.Millis(a.Created))
+	a.Muted, a.Banned, a.Created = sqlitefile.Kept(a.Muted), sqlitefile.Kept(a.Banned), sqlitefile.Kept(a.Created)
 	m.accounts[a.Key] = memoryAccount{a, w.Character.ID}
 	m.characters[w.Character.ID] = Character{ID: w.Character.ID, Soft: w.Character.Soft}
 	m.lastPlayer = max(m.lastPlayer, w.Character.ID)
@@ -181,11 +181,11 @@ func (w Forget) memory(m *Memory) error {
 }
 
 func (w Mute) memory(m *Memory) error {
-	return m.judge(w.Key, func(a *memoryAccount) { a.Muted = sqlitefile.Moment(sqlitefile.Millis(w.Until)) })
+	return m.judge(w.Key, func(a *memoryAccount) { a.Muted = sqlitefile.Kept(w.Until) })
 }
 
 func (w Ban) memory(m *Memory) error {
-	return m.judge(w.Key, func(a *memoryAccount) { a.Banned = sqlitefile.Moment(sqlitefile.Millis(w.Until)) })
+	return m.judge(w.Key, func(a *memoryAccount) { a.Banned = sqlitefile.Kept(w.Until) })
 }
 
 func (m *Memory) judge(key string, change func(*memoryAccount)) error {
@@ -324,7 +324,7 @@ func (w AddChest) memory(m *Memory) error {
 }
 
 func (w Note) memory(m *Memory) error {
-	w.Deed.At = sqlitefile.Moment(sqlitefile.Millis(w.Deed.At))
+	w.Deed.At = sqlitefile.Kept(w.Deed.At)
 	m.deeds = append(m.deeds, w.Deed)
 	return nil
 }
