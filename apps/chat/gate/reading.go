@@ -63,7 +63,7 @@ func (r *reading) begins() (after fabric.Position, ok bool) {
 	if r.under || r.anew {
 		return after, false
 	}
-	r.under, r.due = true, 0
+	r.under = true // what is due stays due: not all of that may be there yet
 	if r.refused {
 		r.read, r.batches, r.refused = r.kept, nil, false
 	}

@@ -133,3 +133,22 @@ func TestReadingIsDue(t *testing.T) {
 	}
 	r.goesOn(t, false)
 }
+
+// TestReadingThatIsDueIsDone: where one begins meanwhile, as the one at once does after something of a node
+// was lost, that may be too early for what the node appends up to a tick later.
+func TestReadingThatIsDueIsDone(t *testing.T) {
+	r := new(reading)
+	r.dueIn(catchUpTicks)
+	if _, ok := r.begins(); !ok {
+		t.Fatal("it is read already")
+	}
+	r.ended(nil)
+	for range catchUpTicks - 1 {
+		if r.tick() {
+			t.Error("it is read too early")
+		}
+	}
+	if !r.tick() {
+		t.Error("what was due is not read")
+	}
+}
