@@ -136,10 +136,10 @@ func TestWatch_ADriverThatIsBehind(t *testing.T) {
 
 func TestSpate(t *testing.T) {
 	var s spate
-	at := func(d time.Duration, wantYes bool, wantKept uint64) {
+	at := func(d time.Duration, wantYes bool, wantSuppressed uint64) {
 		t.Helper()
-		if yes, kept := s.say(int64(d)); yes != wantYes || kept != wantKept {
-			t.Errorf("at %v: %v, %d kept, want %v, %d", d, yes, kept, wantYes, wantKept)
+		if yes, suppressed := s.say(int64(d)); yes != wantYes || suppressed != wantSuppressed {
+			t.Errorf("at %v: %v, %d suppressed, want %v, %d", d, yes, suppressed, wantYes, wantSuppressed)
 		}
 	}
 	for range linesAtOnce {

@@ -703,7 +703,7 @@ func (a *acceptor) logShed() {
 // address, as it may not when the client has reset the connection already.
 func (a *acceptor) logUnknown() {
 	l := a.loop
-	if say, kept := l.refusals.say(l.cfg.Clock()); say {
-		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "not_told_before", kept)
+	if say, suppressed := l.refusals.say(l.cfg.Clock()); say {
+		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "suppressed", suppressed)
 	}
 }

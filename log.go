@@ -31,27 +31,27 @@ const linesAtOnce = 10
 // A spate is lines about single peers. A hostile one can cause any number: the first
 // of them are logged, and the number of the others.
 type spate struct {
-	mu    sync.Mutex
-	begun int64  // guarded by mu; when the first of these lines was said
-	said  int    // guarded by mu; lines since then
-	kept  uint64 // guarded by mu; lines since the last that was said
+	mu         sync.Mutex
+	begun      int64  // guarded by mu; when the first of these lines was said
+	said       int    // guarded by mu; lines since then
+	suppressed uint64 // guarded by mu; lines since the last that was said
 }
 
 // say reports whether a line is to be said at the time now, and how many were not
 // since the last one.
-func (s *spate) say(now int64) (yes bool, kept uint64) {
+func (s *spate) say(now int64) (yes bool, suppressed uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.said == 0 || now-s.begun >= int64(sayAgain) {
 		s.begun, s.said = now, 0
 	}
 	if s.said == linesAtOnce {
-		s.kept++
+		s.suppressed++
 		return false, 0
 	}
 	s.said++
-	kept, s.kept = s.kept, 0
-	return true, kept
+	suppressed, s.suppressed = s.suppressed, 0
+	return true, suppressed
 }
 
 // enabled reports whether level is enabled, so that attributes are built only when
@@ -84,14 +84,14 @@ func (c *Conn) logRefused(text string, args ...any) {
 	if !c.enabled(slog.LevelInfo) {
 		return
 	}
-	say, kept := c.loop.refusals.say(c.loop.cfg.Clock())
+	say, suppressed := c.loop.refusals.say(c.loop.cfg.Clock())
 	switch {
 	case !say:
 		if c.enabled(slog.LevelDebug) {
 			c.log(slog.LevelDebug, text, args...)
 		}
-	case kept > 0:
-		c.log(slog.LevelInfo, text, append(args, "not_told_before", kept)...)
+	case suppressed > 0:
+		c.log(slog.LevelInfo, text, append(args, "suppressed", suppressed)...)
 	default:
 		c.log(slog.LevelInfo, text, args...)
 	}

@@ -29,13 +29,13 @@ func newSparingHandler(h slog.Handler) slog.Handler {
 
 func (h sparingHandler) Handle(ctx context.Context, r slog.Record) error {
 	if r.Level >= slog.LevelWarn {
-		left, ok := h.lines.admit(r.Message, r.Time)
+		suppressed, ok := h.lines.admit(r.Message, r.Time)
 		if !ok {
 			return nil
 		}
-		if left > 0 {
+		if suppressed > 0 {
 			r = r.Clone()
-			r.AddAttrs(slog.Int("not_told_before", left))
+			r.AddAttrs(slog.Int("suppressed", suppressed))
 		}
 	}
 	return h.Handler.Handle(ctx, r)
@@ -56,13 +56,13 @@ type lineCounts struct {
 
 // A lineCount is about the lines of one text.
 type lineCount struct {
-	began  time.Time // of what is counted
-	logged int       // since then
-	left   int       // left out since the last that was logged
+	began      time.Time // of what is counted
+	logged     int       // since then
+	suppressed int       // since the last that was logged
 }
 
-// admit reports whether a line is to be logged, and how many like it were left out.
-func (l *lineCounts) admit(text string, at time.Time) (left int, ok bool) {
+// admit reports whether a line is to be logged, and how many like it were suppressed.
+func (l *lineCounts) admit(text string, at time.Time) (suppressed int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	c := l.of[text]
@@ -77,10 +77,10 @@ func (l *lineCounts) admit(text string, at time.Time) (left int, ok bool) {
 		c.began, c.logged = at, 0
 	}
 	if c.logged == sameLines {
-		c.left++
+		c.suppressed++
 		return 0, false
 	}
 	c.logged++
-	left, c.left = c.left, 0
-	return left, true
+	suppressed, c.suppressed = c.suppressed, 0
+	return suppressed, true
 }

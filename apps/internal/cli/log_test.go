@@ -31,7 +31,7 @@ func TestLogIsNotFloodedByOneFault(t *testing.T) {
 	log := out.String()
 	for text, want := range map[string]int{
 		"msg=fault": sameLines + 2, "msg=order": 3 * sameLines, "msg=another": 1,
-		fmt.Sprintf("not_told_before=%d", 2*sameLines): 1, "not_told_before": 1,
+		fmt.Sprintf("suppressed=%d", 2*sameLines): 1, "suppressed": 1,
 	} {
 		if n := strings.Count(log, text); n != want {
 			t.Errorf("%q is in %d lines, want %d:\n%s", text, n, want, log)
