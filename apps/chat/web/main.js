@@ -165,7 +165,11 @@ class App {
         if (here) this.mark('messages', 'typing');
         if (!m.event) this.heard(b, m);
         break;
-      case 'messages': case 'history': this.mark('list'); if (here) this.mark('messages'); break;
+      case 'messages': case 'history':
+        this.mark('list');
+        if (here) this.mark('messages');
+        if (m !== null && m === this.view.announced) this.view.announce(m);
+        break;
       case 'parted': this.member(b, false); break;
       case 'joined': this.joined(b); this.mark('list', 'head'); break;
       case 'outbox': this.mark('list'); if (here) this.mark('messages'); break;
@@ -276,7 +280,7 @@ class App {
   // heard notifies of a message that has just been said.
   heard(b, m) {
     if (m.own) return;
-    if (b === this.current) this.view.announce.textContent = `${m.nick}: ${plain(m.text)}`;
+    if (b === this.current) this.view.announce(m);
     const away = document.visibilityState !== 'visible' || !document.hasFocus();
     if (!(m.mention || this.settings.notifyAll) || !this.settings.notify || this.isMuted(b) || !(away || b !== this.current)) return;
     if (typeof Notification !== 'function' || Notification.permission !== 'granted') return;

@@ -192,7 +192,7 @@ export class Model {
     if (!m.own && b.readAt >= 0 && m.time > b.readAt) this.count(b, m, -1);
     Object.assign(m, { redacted: { by, reason }, text: '', mention: false, reactions: new Map() });
     m.version++;
-    this.changed('messages', b);
+    this.changed('messages', b, m);
   }
 
   // edit changes a message's text, if it is its sender's.
@@ -202,7 +202,7 @@ export class Model {
     m.text = text;
     m.edited = true;
     m.version++;
-    this.changed('messages', b);
+    this.changed('messages', b, m);
   }
 
   // read moves the marker forward, never back.

@@ -86,6 +86,16 @@ test('only its sender edits a message', () => {
   assert.ok(m.edited);
 });
 
+test('a listener gets the message that is edited or deleted', () => {
+  const { model, b, add } = setUp();
+  const m = add('a', 10);
+  const seen = [];
+  model.on((what, _, changed) => seen.push([what, changed, changed?.text]));
+  model.edit(b, 'a', 'other', 'better');
+  model.redact(b, 'a', 'other', '');
+  assert.deepEqual(seen, [['messages', m, 'better'], ['messages', m, '']]);
+});
+
 test('a nick changes everywhere', () => {
   const { model, b } = setUp();
   model.member(b, 'Ann', { prefix: '@' });

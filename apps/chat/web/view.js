@@ -38,9 +38,16 @@ export class View {
     this.members = h('aside', { class: 'members', 'aria-label': say('members') },
       h('header', {}, h('h2', {}, say('members')), button('close', say('close'), () => this.toggle('members', false))), this.memberList);
     this.scrim = h('div', { class: 'scrim', onclick: () => { this.toggle('side', false); this.toggle('members', false); } });
-    this.announce = h('div', { class: 'unseen', 'aria-live': 'polite' });
-    this.element = h('div', { class: 'app' }, h('a', { class: 'skip', href: '#field' }, say('skip')), this.side, this.main, this.members, this.scrim, this.announce);
+    this.spoken = h('div', { class: 'unseen', 'aria-live': 'polite' });
+    this.announced = null; // the message in it
+    this.element = h('div', { class: 'app' }, h('a', { class: 'skip', href: '#field' }, say('skip')), this.side, this.main, this.members, this.scrim, this.spoken);
     if (matchMedia('(min-width: 1000px)').matches) this.toggle('members', true);
+  }
+
+  // announce has screen readers read a message as it is now.
+  announce(m) {
+    this.announced = m;
+    this.spoken.textContent = `${m.nick}: ${m.redacted ? say('removed') : plain(m.text)}`;
   }
 
   toggle(name, on) {

@@ -224,6 +224,8 @@ try {
   await ann.keyboard.type("a mistaek");
   await ann.keyboard.press("Enter");
   await sees(bob, "a mistaek");
+  const spoken = () => bob.locator("[aria-live=polite]").textContent(); // by screen readers
+  await becomes(spoken, "ann: a mistaek");
   await ann.keyboard.press("ArrowUp");
   await ann.locator(".about", { hasText: "changing" }).waitFor();
   await ann.keyboard.press("Control+a");
@@ -234,6 +236,7 @@ try {
   await message(bob, "a mistake, mended").locator(".edited").waitFor();
   await becomes(() => message(bob, "a mistake, mended").locator(".line").count(), 2);
   await becomes(() => count(bob, "a mistaek"), 0);
+  await becomes(spoken, "ann: a mistake, mended\nin two lines");
   await ann.locator(".log").focus();
   await ann.keyboard.press("ArrowUp");
   await ann.keyboard.press("Delete");
@@ -246,6 +249,7 @@ try {
     await page.locator(".text.gone").waitFor();
     await becomes(() => count(page, "mistake"), 0);
   }
+  await becomes(spoken, "ann: This message was deleted.");
 
   step("they send a picture");
   const pixel = Buffer.from("iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==", "base64");
