@@ -11,6 +11,7 @@ import (
 
 	"github.com/epinet/epi/apps/chat/fabric"
 	"github.com/epinet/epi/apps/chat/hall"
+	"github.com/epinet/epi/apps/chat/keep"
 	"github.com/epinet/epi/apps/chat/store"
 )
 
@@ -46,16 +47,14 @@ func (a *Archive) Repeat(w *hall.Work, done func(error)) {
 }
 
 // changeOf returns what an EditRecord or a RemoveRecord is for the store.
-func changeOf(w *hall.Work) (change store.Write) {
+func changeOf(w *hall.Work) store.Write {
+	var change store.Write
 	if w.Kind == hall.EditRecord {
 		change = store.EditMessage{ID: store.ID(w.Record.ID), Edited: store.ID(w.Record.Edited), Text: w.Record.Text, Joined: w.Record.Joined}
 	} else {
 		change = store.RemoveMessage{ID: store.ID(w.Lookup.ID)}
 	}
-	if o := w.Out; o != nil {
-		change = store.Announce{Write: change, Out: store.Outgoing{Number: store.ID(o.Number), Target: o.Name, Entry: string(o.Entry)}}
-	}
-	return change
+	return keep.Announce(change, w.Out)
 }
 
 // Reached is a method of gate.History.
@@ -101,8 +100,8 @@ func (a *Archive) Changes(ctx context.Context) (list []hall.Outgoing, more bool,
 		return nil, false, err
 	}
 	page, err := a.store.Announced(ctx, unsharedPage)
-	for _, o := range page {
-		list = append(list, hall.Outgoing{Number: int64(o.Number), Name: o.Target, Entry: []byte(o.Entry)})
+	for i := range page {
+		list = append(list, keep.Announced(&page[i]))
 	}
 	return list, len(page) == unsharedPage, err
 }

@@ -140,8 +140,7 @@ func writeOf(c hall.Change) store.Write {
 	case hall.CopyMarker:
 		return writeOf(c.KeepMarker)
 	case hall.ShareMarker:
-		out := store.Outgoing{Number: store.ID(c.Out.Number), Target: c.Out.Name, Entry: string(c.Out.Entry)}
-		return store.Announce{Write: writeOf(c.KeepMarker), Out: out}
+		return Announce(writeOf(c.KeepMarker), c.Out)
 	case hall.KeepMarker:
 		return store.PutMarker{Marker: store.Marker{Account: c.Account, Target: c.Marker.Target, At: time.UnixMilli(c.Marker.At)}}
 	}
