@@ -84,17 +84,20 @@ type Roster struct {
 // Judge returns what was not as it must be; nothing, if all was.
 func (e *Evidence) Judge() (faults []string) {
 	fault := func(format string, args ...any) { faults = append(faults, fmt.Sprintf(format, args...)) }
-	place := map[string]map[string]int{} // of a msgid in what all nodes have of its channel
+	place := map[string]map[Message]int{} // in what all nodes have of its channel
 	for channel, all := range e.union() {
 		oneOwner(channel, all, fault)
-		place[channel] = map[string]int{}
+		place[channel] = map[Message]int{}
 		texts := map[string]string{}
 		for at, m := range all {
 			if other, twice := texts[m.Text]; twice {
 				fault("%s: %q is there twice, as %s and %s", channel, m.Text, other, m.ID)
 			}
+			if at > 0 && all[at-1].ID == m.ID {
+				fault("%s: %q and %q have the same msgid %s", channel, all[at-1].Text, m.Text, m.ID)
+			}
 			texts[m.Text] = m.ID
-			place[channel][m.ID] = at
+			place[channel][m] = at
 		}
 		for _, h := range e.Histories {
 			if h.Channel == channel {
@@ -103,14 +106,14 @@ func (e *Evidence) Judge() (faults []string) {
 		}
 	}
 	for _, s := range e.Said {
-		if _, kept := place[s.Channel][s.ID]; s.ID != "" && !kept {
+		if _, kept := place[s.Channel][Message{s.ID, s.Text}]; s.ID != "" && !kept {
 			fault("%s: %q was echoed to %s as %s and is not in the history", s.Channel, s.Text, s.Client, s.ID)
 		}
 	}
 	for _, s := range e.Sessions {
 		last := -1
 		for i, m := range s.Seen {
-			at, kept := place[s.Channel][m.ID]
+			at, kept := place[s.Channel][m]
 			switch {
 			case !kept:
 				fault("%s: %q was shown to %s as %s and is not in the history", s.Channel, m.Text, s.Client, m.ID)
@@ -168,6 +171,7 @@ func oneOwner(channel string, all []Message, fault func(string, ...any)) {
 	for _, m := range all {
 		id, ok := ircmsg.ParseID(m.ID)
 		if !ok {
+			fault("%s: %q has %q as its msgid, which is no number", channel, m.Text, m.ID)
 			continue
 		}
 		by, now := id&(1<<ircmsg.SlotBits-1), turn{m, id >> ircmsg.IDBits}
@@ -188,5 +192,8 @@ func (h *History) compare(all []Message, fault func(string, ...any)) {
 			fault("%s: node %s has %d of %d messages, or in another order: %q (%s) is not where it must be", h.Channel, h.Node, len(h.Messages), len(all), m.Text, m.ID)
 			return
 		}
+	}
+	if len(h.Messages) > len(all) {
+		fault("%s: node %s shows %d messages, and there are %d: some are there twice", h.Channel, h.Node, len(h.Messages), len(all))
 	}
 }
