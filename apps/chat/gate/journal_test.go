@@ -53,6 +53,12 @@ func (f *troubled) Append(_ uint32, name string, data []byte, done func(error)) 
 	done(nil)
 }
 
+// Claim answers from another goroutine, as all of them but that of the one node in memory do: who reports an
+// answer waits while the hall is too far behind, and the hall's own loop must not.
+func (f *troubled) Claim(key fabric.Key, done func(fabric.Claim, error)) {
+	go f.Local.Claim(key, done)
+}
+
 func (f *troubled) Replay(_ uint32, _ fabric.Position, _ func(fabric.Position, []byte) bool, done func(error)) {
 	f.mu.Lock()
 	f.replays++
@@ -72,6 +78,15 @@ func (f *troubled) seen() (appended, replays int, said []string) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.appended, f.replays, append([]string(nil), f.said...)
+}
+
+// awaitReadings waits until all of the history was read so often.
+func (f *troubled) awaitReadings(t *testing.T, times int) {
+	t.Helper()
+	epitest.WaitUntil(t, fmt.Sprint(times, " readings"), func() bool {
+		_, replays, _ := f.seen()
+		return replays >= times*fabric.Shards
+	})
 }
 
 // tried is what was to be appended: names and data.
@@ -122,9 +137,11 @@ func TestLateHistoryIsReadAgain(t *testing.T) {
 		appended, _, said := f.seen()
 		return appended > 0 && fmt.Sprint(said) == "[j]"
 	})
+	f.awaitReadings(t, 2) // those of the start
+	c.barrier(1)          // which have ended
 	_, before, _ := f.seen()
 	f.handler.Received(fabric.Member{Node: "b", Epoch: 7}, []byte("j"))
-	if _, after, _ := f.seen(); after != before+fabric.Shards {
+	if _, after, _ := f.seen(); after < before+fabric.Shards {
 		t.Errorf("%d shards are read again, of %d", after-before, fabric.Shards)
 	}
 }
@@ -269,16 +286,9 @@ func TestGapReadsHistoryTwice(t *testing.T) {
 	t.Parallel()
 	f := &troubled{Local: fabrictest.NewLocal("a", "1")}
 	startNode(t, &epi.Engine{}, f)
-	read := func(times int) {
-		t.Helper()
-		epitest.WaitUntil(t, fmt.Sprint(times, " readings"), func() bool {
-			_, replays, _ := f.seen()
-			return replays >= times*fabric.Shards
-		})
-	}
-	read(2) // of one that has come
+	f.awaitReadings(t, 2) // of one that has come
 	f.handler.Gap(fabric.Member{Node: "b", Epoch: 7})
-	read(4)
+	f.awaitReadings(t, 4)
 }
 
 // A shared fabric has a history in one shard.
