@@ -3,7 +3,6 @@ package cli
 import (
 	"context"
 	"encoding/base64"
-	"net"
 	"net/http"
 	"os/exec"
 	"strings"
@@ -12,6 +11,7 @@ import (
 
 	"github.com/epinet/epi/apps/lab/cluster"
 	"github.com/epinet/epi/internal/epitest"
+	"github.com/epinet/epi/internal/freeport"
 )
 
 // TestThreeNodesAreOneChat registers somebody at one of three nodes, who then logs in at the
@@ -154,12 +154,11 @@ func (n *servedNode) kill() {
 func freeAddresses(t *testing.T, count int) (addresses []string) {
 	t.Helper()
 	for range count {
-		l, err := net.Listen("tcp", "127.0.0.1:0")
+		address, err := freeport.Next()
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer l.Close()
-		addresses = append(addresses, l.Addr().String())
+		addresses = append(addresses, address)
 	}
 	return addresses
 }
