@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"encoding/pem"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -181,7 +180,7 @@ func serveNames(t *testing.T) (address string) {
 			}
 			serving.Go(func() {
 				defer func() { _ = conn.Close() }()
-				if err := answerNames(conn); err != nil && !errors.Is(err, io.EOF) {
+				if err := answerNames(conn); err != nil {
 					t.Error(err)
 				}
 			})
@@ -192,23 +191,23 @@ func serveNames(t *testing.T) (address string) {
 }
 
 // answerNames answers the questions of a connection; each has its length before it
-// (RFC 1035, section 4.2.2).
+// (RFC 1035, section 4.2.2). Whoever asks may give up at any time.
 func answerNames(conn net.Conn) error {
 	for {
 		var length uint16
-		if err := binary.Read(conn, binary.BigEndian, &length); err != nil {
-			return err
+		if binary.Read(conn, binary.BigEndian, &length) != nil {
+			return nil
 		}
 		question := make([]byte, length)
 		if _, err := io.ReadFull(conn, question); err != nil {
-			return err
+			return nil
 		}
 		answer, err := answerName(question)
 		if err != nil {
 			return err
 		}
 		if _, err := conn.Write(append(binary.BigEndian.AppendUint16(nil, uint16(len(answer))), answer...)); err != nil {
-			return err
+			return nil
 		}
 	}
 }

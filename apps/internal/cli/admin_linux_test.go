@@ -127,7 +127,7 @@ func TestHostile07_AdminIsClosedToPages(t *testing.T) {
 //	server:  ready ......... SIGTERM draining ... SIGTERM aborted
 //	admin:   200                     503
 func TestAdminSaysDraining(t *testing.T) {
-	p, begun, _ := startStuck(t, belowHighWater, "--admin", "127.0.0.1:0", "--drain-timeout", "1m", "--linger", "1m")
+	p, begun, _ := startStuck(t, belowHighWater, "--admin", "127.0.0.1:0")
 	p.signal(syscall.SIGTERM)
 	await[drainingEvent](p, "draining")
 	if status, body := get(t, begun.Admin+"/healthz"); status != http.StatusServiceUnavailable || body != "draining\n" {

@@ -9,6 +9,8 @@ import (
 	"syscall"
 	"testing"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -28,6 +30,9 @@ func TestSecondChatOfADirectoryIsRefused(t *testing.T) {
 		t.Errorf("check, while a chat serves: exit code %d, %s", code, stderr)
 	}
 	_ = first.cmd.Process.Kill()
+	if err := unix.Waitid(unix.P_PID, first.cmd.Process.Pid, nil, unix.WEXITED|unix.WNOWAIT, nil); err != nil {
+		t.Fatal(err)
+	}
 	third, _ := remembering(t, data) // that the first was killed does not keep it out
 	_ = first.cmd.Wait()
 	first.ended = true

@@ -39,7 +39,8 @@ func stuck(t *testing.T, n int, args ...string) (*process, net.Conn) {
 // startStuck is stuck, with what the server told at its start.
 func startStuck(t *testing.T, n int, args ...string) (*process, startEvent, net.Conn) {
 	t.Helper()
-	p := start(t, append([]string{"echo", "--json", "--stats", "20ms", "--listen", "tcp://127.0.0.1:0"}, args...)...)
+	p := start(t, append([]string{"echo", "--json", "--stats", "20ms", "--listen", "tcp://127.0.0.1:0",
+		"--drain-timeout", epitest.Patience.String(), "--linger", epitest.Patience.String()}, args...)...)
 	begun := await[startEvent](p, "start")
 	c := dialWith(t, smallWindow(), begun.Listen[0])
 	if _, err := c.Write(epitest.Pattern(n)); err != nil {
@@ -89,7 +90,8 @@ func TestSignalDrains(t *testing.T) {
 func TestSignalInMidTransfer(t *testing.T) {
 	for _, workers := range []string{"0", "2"} {
 		t.Run(workers, func(t *testing.T) {
-			p := start(t, "echo", "--json", "--listen", "tcp://127.0.0.1:0", "--workers", workers)
+			p := start(t, "echo", "--json", "--listen", "tcp://127.0.0.1:0", "--workers", workers,
+				"--drain-timeout", epitest.Patience.String(), "--linger", epitest.Patience.String())
 			c := dial(t, await[startEvent](p, "start").Listen[0])
 			pattern := epitest.Pattern(1 << 20)
 			sent := make(chan struct{})

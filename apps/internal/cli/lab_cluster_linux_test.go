@@ -66,7 +66,8 @@ func TestNodeDrains(t *testing.T) {
 	if code, _, stderr := call("chat", "drain", "--data", data); code != exitFailed || !strings.Contains(stderr, "no node") {
 		t.Errorf("without a node: exit code %d, %q", code, stderr)
 	}
-	p := start(t, "chat", "--json", "--cluster", "--listen", "irc://127.0.0.1:0", "--admin", ":0", "--data", data, "--set", "cluster.node=only", "--set", "users.cloak-secret=x")
+	p := start(t, "chat", "--json", "--cluster", "--listen", "irc://127.0.0.1:0", "--admin", ":0", "--data", data,
+		"--set", "cluster.node=only", "--set", "users.cloak-secret=x", "--set", "cluster.lease=5m") // longer than it may not be run
 	begun := await[startEvent](p, "start")
 	ctx, cancel := context.WithTimeout(t.Context(), epitest.Patience)
 	defer cancel()

@@ -102,8 +102,12 @@ func TestLoadText(t *testing.T) {
 	server, target := startEcho(t)
 	defer server.drain()
 	hdr := filepath.Join(t.TempDir(), "x.hgrm")
-	stdout, stderr := start(t, "load", target, "--conns", "10", "--active", "4", "--depth", "2", "--size", "uniform:1-100",
-		"--verify", "--duration", "50ms", "--warmup", "0", "--loops", "1", "--hdr", hdr).end(exitDone)
+	var stdout, stderr string
+	epitest.WaitUntil(t, "an answer in the measured time", func() bool { // in which the server may not have been run
+		stdout, stderr = start(t, "load", target, "--conns", "10", "--active", "4", "--depth", "2", "--size", "uniform:1-100",
+			"--verify", "--duration", "50ms", "--warmup", "0", "--loops", "1", "--patience", epitest.Patience.String(), "--hdr", hdr).end(exitDone)
+		return !strings.Contains(stdout, "\nrequests     0 in ")
+	})
 	const number, span = `\d+(\.\d+)?`, `\d+(\.\d+)?(µs|ms|s)`
 	want := `target       ` + regexp.QuoteMeta(target) + `
 load         closed loop, 10 connections, 4 active, 2 in flight on each, uniform:1-100 bytes, verified
@@ -126,7 +130,8 @@ errors       none
 func TestLoadJSONOpenLoop(t *testing.T) {
 	server, target := startEcho(t)
 	defer server.drain()
-	stdout, _ := start(t, "load", target, "--json", "--conns", "3", "--rate", "1000", "--duration", "50ms", "--warmup", "10ms").end(exitDone)
+	stdout, _ := start(t, "load", target, "--json", "--conns", "3", "--rate", "1000", "--duration", "50ms", "--warmup", "10ms",
+		"--patience", epitest.Patience.String()).end(exitDone)
 	var e loadEvent
 	if err := json.Unmarshal([]byte(stdout), &e); err != nil {
 		t.Fatal(err)
@@ -143,7 +148,8 @@ func TestLoadJSONOpenLoop(t *testing.T) {
 func TestLoadWithFewFilesHasChildren(t *testing.T) {
 	server, target := startEcho(t)
 	defer server.drain()
-	stdout, stderr := startAs(t, "few files", "load", target, "--conns", "90", "--duration", "50ms", "--warmup", "0", "--loops", "1").end(exitDone)
+	stdout, stderr := startAs(t, "few files", "load", target, "--conns", "90", "--duration", "50ms", "--warmup", "0", "--loops", "1",
+		"--patience", epitest.Patience.String()).end(exitDone)
 	for _, words := range []string{"child processes", "90 open, 0 failed", "1 loop in each of", "errors       none"} {
 		if !strings.Contains(stdout, words) {
 			t.Errorf("%q is not in\n%s", words, stdout)

@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"net"
 	"os"
@@ -300,7 +301,7 @@ func TestOpenSSLAndCurl(t *testing.T) {
 		watchdog := time.AfterFunc(epitest.Patience, func() { _ = cmd.Process.Kill() })
 		_, _ = in.Write([]byte("hello\n"))
 		got := make([]byte, 6)
-		if _, err := out.Read(got); err != nil || string(got) != "hello\n" {
+		if _, err := io.ReadFull(out, got); err != nil || string(got) != "hello\n" {
 			t.Errorf("%s: %q, %v", version, got, err)
 		}
 		_ = in.Close()
@@ -309,7 +310,7 @@ func TestOpenSSLAndCurl(t *testing.T) {
 	}
 	for path, want := range map[string]string{"/healthz": "^ok\n$", "/": "(?i)<!doctype html"} {
 		url := "https://" + strings.TrimPrefix(begun.Listen[1], "wss://") + path
-		body, err := exec.Command("curl", "-sSk", "--max-time", "20", url).CombinedOutput()
+		body, err := exec.Command("curl", "-sSk", "--max-time", fmt.Sprint(epitest.Patience.Seconds()), url).CombinedOutput()
 		if err != nil || !regexp.MustCompile(want).Match(body) {
 			t.Errorf("%s: %q, %v", url, body, err)
 		}
