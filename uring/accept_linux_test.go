@@ -204,10 +204,14 @@ func TestConnectTCP(t *testing.T) {
 				t.Fatalf("%q came", got)
 			}
 		}
-		must(t, unix.Close(listener))
+		held, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0) // a port that is free could be another's
+		owned(t, held, err)
+		must(t, unix.Bind(held, &unix.SockaddrInet4{Addr: addr.Addr}))
+		nobody, err := unix.Getsockname(held)
+		must(t, err)
 		fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 		owned(t, fd, err)
-		r.prepare(2).Connect(fd, unsafe.Pointer(raw(addr)), unix.SizeofSockaddrInet4)
+		r.prepare(2).Connect(fd, unsafe.Pointer(raw(nobody.(*unix.SockaddrInet4))), unix.SizeofSockaddrInet4)
 		r.failed(2, unix.ECONNREFUSED)
 	})
 }

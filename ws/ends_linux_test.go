@@ -395,11 +395,11 @@ func TestL05_UseAfterClose(t *testing.T) {
 func TestL06_DialRefused(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
-		ln, address := epitest.Listen(t, m.Network())
-		_ = ln.Close()
+		held := epitest.Bound(t) // a port that is free could be another's
+		defer held.Close()
 		es := serve(t, m, echoServer())
 		scheme := map[string]string{"tcp": "ws", "tls": "wss"}[m.Network()]
-		url := scheme + strings.TrimPrefix(address, m.Network())
+		url := scheme + "://" + held.Addr().String()
 		if _, err := Dial(t.Context(), es.Engine, url, Options{}, echo{}); !errors.Is(err, syscall.ECONNREFUSED) || !strings.Contains(err.Error(), url) {
 			t.Errorf("the error is %v", err)
 		}

@@ -2,7 +2,6 @@ package packet_test
 
 import (
 	"errors"
-	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -156,9 +155,7 @@ func TestHunt23_HandshakeTimeoutAndLingerOfAListener(t *testing.T) {
 // hosts (IP_RECVERR, ip(7)): what waits there is reported until somebody takes it.
 func TestHunt23_QueueOfErrorsIsEmptied(t *testing.T) {
 	epitest.EachNative(t, func(t *testing.T, m epitest.Mode) {
-		nobody := listenPackets(t)
-		to := nobody.LocalAddr().(*net.UDPAddr).AddrPort()
-		_ = nobody.Close()
+		to := nobody(t)
 		e := m.Engine()
 		failed := make(chan error, 8) // more than there are
 		o := epi.PacketOptions{Control: func(_, _ string, c syscall.RawConn) error {
@@ -186,13 +183,4 @@ func TestHunt23_QueueOfErrorsIsEmptied(t *testing.T) {
 		}
 		epitest.ExpectQuiet(t, e)
 	})
-}
-
-func listenPackets(t *testing.T) net.PacketConn {
-	t.Helper()
-	conn, err := net.ListenPacket("udp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	return conn
 }

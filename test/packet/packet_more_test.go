@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"net"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -253,16 +254,24 @@ func TestPacket_StuckUnixPeerCostsNothing(t *testing.T) {
 	})
 }
 
+// nobody returns an address whose datagrams the host refuses, and nobody else gets: its socket is
+// connected to another, and takes none but of that.
+func nobody(t *testing.T) netip.AddrPort {
+	t.Helper()
+	loopback := net.IPv4(127, 0, 0, 1)
+	c, err := net.DialUDP("udp4", &net.UDPAddr{IP: loopback}, &net.UDPAddr{IP: loopback, Port: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	return c.LocalAddr().(*net.UDPAddr).AddrPort()
+}
+
 // TestPacket_RefusedByThePeersHost: the socket of DialPacket reports it, and goes
 // on; one that answers anybody does not report it and goes on, too.
 func TestPacket_RefusedByThePeersHost(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
-		gone, err := net.ListenUDP("udp4", &net.UDPAddr{IP: net.IPv4(127, 0, 0, 1)})
-		if err != nil {
-			t.Fatal(err)
-		}
-		nobody := gone.LocalAddr().(*net.UDPAddr).AddrPort()
-		_ = gone.Close()
+		nobody := nobody(t)
 		e := m.Engine()
 		failed := make(chan error, 64)
 		c, err := e.DialPacket(t.Context(), "udp://"+nobody.String(), &epitest.PacketFuncs{Failed: func(_ *epi.PacketConn, err error) { failed <- err }})

@@ -330,12 +330,9 @@ func runImpatiently(t *testing.T, c *Config) (r *Report) {
 }
 
 func TestNobodyThere(t *testing.T) {
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	target := "tcp://" + ln.Addr().String()
-	_ = ln.Close()
+	held := epitest.Bound(t) // a port that is free could be another's
+	defer held.Close()
+	target := "tcp://" + held.Addr().String()
 	for target, word := range map[string]string{
 		target: "connection refused",
 		"unix://" + filepath.Join(t.TempDir(), "none"): "no such socket",
