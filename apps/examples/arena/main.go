@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"log"
 	"os"
 	"os/signal"
@@ -32,10 +33,13 @@ func config() server.Config {
 	}
 }
 
-// run serves until ctx ends.
+// run serves until ctx ends, or the world cannot go on.
 func run(ctx context.Context, address string) error {
-	engine := &epi.Engine{Loops: 1}
-	s, err := server.New(engine, config())
+	ctx, end := context.WithCancelCause(ctx)
+	defer end(nil)
+	engine, c := &epi.Engine{Loops: 1}, config()
+	c.Failed = end
+	s, err := server.New(engine, c)
 	if err != nil {
 		return err
 	}
@@ -47,5 +51,5 @@ func run(ctx context.Context, address string) error {
 	}
 	log.Printf("open http://%s/ in two browsers or more", ln.Addr())
 	context.AfterFunc(ctx, s.Drain)
-	return engine.Run(ctx)
+	return errors.Join(engine.Run(ctx), s.Keep(context.Background()))
 }

@@ -124,9 +124,10 @@ func failed(err error) error {
 // prepare sets the engine up and makes the world on its loop.
 func (w *worldServer) prepare(s *server) (err error) {
 	e, k := &s.engine, w.config
-	if e.Loops == 0 {
-		e.Loops = 1
+	if e.Loops > 1 || e.Workers > 0 {
+		return errors.New("a world has one loop, which runs all callbacks: leave out --loops and --workers, and run a second world for a second CPU")
 	}
+	e.Loops = 1
 	moderators, err := k.Moderators()
 	if err != nil {
 		return failure{err}
@@ -143,6 +144,7 @@ func (w *worldServer) prepare(s *server) (err error) {
 		TalkRate: k.Talk.Rate, TalkBurst: k.Talk.Burst,
 		Moderators: moderators, Banned: k.People.Banned,
 		Origins: withOwnOrigin(k.Listen.Origins), Log: e.Logger,
+		Failed: func(error) { s.stop() }, // keep returns the error
 	}
 	if w.store != nil {
 		c.Store = w.store

@@ -2,6 +2,7 @@ package cli
 
 import (
 	"context"
+	"database/sql"
 	"flag"
 	"path/filepath"
 	"strings"
@@ -62,5 +63,50 @@ func TestWorldStoppedAndReplayed(t *testing.T) {
 	}
 	if code, _, stderr := call("world", "replay", "/dev/null"); code != exitFailed || !strings.Contains(stderr, "no log of inputs") {
 		t.Errorf("replay of nothing: exit code %d, %s", code, stderr)
+	}
+}
+
+// TestWorldEndsWhenAnotherHasItsStore: the process does not stay, with nobody in it that
+// could come in, and its exit code tells.
+func TestWorldEndsWhenAnotherHasItsStore(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "world.db")
+	p := start(t, "world", "--listen", "ws://127.0.0.1:0", "--set", "store.address="+file, "--json")
+	target := await[startEvent](p, "start").Listen[0] + worldPath
+	seize(t, file)
+	playing, enough := context.WithCancel(t.Context())
+	played := make(chan struct{})
+	go func() {
+		defer close(played)
+		_, _ = bots.Run(playing, bots.Config{Target: target, Players: 1, Duration: time.Hour}) // it does not come in
+	}()
+	_, stderr := p.end(exitFailed)
+	if !strings.HasSuffix(stderr, "epi: another server has this store: end that one first, or name another store\n") {
+		t.Error(stderr)
+	}
+	enough()
+	epitest.Receive(t, played)
+}
+
+// seize makes a store another server's, as one does that begins when the claim is lost.
+func seize(t *testing.T, file string) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+file+"?_pragma=busy_timeout(10000)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer db.Close() // the statement is committed
+	if _, err := db.ExecContext(t.Context(), "UPDATE marks SET holder = holder - 1"); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestWorldHasOneLoop, and no workers: see server.New.
+func TestWorldHasOneLoop(t *testing.T) {
+	for _, flag := range []string{"--loops", "--workers"} {
+		code, _, stderr := call("world", "--listen", "ws://127.0.0.1:0", flag, "2")
+		if code != exitUsage {
+			t.Errorf("%s: exit code %d", flag, code)
+		}
+		expectOneLine(t, stderr, "--loops", "--workers", "second world")
 	}
 }

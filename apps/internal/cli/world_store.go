@@ -28,18 +28,18 @@ func (w *worldServer) openStore() (err error) {
 	return nil
 }
 
-// keep waits until all is saved, and closes the store.
-func (w *worldServer) keep() error {
-	if w.store == nil {
-		return nil
-	}
-	var err error
+// keep waits until all is saved, and closes the store. It says why a world has ended that
+// could not go on.
+func (w *worldServer) keep() (err error) {
 	if w.world != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), keepTimeout)
 		defer cancel()
 		err = w.world.Keep(ctx)
 	}
-	if err = errors.Join(err, w.store.Close()); err != nil {
+	if w.store != nil {
+		err = errors.Join(err, w.store.Close())
+	}
+	if err != nil {
 		return failure{err}
 	}
 	return nil

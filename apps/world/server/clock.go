@@ -89,7 +89,7 @@ func (s *Server) begin() {
 	s.clock.period = time.Second / time.Duration(s.config.World.Hz)
 	s.goods.begin()
 	s.clock.start = time.Now()
-	s.beat = s.loop.After(s.clock.period, s.onTick)
+	s.beat = s.loop.After(s.clock.period, s.vital(s.onTick))
 }
 
 // onTick does one tick that is due. Late ones follow in the next turns of the loop.

@@ -512,6 +512,27 @@ func TestAWorldWithoutItsStoreEnds(t *testing.T) {
 	w.mustNotKeep()
 }
 
+// It is so, too, when it learns of that by somebody who wants to come in; and who runs it
+// is told.
+func TestALoginAtAStoreOfAnotherEndsTheWorld(t *testing.T) {
+	t.Parallel()
+	s := &fenced{Store: store.NewMemory()}
+	config, failed := keeping(s), make(chan error, 1)
+	config.Failed = func(err error) { failed <- err }
+	w := start(t, config)
+	s.taken.Store(true)
+	if a := w.join("anna"); a.refused == nil {
+		t.Error("somebody came in")
+	}
+	if err := epitest.Receive(t, failed); !errors.Is(err, store.ErrTaken) {
+		t.Error(err)
+	}
+	if a := w.join("anna"); a.reason() != 9 {
+		t.Errorf("refused with %d", a.reason())
+	}
+	w.mustNotKeep()
+}
+
 func (w *world) loop() *epi.Loop {
 	w.t.Helper()
 	l, err := w.engine.Loop(0)

@@ -108,9 +108,7 @@ func (k *keeper) found(v *visitor, r record, err error) {
 	}
 	v.name = a.Name
 	c.Epoch++
-	k.server.goods.writer.Write(store.Enter{Character: c.ID, Epoch: c.Epoch}, func(err error) {
-		_ = k.server.loop.Do(func() { k.entered(v, record{a, c, r.items}, err) })
-	})
+	k.server.goods.write(store.Enter{Character: c.ID, Epoch: c.Epoch}, func(err error) { k.entered(v, record{a, c, r.items}, err) })
 }
 
 // owns says whether a token is the account's. Tokens are compared by their hashes, so
@@ -273,24 +271,30 @@ func (k *keeper) judge(moderator, action, key string, verdict store.Write) {
 }
 
 func (k *keeper) judged(err error) {
+	k.server.watch(err)
 	if err != nil && !errors.Is(err, store.ErrNotFound) {
 		k.server.config.Log.Error("what a moderator has decided holds until the world ends: the store has not taken it; decide it again", "error", err)
 	}
 }
 
 // Keep waits, after Drain and the end of the engine, until all that was to be saved is,
-// and fails when something could not be: always when another server has taken the store. It
-// does not close the store.
+// and fails when something could not be, and always after Config.Failed. It does not close
+// the store.
 func (s *Server) Keep(ctx context.Context) error {
+	err := s.save(ctx)
+	if failure := s.failure.Load(); failure != nil {
+		err = errors.Join(*failure, err)
+	}
+	return err
+}
+
+func (s *Server) save(ctx context.Context) error {
 	if s.keeper == nil {
 		return nil
 	}
 	if err := s.goods.writer.Close(ctx); err != nil {
 		return fmt.Errorf("save the world: %d writes and %d players are not saved: %w",
 			s.goods.writer.Stats().Waiting, s.goods.writer.Stats().Saves, err)
-	}
-	if s.fenced.Load() {
-		return fmt.Errorf("save the world: %w", store.ErrTaken)
 	}
 	if n := s.keeper.unsaved.Load(); n > 0 {
 		return fmt.Errorf("save the world: %d snapshots of players could not be saved: see the log", n)

@@ -52,6 +52,10 @@ type Config struct {
 	Litter time.Duration
 	// Game makes another game of the world; nil: there is none.
 	Game Game
+	// Failed is called once, on the loop, when the world cannot go on: another server has
+	// its store, or a tick has panicked. The world has begun to drain then, and Failed is to
+	// end the engine. Keep returns the error, too; nil: it alone does.
+	Failed func(error)
 	// Origins are the values of Origin from which browsers may connect: see
 	// ws.Server.
 	Origins []string
@@ -94,7 +98,7 @@ type Server struct {
 	goods    *goods
 	keeper   *keeper // nil: nothing lasts
 	draining bool
-	fenced   atomic.Bool // another server has the store
+	failure  atomic.Pointer[error] // why the world cannot go on; nil: it can
 }
 
 // A token is who a player is, to the world. The zero token is none.
@@ -134,10 +138,10 @@ type orphan struct {
 }
 
 // New makes the world, and a server for it on the loop of an engine that must have
-// one and not run yet. Time begins with the first tick, when the engine runs.
+// one, no workers, and not run yet. Time begins with the first tick, when the engine runs.
 func New(engine *epi.Engine, config Config) (*Server, error) {
-	if n := len(engine.Stats().Loops); n != 1 {
-		return nil, errors.New("a world has one loop: set Engine.Loops to 1, and run a second world for a second CPU")
+	if stats := engine.Stats(); len(stats.Loops) != 1 || stats.Workers != 0 {
+		return nil, errors.New("a world has one loop, which runs all callbacks: set Engine.Loops to 1 and Engine.Workers to 0, and run a second world for a second CPU")
 	}
 	config.fill()
 	world, err := sim.New(config.World)
@@ -170,7 +174,7 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 		config.Game.Begin(s)
 	}
 	s.counts.entities.Store(int64(world.Entities()))
-	return s, loop.Do(s.begin)
+	return s, loop.Do(s.vital(s.begin))
 }
 
 // fill sets what is left out.
@@ -222,26 +226,59 @@ func (s *Server) WebSocket(path string, page http.Handler) *ws.Server {
 // Drain says goodbye to all, and ends their sessions after what is queued. It may be
 // called from any goroutine and does not wait.
 func (s *Server) Drain() {
-	_ = s.loop.Do(func() { // an ended loop has no sessions
-		if s.draining {
-			return
-		}
-		s.draining = true
-		for se := range s.sessions {
-			se.refuse(refusedShutdown, "the world ends here for now")
-		}
-		if s.keeper != nil {
-			s.keeper.drain()
+	_ = s.loop.Do(func() { s.drain() }) // an ended loop has no sessions
+}
+
+// drain returns false when it has begun before.
+func (s *Server) drain() bool {
+	if s.draining {
+		return false
+	}
+	s.draining = true
+	for se := range s.sessions {
+		se.refuse(refusedShutdown, "the world ends here for now")
+	}
+	if s.keeper != nil {
+		s.keeper.drain()
+	}
+	return true
+}
+
+// fail ends a world that cannot go on. Any goroutine may call it.
+func (s *Server) fail(err error) {
+	if !s.failure.CompareAndSwap(nil, &err) {
+		return
+	}
+	s.config.Log.Error("this world ends", "error", err)
+	_ = s.loop.Do(func() { // an ended loop has ended its world
+		if s.drain() && s.config.Failed != nil {
+			s.config.Failed(err)
 		}
 	})
 }
 
-// watch ends the world for its players when another server has its store: nothing lasts
-// here any more. Any goroutine may call it with the error of a write.
+// watch ends the world when another server has its store: nothing lasts here any more. Any
+// goroutine may call it with the error of a write.
 func (s *Server) watch(err error) {
-	if errors.Is(err, store.ErrTaken) && !s.fenced.Swap(true) {
-		s.config.Log.Error("this world ends", "error", err)
-		s.Drain()
+	if errors.Is(err, store.ErrTaken) {
+		s.fail(err)
+	}
+}
+
+// ErrPanicked: the world's state may be half of one tick and half of the next.
+var ErrPanicked = errors.New("a tick of the world has panicked: the log has the stack")
+
+// vital makes a panic of fn, which the engine logs, the end of the world: no tick follows it.
+func (s *Server) vital(fn func()) func() {
+	return func() {
+		returned := false
+		defer func() {
+			if !returned {
+				s.fail(ErrPanicked)
+			}
+		}()
+		fn()
+		returned = true
 	}
 }
 

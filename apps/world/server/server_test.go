@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -633,5 +634,54 @@ func TestOneLoopOnly(t *testing.T) {
 	cancel()
 	if err := e.Run(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// A broken game panics in a tick.
+type broken struct{ ticks atomic.Int32 }
+
+func (*broken) Begin(*server.Server)            {}
+func (*broken) Joined(sim.ID, string)           {}
+func (*broken) Left(sim.ID)                     {}
+func (*broken) Act(sim.ID, uint8, []byte) error { return nil }
+
+func (b *broken) Tick() {
+	if b.ticks.Add(1) == 10 {
+		panic("a fault of the game")
+	}
+}
+
+// A tick that panics is the last one: the world ends, and says so to all, instead of
+// standing still with its players in it.
+func TestATickThatPanicsEndsTheWorld(t *testing.T) {
+	t.Parallel()
+	config, game, failed := settings(), new(broken), make(chan error, 1)
+	config.Game = game
+	config.Failed = func(err error) { failed <- err }
+	w := start(t, config)
+	a := w.connect()
+	a.send(&proto.Hello{Version: proto.Version, Name: "anna"})
+	if err := epitest.Receive(t, failed); !errors.Is(err, server.ErrPanicked) {
+		t.Error(err)
+	}
+	a.ends()
+	if a.reason() != 9 || game.ticks.Load() != 10 {
+		t.Errorf("refused with %d, after %d ticks", a.reason(), game.ticks.Load())
+	}
+	w.mustNotKeep()
+}
+
+// TestOneLoopAlone: callbacks elsewhere would change the world at the same time.
+func TestOneLoopAlone(t *testing.T) {
+	for _, e := range []*epi.Engine{{Loops: 2}, {Loops: 1, Workers: 1}} {
+		e.Logger = epitest.NoLog()
+		if _, err := server.New(e, settings()); err == nil {
+			t.Errorf("a world on %d loops and %d workers", e.Loops, e.Workers)
+		}
+		ended, end := context.WithCancel(context.Background())
+		end()
+		if err := e.Run(ended); err != nil {
+			t.Error(err)
+		}
 	}
 }
