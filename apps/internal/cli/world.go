@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"strings"
 	"time"
 
@@ -133,6 +134,9 @@ func (w *worldServer) prepare(s *server) (err error) {
 		return failure{err}
 	}
 	e.MaxQueued = k.Sessions.Queue + world.MaxFrame // the world ends a session before
+	if runtime.GOOS == "linux" {
+		s.options.Socket.UserTimeout = time.Duration(k.Sessions.Lost) // each tick sends something
+	}
 	c := world.Config{
 		World: sim.Config{
 			Seed: uint32(k.World.Seed), Width: k.World.Width, Height: k.World.Height, Hz: k.World.Hz,

@@ -3,14 +3,19 @@ package cli
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"flag"
+	"net"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/epinet/epi/apps/world/bots"
+	"github.com/epinet/epi/apps/world/proto"
 	"github.com/epinet/epi/internal/epitest"
 )
 
@@ -108,5 +113,47 @@ func TestWorldHasOneLoop(t *testing.T) {
 			t.Errorf("%s: exit code %d", flag, code)
 		}
 		expectOneLine(t, stderr, "--loops", "--workers", "second world")
+	}
+}
+
+// TestWorldClientThatVanishes: a client whose host answers nothing any more, not even with a
+// reset, is out of the world soon, and does not stand there until the system gives up.
+func TestWorldClientThatVanishes(t *testing.T) {
+	p := start(t, "world", "--listen", "tcp://127.0.0.1:0", "--set", "sessions.lost=1s", "--set", "sessions.grace=0s",
+		"--admin", "127.0.0.1:0", "--json")
+	begun := await[startEvent](p, "start")
+	conn := dial(t, begun.Listen[0])
+	hello := (&proto.Hello{Version: proto.Version, Name: "anna"}).Append([]byte{0, 0, 0})
+	hello[2] = byte(len(hello) - 3)
+	if _, err := conn.Write(hello); err != nil {
+		t.Fatal(err)
+	}
+	players := func(n string) func() bool {
+		return func() bool {
+			_, metrics := get(t, begun.Admin+"/metrics")
+			return strings.Contains(metrics, "\nepi_world_players "+n+"\n")
+		}
+	}
+	epitest.WaitUntil(t, "somebody in the world", players("1"))
+	vanish(t, conn)
+	epitest.WaitUntil(t, "nobody in the world", players("0"))
+	p.signal(syscall.SIGTERM)
+	p.end(0)
+}
+
+// vanish has the system drop all that comes for a connection, as if its host were gone.
+func vanish(t *testing.T, conn net.Conn) {
+	t.Helper()
+	raw, err := conn.(*net.TCPConn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	nothing := []unix.SockFilter{{Code: unix.BPF_RET | unix.BPF_K}}
+	program := &unix.SockFprog{Len: uint16(len(nothing)), Filter: &nothing[0]}
+	failed := raw.Control(func(fd uintptr) {
+		err = unix.SetsockoptSockFprog(int(fd), unix.SOL_SOCKET, unix.SO_ATTACH_FILTER, program)
+	})
+	if err := errors.Join(failed, err); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -39,6 +39,7 @@ type Config struct {
 		Address string `toml:"address"`
 	} `toml:"store"`
 	Sessions struct {
+		Lost     settings.Duration `toml:"lost"`
 		Grace    settings.Duration `toml:"grace"`
 		Hello    settings.Duration `toml:"hello"`
 		Frame    int               `toml:"frame"`
