@@ -200,7 +200,7 @@ func (h *Hall) readable(s *session, target string) (scope *Scope, others []strin
 		return nil, nil, ""
 	}
 	me, name := s.user.side(), fold(target)
-	if u := h.find(target); u != nil {
+	if u := h.mentioned(target); u != nil {
 		return &Scope{Target: Conversation(me, u.side())}, nil, target
 	}
 	return &Scope{Target: Conversation(me, name)}, []string{Conversation(me, stranger+name)}, target

@@ -259,7 +259,7 @@ func (h *Hall) kickOne(s *session, name, nick, reason string) {
 	if m == nil {
 		return
 	}
-	u := h.find(nick)
+	u := h.mentioned(nick)
 	if u == nil {
 		h.reply(s, nNoSuchNick, printable(nick), "No such nick")
 		return
@@ -327,7 +327,7 @@ func (h *Hall) invite(s *session, params []string, _ *ircmsg.Message) {
 		h.reply(s, nNeedMoreParams, "INVITE", "Not enough parameters")
 		return
 	}
-	u := h.find(params[0])
+	u := h.mentioned(params[0])
 	if u == nil {
 		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
 		return

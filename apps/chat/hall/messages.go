@@ -91,7 +91,7 @@ func (h *Hall) sayTo(s *session, target string, sp *speech) {
 		h.sayToService(s, service, sp)
 		return
 	}
-	u := h.find(target)
+	u := h.mentioned(target)
 	if u == nil {
 		if sp.command != "NOTICE" {
 			h.reply(s, nNoSuchNick, printable(target), "No such nick")

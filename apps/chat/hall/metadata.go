@@ -160,7 +160,7 @@ func (h *Hall) subjectOf(s *session, name string) (t subject, ok bool) {
 	if name == "*" {
 		return h.subjectOfUser(s.user), true
 	}
-	if u := h.find(name); u != nil {
+	if u := h.mentioned(name); u != nil {
 		return h.subjectOfUser(u), true
 	}
 	c := h.findChannel(name)

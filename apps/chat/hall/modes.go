@@ -240,7 +240,7 @@ func (x *changing) status(add bool, letter byte) {
 	if !ok {
 		return
 	}
-	u := x.hall.find(nick)
+	u := x.hall.mentioned(nick)
 	if u == nil {
 		x.hall.reply(x.session, nNoSuchNick, printable(nick), "No such nick")
 		return

@@ -52,9 +52,9 @@ func (h *Hall) claimNick(s *session, nick string, then func(error)) {
 //
 //	a: ann is now annie; mark 7 ──► b, c       b, c: shown 7 ──► a       a: "ann" is free
 //
-// So whoever has a nick next never seems to be who had it before, at no node, and what somebody
-// wants of a nick that they were shown never meets another user. A node that is silent is waited for
-// until its lease, or that of this node, is over.
+// So whoever has a nick next never seems to be who had it before, at no node; for what somebody wants
+// of a nick that they were shown, see mention. A node that is silent is waited for until its lease, or
+// that of this node, is over.
 type vacancy struct {
 	key  string
 	mark uint64      // the nodes that have answered it have shown that

@@ -34,7 +34,7 @@ func (h *Hall) makeOperator(u *user, name string) {
 }
 
 func (h *Hall) kill(s *session, params []string, _ *ircmsg.Message) {
-	u := h.find(params[0])
+	u := h.mentioned(params[0])
 	if u == nil {
 		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
 		return
@@ -93,7 +93,7 @@ func (h *Hall) restart(s *session, _ []string, _ *ircmsg.Message) {
 func (h *Hall) sajoin(s *session, params []string, _ *ircmsg.Message) {
 	u, name := s.user, params[0]
 	if len(params) > 1 {
-		u, name = h.find(params[0]), params[1]
+		u, name = h.mentioned(params[0]), params[1]
 	}
 	if u == nil {
 		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
@@ -118,7 +118,7 @@ func (h *Hall) samode(s *session, params []string, _ *ircmsg.Message) {
 
 // chghost gives a user another name and host.
 func (h *Hall) chghost(s *session, params []string, _ *ircmsg.Message) {
-	u := h.find(params[0])
+	u := h.mentioned(params[0])
 	if u == nil {
 		h.reply(s, nNoSuchNick, printable(params[0]), "No such nick")
 		return

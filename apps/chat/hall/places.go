@@ -14,9 +14,16 @@ type piece struct {
 	makes   bool // the channel need not be there
 	user    *user
 
-	message *ircmsg.Message
-	speech  *speech // of a batch of lines, to the only parameter of message
-	do      func(h *Hall, s *session)
+	message  *ircmsg.Message
+	mentions []mention // by message
+	speech   *speech   // of a batch of lines, to the only parameter of message
+	do       func(h *Hall, s *session)
+}
+
+// run does a piece here.
+func (p *piece) run(h *Hall, s *session) {
+	h.turn.mentions = p.mentions
+	p.do(h, s)
 }
 
 // pieces returns what a command is in a network, or nil if all of it is done here.
@@ -29,7 +36,9 @@ func (h *Hall) pieces(s *session, c command, m *ircmsg.Message) []piece {
 	kept.Command = c.name
 	pieces := split(h, s, &kept)
 	for i := range pieces {
-		if p := &pieces[i]; p.do == nil {
+		p := &pieces[i]
+		p.mentions = h.mentionsIn(p.message, h.turn.mentions)
+		if p.do == nil {
 			own := p.message
 			p.do = func(h *Hall, s *session) { c.run(h, s, own.Params, own) }
 		}
@@ -86,7 +95,7 @@ func channelFirst(least int) func(*Hall, *session, *ircmsg.Message) []piece {
 }
 
 func userFirst(h *Hall, _ *session, m *ircmsg.Message) []piece {
-	u := h.find(m.Params[0])
+	u := h.mentioned(m.Params[0])
 	if u == nil || u.net.node == nil {
 		return nil
 	}
@@ -177,7 +186,7 @@ func (h *Hall) targetPiece(target string, m *ircmsg.Message) piece {
 	case isChannelName(name):
 		p.channel = name
 	case service == nil:
-		p.user = h.find(target)
+		p.user = h.mentioned(target)
 	case m.Command == "PRIVMSG" && sameName(service.name, "ChanServ"):
 		p.channel = channelIn(strings.Fields(param(m.Params, 1)))
 	}
@@ -188,7 +197,7 @@ func (h *Hall) targetPiece(target string, m *ircmsg.Message) piece {
 func (h *Hall) speechPiece(s *session, target string, sp *speech) piece {
 	m := &ircmsg.Message{Command: sp.command, Params: []string{target, sp.text}}
 	p := h.targetPiece(target, m)
-	p.speech = sp
+	p.speech, p.mentions = sp, h.mentionsIn(m, h.turn.mentions)
 	p.do = func(h *Hall, s *session) { h.sayLines(s, target, sp) }
 	return p
 }
@@ -213,7 +222,7 @@ func invitePieces(_ *Hall, _ *session, m *ircmsg.Message) []piece {
 }
 
 func sajoinPieces(h *Hall, _ *session, m *ircmsg.Message) []piece {
-	if len(m.Params) > 1 && h.find(m.Params[0]) == nil {
+	if len(m.Params) > 1 && h.mentioned(m.Params[0]) == nil {
 		return nil
 	}
 	return []piece{{channel: m.Params[len(m.Params)-1], makes: true, message: whole(m)}}

@@ -51,7 +51,7 @@ func (h *Hall) change(s *session, command, target, reference string, sp *speech,
 		h.fail(s, command, "INVALID_TARGET", printable(target), "You cannot change messages there")
 		return
 	}
-	if u := h.find(target); u != nil && !h.accepts(s, u, sp) {
+	if u := h.mentioned(target); u != nil && !h.accepts(s, u, sp) {
 		return // it has replied
 	}
 	unknown := func() {
@@ -108,7 +108,7 @@ func (h *Hall) tell(s *session, r *Record, target string, self bool, items ...*I
 	for _, item := range items {
 		if c != nil {
 			item.to(Reach{Channel: c.id, Rank: r.Rank})
-		} else if u := h.find(target); u != nil && u != s.user {
+		} else if u := h.mentioned(target); u != nil && u != s.user {
 			item.Sessions = sessionsOf(u, nil)
 		}
 		item.Sessions = append(item.Sessions, sessionsOf(s.user, nil)...)

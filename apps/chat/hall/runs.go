@@ -36,6 +36,8 @@ type runOp struct {
 	Params  []string  `json:"p"`
 	Tags    string    `json:"t,omitempty"`
 	Parts   []runPart `json:"m,omitempty"`
+	// Mentions are those of the command. A node of an earlier version sends none.
+	Mentions []mention `json:"u,omitempty"`
 
 	from *node
 }
@@ -107,11 +109,11 @@ func (h *Hall) carryOutOne(s *session, p *piece) {
 	case p.user != nil && !n.live:
 		h.unavailable(s, p)
 	case p.channel == "" || p.user != nil:
-		p.do(h, s)
+		p.run(h, s)
 	case s.user.isUnconfirmed():
 		h.unavailable(s, p)
 	case !h.validChannelName(p.channel) || !p.makes && h.findChannel(p.channel) == nil:
-		p.do(h, s) // it says why not
+		p.run(h, s) // it says why not
 	default:
 		h.carryOutIn(s, p)
 	}
@@ -145,7 +147,7 @@ func (h *Hall) carryOutIn(s *session, p *piece) {
 // doOwned does what concerns a channel that is owned here.
 func (h *Hall) doOwned(s *session, p *piece) {
 	if p.message.Command != "RENAME" || !h.validChannelName(param(p.message.Params, 1)) {
-		p.do(h, s)
+		p.run(h, s)
 		return
 	}
 	h.claimName(s, p) // the new one, too
@@ -160,7 +162,7 @@ func (h *Hall) claimName(s *session, p *piece) {
 		case err != nil || h.net.grants[fold(p.channel)] == nil:
 			h.unavailable(s, p)
 		default:
-			p.do(h, s)
+			p.run(h, s)
 		}
 	})
 }
@@ -207,7 +209,7 @@ func (h *Hall) whenOwned(s *session, name string, then func(holder fabric.Node, 
 // label.
 func (h *Hall) suspend(s *session, then func(*Result)) {
 	t := &h.turn
-	w := &work{label: t.label, command: t.command, then: then, run: t.run, refused: t.refused}
+	w := &work{label: t.label, command: t.command, then: then, run: t.run, mentions: t.mentions, refused: t.refused}
 	if t.label != "" {
 		w.out, w.begins = slices.Clone(t.out), slices.Clone(t.begins)
 		t.out, t.begins = t.out[:0], t.begins[:0]
@@ -255,7 +257,7 @@ func (h *Hall) sendRun(s *session, p *piece, to *node, hops int) {
 	n.last++
 	r := &run{number: n.last, session: s, node: to, piece: *p, hops: hops, since: h.now}
 	n.runs[r.number] = r
-	o := runOp{Run: r.number, Session: s.id, Label: h.turn.label, Command: p.message.Command, Params: p.message.Params, Tags: string(p.message.Tags)}
+	o := runOp{Run: r.number, Session: s.id, Label: h.turn.label, Command: p.message.Command, Params: p.message.Params, Tags: string(p.message.Tags), Mentions: p.mentions}
 	if p.speech != nil {
 		for _, part := range p.speech.parts {
 			o.Parts = append(o.Parts, runPart{part.text, part.concat})
@@ -353,7 +355,7 @@ func (h *Hall) gotRun(from *node, o *runOp) {
 func (h *Hall) runFor(s *session, o *runOp) {
 	c := commands[o.Command]
 	h.beginTurn(s, o.Label)
-	h.turn.command, h.turn.run = o.Command, &farRun{number: o.Run, node: o.from}
+	h.turn.command, h.turn.run, h.turn.mentions = o.Command, &farRun{number: o.Run, node: o.from}, o.Mentions
 	defer h.endTurn()
 	m := &ircmsg.Message{Tags: ircmsg.Tags(o.Tags), Command: o.Command, Params: o.Params}
 	if o.Parts != nil {

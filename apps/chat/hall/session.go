@@ -34,11 +34,12 @@ type rare struct {
 
 // work is what a session waits for.
 type work struct {
-	number  uint64
-	label   string
-	command string
-	then    func(*Result)
-	run     *farRun
+	number   uint64
+	label    string
+	command  string
+	then     func(*Result)
+	run      *farRun
+	mentions []mention
 	// out and begins are what the turn has written so far, for a label.
 	out     []byte
 	begins  []int
@@ -47,10 +48,11 @@ type work struct {
 
 // held is what came while a session was waiting: a message, or a problem with it.
 type held struct {
-	message *ircmsg.Message
-	problem Problem
-	broken  bool
-	run     *runOp // of another node, instead of message
+	message  *ircmsg.Message
+	mentions []mention // by message
+	problem  Problem
+	broken   bool
+	run      *runOp // of another node, instead of message
 }
 
 func (s *session) extra() *rare {
@@ -98,10 +100,10 @@ func (h *Hall) open(id SessionID, origin *Origin) {
 // received handles a line, now or when the work is done that the session waits for.
 func (h *Hall) received(s *session, m *ircmsg.Message) {
 	if s.waits() {
-		h.hold(s, &held{message: m})
+		h.hold(s, &held{message: m, mentions: h.mentionsIn(m, nil)})
 		return
 	}
-	h.answer(s, m)
+	h.answer(s, m, nil)
 }
 
 // malformed answers a line that is no message. The message has its parts where they
@@ -117,8 +119,9 @@ func (h *Hall) malformed(s *session, problem Problem, m *ircmsg.Message) {
 	h.refuse(s, problem, m)
 }
 
-func (h *Hall) answer(s *session, m *ircmsg.Message) {
+func (h *Hall) answer(s *session, m *ircmsg.Message, mentions []mention) {
 	h.beginTurn(s, s.labelOf(m))
+	h.turn.mentions = mentions
 	h.perform(s, m)
 	h.endTurn()
 }
@@ -180,7 +183,7 @@ func (h *Hall) begin(s *session, w Work, then func(*Result)) {
 	w.Session, w.Number = s.id, h.lastWork
 	w.Address = s.origin.Address
 	h.turn.deferred = true
-	s.extra().work = &work{number: w.Number, label: h.turn.label, command: h.turn.command, then: then, run: h.turn.run}
+	s.extra().work = &work{number: w.Number, label: h.turn.label, command: h.turn.command, then: then, run: h.turn.run, mentions: h.turn.mentions}
 	h.flush()
 	h.gate.Begin(&w)
 }
@@ -237,7 +240,7 @@ func (h *Hall) resume(s *session, r *Result) {
 	w := s.rare.work
 	s.rare.work = nil
 	h.beginTurn(s, w.label)
-	h.turn.command, h.turn.run = w.command, w.run
+	h.turn.command, h.turn.run, h.turn.mentions = w.command, w.run, w.mentions
 	h.turn.out, h.turn.begins, h.turn.refused = append(h.turn.out, w.out...), append(h.turn.begins, w.begins...), w.refused
 	w.then(r)
 	h.endTurn()
@@ -257,7 +260,7 @@ func (h *Hall) release(s *session) {
 			h.runFor(s, line.run)
 			continue
 		}
-		h.answer(s, line.message)
+		h.answer(s, line.message, line.mentions)
 	}
 	s.trim()
 }

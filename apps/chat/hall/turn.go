@@ -32,6 +32,8 @@ type turn struct {
 	records []int64
 	// run is the command of another node that is carried out here; nil for the others.
 	run *farRun
+	// mentions are the nicks of the command that were resolved before they are looked up.
+	mentions []mention
 }
 
 // beginTurn begins the answer to a line of s.
