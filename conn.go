@@ -34,7 +34,7 @@ type Conn struct {
 	unread    []byte        // what the handler may read now
 	inbox     *buffer.Inbox // what it left unread; nil when nothing
 	sending   *buffer.Queue // what the driver is sending; nil when nothing
-	endCause  error         // how receiving ended, until the handler was told
+	endCause  error         // how receiving ended, until the handler has it
 	extra     *extra        // what only some connections have; nil on the others
 	receiving bool          // the driver was asked for bytes
 	pending   bool          // a send is under way
@@ -150,7 +150,7 @@ type extra struct {
 	trusted   bool             // the holder's; and the peer may send one
 	drains    bool             // the holder's; OnDrain comes when nothing is queued, not at LowWater
 	expires   int64            // the holder's; when the time for header and handshake is over
-	heard     int64            // the holder's; when bytes last arrived; for a ReadTimeout
+	arrived   int64            // the holder's; when bytes last arrived; for a ReadTimeout
 	stalled   int64            // the holder's; a send has been waiting since; 0 when none is
 	unacked   int              // the holder's; what the peer had not acknowledged when it was last asked
 	asked     int64            // the holder's; when that was
@@ -180,7 +180,7 @@ var spareExtras = sync.Pool{New: func() any { return new(extra) }}
 // unused reports whether nothing is kept in x but what was last known of the peer's
 // acknowledgements.
 func (x *extra) unused() bool {
-	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.heard|x.stalled|x.lingering.begun == 0 &&
+	return x.tls == nil && !x.proxy && !x.trusted && x.expires|x.arrived|x.stalled|x.lingering.begun == 0 &&
 		x.parts == [partKinds]int64{} && x.held == 0 && x.pipe == nil && x.dialing == nil && x.detach == nil && x.conn == nil && !x.drains
 }
 
@@ -696,7 +696,7 @@ func (c *Conn) Close() error { return c.end(closing, nil) }
 // Abort closes the connection at once: what is queued is thrown away and the
 // peer sees a reset. A Unix socket knows none: its peer sees the end of the stream,
 // as after Close, unless it had sent something that was not read yet; what must be
-// told apart there needs a mark of its own. The cause told to OnClose is ErrAborted.
+// told apart there needs a mark of its own. OnClose gets ErrAborted.
 func (c *Conn) Abort() error { return c.end(aborting|resetting, ErrAborted) }
 
 // CloseWrite delivers what is queued, then shuts down the writing half: the
@@ -737,14 +737,14 @@ func (c *Conn) StayOpen() {
 
 // SetHandler makes h the connection's handler, for a protocol that is agreed on
 // inside another, or recognised by its first bytes: look at Unread, choose, leave
-// the bytes unread. When the callback that calls it has returned, h is told all
-// that a handler is told from the beginning: OnOpen, if it is an OpenHandler, then
-// OnData for what is unread, or the end, and so on; OnClose is for h alone. What
-// was written before leaves before what h writes. An Expect of the old handler
-// does not hold for h.
+// the bytes unread. When the callback that calls it has returned, h gets the
+// connection as if it were new: OnOpen, if it is an OpenHandler, then OnData for
+// what is unread, or the end, and so on. OnClose is called on h alone. What was
+// written before leaves before what h writes. An Expect of the old handler does
+// not hold for h.
 //
-// It is for OnOpen, OnData, OnEOF and OnDrain. Who has called Close or Detach has
-// OnClose told to h. It panics if h is nil.
+// It is for OnOpen, OnData, OnEOF and OnDrain. After Close or Detach, OnClose is
+// called on h. It panics if h is nil.
 func (c *Conn) SetHandler(h Handler) {
 	if h == nil {
 		panic("epi: SetHandler needs a handler, it was given nil")

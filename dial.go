@@ -50,8 +50,8 @@ type dialing struct {
 // machine that is dialled.
 //
 // Dial may be called from any goroutine, also inside callbacks; before Run it
-// takes effect when Run begins. Its own errors are for what can be told
-// beforehand: a bad address, ErrTooManyConns, ErrShutdown.
+// takes effect when Run begins. It returns only errors that are known at once:
+// a bad address, ErrTooManyConns, ErrShutdown.
 func (e *Engine) Dial(ctx context.Context, address string, handler Handler) (*Conn, error) {
 	return e.DialWith(ctx, address, DialOptions{}, handler)
 }
@@ -73,7 +73,7 @@ type DialOptions struct {
 	// connections.
 	Loop *Loop
 	// Timeout bounds the time until the connection is established, the look-up of
-	// a name and a TLS handshake included; then OnClose is told an error that
+	// a name and a TLS handshake included; then OnClose gets an error that
 	// wraps context.DeadlineExceeded. It counts from Dial, or from Run. Default:
 	// none but ctx, and what the system has (two minutes on Linux, tcp(7)).
 	Timeout time.Duration

@@ -569,10 +569,10 @@ func (e *Engine) drain(ended <-chan struct{}) error {
 	for _, ln := range listeners {
 		_ = ln.Close()
 	}
-	e.tell((*Loop).drain)
+	e.postAll((*Loop).drain)
 
 	if !e.waitFor(ended, e.cfg.drainTimeout) {
-		e.tell((*Loop).abort)
+		e.postAll((*Loop).abort)
 		if !e.waitFor(ended, abortGrace) {
 			e.cfg.Spawn(func() { e.cfg.Await(ended, -1); e.finish() }) // when the callbacks return after all
 			return fmt.Errorf("epi: %w: callbacks have not returned after %v", ErrDrainTimeout, e.cfg.drainTimeout+abortGrace)
@@ -595,8 +595,8 @@ func (e *Engine) finish() {
 	e.free()
 }
 
-// tell posts a step of the shutdown to all loops; those that have ended need none.
-func (e *Engine) tell(step func(*Loop)) {
+// postAll posts a step of the shutdown to all loops; those that have ended need none.
+func (e *Engine) postAll(step func(*Loop)) {
 	for _, l := range e.loops {
 		_ = l.post(func() { step(l) }, unbounded)
 	}

@@ -23,7 +23,7 @@ var (
 	ErrBadPeer = errors.New("bad peer address")
 	// ErrUnreadFull: the handler left more than Engine.MaxUnread bytes unread.
 	ErrUnreadFull = errors.New("too many unread bytes")
-	// ErrNoData: Read found nothing to read; OnData will tell when there is.
+	// ErrNoData: Read found nothing to read; OnData is called when there is.
 	ErrNoData = errors.New("no unread bytes")
 	// ErrIdle: no bytes moved for Engine.IdleTimeout, or what SetIdleTimeout says.
 	ErrIdle = errors.New("connection was idle for too long")

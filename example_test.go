@@ -194,11 +194,11 @@ func ExampleGroup() {
 		log.Fatal(err)
 	}
 	fmt.Fprint(c, "hello")
-	heard := make([]byte, len("hello"))
-	if _, err := io.ReadFull(c, heard); err != nil {
+	answer := make([]byte, len("hello"))
+	if _, err := io.ReadFull(c, answer); err != nil {
 		log.Fatal(err)
 	}
-	fmt.Println(string(heard))
+	fmt.Println(string(answer))
 
 	cancel()
 	fmt.Println("run:", <-done, room.Len())

@@ -116,7 +116,7 @@ func (g *Group) Remove(c *Conn) error {
 
 // Send queues bufs for every member, as Conn.Send does: they must never change
 // again. A member whose queue has no room is reset, with ErrQueueFull as the
-// cause, since nobody could be told of the gap in its stream; for anything else
+// cause, since its stream would have a gap that no one sees; for anything else
 // use Each. Members that are closing, or whose writing half is, are left out.
 // The error is ErrTooManyTasks, and then no member gets the message.
 func (g *Group) Send(bufs ...[]byte) error { return g.SendExcept(nil, bufs...) }

@@ -1,6 +1,6 @@
 package epi
 
-// A Handler is told what happens to one connection; its value holds that
+// A Handler has the callbacks of one connection; its value holds that
 // connection's state. Its methods are never called at the same time and never
 // inside a call of this package, so they need no locks for state of their own.
 //

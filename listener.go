@@ -67,7 +67,7 @@ type ListenOptions struct {
 	ProxyFrom []netip.Prefix
 	// ProxyUsers are the users, by number, whose programs are proxies when they
 	// connect to a Unix socket, also when ProxyFrom alone asks for headers:
-	// addresses mean nothing there. Where the system does not tell a peer's user
+	// addresses mean nothing there. Where the system does not give a peer's user
 	// (Conn.PeerCredentials) nobody is trusted. Default: root and the user of this
 	// process.
 	ProxyUsers []uint32
@@ -193,9 +193,9 @@ func (o *ListenOptions) proxies() (*proxyheader.Senders, error) {
 
 // Listen accepts connections on address: tcp://host:port, tcp4://, tcp6://,
 // tls://host:port or unix:///path. Without a host it listens on all addresses,
-// with port 0 on one that is free. For each connection, handler returns what
-// will be told of it; it is called as Handler's methods are and returning nil
-// refuses the connection.
+// with port 0 on one that is free. handler returns the Handler of a new
+// connection; it is called as Handler's methods are, and returning nil refuses
+// the connection.
 //
 // Listen may be called before and during Run. The port is bound when it
 // returns.
@@ -699,11 +699,11 @@ func (a *acceptor) logShed() {
 	l.cfg.log.Warn("connections are shed", "listener", a.listener.String(), "loop", l.id, "error", err)
 }
 
-// logUnknown says that a client is closed because the system does not tell its
-// address, as it may not when the client has reset the connection already.
+// logUnknown says that a client is closed because the system does not give its
+// address, as may happen when the client has reset the connection already.
 func (a *acceptor) logUnknown() {
 	l := a.loop
 	if say, suppressed := l.refusals.say(l.cfg.Clock()); say {
-		l.cfg.log.Info("a client is closed: the system does not tell its address", "listener", a.listener.String(), "loop", l.id, "suppressed", suppressed)
+		l.cfg.log.Info("a client is closed: the system does not give its address", "listener", a.listener.String(), "loop", l.id, "suppressed", suppressed)
 	}
 }

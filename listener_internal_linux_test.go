@@ -12,7 +12,7 @@ import (
 )
 
 // TestHunt01_ClientsWithoutAddressAreCounted has a client accepted whose address the
-// system does not tell: it is closed, counted, and the log says why.
+// system does not give: it is closed, counted, and the log says why.
 func TestHunt01_ClientsWithoutAddressAreCounted(t *testing.T) {
 	var said strings.Builder
 	e := &Engine{Driver: DriverEpoll, Logger: slog.New(slog.NewTextHandler(&said, nil))}
@@ -33,7 +33,7 @@ func TestHunt01_ClientsWithoutAddressAreCounted(t *testing.T) {
 	if s := e.Stats(); s.Accepted != 0 || s.Shed != 1 || s.ShedUnknown != 1 {
 		t.Errorf("accepted %d, shed %d, of them %d without an address", s.Accepted, s.Shed, s.ShedUnknown)
 	}
-	if !strings.Contains(said.String(), "does not tell its address") {
+	if !strings.Contains(said.String(), "does not give its address") {
 		t.Errorf("the log says %q", said.String())
 	}
 }

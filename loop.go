@@ -246,7 +246,7 @@ func (l *Loop) run(start func(func()), fail func(error)) {
 }
 
 // isCaller reports whether the caller is the loop, and with it the holder of its
-// connections. It can tell where the loop has a thread of its own.
+// connections. It is always false where the loop has no thread of its own.
 func (l *Loop) isCaller() bool {
 	return l.direct != nil && l.thread.Load() == l.direct.Thread()
 }
@@ -362,8 +362,8 @@ func (l *Loop) wait() error {
 func (l *Loop) sockets() int64 { return l.live.Load() + int64(l.listening+l.attempts) + 1 }
 
 // A lookMeter says whether it pays to look for events before sleeping for them.
-// The look is a call that does not sleep, for which Go's scheduler need not be
-// told; where messages are few it finds nothing, and is made in vain each time.
+// The look is a call that does not sleep, so it bypasses Go's scheduler; where
+// messages are few it finds nothing, and is made in vain each time.
 type lookMeter struct {
 	costs bool // a look is a system call
 	vain  int  // looks in a row that found nothing

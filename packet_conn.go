@@ -32,7 +32,7 @@ func (a PacketAddr) String() string {
 // IsZero reports whether the address is that of a socket without a name.
 func (a PacketAddr) IsZero() bool { return a == PacketAddr{} }
 
-// A PacketHandler is told what happens to one socket for datagrams: the one of a
+// A PacketHandler has the callbacks of one socket for datagrams: the one of a
 // PacketListener, with Engine.ReusePort one of those that it has on each loop, or
 // one of DialPacket. Its methods run on the loop that owns the socket, also with
 // Engine.Workers: they must not block. They are never called at the same time
@@ -54,7 +54,7 @@ type PacketHandler interface {
 	OnClose(c *PacketConn, err error)
 }
 
-// A PacketErrorHandler also wants to hear of errors that end nothing: a datagram
+// A PacketErrorHandler also gets the errors that end nothing: a datagram
 // could not be sent and is lost (Stats.PacketsDropped), or the peer's host has
 // answered that no one listens there (syscall.ECONNREFUSED), which only a socket of
 // DialPacket learns. Such answers can be forged, and the peer may come
@@ -130,8 +130,8 @@ func (c *PacketConn) RemoteAddr() PacketAddr { return PacketAddr(c.remote) }
 // ArrivedAt returns the address of this machine that the datagram in hand was sent
 // to, without a zone. It may be a multicast group; for a broadcast it is the
 // address of the interface. It is the zero Addr for Unix sockets, outside
-// OnPacket, and on systems that do not tell (all but Linux) when the socket is
-// bound to all addresses. OnPacket only.
+// OnPacket, and on systems that do not report it (all but Linux) when the socket
+// is bound to all addresses. OnPacket only.
 func (c *PacketConn) ArrivedAt() netip.Addr {
 	if c.asked.local.IsValid() {
 		return c.asked.local

@@ -21,7 +21,7 @@ type PacketListener struct {
 
 // ListenPacket receives datagrams on address: udp://host:port, udp4://, udp6://
 // or unixgram:///path. Without a host it receives on all addresses, with port 0
-// on one that is free. handler returns what will be told of a socket; it is
+// on one that is free. handler returns the PacketHandler of a socket; it is
 // called once for each, as PacketHandler's methods are.
 //
 // There is one socket, with the loop that has the fewest connections. With
@@ -252,8 +252,8 @@ func endpointOf(ctx context.Context, a address.Address) (driver.Endpoint, error)
 // address, and a Unix socket's file is removed, unless it is another's by now: what
 // is queued for Unix peers still leaves, as for PacketConn.Close. But an abstract name
 // (unix(7)), and a socket that others may hold too, of ListenPacketOn, are free when
-// they have let go of it. The handlers hear of it by OnClose. It may be called from
-// any goroutine, also inside callbacks, and more than once.
+// they have let go of it. OnClose follows for each socket. Close may be called
+// from any goroutine, also inside callbacks, and more than once.
 func (ln *PacketListener) Close() error {
 	for _, c := range ln.conns {
 		_ = c.end(nil) // ErrClosed is no news here

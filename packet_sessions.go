@@ -17,9 +17,9 @@ const (
 )
 
 // PacketSessions keeps a value for each peer of a packet socket, for as long as
-// the peer is heard of: datagrams have no end that could tell. Set the fields
-// before the first call and not afterwards; Loop must be set, and of the others
-// 0 chooses the default.
+// the peer is active: datagrams have no end of a stream. Set the fields before
+// the first call and not afterwards; Loop must be set, and of the others 0
+// chooses the default.
 //
 // It belongs to the loop: its methods are for callbacks, tasks and timers of
 // that loop alone, usually for the PacketHandler that holds it. Every operation
@@ -35,7 +35,7 @@ type PacketSessions[T any] struct {
 	Max int
 	// Evict ends the session that was idle longest instead, to make room.
 	Evict bool
-	// OnEnd, where it is set, is told of each session that has ended: by its
+	// OnEnd, where it is set, is called for each session that has ended: by its
 	// idleness, Evict, End or Close.
 	OnEnd func(peer PacketAddr, session T)
 

@@ -121,8 +121,8 @@ func (p *pipeEnd) OnData(c *Conn) error {
 }
 
 // writeSome passes on as much as there is room for, in parts that leave the queue
-// above its high watermark while anything is left: else nobody would tell when there
-// is more. The queue may drain meanwhile.
+// above its high watermark while anything is left: otherwise no OnDrain would follow
+// when there is room for the rest. The queue may drain meanwhile.
 func (p *pipeEnd) writeSome(c *Conn) {
 	for part := len(c.Unread()); !p.to.full() && len(c.Unread()) > 0; {
 		part = min(part, len(c.Unread()))

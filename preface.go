@@ -37,7 +37,7 @@ func (c *Conn) beginPreface() bool {
 	return true
 }
 
-// prefaceReceived takes bytes that arrive before the handler is told.
+// prefaceReceived takes bytes that arrive before OnOpen.
 func (c *Conn) prefaceReceived(p []byte) {
 	x, st := c.extra, c.state.Load()
 	switch {
@@ -91,7 +91,7 @@ func (c *Conn) awaitHello() {
 
 var errNoHello = errors.New("the client does not begin with a ClientHello: it does not speak TLS")
 
-// prefaceEnded follows up the end of the peer's bytes before the handler was told.
+// prefaceEnded follows up the end of the peer's bytes before OnOpen.
 func (c *Conn) prefaceEnded(cause error) {
 	if x := c.extra; x.proxy && !x.trusted && x.tls == nil && c.state.Load()&ending == 0 {
 		x.proxy = false // what has arrived is no header

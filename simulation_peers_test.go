@@ -836,7 +836,7 @@ func (h *simulatedHandler) act(n int) error {
 	return nil
 }
 
-// become has another handler go on, which is told all that a handler is told.
+// become has another handler go on, which gets all callbacks from OnOpen on.
 func (h *simulatedHandler) become() {
 	h.s.Count("SetHandler")
 	h.opened, h.expects, h.again = false, 0, false
@@ -963,7 +963,7 @@ func (h *simulatedHandler) OnShutdown(c *Conn) {
 func (h *simulatedHandler) OnTimeout(_ *Conn, cause error) {
 	defer h.enter("OnTimeout")()
 	if !errors.Is(cause, ErrIdle) && !errors.Is(cause, ErrReadTimeout) {
-		h.s.Failf("OnTimeout is told %v", cause)
+		h.s.Failf("OnTimeout got %v", cause)
 	}
 	h.write(1 + h.s.Choose(60))
 }

@@ -26,7 +26,7 @@ func TestSim_Engine(t *testing.T) {
 		31010282, 32178855, 32555372, // one end of a Pipe closes while the other waits for room in it, and is reset
 		31605485,  // what Group.Each calls ends its goroutine: the member is closed, and shown nothing more
 		214,       // Resume in the OnData that the end brings, of less than was expected: the end came before the rest
-		101852255, // a callback ends its goroutine: what opens meanwhile is told OnOpen first
+		101852255, // a callback ends its goroutine: what opens meanwhile gets OnOpen first
 		30196070,  // a dial is given up when the other end has accepted it: that sees the end
 	}}.Test(t)
 }

@@ -57,7 +57,7 @@ func (c *Conn) beginTimeouts() {
 	}
 	c.active = now
 	if t.read > 0 {
-		c.extras().heard = now
+		c.extras().arrived = now
 	}
 	if c.extra != nil {
 		c.extra.stalled = 0
@@ -93,7 +93,7 @@ func (c *Conn) touchReceived() {
 	}
 	c.active = c.loop.now()
 	if t.read > 0 {
-		c.extras().heard = c.active
+		c.extras().arrived = c.active
 	}
 }
 
@@ -301,9 +301,9 @@ func (c *Conn) checkRead(now int64) (next int64) {
 		return maxTime
 	}
 	if st&(paused|congested) != 0 {
-		c.extras().heard = now
+		c.extras().arrived = now
 	}
-	due := deadline(c.extras().heard, d)
+	due := deadline(c.extras().arrived, d)
 	if due <= now {
 		c.timedOut(ErrReadTimeout)
 		return maxTime
@@ -338,7 +338,7 @@ func (c *Conn) checkStall(now int64) (next int64) {
 // MessagePending says whether a part of a message has arrived, and was consumed,
 // whose rest is still to come: Engine.MessageTimeout bounds the time for it, which
 // begins anew with each MessagePending(true). Bytes that are left unread, and the
-// records of TLS, need no telling. Callbacks only.
+// records of TLS, are counted without it. Callbacks only.
 func (c *Conn) MessagePending(pending bool) { c.notePart(partMessage, pending, true) }
 
 // notePart notes whether something unfinished is there, and whether it is another

@@ -196,7 +196,7 @@ func (c *Conn) unsealed(err error) {
 		c.loop.drv.Receive(&c.sock, false)
 		c.endReading(io.EOF)
 		c.offerEnd()
-	default: // the peer is told by an alert
+	default: // the peer gets an alert
 		c.giveUpTLS(err)
 	}
 }
@@ -208,8 +208,8 @@ func (c *Conn) giveUpTLS(err error) {
 	_ = c.end(closing, err)
 }
 
-// failTLS ends sealing: nothing but what is sealed already, an alert, can be sent. Also
-// a connection that is closing is told why the rest is not delivered.
+// failTLS ends sealing: nothing but what is sealed already, an alert, can be sent. On a
+// connection that is closing, too, OnClose gets the reason why the rest is not delivered.
 func (c *Conn) failTLS(cause error) {
 	lost := c.extra.tls.Fail()
 	c.mu.Lock()

@@ -72,8 +72,8 @@ func (w *watch) look(t int64) {
 }
 
 // woke notes that a sleep has ended at the real time t. timeout is how long it was
-// to take at most, negative where it was to take as long as nothing happened. Of
-// one that took longer nobody can tell when the program was stopped in it.
+// to take at most, negative where it was to take as long as nothing happened. If
+// it took longer, the program was stopped in it, at a time that is not known.
 func (w *watch) woke(t int64, timeout time.Duration) {
 	slept := t - w.lost.Load() - w.looked.Load()
 	if timeout >= 0 && slept-blink > int64(timeout) {

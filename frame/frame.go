@@ -37,8 +37,8 @@ import (
 const DefaultMax = bufio.MaxScanTokenSize
 
 // Errors of this package, to be tested with errors.Is. Those of a Reader leave
-// the stream where it was; there is no way to tell where the next message
-// begins, so the connection is best closed.
+// the stream where it was; nothing shows where the next message begins, so the
+// connection is best closed.
 var (
 	// ErrIncomplete: no whole message is there yet. It is not a failure.
 	ErrIncomplete = errors.New("message is incomplete")

@@ -43,7 +43,7 @@ func pieces(b, cuts []byte) (out [][]byte) {
 	return out
 }
 
-// kind makes errors comparable, whose texts tell how much had arrived.
+// kind makes errors comparable, whose texts say how much had arrived.
 func kind(err error) error {
 	for _, k := range []error{ErrTooLong, ErrBadLength, io.ErrUnexpectedEOF} {
 		if errors.Is(err, k) {

@@ -72,7 +72,7 @@ var families = []family{
 	},
 	counter("connections_shed_total", "Connections accepted and closed at once: MaxConns, no descriptors, or no address.",
 		func(s *epi.LoopStats) uint64 { return s.Shed }),
-	counter("connections_shed_unknown_total", "Those of connections_shed_total whose address the system did not tell.",
+	counter("connections_shed_unknown_total", "Those of connections_shed_total whose address the system did not give.",
 		func(s *epi.LoopStats) uint64 { return s.ShedUnknown }),
 	counter("connections_shed_per_ip_total", "Connections accepted and closed at once, or refused: MaxConnsPerIP.",
 		func(s *epi.LoopStats) uint64 { return s.ShedPerIP }),

@@ -125,7 +125,7 @@ func TestLiveEngine(t *testing.T) {
 			}
 		}
 		if n := len(got["epi_connections"].GetMetric()); n != 2 {
-			t.Errorf("epi_connections is told for %d loops, want 2", n)
+			t.Errorf("epi_connections is there for %d loops, want 2", n)
 		}
 	})
 }

@@ -187,7 +187,7 @@ func (p *epoll) call(buf []unix.EpollEvent, timeout time.Duration) (int, unix.Er
 	return n, errno
 }
 
-// pwait does not tell Go's scheduler of a call that cannot block: this is the
+// pwait bypasses Go's scheduler, since the call cannot block: this is the
 // cheap way to glance at the set, and its work is bounded by len(buf).
 func (p *epoll) pwait(buf []unix.EpollEvent, ms int32) (int, unix.Errno) {
 	if ms == 0 {

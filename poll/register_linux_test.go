@@ -171,7 +171,7 @@ func TestP14_CloseWithoutRemove(t *testing.T) {
 			}
 			return
 		}
-		// The table is ours, so its owner is told, and the others are served.
+		// The table is ours, so its owner gets an error, and the others are served.
 		for range 2 {
 			polltest.Expect(t, p, otherEvent, poll.Event{Token: 1, Ready: poll.Error})
 		}

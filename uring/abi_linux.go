@@ -57,7 +57,7 @@ type SQE struct {
 	_        uint64
 }
 
-// CQEFlags tell more about a completion.
+// CQEFlags say more about a completion.
 type CQEFlags uint32
 
 // The flags of a completion.
@@ -89,7 +89,7 @@ const (
 	SubmitAll Setup = 1 << 7
 	// CoopTaskrun does not interrupt the program for completions (5.19).
 	CoopTaskrun Setup = 1 << 8
-	// TaskrunFlag lets WorkWaits tell of completions that wait to be posted (5.19).
+	// TaskrunFlag lets WorkWaits report completions that wait to be posted (5.19).
 	TaskrunFlag Setup = 1 << 9
 	// SingleIssuer: one thread alone submits (6.0).
 	SingleIssuer Setup = 1 << 12

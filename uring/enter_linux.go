@@ -19,7 +19,7 @@ import (
 // With DeferTaskrun the kernel posts only so many completions in one call (20
 // since Linux 6.12): WorkWaits reports that more are due.
 //
-// The call does not tell the Go scheduler: it must not take long, so what is
+// The call bypasses the Go scheduler: it must not take long, so what is
 // submitted should be bounded. SubmitLong is for more.
 func (r *Ring) Submit() error {
 	for {

@@ -225,7 +225,7 @@ func TestHunt21_StreamWithoutCloseFrame(t *testing.T) {
 			open(t, c, "", "")
 			cut(c)
 			if err := epitest.Receive(t, ended); err != io.ErrUnexpectedEOF {
-				t.Errorf("OnClose is told %v", err)
+				t.Errorf("OnClose got %v", err)
 			}
 		}
 	})

@@ -29,7 +29,7 @@ type Conn struct {
 
 	mu      sync.Mutex
 	timer   *epi.Timer // guarded by mu; for the upgrade, then for pings, then for closing
-	cause   error      // guarded by mu; what OnClose is told, unless nil
+	cause   error      // guarded by mu; what OnClose gets, unless nil
 	written int64      // guarded by mu; bytes of all frames
 	taken   uint64     // guarded by mu; how many the peer had at the last ping
 	pinged  int64      // guarded by mu; when the ping was sent that the peer has not answered; 0: it has
@@ -41,7 +41,7 @@ type Conn struct {
 type stateBits = uint32
 
 const (
-	heard    stateBits = 1 << iota // something has arrived since the last ping
+	arrived  stateBits = 1 << iota // something has arrived since the last ping
 	stalled                        // reading waits for the queue to empty, or for others' turns
 	checking                       // a timer will look whether it has
 	suspect                        // at the last ping nothing had arrived
@@ -225,7 +225,7 @@ func (c *Conn) RTT() time.Duration {
 	return time.Duration(c.rtt)
 }
 
-// Close sends a close frame with a code that the peer may be told, or with none
+// Close sends a close frame with a code that may go to a peer, or with none
 // for NoStatus, and closes the connection when the peer has answered or the
 // time for that is over. Messages that arrive meanwhile are dropped. It returns
 // ErrClosed when a close frame was sent already, and epi.ErrQueueFull, having done
@@ -248,7 +248,7 @@ func (c *Conn) Close(code Code, reason string) error {
 
 // Abort closes the connection at once, without a close frame: what is queued is
 // thrown away and the peer sees a reset. OnMessage is not called any more, and
-// OnClose is told epi.ErrAborted unless the end had another reason before. It
+// OnClose gets epi.ErrAborted unless the end had another reason before. It
 // returns ErrClosed when the connection is closed already.
 func (c *Conn) Abort() error {
 	c.mu.Lock()
@@ -259,7 +259,7 @@ func (c *Conn) Abort() error {
 
 // Pause stops reading: OnMessage is not called until Resume, also not with
 // messages that have arrived. The peer's pings are not answered meanwhile, its
-// close is not heard of, and it is not given up for its silence. Called outside a
+// close is not seen, and it is not given up for its silence. Called outside a
 // callback, one that is under way may still end.
 func (c *Conn) Pause() {
 	c.mu.Lock()
@@ -283,7 +283,7 @@ func (c *Conn) resumeLocked() {
 		return
 	}
 	c.unset(isPaused)
-	c.set(heard) // it has had no time to answer a ping
+	c.set(arrived) // it has had no time to answer a ping
 	if c.state.Load()&stalled == 0 {
 		c.conn.Resume()
 	}
@@ -392,8 +392,8 @@ func (s *session) OnOpen(ec *epi.Conn) error {
 
 func (s *session) OnData(ec *epi.Conn) error {
 	c := (*Conn)(s)
-	if c.state.Load()&heard == 0 {
-		c.set(heard)
+	if c.state.Load()&arrived == 0 {
+		c.set(arrived)
 	}
 	if c.opening != nil {
 		if err := c.opening.advance(c); err != nil || c.handler == nil {
@@ -441,8 +441,8 @@ func (c *Conn) pulse() {
 	if st&(closeSent|isOver) != 0 {
 		return
 	}
-	alive := st&heard != 0
-	c.unset(heard)
+	alive := st&arrived != 0
+	c.unset(arrived)
 	if !alive {
 		alive = c.takes(st)
 	}
@@ -501,15 +501,15 @@ func (c *Conn) ponged(p []byte) {
 
 // fail shows the peer why the connection ends and returns the reason.
 func (c *Conn) fail(err error) error {
-	told := &CloseError{Code: InternalError}
-	errors.As(err, &told)
-	p, perr := closePayload(told.Code, told.Reason)
+	shown := &CloseError{Code: InternalError}
+	errors.As(err, &shown)
+	p, perr := closePayload(shown.Code, shown.Reason)
 	if perr != nil {
 		p, _ = closePayload(InternalError, "")
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	_ = c.writeLocked(ws.OpClose, 0, true, p) // what does not fit into the queue is not told
+	_ = c.writeLocked(ws.OpClose, 0, true, p) // what does not fit into the queue is not sent
 	c.set(closeSent)
 	c.setCause(err)
 	return err
@@ -527,12 +527,12 @@ func (s *session) OnDrain(*epi.Conn) {
 // OnShutdown lets the peer know that the server goes away (RFC 6455, section 7.4.1).
 // The engine does not wait for its answer, only until it has the close frame.
 func (s *session) OnShutdown(*epi.Conn) {
-	_ = (*Conn)(s).Close(GoingAway, "") // ErrClosed: it was told another reason, or is no WebSocket yet
+	_ = (*Conn)(s).Close(GoingAway, "") // ErrClosed: it has another reason already, or is no WebSocket yet
 }
 
 // OnTimeout lets the peer know that it was silent for too long.
 func (s *session) OnTimeout(_ *epi.Conn, _ error) {
-	_ = (*Conn)(s).Close(GoingAway, "idle") // ErrClosed: it was told another reason, or is no WebSocket yet
+	_ = (*Conn)(s).Close(GoingAway, "idle") // ErrClosed: it has another reason already, or is no WebSocket yet
 }
 
 func (s *session) OnClose(_ *epi.Conn, err error) {

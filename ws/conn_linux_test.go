@@ -47,7 +47,7 @@ func (f *funcs) OnClose(c *Conn, err error) {
 	}
 }
 
-// ends returns a server with this handler, and what its OnClose calls are told.
+// ends returns a server with this handler, and the errors of its OnClose calls.
 func ends(f funcs) (*Server, <-chan error) {
 	ended := make(chan error, 2) // no test has more connections
 	f.close = func(_ *Conn, err error) { ended <- err }
@@ -87,7 +87,7 @@ func TestH02_OnCloseTellsWhy(t *testing.T) {
 					t.Errorf("the server says %q, want %q", got, c.says)
 				}
 				if got := fmt.Sprint(epitest.Receive(t, ended)); got != c.told {
-					t.Errorf("OnClose is told %q, want %q", got, c.told)
+					t.Errorf("OnClose got %q, want %q", got, c.told)
 				}
 			})
 		})
@@ -125,7 +125,7 @@ func TestCloseTimeout(t *testing.T) {
 		t.Errorf("the server says %q", got)
 	}
 	if err := epitest.Receive(t, ended); err != ErrCloseTimeout {
-		t.Errorf("OnClose is told %v", err)
+		t.Errorf("OnClose got %v", err)
 	}
 }
 
@@ -139,7 +139,7 @@ func TestPingTimeout(t *testing.T) {
 		t.Fatalf("the server sends %+v, %v", h, err)
 	}
 	if err := epitest.Receive(t, ended); err != ErrPingTimeout {
-		t.Errorf("OnClose is told %v", err)
+		t.Errorf("OnClose got %v", err)
 	}
 }
 

@@ -108,7 +108,7 @@ func TestHunt21_DialSkipsInterimAnswers(t *testing.T) {
 	}
 }
 
-// What a server refuses with is to be had, however its length is told.
+// What a server refuses with is to be had, however its length is given.
 func TestHunt21_DialTellsTheRefusal(t *testing.T) {
 	const status = "HTTP/1.1 429 Too Many Requests\r\nRetry-After: 7\r\n"
 	long := strings.Repeat("x", 3*maxRefusalBody)

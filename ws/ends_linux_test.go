@@ -58,7 +58,7 @@ func TestH01_SimultaneousClose(t *testing.T) {
 			t.Errorf("the server says %q", got)
 		}
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		if err := es.Stop(); err != nil {
 			t.Error(err)
@@ -112,7 +112,7 @@ func TestH03_ResetAfterMessages(t *testing.T) {
 			epitest.AwaitReset(t, client)
 			release()
 			if err := epitest.Receive(t, ended); !isReset(err) {
-				t.Errorf("%s: OnClose is told %v", row.name, err)
+				t.Errorf("%s: OnClose got %v", row.name, err)
 			}
 			if heard.String() != "a bc" {
 				t.Errorf("%s: of the messages %q came", row.name, &heard)
@@ -149,7 +149,7 @@ func TestH03_ResetDuringWrite(t *testing.T) {
 			}
 			epitest.Reset(t, client)
 			if err := epitest.Receive(t, ended); !isReset(err) {
-				t.Errorf("%s: OnClose is told %v", name, err)
+				t.Errorf("%s: OnClose got %v", name, err)
 			}
 		}
 	})
@@ -170,7 +170,7 @@ func TestH04_ResetAroundTheUpgrade(t *testing.T) {
 				close: func(_ *Conn, err error) {
 					closes.Add(1)
 					if !isReset(err) {
-						t.Errorf("OnClose is told %v", err)
+						t.Errorf("OnClose got %v", err)
 					}
 				},
 			}
@@ -253,7 +253,7 @@ func TestL01_CloseOtherInSameBatch(t *testing.T) {
 				ended = 1 - ended
 			}
 			if heard[ended].String() != "close" || heard[1-ended].String() != "message close" {
-				t.Errorf("%s: one heard %q, the other %q", way.name, &heard[0], &heard[1])
+				t.Errorf("%s: one got %q, the other %q", way.name, &heard[0], &heard[1])
 			}
 			if err := es.Stop(); err != nil {
 				t.Error(err)
@@ -296,7 +296,7 @@ func TestL02_CloseItselfWhileMessagesWait(t *testing.T) {
 			_ = client.Close()
 			epitest.Receive(t, ended)
 			if heard.String() != "1" {
-				t.Errorf("%s: the handler heard %q", row.name, &heard)
+				t.Errorf("%s: the handler got %q", row.name, &heard)
 			}
 		}
 	})
@@ -376,7 +376,7 @@ func TestL05_UseAfterClose(t *testing.T) {
 		use(t, c)
 		epitest.Say(t, client, bye)
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		use(t, c)
 		if err := c.Abort(); err != ErrClosed {
@@ -480,7 +480,7 @@ func TestL07_NoCallbackInsideTheCallThatCausesIt(t *testing.T) {
 			epitest.Say(t, client, text("end"))
 			epitest.Receive(t, closed)
 			if got, want := heard.String(), "OnOpen OnMessage OnDrain OnMessage OnClose"; got != want {
-				t.Errorf("%s: the handler heard %q, want %q", name, got, want)
+				t.Errorf("%s: the handler got %q, want %q", name, got, want)
 			}
 		}
 	})

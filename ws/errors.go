@@ -54,7 +54,7 @@ var (
 
 // A CloseError is a close frame: the one that the peer sent, or, where the
 // peer broke a rule, the one that it was sent. A handler that returns one
-// chooses the code and the reason that the peer is told.
+// chooses the code and the reason that the peer gets.
 type CloseError struct {
 	Code   Code
 	Reason string

@@ -78,7 +78,7 @@ func ExampleServer() {
 func broadcast(to []*ws.Conn, text []byte) {
 	m := ws.Prepare(ws.Text, text)
 	for _, c := range to {
-		_ = c.Send(m) // who has left is told by OnClose
+		_ = c.Send(m) // OnClose removes who has left
 	}
 }
 

@@ -182,7 +182,7 @@ func TestF02_FaultInCallback(t *testing.T) {
 				_, _ = io.Copy(io.Discard, r)
 				if row.onClose {
 					if err := epitest.Receive(t, closed); !errors.Is(err, errBoom) {
-						t.Errorf("%s: OnClose is told %v", name, err)
+						t.Errorf("%s: OnClose got %v", name, err)
 					}
 				}
 				epitest.WaitUntil(t, name+": the connection ends", func() bool { return e.Stats().Conns == 1 })
@@ -312,7 +312,7 @@ func TestF03_ShutdownWithStuckReader(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 		if err := epitest.Receive(t, ended); err != epi.ErrShutdown {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		epitest.ExpectReset(t, client)
 	})

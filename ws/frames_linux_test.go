@@ -17,7 +17,7 @@ type counting struct {
 
 func (f *counting) OnFrame(c *Conn) { f.frame(c) }
 
-// A FrameHandler is told of each frame that is no message and ends none, and can have
+// A FrameHandler gets each frame that is no message and ends none, and can have
 // the next one wait.
 func TestFramesWithoutMessage(t *testing.T) {
 	const few, more = 3, 1000

@@ -1,6 +1,6 @@
 package ws
 
-// A Handler is told what happens to one WebSocket. Like those of [epi.Handler]
+// A Handler has the callbacks of one WebSocket. Like those of [epi.Handler]
 // its methods are never called at the same time, and must not block unless the
 // engine has workers.
 //

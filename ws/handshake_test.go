@@ -114,7 +114,7 @@ func TestUpgradeIsStrict(t *testing.T) {
 					return
 				}
 				if resp.StatusCode == 426 && (resp.Header.Get(headerVersion) != "13" || !strings.Contains(said.String(), "\r\nConnection: close, Upgrade\r\n")) {
-					t.Errorf("426 does not tell what to upgrade to: %v", resp.Header)
+					t.Errorf("426 does not say what to upgrade to: %v", resp.Header)
 				}
 				if _, err := http.ParseTime(resp.Header.Get("Date")); err != nil {
 					t.Error(err)

@@ -240,7 +240,7 @@ func TestHunt11_Shutdown(t *testing.T) {
 	})
 }
 
-// Panics of HTTP are told to ErrorLog, and to nobody else.
+// Panics of HTTP go to ErrorLog, and nowhere else.
 func TestHostile11_ErrorLog(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()

@@ -44,7 +44,7 @@ func TestHunt21_IdlePeerIsToldSo(t *testing.T) {
 				t.Errorf("%s: the server ends with %q, %v", name, all, err)
 			}
 			if err := epitest.Receive(t, ended); !errors.Is(err, want) {
-				t.Errorf("%s: OnClose is told %v", name, err)
+				t.Errorf("%s: OnClose got %v", name, err)
 			}
 			if err := es.Stop(); err != nil {
 				t.Error(err)

@@ -40,7 +40,7 @@ func TestHunt17_MessagesUnderWayCountForMaxMemory(t *testing.T) {
 				_, _ = io.WriteString(client, sends) // it may be reset in the middle
 			}
 			if err := epitest.Receive(t, ended); !errors.Is(err, epi.ErrMemory) {
-				t.Errorf("%s: OnClose is told %v", name, err)
+				t.Errorf("%s: OnClose got %v", name, err)
 			}
 			epitest.WaitUntil(t, name+": the rest is not too much", func() bool {
 				return e.Stats().Held <= limit

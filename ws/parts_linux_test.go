@@ -185,7 +185,7 @@ func TestHunt23_PartsOfABigUpload(t *testing.T) {
 				go func() { _, _ = io.WriteString(client, row.sends+bye) }()
 				expectClose(t, r, Normal)
 				if err := epitest.Receive(t, done); err != nil || at != len(row.want) {
-					t.Errorf("%v: %d of %d bytes came, OnClose is told %v", m, at, len(row.want), err)
+					t.Errorf("%v: %d of %d bytes came, OnClose got %v", m, at, len(row.want), err)
 				}
 				if longest > 1<<20 {
 					t.Errorf("%v: a part has %d bytes", m, longest)

@@ -15,7 +15,7 @@ import (
 // does.
 //
 //	client:  "1" "2" and what is pending
-//	server:  Pause ─ (silence, and a loop at rest) ─ Resume ─ all of it is told
+//	server:  Pause ─ (silence, and a loop at rest) ─ Resume ─ all of it arrives
 func TestW10_PauseAndResume(t *testing.T) {
 	places := []string{"in OnOpen", "in OnMessage", "outside"}
 	pendings := []struct {
@@ -76,7 +76,7 @@ func TestW10_PauseAndResume(t *testing.T) {
 				epitest.WaitUntil(t, name+": Pause", func() bool { return heard.String() == before })
 				epitest.Settled(t, "the loops", func() uint64 { return es.Engine.Stats().Turns })
 				if got := heard.String(); got != before {
-					t.Errorf("%s: while paused the handler heard %q", name, got)
+					t.Errorf("%s: while paused the handler got %q", name, got)
 				}
 				if i%2 == 0 {
 					c.Resume()
@@ -98,7 +98,7 @@ func TestW10_PauseAndResume(t *testing.T) {
 	})
 }
 
-// A paused connection is closed: what arrives is dropped, and the answer is heard.
+// A paused connection is closed: what arrives is dropped, but for the answer.
 func TestW10_CloseWhilePaused(t *testing.T) {
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
 		t.Parallel()
@@ -118,7 +118,7 @@ func TestW10_CloseWhilePaused(t *testing.T) {
 		expectClose(t, r, Normal)
 		epitest.Say(t, client, bye)
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		expectEnd(t, r)
 	})
@@ -140,11 +140,11 @@ func TestW10_PausedPeerIsNotGivenUp(t *testing.T) {
 			}
 		}
 		if len(ended) > 0 {
-			t.Fatalf("OnClose is told %v", <-ended)
+			t.Fatalf("OnClose got %v", <-ended)
 		}
 		c.Resume()
 		if err := epitest.Receive(t, ended); err != ErrPingTimeout {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

@@ -22,7 +22,7 @@ func TestHunt13_DeadPeerWithAFullQueue(t *testing.T) {
 		s.PingInterval = 20 * time.Millisecond
 		open(t, serve(t, m, s).DialNarrow(), "", "")
 		if err := epitest.Receive(t, ended); err != ErrPingTimeout {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -72,7 +72,7 @@ func TestHunt13_PeerThatTakesIsAlive(t *testing.T) {
 			pulse(t, c) // one may see what came since, the next nothing, the last again nothing
 		}
 		if err := epitest.Receive(t, ended); err != ErrPingTimeout {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

@@ -180,7 +180,7 @@ func (c *Conn) framed() {
 	}
 }
 
-// checkStart checks what the first two bytes of a frame tell.
+// checkStart checks the first two bytes of a frame.
 func (c *Conn) checkStart(h *ws.Header) error {
 	starts := h.OpCode == Text || h.OpCode == Binary
 	switch {
@@ -340,7 +340,7 @@ func (c *Conn) inflate() (waits bool, err error) {
 	}
 	for served := false; m.whole() || len(m.buf)-m.used >= maxStepInput; served = true {
 		st := c.state.Load()
-		if st&closeSent != 0 { // nobody is told what is in it
+		if st&closeSent != 0 { // no callback gets what is in it
 			m.use(len(m.buf) - m.used)
 			if m.whole() {
 				c.dropPart()

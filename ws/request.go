@@ -59,7 +59,7 @@ func (r *Refusal) Error() string {
 
 func refusal(status int, reason string) *Refusal { return &Refusal{Status: status, Reason: reason} }
 
-// refusalOf returns how a client is told an error. What it says is none of the
+// refusalOf returns what a client sees of an error. Its text is none of the
 // client's business unless it is a Refusal.
 func refusalOf(err error) *Refusal {
 	if r := (*Refusal)(nil); errors.As(err, &r) && r != nil {

@@ -36,7 +36,7 @@ type Server struct {
 	Origins []string
 	// Check looks at requests that are in order otherwise. Its error refuses: one
 	// that is, or wraps, a *Refusal with its status and reason, any other with 403
-	// and without telling the client what it says. It must not block unless the
+	// alone: its text does not go to the client. It must not block unless the
 	// engine has workers. Default: none.
 	Check func(r *http.Request) error
 	// Subprotocols are those that the server speaks, the best first.
@@ -90,7 +90,7 @@ type Server struct {
 	closing atomic.Bool  // it gets no more
 }
 
-// An Answer is what a client is told when its request is accepted.
+// An Answer is what a client gets when its request is accepted.
 type Answer struct {
 	// Header is more for the answer, such as Set-Cookie. What belongs to the
 	// upgrade itself is not taken from it.

@@ -222,7 +222,7 @@ func (s *simulation) check() {
 		case c.closed != 1:
 			s.Failf("OnClose of client %d was called %d times", i, c.closed)
 		case c.inOrder && c.cause != nil && !s.deaf:
-			s.Failf("client %d has closed in order, and is told %v", i, c.cause)
+			s.Failf("client %d has closed in order, and gets %v", i, c.cause)
 		}
 	}
 	for i, h := range s.servers {
@@ -303,7 +303,7 @@ func (c *simulatedClient) OnOpen(*Conn) error {
 	return nil
 }
 
-// failed reports whether Dial would have failed: then nobody else is told.
+// failed reports whether Dial would have failed: then there is no other callback.
 func (c *simulatedClient) failed() bool {
 	select {
 	case err := <-c.done:

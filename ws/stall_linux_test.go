@@ -57,7 +57,7 @@ func TestHunt05_TimeoutsAreForWhatWasLookedAt(t *testing.T) {
 				defer c.mu.Unlock()
 				c.setTimeout(0, func() {
 					if c.state.Load()&came == 0 {
-						t.Error("the peer is told late")
+						t.Error("the peer sees it late")
 					}
 				})
 			}
@@ -68,7 +68,7 @@ func TestHunt05_TimeoutsAreForWhatWasLookedAt(t *testing.T) {
 		if resp, err := http.ReadResponse(r, nil); err != nil || resp.StatusCode != http.StatusSwitchingProtocols {
 			t.Fatalf("the answer is %v, %v", resp, err)
 		}
-		late(text("x"), func() { c.unset(heard); c.pulse() })
+		late(text("x"), func() { c.unset(arrived); c.pulse() })
 		if op, p := next(t, r); op != Text || string(p) != "x" {
 			t.Fatalf("the echo is %d, %q", op, p)
 		}
@@ -87,7 +87,7 @@ func TestHunt05_TimeoutsAreForWhatWasLookedAt(t *testing.T) {
 		}
 		late(bye, expire(closeRead))
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

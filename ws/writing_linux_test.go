@@ -50,7 +50,7 @@ func TestW01_MessagesThenClose(t *testing.T) {
 		epitest.Say(t, client, bye)
 		expectEnd(t, r)
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -86,7 +86,7 @@ func TestW02_EndThenAwait(t *testing.T) {
 			}
 			expectEnd(t, r)
 			if err := epitest.Receive(t, ended); err.Error() != row.told {
-				t.Errorf("%s: OnClose is told %v", row.name, err)
+				t.Errorf("%s: OnClose got %v", row.name, err)
 			}
 		}
 	})
@@ -121,7 +121,7 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 			epitest.Say(t, client, all.String()+row.end)
 			_ = client.Close()
 			if err := epitest.Receive(t, ended); err.Error() != row.told {
-				t.Errorf("%s: OnClose is told %v", row.name, err)
+				t.Errorf("%s: OnClose got %v", row.name, err)
 			}
 			if heard != count {
 				t.Errorf("%s: %d of %d messages came", row.name, heard, count)
@@ -323,7 +323,7 @@ func TestW08_ManyWriters(t *testing.T) {
 		epitest.Say(t, client, bye)
 		expectEnd(t, r)
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -373,7 +373,7 @@ func TestW09_QueueFull(t *testing.T) {
 		epitest.Say(t, client, bye)
 		expectEnd(t, r)
 		if err := epitest.Receive(t, ended); err != nil {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -399,7 +399,7 @@ func TestW09_CloseOnFull(t *testing.T) {
 			t.Errorf("the message after it: %v", err)
 		}
 		if err := epitest.Receive(t, ended); !errors.Is(err, epi.ErrQueueFull) {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		epitest.ExpectReset(t, client)
 	})

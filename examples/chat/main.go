@@ -36,14 +36,14 @@ func (s *session) OnData(c *epi.Conn) error {
 		if err != nil {
 			return err // a line that is too long ends the connection
 		}
-		if err := s.hear(c, printable(string(line))); err != nil {
+		if err := s.handle(c, printable(string(line))); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (s *session) hear(c *epi.Conn, text string) error {
+func (s *session) handle(c *epi.Conn, text string) error {
 	switch {
 	case text == "":
 		return nil

@@ -149,7 +149,7 @@ const (
 type Acceptor interface {
 	// Accepted hands over a new connection, to be opened on any loop or given
 	// to Discard, or the error that accepting met. peer is the zero AddrPort for
-	// Unix sockets and where the system does not tell it. An accept error ends
+	// Unix sockets and where the system does not give it. An accept error ends
 	// nothing: connections that wait are reported again.
 	Accepted(h Handle, peer netip.AddrPort, err error)
 }

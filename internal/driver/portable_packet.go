@@ -146,7 +146,7 @@ func (d *portable) deliverPacket(s *PacketSocket, l *packetLink) {
 
 // SendPackets sends one by one. A datagram for which there is no room is left to
 // a goroutine, but for those whose peer is a Unix socket without room: nothing
-// would tell of it.
+// reports when it has some.
 func (d *portable) SendPackets(s *PacketSocket, batch []Datagram) (n int, pending bool, err error) {
 	l := d.packetLink(s)
 	if l.sending {

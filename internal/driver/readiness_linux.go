@@ -267,7 +267,7 @@ func (d *readiness) progress(s *Socket, ready poll.Mask) {
 		d.receive(s, d.buf)
 	}
 	if d.mode == poll.Level && ready&(poll.Error|poll.HangUp) != 0 && s.want == 0 {
-		// These cannot be masked out, and nobody wants to hear them now.
+		// These cannot be masked out, and nobody wants them now.
 		d.remove(s)
 	}
 }

@@ -465,7 +465,7 @@ func (st *testStream) Detached(conn net.Conn, rest []byte, err error) {
 		return
 	}
 	if st.file.told && !st.ended && !st.broken {
-		st.Failf("%v: Detached, and its error is told to nobody", st.file)
+		st.Failf("%v: Detached, and its error is reported to nobody", st.file)
 	}
 	if conn.(fakeNetConn).file != st.file {
 		st.Failf("%v: Detached with the connection of another", st.file)

@@ -140,15 +140,15 @@ func (c *Child) Kill() {
 // mostToSay is how long a child may take for the lines of KillAfter.
 const mostToSay = 5 * time.Minute
 
-// KillAfter hands each line that the child says to hear, and kills it after so many of
-// them; those that it had said by then follow.
-func (c *Child) KillAfter(lines int, hear func(line string)) {
+// KillAfter calls got with each line of the child, and kills it after so many of
+// them; those that it had written by then follow.
+func (c *Child) KillAfter(lines int, got func(line string)) {
 	c.t.Helper()
 	tooLong := time.AfterFunc(mostToSay, func() { _ = c.Process.Kill() })
 	defer tooLong.Stop()
 	n := 0
 	for said := bufio.NewScanner(c.out); said.Scan(); {
-		hear(said.Text())
+		got(said.Text())
 		if n++; n == lines {
 			c.killed = true
 			_ = c.Process.Kill()
@@ -168,8 +168,8 @@ func (c *Child) Say(format string, args ...any) {
 	}
 }
 
-// Hear waits for a line.
-func (c *Child) Hear() string {
+// ReadLine waits for a line.
+func (c *Child) ReadLine() string {
 	c.t.Helper()
 	line, err := c.out.ReadString('\n')
 	if err != nil {

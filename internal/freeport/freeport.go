@@ -1,4 +1,4 @@
-// Package freeport finds ports for programs that have to be told where to listen.
+// Package freeport finds ports for programs that have to be given one to listen on.
 package freeport
 
 import (
@@ -11,7 +11,7 @@ import (
 
 // The range is below the ports that Linux gives to clients, and to those that listen on
 // port 0, by default (ip(7), ip_local_port_range): nobody gets one of them by chance
-// before the program that is told has it.
+// before the program that it is for.
 const (
 	lowest = 20000
 	count  = 12000

@@ -70,7 +70,7 @@ func awaitIssued(t *testing.T, port int) {
 	})
 }
 
-// expectStrict: who comes without TLS is sent to it, and is told there to stay.
+// expectStrict: who comes without TLS is sent to it, and finds a policy there to stay.
 func expectStrict(t *testing.T, secure, plain int) {
 	t.Helper()
 	client := &http.Client{

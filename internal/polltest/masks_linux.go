@@ -60,7 +60,7 @@ const everything = poll.Readable | poll.Writable | poll.ReadHangUp | poll.Error 
 // Error and HangUp.
 func Masks(t *testing.T, s Subject) {
 	s.run(t, "ExactMasks", exactMasks)
-	s.run(t, "NoInterestStillHearsErrors", noInterestStillHearsErrors)
+	s.run(t, "NoInterestStillGetsErrors", noInterestStillGetsErrors)
 	s.run(t, "OwnCloseIsSilent", ownCloseIsSilent)
 }
 
@@ -108,8 +108,8 @@ func ready(m poll.Mask) []poll.Event {
 	return []poll.Event{{Token: 1, Ready: m}}
 }
 
-// select(2) has no way to say so: the error is heard when reading is asked for.
-func noInterestStillHearsErrors(t *testing.T, s Subject) {
+// select(2) has no way to report it: the error comes when reading is asked for.
+func noInterestStillGetsErrors(t *testing.T, s Subject) {
 	p := s.Open(t)
 	a, peer := NewTCPPair(t)
 	Must(t, p.Add(a.FD, 1, 0, poll.Level))
@@ -157,7 +157,7 @@ func readHangUpWithUnreadData(t *testing.T, s Subject) {
 }
 
 // The kernel wakes those who wait for urgent data with any data, and one edge
-// may have told of both.
+// may have announced both.
 func priorityOnOutOfBandDataOnly(t *testing.T, s Subject) {
 	s.EachMode(t, func(t *testing.T, mode poll.Mode) {
 		p, both := s.Open(t), s.Open(t)

@@ -131,7 +131,7 @@ func times(n int, f func() error) error {
 }
 
 // goroutine: Wake .................... Wake ....................
-// test:      Wait ─► returns ─► tell ─► Wait ─► returns ─► tell ─► Wait
+// test:      Wait ─► returns ─► next ─► Wait ─► returns ─► next ─► Wait
 // Each Wake finds the loop about to sleep or just asleep.
 func everyWakeInTurnArrives(t *testing.T, s Subject) {
 	const rounds = 20_000

@@ -56,7 +56,7 @@ type Beginning int
 // The beginnings.
 const (
 	Other   Beginning = iota // no header
-	Unclear                  // too short to tell
+	Unclear                  // too short to decide
 	Header
 )
 
@@ -71,8 +71,8 @@ func Look(data []byte) Beginning {
 	return Other
 }
 
-// Size returns the size of the header that data begins with, 0 when it cannot be
-// told yet. The header need not be there as a whole.
+// Size returns the size of the header that data begins with, 0 when it is not
+// known yet. The header need not be there as a whole.
 func Size(data []byte) (int, error) {
 	switch Look(data) {
 	case Other:

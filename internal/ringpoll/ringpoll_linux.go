@@ -328,7 +328,7 @@ func (r *registration) prepare(sqe *uring.SQE, fd int32) {
 	}
 	if r.interest&poll.Priority != 0 {
 		// io_uring ignores POLLPRI in a wake-up (IO_ASYNC_POLL_COMMON). Sockets
-		// tell of urgent data together with POLLRDBAND.
+		// report urgent data with POLLRDBAND, too.
 		bits |= unix.EPOLLRDBAND
 	}
 	if r.patient {

@@ -28,7 +28,7 @@ func TestP07_ExclusiveWakesOneOfSeveral(t *testing.T) {
 				woken += len(polltest.Glance(t, p))
 			}
 			if woken != row.want {
-				t.Errorf("%d of %d are told, want %d", woken, len(pollers), row.want)
+				t.Errorf("%d of %d are woken, want %d", woken, len(pollers), row.want)
 			}
 		})
 	}

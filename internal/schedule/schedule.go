@@ -34,7 +34,7 @@ type Run struct {
 	notes  []string       // the timeline; only while noting
 	noting bool
 	counts tally
-	failed string // the first that Failf was told
+	failed string // the first text of Failf
 	bench  *Bench // nil: there is none
 }
 

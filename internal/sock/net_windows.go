@@ -56,7 +56,7 @@ func BindNoPort(string, string, syscall.RawConn) error { return nil }
 // SendUnix fails: there are no datagrams between Unix sockets here.
 func SendUnix(*net.UnixConn, []byte, string) error { return errors.ErrUnsupported }
 
-// UnackedOf returns 0: Windows does not tell how much the peer has not
+// UnackedOf returns 0: Windows does not report how much the peer has not
 // acknowledged.
 func UnackedOf(syscall.Conn) int { return 0 }
 

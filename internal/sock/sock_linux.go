@@ -100,9 +100,9 @@ func Accept(fd int) (int, netip.AddrPort, error) {
 
 // AcceptShared is Accept for a socket that others hold too: whoever has the open
 // file description can clear O_NONBLOCK at any time, as os/exec does with a File
-// that a child gets. So it is set before, and the Go scheduler told: a client that
-// somebody else takes in between can hold up the caller until the next one, and
-// nothing but the caller.
+// that a child gets. So it is set before, and the call goes through the Go
+// scheduler: a client that somebody else takes in between can hold up the caller
+// until the next one, and nothing but the caller.
 func AcceptShared(fd int) (int, netip.AddrPort, error) {
 	if err := keepNonblocking(fd); err != nil {
 		return -1, netip.AddrPort{}, err

@@ -147,8 +147,8 @@ func (p *Pipe) Room() int { return min(max(len(p.input), leastPlain), buffer.Max
 
 // Read decrypts what was fed, as far as there is room for it. ErrStarved says that
 // there is no more, io.EOF that the peer has ended the stream by close_notify: what
-// comes behind that has no meaning. After another error the peer is told by an alert,
-// which is sealed. Bytes may come with an error.
+// comes behind that has no meaning. After another error an alert for the peer is
+// sealed. Bytes may come with an error.
 func (p *Pipe) Read(plain []byte) (n int, err error) {
 	if p.ended || p.failed {
 		p.input = nil

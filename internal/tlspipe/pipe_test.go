@@ -328,7 +328,7 @@ func TestPipe_CloseNotify(t *testing.T) {
 	c.expect(t, []byte("the other direction goes on"))
 }
 
-// TestPipe_Garbage: what is not of the peer ends the pipe, and the peer is told.
+// TestPipe_Garbage: what is not of the peer ends the pipe, and the peer gets an alert.
 func TestPipe_Garbage(t *testing.T) {
 	c, s := connected(t, nil, nil)
 	cipher := c.say([]byte("text"))
@@ -340,7 +340,7 @@ func TestPipe_Garbage(t *testing.T) {
 	s.Fail()
 	c.feed(s.take())
 	if alert := (*net.OpError)(nil); !errors.As(c.err, &alert) || !strings.Contains(c.err.Error(), "bad record MAC") {
-		t.Errorf("the peer is told: %v", c.err)
+		t.Errorf("the peer got: %v", c.err)
 	}
 }
 

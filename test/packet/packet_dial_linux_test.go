@@ -179,7 +179,7 @@ func TestHunt23_QueueOfErrorsIsEmptied(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := epitest.Receive(t, failed); !errors.Is(err, syscall.ECONNREFUSED) {
-			t.Errorf("OnError is told %v", err)
+			t.Errorf("OnError got %v", err)
 		}
 		epitest.ExpectQuiet(t, e)
 	})

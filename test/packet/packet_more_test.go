@@ -290,7 +290,7 @@ func TestPacket_RefusedByThePeersHost(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := epitest.Receive(t, failed); !errors.Is(err, syscall.ECONNREFUSED) {
-				t.Errorf("told %v", err)
+				t.Errorf("OnClose got %v", err)
 			}
 		}
 		client := dialPacket(t, ln)
@@ -319,7 +319,7 @@ func TestPacket_UnixPeerIsGone(t *testing.T) {
 		epitest.Run(t, e)
 		exchange(t, dialPacket(t, ln), []byte("hello"))
 		if err := epitest.Receive(t, failed); !errors.Is(err, syscall.ENOENT) || !strings.Contains(err.Error(), nobody.Path) {
-			t.Errorf("told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		if n := e.Stats().PacketsDropped; n != 1 {
 			t.Errorf("%d dropped", n)
@@ -398,7 +398,7 @@ func TestPacket_AfterClose(t *testing.T) {
 	})
 }
 
-// TestPacket_ReusePort: each loop has a socket, and every sender is heard.
+// TestPacket_ReusePort: each loop has a socket, and every sender's datagrams arrive.
 func TestPacket_ReusePort(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		e := m.Engine()
@@ -418,7 +418,7 @@ func TestPacket_ReusePort(t *testing.T) {
 	})
 }
 
-// TestPacket_ShutdownUnderLoad: what was queued leaves, every socket is told.
+// TestPacket_ShutdownUnderLoad: what was queued leaves, every socket gets OnClose.
 func TestPacket_ShutdownUnderLoad(t *testing.T) {
 	eachPacket(t, func(t *testing.T, m epitest.Mode, address string) {
 		e := m.Engine()

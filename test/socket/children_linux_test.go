@@ -92,7 +92,7 @@ func startServer(t *testing.T, cfg serverConfig, under ...string) *serverChild {
 		t.Fatal(err)
 	}
 	s := &serverChild{Child: epitest.StartChildUnder(t, under, "server", string(text)), t: t}
-	s.addrs = strings.Fields(s.Hear())
+	s.addrs = strings.Fields(s.ReadLine())
 	return s
 }
 
@@ -101,7 +101,7 @@ func (s *serverChild) stats() []epi.Stats {
 	s.t.Helper()
 	s.Say("stats")
 	var stats []epi.Stats
-	if err := json.Unmarshal([]byte(s.Hear()), &stats); err != nil {
+	if err := json.Unmarshal([]byte(s.ReadLine()), &stats); err != nil {
 		s.t.Fatal(err)
 	}
 	return stats
@@ -206,5 +206,5 @@ func (c crowd) close() { c.command("close") }
 
 func (c crowd) command(format string, args ...any) {
 	c.child.Say(format, args...)
-	c.child.Hear()
+	c.child.ReadLine()
 }

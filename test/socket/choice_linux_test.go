@@ -93,7 +93,7 @@ func TestDriver_UringForbidden(t *testing.T) {
 		t.Run(tc.errno.Error(), func(t *testing.T) {
 			c := epitest.StartChild(t, "forbidden", "setup", strconv.Itoa(int(tc.errno)))
 			var found []string // of auto: driver, reason, echo; of uring: its error
-			if err := json.Unmarshal([]byte(c.Hear()), &found); err != nil {
+			if err := json.Unmarshal([]byte(c.ReadLine()), &found); err != nil {
 				t.Fatal(err)
 			}
 			c.End()
@@ -118,7 +118,7 @@ func TestHunt03_AutoServesWithoutMoreRings(t *testing.T) {
 			t.Run(call+"/"+unix.ErrnoName(errno), func(t *testing.T) {
 				c := epitest.StartChild(t, "forbidden", call, strconv.Itoa(int(errno)), "later")
 				var found []string // as in TestDriver_UringForbidden
-				if err := json.Unmarshal([]byte(c.Hear()), &found); err != nil {
+				if err := json.Unmarshal([]byte(c.ReadLine()), &found); err != nil {
 					t.Fatal(err)
 				}
 				c.End()

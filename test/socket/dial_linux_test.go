@@ -63,7 +63,7 @@ func TestL06_DialRefused(t *testing.T) {
 			t.Errorf("the cause is %v, want %v and the address", err, want)
 		}
 		if h.heard.String() != "close" {
-			t.Errorf("the handler heard %q", &h.heard)
+			t.Errorf("the handler got %q", &h.heard)
 		}
 		if _, err := c.Write([]byte("x")); !errors.Is(err, epi.ErrClosed) {
 			t.Errorf("Write returns %v", err)
@@ -124,7 +124,7 @@ func testEndOfDial(t *testing.T, m epitest.Mode, address string, begun func(*epi
 		stop()
 		cancel()
 		if h.heard.String() != "close" {
-			t.Errorf("%s: the handler heard %q", tc.name, &h.heard)
+			t.Errorf("%s: the handler got %q", tc.name, &h.heard)
 		}
 	}
 }
@@ -234,7 +234,7 @@ func TestL06_WritesBeforeOpen(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if h.heard.String() != "close" {
-			t.Errorf("after Close the handler heard %q", &h.heard)
+			t.Errorf("after Close the handler got %q", &h.heard)
 		}
 	})
 }
@@ -272,7 +272,7 @@ func TestL06_HandshakeFailsAfterClose(t *testing.T) {
 					t.Errorf("%s: the cause is %v", name, err)
 				}
 				if h.heard.String() != "close" {
-					t.Errorf("%s: the handler heard %q", name, &h.heard)
+					t.Errorf("%s: the handler got %q", name, &h.heard)
 				}
 			}
 		})
@@ -301,7 +301,7 @@ func TestL06_CloseWriteBeforeOpen(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if h.heard.String() != "open answer close" {
-			t.Errorf("the handler heard %q", &h.heard)
+			t.Errorf("the handler got %q", &h.heard)
 		}
 	})
 }
@@ -551,6 +551,6 @@ func raceDials(t *testing.T, e *epi.Engine, enough int32) {
 	}
 	all.Wait()
 	if dialled.Load() != closed.Load() {
-		t.Errorf("%d connections were dialled, %d heard OnClose", dialled.Load(), closed.Load())
+		t.Errorf("%d connections were dialled, %d had OnClose", dialled.Load(), closed.Load())
 	}
 }

@@ -18,7 +18,7 @@ import (
 )
 
 // The differential test plays scripts of client actions to every mode and
-// compares what the handlers were told and what the clients received. The
+// compares what the handlers got and what the clients received. The
 // handlers obey frames: a command, the length of a body, the body. Because
 // they note frames, the traces do not show where TCP splits and merges.
 const (

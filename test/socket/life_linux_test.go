@@ -19,7 +19,7 @@ import (
 var endings = []struct {
 	name  string
 	end   func(*epi.Conn) error
-	cause error // what OnClose is told
+	cause error // what OnClose got
 }{
 	{"Close", (*epi.Conn).Close, nil},
 	{"Abort", (*epi.Conn).Abort, epi.ErrAborted},
@@ -78,7 +78,7 @@ func TestL01_CloseOtherInSameBatch(t *testing.T) {
 		}
 		served := epitest.Receive(t, closed)
 		if heard[ended].String() != "close" || heard[served].String() != "data close" {
-			t.Errorf("one heard %q, the other %q", &heard[ended], &heard[served])
+			t.Errorf("one got %q, the other %q", &heard[ended], &heard[served])
 		}
 	})
 }
@@ -125,7 +125,7 @@ func TestL02_CloseItselfWhileDataWaits(t *testing.T) {
 			t.Errorf("the cause is %v, want %v", err, cause)
 		}
 		if heard.String() != "data close" {
-			t.Errorf("the handler heard %q", &heard)
+			t.Errorf("the handler got %q", &heard)
 		}
 		if reads := e.Stats().Reads; cause != nil && reads != 1 && !completes(m) && !m.TLS { // a handshake reads, too
 			t.Errorf("%d reads, one of them before Abort", reads)
@@ -178,7 +178,7 @@ func TestL03_NumberReusedInSameBatch(t *testing.T) {
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrAborted) {
 			t.Errorf("a's cause is %v", err)
 		}
-		// The goroutines of the portable driver may tell of a before x.
+		// The goroutines of the portable driver may report a before x.
 		if got := heard.String(); got != "close" && (got != "data close" || m.Driver != epi.DriverPortable) {
 			t.Errorf("a's handler heard %q", got)
 		}

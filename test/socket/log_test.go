@@ -170,7 +170,7 @@ func TestHostile11_RefusalsAreToldAFewTimes(t *testing.T) {
 		}
 		const text = " a connection is refused"
 		if info, debug := log.count("INFO"+text), log.count("DEBUG"+text); info == 0 || debug == 0 || info+debug != peers {
-			t.Errorf("of %d refusals %d were told at Info, %d at Debug", peers, info, debug)
+			t.Errorf("of %d refusals %d were logged at Info, %d at Debug", peers, info, debug)
 		}
 	})
 }

@@ -18,7 +18,7 @@ import (
 type proxy struct {
 	*epitest.Server
 	back   net.Listener
-	closed chan error // told by the handlers of both ends
+	closed chan error // from the handlers of both ends
 	piped  chan pipedConns
 }
 

@@ -181,7 +181,7 @@ func TestProgram10_PipeWhereSpliceIsForbidden(t *testing.T) {
 					t.Fatal(err)
 				}
 				c := epitest.StartChild(t, "splice forbidden", string(mode), strconv.Itoa(int(tc.errno)), tc.what)
-				if heard := c.Hear(); heard != "all of it has arrived" {
+				if heard := c.ReadLine(); heard != "all of it has arrived" {
 					t.Error(heard)
 				}
 				c.End()

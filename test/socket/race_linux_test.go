@@ -117,7 +117,7 @@ func TestHunt14_OneOfManyAddressesAnswers(t *testing.T) {
 			t.Errorf("closed with %v", err)
 		}
 		if got := h.heard.String(); got != "open close" {
-			t.Errorf("heard %q", got)
+			t.Errorf("got %q", got)
 		}
 	})
 }

@@ -171,7 +171,7 @@ func TestHunt23_Control(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := epitest.Receive(t, closed); !errors.Is(err, refusal) {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

@@ -302,7 +302,7 @@ func TestW09_CloseOnFull(t *testing.T) {
 			t.Errorf("the write after it: %v", err)
 		}
 		if err := epitest.Receive(t, closed); err != epi.ErrQueueFull {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		epitest.ExpectReset(t, client)
 	})

@@ -69,7 +69,7 @@ func TestHunt07_DrainAfterARefusedWrite(t *testing.T) {
 					t.Errorf("%d of %d bytes arrive: %v", n, size, err)
 				}
 				if err := epitest.Receive(t, closed); err != nil {
-					t.Errorf("OnClose told %v", err)
+					t.Errorf("OnClose got %v", err)
 				}
 			})
 		})
@@ -168,7 +168,7 @@ func TestHunt08_EndlessLinger(t *testing.T) {
 		epitest.ExpectEOF(t, c) // a close_notify that met a closed client would be answered by a reset
 		_ = c.Close()
 		if err := epitest.Receive(t, closed); err != nil {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

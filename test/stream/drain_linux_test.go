@@ -50,12 +50,12 @@ func TestProgram01_RunningCallbackFinishes(t *testing.T) {
 		epitest.Expect(t, c, "answer")
 		epitest.ExpectEOF(t, c)
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrShutdown) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
 
-// staying answers each question when it is told to, also when the engine drains.
+// staying answers each question when the test lets it, also when the engine drains.
 type staying struct {
 	asked  chan *epi.Conn
 	left   chan struct{}
@@ -106,7 +106,7 @@ func TestProgram01_StayOpen(t *testing.T) {
 		epitest.Receive(t, busy.left)
 		epitest.ExpectEOF(t, quiet)
 		if err := epitest.Receive(t, idle.closed); !errors.Is(err, epi.ErrShutdown) {
-			t.Errorf("OnClose of the idle connection told %v", err)
+			t.Errorf("OnClose of the idle connection got %v", err)
 		}
 		if _, err := io.WriteString(conn, "answer"); err != nil {
 			t.Fatal(err)
@@ -117,7 +117,7 @@ func TestProgram01_StayOpen(t *testing.T) {
 		epitest.Expect(t, client, "answer")
 		epitest.ExpectEOF(t, client)
 		if err := epitest.Receive(t, busy.closed); err != nil {
-			t.Errorf("OnClose of the busy connection told %v", err)
+			t.Errorf("OnClose of the busy connection got %v", err)
 		}
 		if err := s.Stop(); err != nil {
 			t.Error(err)
@@ -140,7 +140,7 @@ func TestProgram01_DrainTimeoutBoundsStayOpen(t *testing.T) {
 			t.Errorf("Run returned %v", err)
 		}
 		if err := epitest.Receive(t, h.closed); !errors.Is(err, epi.ErrShutdown) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -310,7 +310,7 @@ func TestProgram05_TimeoutsOfAConnection(t *testing.T) {
 				row.outside(c)
 			}
 			if err := epitest.Receive(t, closed); !errors.Is(err, row.cause) {
-				t.Errorf("%s: OnClose told %v", row.name, err)
+				t.Errorf("%s: OnClose got %v", row.name, err)
 			}
 		}
 	})
@@ -342,7 +342,7 @@ func TestProgram05_ReadTimeoutWhileSending(t *testing.T) {
 		c := s.Dial()
 		go func() { _, _ = io.Copy(io.Discard, c) }()
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrReadTimeout) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

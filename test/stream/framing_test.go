@@ -95,7 +95,7 @@ func TestW11_FrameAboveTheBound(t *testing.T) {
 			}
 			epitest.Say(t, client, string(before)+string(f.tooLong))
 			if err := epitest.Receive(t, closed); !errors.Is(err, frame.ErrTooLong) {
-				t.Errorf("%s: OnClose told %v", f.name, err)
+				t.Errorf("%s: OnClose got %v", f.name, err)
 			}
 			epitest.Expect(t, client, "4 good\n") // the answers before it are delivered
 			epitest.ExpectEOF(t, client)

@@ -87,7 +87,7 @@ func TestHunt09_GoexitInCallback(t *testing.T) {
 			}
 			if row.handler != nil && row.callback != "OnClose" {
 				if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrGoexit) {
-					t.Errorf("%s: OnClose told %v", row.callback, err)
+					t.Errorf("%s: OnClose got %v", row.callback, err)
 				}
 			}
 			for _, c := range clients {

@@ -51,12 +51,12 @@ func TestH01_CloseWriteAfterQueuedData(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if heard.String() != "still" {
-			t.Errorf("after its CloseWrite the handler heard %q", &heard)
+			t.Errorf("after its CloseWrite the handler got %q", &heard)
 		}
 	})
 }
 
-// Both ends shut down their writing half before they hear of the other.
+// Both ends shut down their writing half before they see the other's end.
 //
 //	client:  writes "c", CloseWrite
 //	server:  writes "s", CloseWrite   (the loop is held until both have)
@@ -96,7 +96,7 @@ func TestH01_SimultaneousCloseWrite(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if heard.String() != "c EOF close" {
-			t.Errorf("the handler heard %q", &heard)
+			t.Errorf("the handler got %q", &heard)
 		}
 	})
 }
@@ -126,7 +126,7 @@ func TestH02_OnEOFMayGoOnWriting(t *testing.T) {
 		epitest.CloseWrite(t, client)
 		c := epitest.Receive(t, ended)
 		c.Pause()
-		c.Resume() // has nothing new to tell
+		c.Resume() // has nothing new to report
 		if _, err := c.Write(data); err != nil {
 			t.Fatal(err)
 		}
@@ -139,7 +139,7 @@ func TestH02_OnEOFMayGoOnWriting(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if heard.String() != "EOF after unread close" {
-			t.Errorf("the handler heard %q", &heard)
+			t.Errorf("the handler got %q", &heard)
 		}
 	})
 }
@@ -175,7 +175,7 @@ func TestH02_WithoutOnEOFQueuedDataIsDelivered(t *testing.T) {
 //
 //	client:  writes (or not)   CloseWrite
 //	test:                                  Pause                   Resume
-//	loop:    (held.............................) event: not told   OnData, OnEOF
+//	loop:    (held.............................) event: no call    OnData, OnEOF
 func TestH02_EOFWhilePaused(t *testing.T) {
 	for _, tail := range []string{"", "tail"} {
 		t.Run("with "+tail, func(t *testing.T) {
@@ -211,7 +211,7 @@ func testEOFWhilePaused(t *testing.T, m epitest.Mode, address, tail string) {
 	release()
 	epitest.ExpectQuiet(t, e)
 	if heard.String() != "" {
-		t.Errorf("while paused the handler heard %q", &heard)
+		t.Errorf("while paused the handler got %q", &heard)
 	}
 	c.Resume()
 	epitest.Receive(t, ended)
@@ -220,7 +220,7 @@ func testEOFWhilePaused(t *testing.T, m epitest.Mode, address, tail string) {
 		want = "data EOF"
 	}
 	if heard.String() != want {
-		t.Errorf("the handler heard %q, want %q", &heard, want)
+		t.Errorf("the handler got %q, want %q", &heard, want)
 	}
 	epitest.Expect(t, client, tail)
 	epitest.ExpectEOF(t, client)

@@ -37,7 +37,7 @@ func TestMaxUnread(t *testing.T) {
 		}
 		epitest.Say(t, client, "!")
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrUnreadFull) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		if n := epitest.Receive(t, seen); n != bound+1 {
 			t.Errorf("the last OnData saw %d bytes", n)
@@ -97,7 +97,7 @@ func TestTimeouts(t *testing.T) {
 			})
 			client := s.DialNarrow()
 			if err := epitest.Receive(t, closed); !errors.Is(err, row.cause) {
-				t.Errorf("%s: OnClose told %v, want %v", row.name, err, row.cause)
+				t.Errorf("%s: OnClose got %v, want %v", row.name, err, row.cause)
 			}
 			if d := time.Since(opened); d < shortTimeout {
 				t.Errorf("%s: closed after %v, want at least %v", row.name, d, shortTimeout)
@@ -147,7 +147,7 @@ func TestCloseWithUnreadInput(t *testing.T) {
 		epitest.ExpectBytes(t, client, data, 64<<10)
 		epitest.ExpectEOF(t, client)
 		if err := epitest.Receive(t, closed); err != nil {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -185,7 +185,7 @@ func TestCloseWhilePeerSends(t *testing.T) {
 			t.Error("the client can still send")
 		}
 		if err := epitest.Receive(t, closed); err != nil {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

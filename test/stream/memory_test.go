@@ -138,7 +138,7 @@ func TestHostile05_MaxMemoryOfQueues(t *testing.T) {
 			defer c.Close()
 		}
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrMemory) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -179,7 +179,7 @@ func TestHostile05_LeastRate(t *testing.T) {
 			}
 		}()
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrLinger) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

@@ -45,7 +45,7 @@ func TestF02_PanicInCallback(t *testing.T) {
 		client   func(t *testing.T, c net.Conn)
 		onClose  bool // OnClose gets the panic
 	}{
-		{"handler function", nil, func(*testing.T, net.Conn) {}, false}, // there is no handler to tell
+		{"handler function", nil, func(*testing.T, net.Conn) {}, false}, // there is no handler
 		{"OnOpen", func(f *epitest.FuncsEOF) {
 			f.Open = func(*epi.Conn) error { return boom() }
 		}, func(*testing.T, net.Conn) {}, true},
@@ -120,11 +120,11 @@ func checkPanicError(t *testing.T, where string, err error) {
 	t.Helper()
 	p, ok := errors.AsType[*epi.PanicError](err)
 	if !ok || !errors.Is(err, errBoom) {
-		t.Errorf("%s: OnClose told %v", where, err)
+		t.Errorf("%s: OnClose got %v", where, err)
 		return
 	}
 	if p.Value != errBoom || !bytes.Contains(p.Stack, []byte("panic_test.go")) {
-		t.Errorf("%s: OnClose told of the value %v, stack:\n%s", where, p.Value, p.Stack)
+		t.Errorf("%s: OnClose got the value %v, stack:\n%s", where, p.Value, p.Stack)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestF02_ErrorFromCallback(t *testing.T) {
 				epitest.CloseWrite(t, client)
 			}
 			if err := epitest.Receive(t, closed); err != errBoom {
-				t.Errorf("%s: OnClose told %v", row.callback, err)
+				t.Errorf("%s: OnClose got %v", row.callback, err)
 			}
 			if rest, err := io.ReadAll(client); err != nil || len(rest) > 0 {
 				t.Errorf("%s: the client read %q, %v", row.callback, rest, err)

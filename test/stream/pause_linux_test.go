@@ -15,7 +15,7 @@ import (
 	"github.com/epinet/epi/internal/epitest"
 )
 
-// A diary notes what a handler is told. Neighbouring calls of OnData are one
+// A diary notes the calls of a handler. Neighbouring calls of OnData are one
 // entry, because the kernel may split bytes anywhere.
 type diary struct {
 	mu   sync.Mutex
@@ -50,7 +50,7 @@ func (d *diary) String() string {
 // that can happen does.
 //
 //	client   "first" ──────── "second", FIN or RST ──
-//	server   Pause ─ (silence, and a loop at rest) ─ Resume ─ all of it is told
+//	server   Pause ─ (silence, and a loop at rest) ─ Resume ─ all of it arrives
 func TestW10_PauseAndResume(t *testing.T) {
 	pauses := []string{"in OnOpen", "in OnData", "outside"}
 	resumes := []struct {
@@ -116,7 +116,7 @@ var pendings = []pending{
 	{"data and a reset", func(t *testing.T, c net.Conn) { epitest.Say(t, c, "second") }, "second close:reset", true},
 }
 
-// A pauseServer has handlers that pause where they are told to.
+// A pauseServer has handlers that pause where the row says.
 type pauseServer struct {
 	*epitest.Server
 	t    *testing.T
@@ -208,7 +208,7 @@ func (p *pauseTrial) checkSilence(t *testing.T) {
 		want = " data:f"
 	}
 	if got := p.diary.String(); got != want {
-		t.Fatalf("%s: while paused the handler was told%q, want%q", p.name, got, want)
+		t.Fatalf("%s: while paused the handler got%q, want%q", p.name, got, want)
 	}
 }
 
@@ -221,7 +221,7 @@ func (p *pauseTrial) checkResume(t *testing.T) {
 	epitest.WaitUntil(t, p.name+": Resume reports"+want, func() bool {
 		got := p.diary.String()
 		if len(got) >= len(want) && got != want || strings.Contains(got, "close") && len(got) < len(want) {
-			t.Fatalf("%s: the handler was told%q, want%q", p.name, got, want)
+			t.Fatalf("%s: the handler got%q, want%q", p.name, got, want)
 		}
 		return got == want
 	})
@@ -348,7 +348,7 @@ func TestW10_EndWhilePaused(t *testing.T) {
 				epitest.ExpectEOF(t, client)
 			}
 			if err := epitest.Receive(t, closed); err != row.cause {
-				t.Errorf("%s: OnClose told %v, want %v", row.name, err, row.cause)
+				t.Errorf("%s: OnClose got %v, want %v", row.name, err, row.cause)
 			}
 			if len(conns) > 0 {
 				t.Errorf("%s: OnData was called while paused", row.name)

@@ -60,7 +60,7 @@ func TestHunt01_HandlersKnowTheirPeer(t *testing.T) {
 			epitest.Say(t, c, "hello")
 			epitest.Reset(t, c)
 		}
-		// Nobody goes unseen: who is not told to a handler is counted.
+		// Nobody goes unseen: a client without a handler is counted.
 		epitest.WaitUntil(t, "all are gone", func() bool {
 			now := s.Engine.Stats()
 			return now.Closed+now.Shed == clients
@@ -76,7 +76,7 @@ func TestHostile12_UntrustedHeaderInTwoPieces(t *testing.T) {
 		for _, header := range []string{"PROXY TCP4 192.0.2.7 192.0.2.1 1234 80\r\n", proxySignature + "\x21\x11\x00\x0c" + proxyIPv4} {
 			for cut := 1; cut <= 6; cut++ {
 				client := dialProxied(t, s.Engine, "tcp://127.0.0.1:0", "192.0.2.0/24", func(*epi.Conn) epi.Handler {
-					t.Errorf("cut at %d: the handler is told", cut)
+					t.Errorf("cut at %d: the handler is called", cut)
 					return nil
 				})
 				sayInTwo(t, s.Engine, client, header[:cut], header[cut:]+"hello")

@@ -111,7 +111,7 @@ func TestH03_ResetAfterData(t *testing.T) {
 
 // A reset while a write waits for room, in the open and in the closing
 // connection. In the latter the kernel may have taken every byte, and the peer
-// none: the handler must hear of it.
+// none: the handler must get it.
 func TestH03_ResetDuringWrite(t *testing.T) {
 	cases := []struct {
 		name  string
@@ -263,7 +263,7 @@ func TestH04_ResetBetweenSYNAndAccept(t *testing.T) {
 
 // Clients reset as soon as they are connected, while the loops accept. Over TLS
 // that is when they have sent the last of their handshake, which the server may
-// never read: then there is no handler to tell.
+// never read: then no handler gets it.
 func TestH04_ZeroLinger(t *testing.T) {
 	const clients = 50
 	epitest.EachTransport(t, func(t *testing.T, m epitest.Mode) {
@@ -319,7 +319,7 @@ func TestH04_UnixPeerGoneBeforeAccept(t *testing.T) {
 			t.Errorf("the cause is %v", err)
 		}
 		if heard.String() != "tail" {
-			t.Errorf("the handler heard %q", &heard)
+			t.Errorf("the handler got %q", &heard)
 		}
 	})
 }

@@ -38,7 +38,7 @@ func TestF03_ShutdownWhileIdle(t *testing.T) {
 			for _, c := range clients {
 				epitest.ExpectEOF(t, c)
 				if err := epitest.Receive(t, closed); err != epi.ErrShutdown {
-					t.Errorf("OnClose told %v", err)
+					t.Errorf("OnClose got %v", err)
 				}
 			}
 			if len(closed) > 0 {
@@ -81,7 +81,7 @@ func TestF03_ShutdownHandlerTakesItsLeave(t *testing.T) {
 					t.Errorf("the client reads %q, %v", got, err)
 				}
 				if err := epitest.Receive(t, closed); fmt.Sprint(err) != want.cause {
-					t.Errorf("OnClose told %v, want %s", err, want.cause)
+					t.Errorf("OnClose got %v, want %s", err, want.cause)
 				}
 			})
 		}
@@ -217,7 +217,7 @@ func TestF03_ShutdownBeforeRun(t *testing.T) {
 			t.Fatalf("%d calls of OnClose for the Dial", n)
 		}
 		if err := <-closed; err == nil {
-			t.Error("OnClose of the Dial told nothing")
+			t.Error("OnClose of the Dial got no error")
 		}
 		// It was accepted and closed, or reset with the listening socket.
 		_ = client.SetDeadline(time.Now().Add(epitest.Patience))
@@ -279,7 +279,7 @@ func TestF03_ShutdownWithStuckReader(t *testing.T) {
 			t.Fatalf("%d calls of OnClose before Run returned", n)
 		}
 		if err := <-closed; err != epi.ErrShutdown {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		expectTorn(t, stuck)
 	})
@@ -314,7 +314,7 @@ func TestF03_ShutdownWithBlockedHandler(t *testing.T) {
 		}
 		close(release)
 		if err := epitest.Receive(t, closed); err != epi.ErrShutdown {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		epitest.ExpectReset(t, client)
 	}) // TestMain sees whether the goroutines have ended
@@ -373,7 +373,7 @@ func TestF03_ShutdownWhileDialling(t *testing.T) {
 					t.Fatalf("%d calls of OnClose before Run returned", n)
 				}
 				if err := <-closed; !errors.Is(err, epi.ErrShutdown) {
-					t.Errorf("OnClose told %v", err)
+					t.Errorf("OnClose got %v", err)
 				}
 			})
 		}

@@ -57,7 +57,7 @@ func TestTLS_ALPN(t *testing.T) {
 			}
 		}
 		if len(agreed) > 0 {
-			t.Error("the handler heard of a connection that was refused")
+			t.Error("the handler got a connection that was refused")
 		}
 	})
 }
@@ -212,7 +212,7 @@ func TestTLS_DialledHearsHowTheServerEnds(t *testing.T) {
 				t.Fatal(err)
 			}
 			if err := epitest.Receive(t, closed); !errors.Is(err, row.cause) {
-				t.Errorf("%s: OnClose told %v, want %v", row.name, err, row.cause)
+				t.Errorf("%s: OnClose got %v, want %v", row.name, err, row.cause)
 			}
 		}
 	})
@@ -262,7 +262,7 @@ func TestTLS_BothWaysWithASlowReader(t *testing.T) {
 		}
 		epitest.CloseWrite(t, client)
 		if err := epitest.Receive(t, closed); err != io.EOF {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		if !bytes.Equal(got.Bytes(), data) {
 			t.Errorf("the server got %d bytes, or wrong ones, of %d", got.Len(), total)

@@ -62,14 +62,14 @@ func TestTLS_BrokenWhileItDelivers(t *testing.T) {
 			_, _ = io.Copy(io.Discard, client)
 			var broken tls.RecordHeaderError
 			if err := epitest.Receive(t, closed); !errors.As(err, &broken) {
-				t.Errorf("OnClose told %v", err)
+				t.Errorf("OnClose got %v", err)
 			}
 		})
 	}
 }
 
 // TestTLS_CloseWriteByTheServer: the client reads all and the end, and what it
-// says afterwards is heard.
+// sends afterwards arrives.
 func TestTLS_CloseWriteByTheServer(t *testing.T) {
 	data := epitest.Pattern(twoMiB)
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
@@ -90,10 +90,10 @@ func TestTLS_CloseWriteByTheServer(t *testing.T) {
 			epitest.Say(t, client, "still")
 			epitest.CloseWrite(t, client)
 			if err := epitest.Receive(t, closed); err != io.EOF {
-				t.Errorf("%x: OnClose told %v", version, err)
+				t.Errorf("%x: OnClose got %v", version, err)
 			}
 			if heard.String() != "still" {
-				t.Errorf("%x: after its CloseWrite the handler heard %q", version, &heard)
+				t.Errorf("%x: after its CloseWrite the handler got %q", version, &heard)
 			}
 		}
 	})
@@ -127,10 +127,10 @@ func TestTLS_ResetInsideARecord(t *testing.T) {
 		epitest.AwaitArrival(t, raw)
 		epitest.Reset(t, raw)
 		if err := epitest.Receive(t, closed); !isReset(err) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		if heard.String() != "whole" {
-			t.Errorf("the handler heard %q", &heard)
+			t.Errorf("the handler got %q", &heard)
 		}
 	})
 }

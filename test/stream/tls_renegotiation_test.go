@@ -38,7 +38,7 @@ func TestTLS_RenegotiationEndsThatConnectionAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 		if err := epitest.Receive(t, closed); err == nil || err == io.EOF {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		_ = in.Close()
 		_ = cmd.Wait() // it fails, as it should

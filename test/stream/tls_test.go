@@ -39,7 +39,7 @@ func TestTLS_EchoesAndEndsInOrder(t *testing.T) {
 			}
 			epitest.ExpectEOF(t, client)
 			if err := epitest.Receive(t, closed); err != io.EOF {
-				t.Errorf("%x: OnClose told %v", version, err)
+				t.Errorf("%x: OnClose got %v", version, err)
 			}
 		}
 	})
@@ -67,7 +67,7 @@ func TestTLS_TruncationIsTold(t *testing.T) {
 		epitest.RoundTrip(t, tls.Client(raw, config), "hello")
 		epitest.CloseWrite(t, raw)
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrTruncated) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }
@@ -90,7 +90,7 @@ func TestTLS_DialledConnection(t *testing.T) {
 			t.Fatal(err)
 		}
 		if text := epitest.Receive(t, got); text != "hello" {
-			t.Errorf("heard %q", text)
+			t.Errorf("got %q", text)
 		}
 	})
 }
@@ -153,7 +153,7 @@ func TestDetach_LosesNothing(t *testing.T) {
 			}
 			nc := epitest.Receive(t, conns)
 			if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrDetached) {
-				t.Errorf("OnClose told %v", err)
+				t.Errorf("OnClose got %v", err)
 			}
 			epitest.Expect(t, nc, "left")
 			if _, err := io.WriteString(nc, "second"); err != nil {

@@ -50,7 +50,7 @@ func TestHostile13_UnfinishedMessage(t *testing.T) {
 				epitest.Say(t, c, "b")
 				go writeSlowly(c)
 				if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrUnfinished) {
-					t.Errorf("OnClose told %v", err)
+					t.Errorf("OnClose got %v", err)
 				}
 			})
 		})
@@ -90,7 +90,7 @@ func TestHostile13_FinishedMessages(t *testing.T) {
 		for range 3 {
 			epitest.Say(t, epitest.DialPlain(t, unfinished), "x")
 			if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrUnfinished) {
-				t.Errorf("OnClose told %v", err)
+				t.Errorf("OnClose got %v", err)
 			}
 		}
 		epitest.RoundTrip(t, quiet, "another")
@@ -145,7 +145,7 @@ func TestHostile13_UnfinishedRecord(t *testing.T) {
 			}
 		}()
 		if err := epitest.Receive(t, closed); !errors.Is(err, epi.ErrUnfinished) {
-			t.Errorf("OnClose told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 		_, _ = io.Copy(io.Discard, raw.Conn)
 	})

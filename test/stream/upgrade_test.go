@@ -48,7 +48,7 @@ func TestProgram08_HandlerByTheFirstBytes(t *testing.T) {
 					}
 					return nil
 				},
-				Close: func(*epi.Conn, error) { t.Error("the first handler was told the end") },
+				Close: func(*epi.Conn, error) { t.Error("the first handler got OnClose") },
 			}
 		})
 		for first, want := range map[string]string{"loud and more": "LOUD:loud and more", "soft": "other:soft"} {

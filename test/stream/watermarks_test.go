@@ -51,7 +51,7 @@ func TestHunt23_WatermarksOfAListener(t *testing.T) {
 		}
 		epitest.Say(t, dialTo(t, s.Engine, ln), "nine here")
 		if err := epitest.Receive(t, unread); !errors.Is(err, epi.ErrUnreadFull) {
-			t.Errorf("OnClose is told %v", err)
+			t.Errorf("OnClose got %v", err)
 		}
 	})
 }

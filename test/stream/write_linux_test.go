@@ -37,7 +37,7 @@ func TestW01_WriteThenClose(t *testing.T) {
 			epitest.ExpectBytes(t, client, data, 64<<10)
 			epitest.ExpectEOF(t, client)
 			if err := epitest.Receive(t, closed); err != nil {
-				t.Errorf("%s: OnClose told %v", way.name, err)
+				t.Errorf("%s: OnClose got %v", way.name, err)
 			}
 			if err := s.Stop(); err != nil {
 				t.Error(err)
@@ -93,7 +93,7 @@ func TestW02_HalfCloseThenAwait(t *testing.T) {
 			epitest.ExpectBytes(t, client, data, 64<<10)
 			epitest.ExpectEOF(t, client)
 			if err := epitest.Receive(t, closed); err != row.cause {
-				t.Errorf("%s: OnClose told %v, want %v", row.name, err, row.cause)
+				t.Errorf("%s: OnClose got %v, want %v", row.name, err, row.cause)
 			}
 		}
 	})
@@ -134,7 +134,7 @@ func TestW03_PeerSendsAndCloses(t *testing.T) {
 			}
 			_ = client.Close()
 			if err := epitest.Receive(t, closed); err != io.EOF {
-				t.Errorf("%s: OnClose told %v", row.name, err)
+				t.Errorf("%s: OnClose got %v", row.name, err)
 			}
 			if !bytes.Equal(got, data) {
 				t.Errorf("%s: OnData saw %d bytes, or wrong ones, of %d", row.name, len(got), len(data))
@@ -194,7 +194,7 @@ func vectored(t *testing.T, m epitest.Mode, address string) {
 		epitest.ExpectBytes(t, client, data, 64<<10)
 		epitest.ExpectEOF(t, client)
 		if err := epitest.Receive(t, closed); err != nil {
-			t.Errorf("%s: OnClose told %v", name, err)
+			t.Errorf("%s: OnClose got %v", name, err)
 		}
 		return len(data) - int(left)
 	}

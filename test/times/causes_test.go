@@ -179,7 +179,7 @@ func TestStats_CountsClosesBeforeAndByTLS(t *testing.T) {
 	}
 }
 
-// echoOrDetach gives the connection away, to be echoed elsewhere, when it is told to.
+// echoOrDetach gives the connection away, to be echoed elsewhere, at the client's word.
 func echoOrDetach(c *epi.Conn) error {
 	if string(c.Unread()) != "detach" {
 		return epitest.Echo(c)

@@ -42,13 +42,13 @@ func TestHunt21_TimeoutHandler(t *testing.T) {
 			epitest.ExpectEOF(t, client)
 			_ = client.Close()
 			if err := epitest.Receive(t, ended); !errors.Is(err, row.want) {
-				t.Errorf("OnClose is told %v, want %v", err, row.want)
+				t.Errorf("OnClose got %v, want %v", err, row.want)
 			}
 			if err := s.Stop(); err != nil {
 				t.Error(err)
 			}
 			if got := epitest.Receive(t, h.causes); got != row.want || len(h.causes) > 0 {
-				t.Errorf("OnTimeout was told %v, and %d more", got, len(h.causes))
+				t.Errorf("OnTimeout got %v, and %d more", got, len(h.causes))
 			}
 		}
 	})

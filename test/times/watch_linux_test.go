@@ -61,7 +61,7 @@ func TestHunt05_StoppedProcess(t *testing.T) {
 		tryWithPatience(t, func(t *testing.T, timeout time.Duration) error {
 			child := epitest.StartChild(t, "idle", string(m.Driver), strconv.Itoa(m.Workers), timeout.String())
 			defer child.End()
-			address := child.Hear()
+			address := child.ReadLine()
 			c, err := net.Dial("tcp", address)
 			if err != nil {
 				t.Fatal(err)
@@ -75,7 +75,7 @@ func TestHunt05_StoppedProcess(t *testing.T) {
 			}
 			defer holding.Close()
 			epitest.Say(t, holding, "hold")
-			if child.Hear() != "held" {
+			if child.ReadLine() != "held" {
 				t.Fatal("the loop is not held")
 			}
 			if err := child.Process.Signal(syscall.SIGSTOP); err != nil {
@@ -134,7 +134,7 @@ func TestHunt05_StoppedWhileDraining(t *testing.T) {
 		tryWithPatience(t, func(t *testing.T, timeout time.Duration) error {
 			child := epitest.StartChild(t, "draining", string(m.Driver), strconv.Itoa(m.Workers), timeout.String())
 			defer child.Kill()
-			c, err := net.Dial("tcp", child.Hear())
+			c, err := net.Dial("tcp", child.ReadLine())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -144,7 +144,7 @@ func TestHunt05_StoppedWhileDraining(t *testing.T) {
 				t.Fatal(err)
 			}
 			child.Say("drain")
-			if child.Hear() != "draining" {
+			if child.ReadLine() != "draining" {
 				t.Fatal("it does not drain")
 			}
 			if err := child.Process.Signal(syscall.SIGSTOP); err != nil {

@@ -25,7 +25,7 @@ func main() {
 		for _, e := range events[:n] {
 			if c := clients[int(e.Token)]; c != nil && c.Read() && c.Flush() {
 				for line, ok := c.Line(); ok; line, ok = c.Line() {
-					hear(c, line)
+					handle(c, line)
 				}
 				c.Arm(poller)
 				continue
@@ -39,7 +39,7 @@ func main() {
 	}
 }
 
-func hear(c *tcp.Session, line string) {
+func handle(c *tcp.Session, line string) {
 	if to, ok := strings.CutPrefix(line, "/join "); ok {
 		move(c, to)
 		c.Out = append(c.Out, "joined "+to+"\n"...)
