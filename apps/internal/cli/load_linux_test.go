@@ -64,7 +64,7 @@ func TestLoadThatCannotBeMadeExitsWith1(t *testing.T) {
 		{[]string{"tcp://host.invalid:7000"}, []string{"host.invalid"}},
 		{[]string{"unixgram://" + filepath.Join(dir, "nobody")}, []string{"unixgram://", "/nobody: dial unixgram://", "no such file"}},
 	} {
-		code, stdout, stderr := call(append([]string{"load", "--conns", "2"}, c.args...)...)
+		code, stdout, stderr := call(append([]string{"load", "--conns", "2", "--patience", epitest.Patience.String()}, c.args...)...)
 		if code != exitFailed || stdout != "" {
 			t.Errorf("%v: exit code %d, stdout %q", c.args, code, stdout)
 		}
@@ -79,7 +79,7 @@ func TestLoadThatCannotBeMadeExitsWith1(t *testing.T) {
 func TestLoadThatIsRefusedSaysSoOnce(t *testing.T) {
 	p := start(t, "echo", "--json", "--listen", "tls://127.0.0.1:0")
 	target := await[startEvent](p, "start").Listen[0]
-	_, stderr := start(t, "load", "--conns", "5", target).end(exitFailed)
+	_, stderr := start(t, "load", "--conns", "5", "--patience", epitest.Patience.String(), target).end(exitFailed)
 	expectOneLine(t, stderr, target, "no connection", "certificate")
 	p.signal(syscall.SIGTERM)
 	p.end(exitDone)
@@ -168,7 +168,8 @@ func TestInterruptedLoadTellsWhatItHas(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer ln.Close()
-			p := startAs(t, role, "load", "tcp://"+ln.Addr().String(), "--conns", "60", "--loops", "1", "--warmup", "0", "--duration", "1h")
+			p := startAs(t, role, "load", "tcp://"+ln.Addr().String(), "--conns", "60", "--loops", "1", "--warmup", "0", "--duration", "1h",
+				"--patience", epitest.Patience.String())
 			answered := make(chan struct{}, 60)
 			go func() {
 				for {
@@ -214,7 +215,7 @@ func TestErrorsUnderLoadExitWith1(t *testing.T) {
 			_ = c.Close()
 		}
 	}()
-	code, stdout, stderr := call("load", "tcp://"+ln.Addr().String(), "--conns", "1", "--verify")
+	code, stdout, stderr := call("load", "tcp://"+ln.Addr().String(), "--conns", "1", "--verify", "--patience", epitest.Patience.String())
 	if code != exitFailed || !strings.Contains(stdout, "mismatch     connection 0, message 0, byte") || !strings.Contains(stdout, "1 × wrong bytes came back") {
 		t.Errorf("exit code %d, stdout\n%s", code, stdout)
 	}
@@ -258,7 +259,7 @@ func TestHostile08_ServersTextIsPlain(t *testing.T) {
 	}()
 	_, port, _ := net.SplitHostPort(ln.Addr().String())
 	for _, format := range []string{"--json=false", "--json"} {
-		code, stdout, stderr := call("load", "tls://localhost:"+port, "--conns", "1", format)
+		code, stdout, stderr := call("load", "tls://localhost:"+port, "--conns", "1", "--patience", epitest.Patience.String(), format)
 		if code != exitFailed || strings.ContainsAny(stdout+stderr, "\x1b\a") {
 			t.Errorf("%s: exit code %d, the text is %q", format, code, stdout+stderr)
 		}
