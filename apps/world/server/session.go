@@ -77,6 +77,7 @@ type session struct {
 
 	ended    bool    // nothing more is read from it
 	messages int     // sent, and not earned again
+	shown    int     // the size of the last frame with state, which may be long where there is a crowd
 	talk     float64 // lines it may say
 	talkAt   uint64  // in which tick that was right
 	inVain   int     // lines refused since one was not
@@ -281,18 +282,28 @@ func (se *session) refuse(reason uint8, text string) {
 	}
 	se.server.counts.refused.Add(1)
 	m := proto.Refused{Reason: reason, Text: text[:min(len(text), maxRefusedText)]}
-	se.send(m.Append(nil))
+	se.write(m.Append(nil))
 	se.close()
 }
 
 // maxRefusedText is the longest text of Refused.
 const maxRefusedText = 200
 
-// send queues a frame. A session whose queue is full ends.
+// send queues a frame. A session for which too much waits already ends instead, whatever the
+// frame is: who reads nothing may ask for answers, and is sent what others do.
 func (se *session) send(p []byte) {
 	if se.ended {
 		return
 	}
+	if s := se.server; se.conn.Queued()-se.shown > s.config.MaxQueue {
+		s.counts.slow.Add(1)
+		se.refuse(refusedSlow, "you read too slowly: the world went on without you")
+		return
+	}
+	se.write(p)
+}
+
+func (se *session) write(p []byte) {
 	var err error
 	if se.socket != nil {
 		err = se.socket.Write(ws.Binary, p)
@@ -346,7 +357,7 @@ func (se *session) show() {
 	queued := se.conn.Queued()
 	if queued <= s.config.Conflate {
 		p, _ = s.world.Frame(p, se.player.id, &se.view, s.config.FrameBudget) // the player is there
-		s.scratch = p
+		s.scratch, se.shown = p, len(p)
 		se.send(p)
 		return
 	}
@@ -355,10 +366,5 @@ func (se *session) show() {
 		return
 	}
 	s.scratch = p
-	if queued+len(p) > s.config.MaxQueue {
-		s.counts.slow.Add(1)
-		se.refuse(refusedSlow, "you read too slowly: the world went on without you")
-		return
-	}
 	se.send(p)
 }

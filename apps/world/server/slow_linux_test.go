@@ -95,3 +95,32 @@ func TestSlowTalkEndsTheSession(t *testing.T) {
 	}
 	talker.ticks(3)
 }
+
+// TestSlowAskerIsEnded: the answers to one that asks and does not read are bounded as talk is.
+func TestSlowAskerIsEnded(t *testing.T) {
+	config := settings()
+	config.World.Monsters = 0
+	w := startNarrow(t, config)
+	slow := w.connect()
+	slow.send(&proto.Hello{Version: proto.Version, Name: "slow"})
+	epitest.WaitUntil(t, "Welcome", func() bool { return w.Stats().Joins > 0 })
+	questions := make([]proto.Message, 200)
+	for i := range questions {
+		questions[i] = &proto.Ping{}
+	}
+	for w.Stats().Slow == 0 {
+		if w.Stats().Refused > 0 {
+			t.Fatal("it was ended for something else")
+		}
+		earned := w.Stats().Ticks + uint64(len(questions))/16 + 1 // so many messages
+		slow.send(questions...)
+		epitest.WaitUntil(t, "ticks", func() bool { return w.Stats().Ticks >= earned })
+		if held := w.engine.Stats().Held; held > mostHeld+16<<10 { // what the answers to one frame are, too
+			t.Fatalf("%d bytes are held", held)
+		}
+	}
+	slow.ends()
+	if slow.reason() != 7 {
+		t.Errorf("it is refused with %d", slow.reason())
+	}
+}
