@@ -82,7 +82,7 @@ func worldCommand() *cobra.Command {
 	flags := cmd.Flags()
 	flags.SortFlags = false
 	w.from.addFlags(flags, "world.seed=5", "")
-	flags.StringVar(&w.inputs, "log-inputs", "", "`file` for all that changes the world, which \"epi world replay\" checks (default none)")
+	flags.StringVar(&w.inputs, "log-inputs", "", "`file` for all that changes the world, which \"epi world replay\" checks; one that is there is renamed (default none)")
 	w.addFlags(flags, "")
 	cmd.AddCommand(configCommand(config.Default), worldLoadCommand(), worldReplayCommand(), worldAuditCommand(), worldBackupCommand())
 	return cmd
@@ -102,7 +102,7 @@ func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
 	if w.inputs == "" {
 		return w.serve(stdout, stderr)
 	}
-	file, err := os.Create(w.inputs)
+	file, err := createInputs(w.inputs)
 	if err != nil {
 		return failure{fmt.Errorf("--log-inputs: %w", err)}
 	}
@@ -112,6 +112,19 @@ func (w *worldServer) run(stdout, stderr io.Writer) (err error) {
 		err = errors.Join(err, failed(w.log.Close()))
 	}
 	return errors.Join(err, failed(file.Close()))
+}
+
+// createInputs makes the file for a log of inputs. One that is there already, perhaps of a
+// world that crashed, is kept beside it: the time when it was last written is added to its
+// name.
+func createInputs(name string) (*os.File, error) {
+	if info, err := os.Stat(name); err == nil && info.Mode().IsRegular() && info.Size() > 0 {
+		kept := name + info.ModTime().UTC().Format("-20060102T150405.000")
+		if err := os.Rename(name, kept); err != nil {
+			return nil, fmt.Errorf("keep the log of the last run: %w", err)
+		}
+	}
+	return os.Create(name)
 }
 
 // failed makes an error of the system a failure of the command.

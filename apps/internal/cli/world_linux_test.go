@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"net"
+	"os"
 	"path/filepath"
 	"strings"
 	"syscall"
@@ -156,4 +157,37 @@ func vanish(t *testing.T, conn net.Conn) {
 	if err := errors.Join(failed, err); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestWorldKilledLeavesItsLog: what has changed the world until the kill can be made again,
+// also after the next start with the same file.
+func TestWorldKilledLeavesItsLog(t *testing.T) {
+	log := filepath.Join(t.TempDir(), "world.log")
+	begin := func() *process {
+		p := start(t, "world", "--listen", "tcp://127.0.0.1:0", "--log-inputs", log, "--json")
+		await[startEvent](p, "start")
+		return p
+	}
+	replays := func(name string) {
+		if code, stdout, stderr := call("world", "replay", name); code != 0 || !strings.Contains(stdout, "the same") {
+			t.Errorf("replay of %s: exit code %d, %s%s", name, code, stdout, stderr)
+		}
+	}
+	p := begin()
+	epitest.WaitUntil(t, "a log", func() bool {
+		info, err := os.Stat(log)
+		return err == nil && info.Size() > 0
+	})
+	p.signal(syscall.SIGKILL)
+	p.end(-1)
+	replays(log)
+	p = begin()
+	p.signal(syscall.SIGTERM)
+	p.end(0)
+	replays(log)
+	kept, err := filepath.Glob(log + "-*")
+	if err != nil || len(kept) != 1 {
+		t.Fatalf("the first log is not there any more: %v, %v", kept, err)
+	}
+	replays(kept[0])
 }

@@ -30,19 +30,22 @@ const hashed = 0xff
 const HashEvery = 100
 
 const (
-	// chunk is how many bytes are handed over at a time.
+	// chunk is how many bytes are handed over at a time at most.
 	chunk = 64 << 10
-	// waiting is how many chunks may wait for the disk.
+	// waiting is how many chunks may wait for the disk: there is one a second, or more.
 	waiting = 256
 )
 
 // ErrSlow: the log ends, because what it is written to is too slow for it.
 var ErrSlow = errors.New("the log of inputs is written too slowly, and ends here")
 
-// A Log writes a log. Note is for one goroutine, which never waits for what the log is
-// written to: that is done by another one.
+// A Log writes a log, each second what that has brought, so that little is missing when the
+// process is killed. Note is for one goroutine, which never waits for what the log is written
+// to: that is done by another one.
 type Log struct {
 	world   *sim.World
+	hz      uint64
+	failed  func(error)
 	buffer  []byte
 	chunks  chan []byte
 	ended   bool // no more is noted: it belongs to the goroutine of Note
@@ -52,13 +55,17 @@ type Log struct {
 	err error
 }
 
-// NewLog begins the log of a world that has not changed since it was made.
-func NewLog(to io.Writer, config sim.Config, world *sim.World) (*Log, error) {
+// NewLog begins the log of a world that has not changed since it was made. failed is called
+// at once when it ends before Close, by any goroutine; it must not block, and nil is nothing.
+func NewLog(to io.Writer, config sim.Config, world *sim.World, failed func(error)) (*Log, error) {
 	settings, err := json.Marshal(config)
 	if err != nil {
 		return nil, fmt.Errorf("the configuration of the world: %w", err)
 	}
-	l := &Log{world: world, chunks: make(chan []byte, waiting)}
+	if failed == nil {
+		failed = func(error) {}
+	}
+	l := &Log{world: world, hz: uint64(config.Hz), failed: failed, chunks: make(chan []byte, waiting)}
 	l.buffer = append(append(append(l.buffer, title...), settings...), '\n')
 	l.written.Go(func() { l.write(to) })
 	return l, nil
@@ -73,7 +80,7 @@ func (l *Log) Note(c sim.Call) {
 		l.buffer = binary.AppendUvarint(append(l.buffer, hashed), l.world.Hash())
 	}
 	l.buffer = appendCall(l.buffer, c)
-	if len(l.buffer) >= chunk {
+	if len(l.buffer) >= chunk || c.Kind == sim.CallStep && l.world.Tick()%l.hz == 0 {
 		l.handOver()
 	}
 }
@@ -81,7 +88,7 @@ func (l *Log) Note(c sim.Call) {
 func (l *Log) handOver() {
 	select {
 	case l.chunks <- l.buffer:
-		l.buffer = make([]byte, 0, chunk+chunk/4)
+		l.buffer = make([]byte, 0, len(l.buffer)*5/4) // as much as the last one, and a call more
 	default:
 		l.fail(ErrSlow)
 		l.ended, l.buffer = true, nil
@@ -101,9 +108,13 @@ func (l *Log) write(to io.Writer) {
 
 func (l *Log) fail(err error) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.err == nil {
+	first := l.err == nil
+	if first {
 		l.err = err
+	}
+	l.mu.Unlock()
+	if first {
+		l.failed(err)
 	}
 }
 

@@ -27,7 +27,7 @@ func play(t *testing.T) []byte {
 		t.Fatal(err)
 	}
 	var to bytes.Buffer
-	l, err := inputs.NewLog(&to, config, w)
+	l, err := inputs.NewLog(&to, config, w, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -86,7 +86,7 @@ func TestReplayFindsWhatDiffers(t *testing.T) {
 		t.Fatal(err)
 	}
 	var to bytes.Buffer
-	l, err := inputs.NewLog(&to, config, w)
+	l, err := inputs.NewLog(&to, config, w, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -156,7 +156,8 @@ func TestTheWorldNeverWaitsForItsLog(t *testing.T) {
 		{failing{}, 1000, errFull},
 		{let, 30_000, inputs.ErrSlow},
 	} {
-		l, err := inputs.NewLog(c.to, config, w)
+		var told error
+		l, err := inputs.NewLog(c.to, config, w, func(err error) { told = err })
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -167,8 +168,40 @@ func TestTheWorldNeverWaitsForItsLog(t *testing.T) {
 		if c.want == inputs.ErrSlow {
 			close(let)
 		}
-		if err := l.Close(); !errors.Is(err, c.want) {
-			t.Errorf("the error is %v, want %v", err, c.want)
+		if err := l.Close(); !errors.Is(err, c.want) || told != err {
+			t.Errorf("the error is %v, and %v was told before, want %v", err, told, c.want)
 		}
+	}
+}
+
+// A counting writer has what was written to it counted by its test.
+type counting chan int
+
+func (c counting) Write(p []byte) (int, error) { c <- len(p); return len(p), nil }
+
+// TestALogIsThereBeforeItsEnd: what a second has brought is written then, so that the log of
+// a process that is killed has all but the last one.
+func TestALogIsThereBeforeItsEnd(t *testing.T) {
+	w, err := sim.New(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	written := make(counting, 1)
+	l, err := inputs.NewLog(written, config, w, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.Record(l.Note)
+	for range 10 {
+		for range config.Hz {
+			w.Step(sim.Alone)
+		}
+		if n := <-written; n < config.Hz {
+			t.Errorf("a second of %d calls in %d bytes", config.Hz, n)
+		}
+	}
+	go func() { <-written }() // the rest
+	if err := l.Close(); err != nil {
+		t.Error(err)
 	}
 }

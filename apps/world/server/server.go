@@ -199,7 +199,9 @@ func (c *Config) fill() {
 // inputs.Replay. It must be called before the engine runs, and what it returns be
 // closed when the engine has ended.
 func (s *Server) LogInputs(to io.Writer) (*inputs.Log, error) {
-	l, err := inputs.NewLog(to, s.config.World, s.world)
+	l, err := inputs.NewLog(to, s.config.World, s.world, func(err error) {
+		s.config.Log.Error("the world goes on without its log of inputs", "error", err)
+	})
 	if err == nil {
 		s.world.Record(l.Note)
 	}
