@@ -75,7 +75,7 @@ func worldCommand() *cobra.Command {
 		stream:    func(place) func(*epi.Conn) epi.Handler { return w.world.Accept },
 		webSocket: func(_ place, path string) *ws.Server { return w.world.WebSocket(worldPath, web.Page()) },
 		guarded:   true,
-		links:     pageLinks,
+		links:     worldLinks,
 		goodbye:   func() { w.world.Drain() },
 		live:      w.live,
 	}
@@ -142,6 +142,9 @@ func (w *worldServer) prepare(s *server) (err error) {
 		return errors.New("a world has one loop, which runs all callbacks: leave out --loops and --workers, and run a second world for a second CPU")
 	}
 	e.Loops = 1
+	if err := w.checkPaths(); err != nil {
+		return err
+	}
 	moderators, err := k.Moderators()
 	if err != nil {
 		return failure{err}
@@ -196,6 +199,27 @@ func (w *worldServer) live(from, to measurement) event {
 	e := newWorldStats(w.before, now, from, to)
 	w.before = now
 	return e
+}
+
+// checkPaths refuses addresses with another path than the world's.
+func (w *worldServer) checkPaths() error {
+	for _, address := range w.listen {
+		scheme, place, _ := strings.Cut(address, "://")
+		_, path, given := strings.Cut(place, "/")
+		if given && strings.HasPrefix(scheme, "ws") && path != "" && "/"+path != worldPath {
+			return fmt.Errorf("--listen %s: a world's page is at / and its WebSocket at %s: leave out the path", address, worldPath)
+		}
+	}
+	return nil
+}
+
+// worldLinks are those of the page, whose addresses may have the WebSocket's path.
+func worldLinks(addresses []string) []string {
+	links := pageLinks(addresses)
+	for i := range links {
+		links[i] = strings.TrimSuffix(links[i], worldPath)
+	}
+	return links
 }
 
 // pageLinks are what a person opens in a browser.

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"net"
+	"net/http"
 	"os"
 	"path/filepath"
 	"strings"
@@ -190,4 +191,21 @@ func TestWorldKilledLeavesItsLog(t *testing.T) {
 		t.Fatalf("the first log is not there any more: %v, %v", kept, err)
 	}
 	replays(kept[0])
+}
+
+// TestWorldPaths: the page's link is right with the WebSocket's own path, and another one is
+// refused.
+func TestWorldPaths(t *testing.T) {
+	p := start(t, "world", "--listen", "ws://127.0.0.1:0/world", "--json")
+	links := await[startEvent](p, "start").Links
+	if status, page := get(t, links[0]); status != http.StatusOK || !strings.Contains(page, "<canvas") {
+		t.Errorf("%s: status %d", links[0], status)
+	}
+	p.signal(syscall.SIGTERM)
+	p.end(0)
+	code, _, stderr := call("world", "--listen", "ws://127.0.0.1:0/other")
+	if code != exitUsage {
+		t.Errorf("exit code %d", code)
+	}
+	expectOneLine(t, stderr, "/other", worldPath)
 }
