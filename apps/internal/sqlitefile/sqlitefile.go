@@ -11,6 +11,7 @@ import (
 	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"time"
 
 	"modernc.org/sqlite"
@@ -78,10 +79,13 @@ var ErrClaimed = errors.New("another process has it")
 const claimSuffix = "-claim"
 
 // Claim makes this process the one that serves a database, while others may read it, and
-// write to it: it has the lock of a file beside it until the result is closed or the process
+// write to it: it has the lock of a file beside it, by whatever link it is named, until the result is closed or the process
 // ends. The lock of another is waited for; then it fails with ErrClaimed. That file is a
 // database, too, as those have locks on every system.
 func Claim(ctx context.Context, file string, patience time.Duration) (io.Closer, error) {
+	if real, err := filepath.EvalSymlinks(file); err == nil { // else it is not there yet
+		file = real
+	}
 	db, err := OpenNow(file+claimSuffix, url.Values{"_txlock": {"exclusive"}}, fmt.Sprintf("busy_timeout(%d)", patience.Milliseconds()))
 	if err != nil {
 		return nil, err

@@ -116,6 +116,9 @@ func openBy(ctx context.Context, address string, prepare func(*SQL, context.Cont
 	if isPostgres(address) {
 		return openPostgres(ctx, address, prepare)
 	}
+	if scheme, _, isURL := strings.Cut(address, "://"); isURL {
+		return nil, fmt.Errorf("%w, and the address begins with %s://", ErrScheme, scheme)
+	}
 	return openFile(ctx, address, prepare)
 }
 

@@ -56,6 +56,9 @@ func openSQLite(ctx context.Context, file string, prepare func(*SQL, context.Con
 	if err := inspect(ctx, file); err != nil {
 		return nil, err
 	}
+	if err := reserve(file); err != nil {
+		return nil, err
+	}
 	write, err := sqlitefile.Open(file, url.Values{"_txlock": {"immediate"}}, "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)")
 	if err != nil {
 		return nil, err
@@ -66,16 +69,23 @@ func openSQLite(ctx context.Context, file string, prepare func(*SQL, context.Con
 		_ = write.Close() // the other error says more
 		return nil, err
 	}
-	if err := os.Chmod(file, 0o600); err != nil {
-		_ = write.Close()
-		return nil, err
-	}
 	if s.read, err = sqlitefile.Open(file, sqlitefile.ReadOnly(), "query_only(1)"); err != nil {
 		_ = write.Close()
 		return nil, err
 	}
 	s.read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
 	return s, nil
+}
+
+// reserve makes a file that is its user's alone, before SQLite does: the files that it puts beside
+// it get the mode that this one has then.
+func reserve(file string) error {
+	const private = 0o600
+	f, err := os.OpenFile(file, os.O_CREATE|os.O_RDWR, private)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Chmod(private), f.Close())
 }
 
 // inspect looks at a file that is there before anything of it is changed.

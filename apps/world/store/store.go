@@ -28,6 +28,8 @@ var (
 	ErrClosed = groupcommit.ErrClosed
 	// ErrTaken: another server has the store. Of two only one may write.
 	ErrTaken = errors.New("another server has this store: end that one first, or name another store")
+	// ErrScheme: the address is a URL of something else.
+	ErrScheme = errors.New("a store is a file of SQLite or postgres://USER@HOST/DATABASE")
 	// ErrForeign: the database is not one of a world.
 	ErrForeign = errors.New("the database is not one of a world: name another")
 	// ErrNewer: the database was made by a newer version of this program.

@@ -4,10 +4,14 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"os"
 	"path/filepath"
+	"runtime"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/epinet/epi/apps/internal/sqlitefile"
 	"github.com/epinet/epi/apps/world/store"
 	"github.com/epinet/epi/apps/world/store/storetest"
 	"github.com/epinet/epi/internal/epitest"
@@ -106,3 +110,50 @@ func claims(t *testing.T, address string) {
 }
 
 func TestOneServerOfAFile(t *testing.T) { claims(t, filepath.Join(t.TempDir(), "world.db")) }
+
+// A link to the file of a store leads to the same claim.
+func TestOneServerOfALink(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "world.db")
+	first := open(t, file)
+	if err := first.Claim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	link := file + "-link"
+	if err := os.Symlink(file, link); err != nil {
+		t.Skip(err) // Windows wants a right for that
+	}
+	if _, err := sqlitefile.Claim(ctx, link, 0); !errors.Is(err, sqlitefile.ErrClaimed) {
+		t.Errorf("a second server has the store: %v", err)
+	}
+	closeStore(t, first)
+}
+
+// What a world knows of its players is for its user alone, also in the files beside the store's.
+func TestFilesAreTheUsersAlone(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("modes are not what protects files there")
+	}
+	file := filepath.Join(t.TempDir(), "world.db")
+	s := open(t, file)
+	storetest.Apply(t, s, storetest.Person(1))
+	for _, name := range []string{file, file + "-wal", file + "-shm"} {
+		if info, err := os.Stat(name); err != nil || info.Mode().Perm() != 0o600 {
+			t.Errorf("%s: %v, %v", name, info, err)
+		}
+	}
+	closeStore(t, s)
+}
+
+// A URL of something else is no name of a file.
+func TestAddressOfSomethingElse(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, address := range []string{"http://localhost/world", "mysql://anna:secret@localhost/world"} {
+		_, err := store.Open(ctx, address)
+		if !errors.Is(err, store.ErrScheme) || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%s: %v", address, err)
+		}
+	}
+	if files, err := os.ReadDir("."); err != nil || len(files) != 0 {
+		t.Errorf("%v, %v", files, err)
+	}
+}
