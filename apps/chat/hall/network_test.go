@@ -3,6 +3,7 @@ package hall
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"testing"
@@ -320,7 +321,59 @@ func (n *nation) same() {
 		} else if view != first {
 			n.t.Errorf("node %s knows\n%s\nand the first one\n%s", name, view, first)
 		}
+		n.towns[name].books()
 		n.towns[name].healthy()
+	}
+}
+
+// books checks the counts and tables of a node that nothing is to come to any more: all is of somebody or
+// something that is there, and no name is owned for nothing.
+func (w *town) books() {
+	h, n := w.hall, w.hall.net
+	owned := map[fabric.Key]bool{{Kind: fabric.Account, Name: fmt.Sprintf(" slot %d", n.slot)}: true}
+	users, guests := 0, 0
+	for _, u := range h.everyone {
+		if u.net.node != nil {
+			guests += len(u.sessions)
+			continue
+		}
+		users++
+		owned[nickKeyOf(h.nickKey(u.nick()))] = true
+		if n.here[u.net.number] != u || !u.net.told || !n.nicks[h.nickKey(u.nick())] {
+			w.problem("%s is %d here, told %t", u.nick(), u.net.number, u.net.told)
+		}
+	}
+	if len(n.here) != users || len(n.nicks) != users || guests != n.guests {
+		w.problem("of %d users here %d have numbers, and %d nicks; of %d sessions elsewhere %d are counted", users, len(n.here), len(n.nicks), guests, n.guests)
+	}
+	for name, g := range n.grants {
+		owned[channelKey(name)] = true
+		if c := h.channels[name]; !g.held || c == nil || !c.net.mine {
+			w.problem("%s is claimed for nothing", name)
+		}
+	}
+	for _, c := range h.slots {
+		if c == nil {
+			continue
+		}
+		at := map[*node]int{}
+		for _, m := range c.members {
+			if m.user.net.node != nil {
+				at[m.user.net.node]++
+			}
+		}
+		if !maps.Equal(at, c.net.at) {
+			w.problem("%s has members at %d nodes, and counts those of %d", c.name, len(at), len(c.net.at))
+		}
+	}
+	for key, c := range w.owned {
+		if c.Epoch == w.node.Self().Epoch && !owned[key] {
+			w.problem("%v is owned for nothing", key)
+		}
+	}
+	if left := len(n.claims) + len(n.runs) + len(n.early) + len(n.returns) + len(n.coming) + len(n.vacancies) + len(n.posts) + len(n.altering); left > 0 {
+		w.problem("left are %d claims, %d runs, %d seats, %d returns of %d, %d vacancies, %d posts, %d changes",
+			len(n.claims), len(n.runs), len(n.early), len(n.returns), len(n.coming), len(n.vacancies), len(n.posts), len(n.altering))
 	}
 }
 

@@ -165,8 +165,8 @@ func (h *Hall) claimAgain(u *user) {
 	n.claim(nickKeyOf(key), func(err error) {
 		switch present := n.here[u.net.number] == u && lease == n.self.Epoch; {
 		case !present:
-			if lease == n.self.Epoch && err == nil {
-				n.releaseNick(key)
+			if lease == n.self.Epoch && err == nil && !n.nicks[key] {
+				n.wire.Release(nickKeyOf(key)) // given back before it was had, which had no effect then
 			}
 		case errors.Is(err, fabric.ErrTaken):
 			delete(n.nicks, key)
