@@ -171,7 +171,7 @@ func fail(w http.ResponseWriter, err error) {
 	_ = json.NewEncoder(w).Encode(struct {
 		Title string `json:"title"`
 		*problem
-	}{http.StatusText(p.Status), p}) // the client has gone: there is nobody to tell
+	}{http.StatusText(p.Status), p}) // the client has gone: nobody gets an answer
 }
 
 // answer writes what went well.

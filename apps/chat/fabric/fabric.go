@@ -159,7 +159,7 @@ type Fabric interface {
 
 	// Valid says whether the own lease holds, by the own monotonic clock and with a
 	// margin for clocks that differ in speed. Owners ask before they act, and not only
-	// wait for Handler.Fenced: a process that was stopped has not been told yet.
+	// wait for Handler.Fenced: in a process that was stopped it comes late.
 	Valid() bool
 
 	// Send sends a message to another member. Messages from one member to another

@@ -122,17 +122,17 @@ func (sh *shard) postpone(late int64) {
 	}
 }
 
-// heardEvery is how exactly the time of a session's last line is kept.
-const heardEvery = int64(time.Second)
+// lastLineEvery is how exactly the time of a session's last line is kept.
+const lastLineEvery = int64(time.Second)
 
 // alive notes that a line has come.
 func (se *session) alive() {
-	if !se.registered || se.told {
+	if !se.registered || se.ended {
 		return
 	}
 	ping := se.shard.server.config.Load().Ping
-	heard := se.deadline.at - int64(ping)
-	if se.waits == silent && se.shard.now()-heard < heardEvery {
+	last := se.deadline.at - int64(ping)
+	if se.waits == silent && se.shard.now()-last < lastLineEvery {
 		return
 	}
 	se.shard.deadlines[silent].add(se.shard, se, ping)

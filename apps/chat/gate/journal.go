@@ -173,7 +173,7 @@ func (d *desk) collect() {
 // lease it has no effect: they read it when the node is up again.
 func (d *desk) haveReadAgain() { _ = d.net.fabric.Broadcast([]byte{hall.ReadAgain}) }
 
-// noteUp notes that a node has come, that was not told of what is still to be appended and
+// noteUp notes that a node has come, which did not get what is still to be appended and
 // may read the history before that is in it.
 func (d *desk) noteUp() {
 	d.do(op{kind: opRun, run: func() { // after what waits for the disk

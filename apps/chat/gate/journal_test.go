@@ -146,7 +146,7 @@ func TestLateHistoryIsReadAgain(t *testing.T) {
 	}
 }
 
-// Who comes while something waits to be appended was not told of it, and may have read the
+// Who comes while something waits to be appended did not get it, and may have read the
 // history before it was there: it is to read again after that.
 func TestWhoComesReadsWhatIsAppendedThen(t *testing.T) {
 	t.Parallel()

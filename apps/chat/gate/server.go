@@ -133,7 +133,7 @@ func (s *Server) nowMillis() int64 { return s.clock().UnixMilli() }
 // goroutine. What belongs to a session already, such as its bucket's size, stays.
 func (s *Server) Configure(config Config) {
 	s.config.Store(&config)
-	_ = s.desk.loop.Do(func() { s.desk.configure(config.Hall) }) // when the loop has ended there is nobody to tell
+	_ = s.desk.loop.Do(func() { s.desk.configure(config.Hall) }) // when the loop has ended there is no hall
 	if config.Applied != nil {
 		config.Applied()
 	}

@@ -46,7 +46,7 @@ type session struct {
 	greeted    bool // a first line has come
 	registered bool
 	paused     bool // its bucket is empty, or the hall has too much to do
-	told       bool // the hall knows that it has ended, or has ended it
+	ended      bool // the hall knows that it has ended, or has ended it
 	shed       bool // its queue was full
 	parted     bool // the last word was said
 	slow       bool // much has waited for it: it is given limited time to take it
@@ -79,7 +79,7 @@ func (s *Server) open(c *epi.Conn, l Listener, kind transport) *session {
 	config := s.config.Load()
 	se.bucket, se.limited = newBucket(&config.Throttle, address(c))
 	sh.deadlines[registering].add(sh, se, config.Registration)
-	sh.tell(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l, kind, config.Proxies)})
+	sh.report(hall.Event{Kind: hall.Opened, Session: se.id, Origin: origin(c, l, kind, config.Proxies)})
 	return se
 }
 
@@ -88,7 +88,7 @@ func (l *lines) OnData(c *epi.Conn) error {
 	se := (*session)(l)
 	for {
 		p := c.Unread()
-		if len(p) == 0 || se.told {
+		if len(p) == 0 || se.ended {
 			c.Discard(len(p))
 			return nil
 		}
@@ -143,14 +143,14 @@ func (se *session) keepPart(c *epi.Conn, p []byte) {
 	if p[0] == '@' && bytes.IndexByte(p, ' ') < 0 {
 		problem = hall.TagsTooLong
 	}
-	se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id})
+	se.shard.report(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id})
 }
 
 // read takes a line. A CR within it ends a line, too, as it does for clients that
 // send nothing else (https://modern.ircdocs.horse/#messages). A line without
 // anything in it costs as others do.
 func (se *session) read(line []byte) {
-	for more := true; more && !se.told; more = len(line) > 0 {
+	for more := true; more && !se.ended; more = len(line) > 0 {
 		var one []byte
 		one, line, _ = bytes.Cut(line, []byte{'\r'})
 		se.readOne(one)
@@ -177,7 +177,7 @@ func (se *session) readOne(line []byte) {
 		se.refuse(hall.NotUTF8, line, m)
 	case err == nil:
 		se.spend(len(line), hall.Cost(m))
-		se.shard.tell(hall.Event{Kind: hall.Line, Session: se.id, Message: m})
+		se.shard.report(hall.Event{Kind: hall.Line, Session: se.id, Message: m})
 	case errors.Is(err, ircmsg.ErrTooLong):
 		se.refuse(hall.LineTooLong, line, m)
 	case errors.Is(err, ircmsg.ErrTagsTooLong):
@@ -194,7 +194,7 @@ func (se *session) refuse(problem hall.Problem, line []byte, m *ircmsg.Message) 
 	if problem == hall.TagsTooLong || !utf8.ValidString(string(m.Tags)) {
 		m.Tags = ""
 	}
-	se.shard.tell(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id, Message: m})
+	se.shard.report(hall.Event{Kind: hall.Malformed, Problem: problem, Session: se.id, Message: m})
 }
 
 // isHTTP recognises web browsers, which other pages can make send requests to any
@@ -221,12 +221,12 @@ func (l *lines) OnShutdown(*epi.Conn) { (*session)(l).farewell() }
 // in it.
 func (m *messages) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
 	se := (*session)(m)
-	for more := true; more && !se.told; more = len(p) > 0 {
+	for more := true; more && !se.ended; more = len(p) > 0 {
 		var line []byte
 		line, p, _ = bytes.Cut(p, []byte{'\n'})
 		se.read(line)
 	}
-	if !se.told {
+	if !se.ended {
 		se.mayRead() // pauses what must wait
 	}
 	return nil
@@ -236,7 +236,7 @@ func (m *messages) OnMessage(_ *ws.Conn, _ ws.Opcode, p []byte) error {
 // anything in it, too.
 func (m *messages) OnFrame(*ws.Conn) {
 	se := (*session)(m)
-	if se.told {
+	if se.ended {
 		return
 	}
 	se.readOne(nil)
@@ -365,11 +365,11 @@ func (se *session) overflow() {
 
 // end ends a session with an ERROR, on behalf of the gate.
 func (se *session) end(say, reason string) {
-	if se.told {
+	if se.ended {
 		return
 	}
 	se.write([]byte("ERROR :Closing Link: " + say + "\r\n"))
-	se.tellEnd(reason)
+	se.reportEnd(reason)
 	se.close()
 }
 
@@ -388,14 +388,14 @@ func (se *session) close() {
 	}
 }
 
-// tellEnd lets the hall know that a session has ended, once.
-func (se *session) tellEnd(reason string) {
-	if se.told {
+// reportEnd lets the hall know that a session has ended, once.
+func (se *session) reportEnd(reason string) {
+	if se.ended {
 		return
 	}
-	se.told = true
+	se.ended = true
 	se.shard.remove(se)
-	se.shard.tell(hall.Event{Kind: hall.Closed, Session: se.id, Text: reason})
+	se.shard.report(hall.Event{Kind: hall.Closed, Session: se.id, Text: reason})
 }
 
 // closed is the end of the connection.
@@ -404,7 +404,7 @@ func (se *session) closed(err error) {
 	if se.shed {
 		reason = "SendQ exceeded"
 	}
-	se.tellEnd(reason)
+	se.reportEnd(reason)
 	se.shard.forget(se)
 }
 
@@ -427,7 +427,7 @@ func closeReason(err error) string {
 
 // farewell is the last word when the server ends.
 func (se *session) farewell() {
-	if !se.told && !se.parted {
+	if !se.ended && !se.parted {
 		se.parted = true
 		se.write([]byte("ERROR :Closing Link: Server shutting down\r\n"))
 		se.flush()

@@ -81,7 +81,7 @@ func (sh *shard) forget(se *session) {
 // find returns the session of a call of the hall, nil when it has ended.
 func (sh *shard) find(id hall.SessionID) *session {
 	se, ok := sh.sessions.Get(token(id))
-	if !ok || se.told {
+	if !ok || se.ended {
 		return nil
 	}
 	return se
@@ -95,9 +95,9 @@ func (sh *shard) message() *ircmsg.Message {
 	return new(ircmsg.Message)
 }
 
-// tell gives an event to the hall: at once on its own loop, else at the end of the
+// report gives an event to the hall: at once on its own loop, else at the end of the
 // turn with all the others.
-func (sh *shard) tell(e hall.Event) {
+func (sh *shard) report(e hall.Event) {
 	desk := sh.server.desk
 	if sh.isLocal() {
 		desk.apply(&e)
@@ -190,7 +190,7 @@ func (sh *shard) do(o *op) {
 		se.alive()
 	case opClose:
 		se.write(o.lines)
-		se.tellEnd("")
+		se.reportEnd("")
 		se.close()
 	}
 }
@@ -225,12 +225,12 @@ func (sh *shard) leave(se *session, c hall.ChannelID) {
 	se.seats = se.seats[:len(se.seats)-1]
 	if last == 0 {
 		sh.channels[c] = nil
-		sh.tellEmptied(c)
+		sh.reportEmptied(c)
 	}
 }
 
-// tellEmptied lets the desk know that items for a channel need not come here.
-func (sh *shard) tellEmptied(c hall.ChannelID) {
+// reportEmptied lets the desk know that items for a channel need not come here.
+func (sh *shard) reportEmptied(c hall.ChannelID) {
 	desk, done := sh.server.desk, sh.done
 	if sh.isLocal() {
 		desk.emptied(c, sh, done)

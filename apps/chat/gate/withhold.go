@@ -193,7 +193,7 @@ func (d *desk) releaseAll() {
 	}
 }
 
-// await has settled told what becomes of the message that the event said last.
+// await has settled get what becomes of the last message of the event.
 func (d *desk) await(settled chan<- error) {
 	if n := len(d.held.current); n > 0 {
 		d.held.current[n-1].settled = settled

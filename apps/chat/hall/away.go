@@ -92,7 +92,7 @@ func (h *Hall) setHost(u *user, name, host string) {
 		}
 		h.deliver(false, back)
 	}
-	h.tellUser(u, nVisibleHost, u.nick(), host, "is now your displayed host")
+	h.writeUser(u, nVisibleHost, u.nick(), host, "is now your displayed host")
 }
 
 // rankParams returns the MODE that gives a user a rank in a channel.

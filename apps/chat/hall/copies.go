@@ -41,8 +41,8 @@ func (h *Hall) here(u *user) {
 	h.net.introduce(u, h.net.live)
 }
 
-// introduce gives a user a number. The others know it from then on, if told: in the order
-// of the numbers.
+// introduce gives a user a number. With told the other nodes know it from then on: in the
+// order of the numbers.
 func (n *network) introduce(u *user, told bool) {
 	delete(n.here, u.net.number)
 	n.users++
@@ -53,7 +53,7 @@ func (n *network) introduce(u *user, told bool) {
 	}
 }
 
-// noteUser has the others told of a change of a user.
+// noteUser has a change of a user sent to the others.
 func (h *Hall) noteUser(u *user) {
 	if h.net == nil || u.net == nil || u.net.node != nil || !u.net.told || slices.Contains(h.net.changed, u) {
 		return
@@ -61,8 +61,8 @@ func (h *Hall) noteUser(u *user) {
 	h.net.changed = append(h.net.changed, u)
 }
 
-// tellChanged sends the others the users and channels that have changed.
-func (h *Hall) tellChanged() {
+// sendChanged sends the others the users and channels that have changed.
+func (h *Hall) sendChanged() {
 	n := h.net
 	for _, u := range n.changed {
 		if n.here[u.net.number] == u && u.net.told {
@@ -119,7 +119,7 @@ func (h *Hall) gotUser(from *node, p *portrait) {
 	from.users[p.User] = u
 	h.copySessions(u, p)
 	if !known {
-		h.tellWatchers(h.nickKey(p.Nick), nMonOnline, u.source)
+		h.notifyWatchers(h.nickKey(p.Nick), nMonOnline, u.source)
 	}
 	h.seatEarly(u, ref{from.member.Node, p.User})
 }
@@ -139,8 +139,8 @@ func modesOf(letters string) (modes userModes) {
 	return modes
 }
 
-// redraw changes the copy of a user. Those who share a channel with it have been told by
-// its own node; those who only watch it are told here.
+// redraw changes the copy of a user. Those who share a channel with it got the change from
+// its own node; those who only watch it get it here.
 func (h *Hall) redraw(u *user, p *portrait) {
 	if u.nick() != p.Nick { // what has shown that was lost, or reached nobody here
 		h.showNick(u, p.Nick)
@@ -158,7 +158,7 @@ func (h *Hall) redraw(u *user, p *portrait) {
 	h.setAside(u, p)
 	h.copySessions(u, p)
 	if before.account != u.account {
-		h.tellDistant(u, CapAccountNotify, ircmsg.Message{Command: "ACCOUNT", Params: []string{orStar(u.account)}})
+		h.notifyDistant(u, CapAccountNotify, ircmsg.Message{Command: "ACCOUNT", Params: []string{orStar(u.account)}})
 		for _, m := range u.channels {
 			if m.channel.net.mine {
 				h.grant(m)
@@ -170,15 +170,15 @@ func (h *Hall) redraw(u *user, p *portrait) {
 		if p.Away != "" {
 			m.Params, m.Text = []string{p.Away}, true
 		}
-		h.tellDistant(u, CapAwayNotify, m)
+		h.notifyDistant(u, CapAwayNotify, m)
 	}
 	if before.realname != u.realname {
-		h.tellDistant(u, CapSetname, ircmsg.Message{Command: "SETNAME", Params: []string{u.realname}, Text: true})
+		h.notifyDistant(u, CapSetname, ircmsg.Message{Command: "SETNAME", Params: []string{u.realname}, Text: true})
 	}
 }
 
-// tellDistant notifies sessions here that watch a user and share no channel with it.
-func (h *Hall) tellDistant(u *user, need Caps, m ircmsg.Message) {
+// notifyDistant notifies sessions here that watch a user and share no channel with it.
+func (h *Hall) notifyDistant(u *user, need Caps, m ircmsg.Message) {
 	var ids []SessionID
 	for _, s := range h.extendedWatchers(u) {
 		if !s.user.shares(u) {
@@ -203,8 +203,8 @@ func (h *Hall) renick(u *user, nick string) {
 	u.identify(nick, u.name(), u.host())
 	h.users[key] = u
 	if key != oldKey {
-		h.tellWatchers(oldKey, nMonOffline, old)
-		h.tellWatchers(key, nMonOnline, u.source)
+		h.notifyWatchers(oldKey, nMonOffline, old)
+		h.notifyWatchers(key, nMonOnline, u.source)
 	}
 }
 
@@ -367,8 +367,8 @@ func (n *network) refOf(u *user) ref {
 	return ref{n.self.Node, u.net.number}
 }
 
-// later says whether a user that is not known may be told of yet: also one that its node has named
-// before others, if something of what that has said was lost.
+// later says whether a user that is not known may still be announced: also one that its node has
+// named before others, if something that it has sent was lost.
 func (n *network) later(r ref) bool {
 	if r.Node == n.self.Node || n.over[r.Node] >= r.epoch() {
 		return false

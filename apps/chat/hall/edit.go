@@ -47,7 +47,7 @@ func (h *Hall) edit(s *session, target, reference string, sp *speech) {
 			}
 			sp.id, sp.command = edited.Edited, r.Command
 			sp.tags = append(sp.tags, ircmsg.Tag{Key: editTag, Value: reference, Need: CapMessageTags})
-			h.tell(s, r, target, true, h.numbered(s.user, h.shownTarget(r), sp)...)
+			h.notifyReaders(s, r, target, true, h.numbered(s.user, h.shownTarget(r), sp)...)
 		})
 	})
 }

@@ -98,7 +98,7 @@ func (h *Hall) Apply(e *Event) {
 // conclude has kept, and carried to other nodes, what has changed.
 func (h *Hall) conclude() {
 	if h.net != nil {
-		h.tellChanged()
+		h.sendChanged()
 		h.net.markVacancies()
 	}
 	h.keepChanged()
@@ -120,7 +120,7 @@ func (h *Hall) apply(e *Event) {
 		h.worked(e.Result)
 		return
 	case Networked:
-		h.heard(e.News)
+		h.applyNews(e.News)
 		return
 	case Tick:
 		if h.net != nil {

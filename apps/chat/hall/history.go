@@ -66,7 +66,7 @@ type Record struct {
 	// Run is the command of another node that it belongs to.
 	Run uint64 `json:"-"`
 
-	// Copy: another node keeps it, too, and has told those who are to know.
+	// Copy: another node keeps it, too, and has notified those who are to know.
 	Copy bool `json:"-"`
 }
 

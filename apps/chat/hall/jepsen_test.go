@@ -377,7 +377,7 @@ func (x *trial) finish() {
 	for _, p := range x.people {
 		for label, text := range p.waiting {
 			if !p.closed && x.towns[p.at] == p.town {
-				x.t.Errorf("%s@%s was never told of %s, %s", p.name, p.at, label, text)
+				x.t.Errorf("%s@%s never got %s, %s", p.name, p.at, label, text)
 			}
 		}
 		for text, id := range p.echoed {

@@ -129,7 +129,7 @@ func (h *Hall) admitTo(u *user, c *channel, rank Rank) {
 		h.deliver(false, item)
 	}
 	h.showIn(m)
-	h.tellMembers(m)
+	h.notifyMembers(m)
 	if granted != 0 {
 		h.announceRank(m, granted)
 	}

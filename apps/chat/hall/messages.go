@@ -258,16 +258,16 @@ func (h *Hall) accepts(s *session, u *user, sp *speech) bool {
 	return true
 }
 
-// tellEvery is how often a user is told of messages that the mode g keeps from them.
-const tellEvery = 60
+// notifyEvery is how often a user gets a notice of messages that the mode g keeps from them.
+const notifyEvery = 60
 
 // screen notifies both sides of a message that the mode g keeps from a user.
 func (h *Hall) screen(s *session, u *user) {
 	h.reply(s, nTargUModeG, u.nick(), "has set +g (accept list)")
-	if h.seconds() < u.extra().told {
+	if h.seconds() < u.extra().notified {
 		return
 	}
-	u.more.told = h.seconds() + tellEvery
+	u.more.notified = h.seconds() + notifyEvery
 	h.reply(s, nTargNotify, u.nick(), "was told of your message")
 	for _, own := range u.sessions {
 		h.reply(own, nUModeGMsg, s.user.nick(), s.user.name()+"@"+s.user.host(), "is messaging you, and you have +g set")

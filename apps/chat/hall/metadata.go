@@ -302,7 +302,7 @@ func (h *Hall) metadataSet(s *session, t subject, args []string) {
 	} else {
 		h.value(s, "", t, key, value)
 	}
-	h.tellDatum(s, t, key, value)
+	h.notifyDatum(s, t, key, value)
 }
 
 func (h *Hall) metadataClear(s *session, t subject, _ []string) {
@@ -318,7 +318,7 @@ func (h *Hall) metadataClear(s *session, t subject, _ []string) {
 		}
 	})
 	for _, key := range keys {
-		h.tellDatum(s, t, key, "")
+		h.notifyDatum(s, t, key, "")
 	}
 }
 
@@ -451,8 +451,8 @@ func (h *Hall) syncOnJoin(s *session, c *channel) {
 	}
 }
 
-// tellMembers sends those in a channel what somebody says of themselves who has joined.
-func (h *Hall) tellMembers(joined *member) {
+// notifyMembers sends those in a channel what somebody says of themselves who has joined.
+func (h *Hall) notifyMembers(joined *member) {
 	t := h.subjectOfUser(joined.user)
 	if len(h.metadataOf(t)) == 0 {
 		return
@@ -469,42 +469,42 @@ func (h *Hall) tellMembers(joined *member) {
 	}
 }
 
-// tellDatum notifies those who subscribe to a key that it has changed: who share a channel
+// notifyDatum notifies those who subscribe to a key that it has changed: who share a channel
 // with the subject, or are in it, or watch it, but not the session that changed it, nil for one
 // of another node.
-func (h *Hall) tellDatum(by *session, t subject, key, value string) {
+func (h *Hall) notifyDatum(by *session, t subject, key, value string) {
 	if t.early != nil {
 		return
 	}
-	told, source := map[*session]bool{by: true}, ""
+	notified, source := map[*session]bool{by: true}, ""
 	if by != nil {
 		source = by.user.source
 	} else if t.user != nil {
 		source = t.user.source
 	}
-	tell := func(sessions []*session) {
+	notify := func(sessions []*session) {
 		for _, s := range sessions {
-			if !told[s] && s.subscribes(key) {
-				told[s] = true
+			if !notified[s] && s.subscribes(key) {
+				notified[s] = true
 				h.announce(s, "", source, t, key, value)
 			}
 		}
 	}
 	if t.channel != nil {
 		for _, m := range t.channel.members {
-			tell(m.user.sessions)
+			notify(m.user.sessions)
 		}
 		return
 	}
-	tell(t.user.sessions)
+	notify(t.user.sessions)
 	for _, own := range t.user.channels {
 		for _, m := range own.channel.members {
 			if h.sees(m.user, own) {
-				tell(m.user.sessions)
+				notify(m.user.sessions)
 			}
 		}
 	}
-	tell(h.watchers[h.nickKey(t.user.nick())])
+	notify(h.watchers[h.nickKey(t.user.nick())])
 }
 
 // ownMetadata sends a session that has become a user what is known of that, after what
@@ -514,7 +514,7 @@ func (h *Hall) ownMetadata(s *session, early metadata) {
 	for _, key := range slices.Sorted(maps.Keys(early)) {
 		if m := h.metadataOf(t); m[key] != "" || len(m) < maxMetadataKeys {
 			h.putDatum(t, key, early[key])
-			h.tellDatum(s, t, key, early[key])
+			h.notifyDatum(s, t, key, early[key])
 		}
 	}
 	if s.hasMetadata() {

@@ -26,7 +26,7 @@ func (h *Hall) monitor(s *session, params []string, _ *ircmsg.Message) {
 		h.nickLines(s, nMonList, s.monitored())
 		h.reply(s, nEndOfMonList, "End of MONITOR list")
 	case "S":
-		h.tellPresence(s, s.monitored())
+		h.sendPresence(s, s.monitored())
 	default:
 		h.reply(s, nNeedMoreParams, "MONITOR", "Not enough parameters")
 	}
@@ -52,7 +52,7 @@ func (h *Hall) watch(s *session, nicks []string) {
 			continue
 		}
 		if len(s.monitored()) >= h.config.Monitor {
-			h.tellPresence(s, added)
+			h.sendPresence(s, added)
 			for _, some := range joined(nicks[i:]) {
 				h.reply(s, nMonListFull, strconv.Itoa(h.config.Monitor), some, "Monitor list is full")
 			}
@@ -64,7 +64,7 @@ func (h *Hall) watch(s *session, nicks []string) {
 		h.watchers[key] = append(h.watchers[key], s)
 		added = append(added, nick)
 	}
-	h.tellPresence(s, added)
+	h.sendPresence(s, added)
 }
 
 func (h *Hall) isWatching(s *session, nick string) bool {
@@ -101,8 +101,8 @@ func (h *Hall) dropWatcher(s *session, key string) {
 	h.watchers[key] = left
 }
 
-// tellPresence says who of some nicks is there and who is not.
-func (h *Hall) tellPresence(s *session, nicks []string) {
+// sendPresence says who of some nicks is there and who is not.
+func (h *Hall) sendPresence(s *session, nicks []string) {
 	var here, gone []string
 	for _, nick := range nicks {
 		if u := h.find(nick); u != nil {
@@ -136,8 +136,8 @@ func joined(nicks []string) (parts []string) {
 	return parts
 }
 
-// tellWatchers says to all who watch a nick that it is there, or is not.
-func (h *Hall) tellWatchers(key, numeric, who string) {
+// notifyWatchers says to all who watch a nick that it is there, or is not.
+func (h *Hall) notifyWatchers(key, numeric, who string) {
 	for _, s := range h.watchers[key] {
 		h.reply(s, numeric, who)
 	}

@@ -119,11 +119,11 @@ type network struct {
 type node struct {
 	member   fabric.Member
 	users    map[uint64]*user
-	seen     uint64                 // the highest number of a user that it has told of
+	seen     uint64                 // the highest number of a user that it has announced
 	sessions map[SessionID]*session // by their numbers there
-	sweep    map[uint64]bool        // users that it has not named since it began to tell all
+	sweep    map[uint64]bool        // users that it has not named since it began to send all
 	unnamed  map[*channel]bool      // the same, channels
-	behind   int64                  // since when it is to tell all again; 0: it is not
+	behind   int64                  // since when it is to send all again; 0: it is not
 	answers  bool                   // marks: a node of an earlier version does not
 	marked   uint64                 // the last mark that it has answered, or that was before it came up
 	ahead    int64                  // by how many milliseconds its clock is before the one here, at most
@@ -175,8 +175,8 @@ func (h *Hall) Join(wire Wire) {
 // after Leased.
 func (h *Hall) InNetwork() bool { return h.net != nil && h.net.live }
 
-// heard applies an event of the network.
-func (h *Hall) heard(e *News) {
+// applyNews applies an event of the network.
+func (h *Hall) applyNews(e *News) {
 	n := h.net
 	switch e.Kind {
 	case Leased:
@@ -230,7 +230,7 @@ func (h *Hall) gotOver(_ *node, o *overOp) {
 	}
 }
 
-// askAgain has a node tell all again, since something that it has said was lost.
+// askAgain has a node send all again, since something that it has sent was lost.
 func (h *Hall) askAgain(at *node) {
 	at.partial, at.sweep, at.unnamed, at.behind = nil, nil, nil, h.now
 	h.doubt(at)
@@ -288,13 +288,13 @@ func (h *Hall) takeSlot(tried int64) {
 	})
 }
 
-// begun is the begin of a lease: all others are told what is here.
+// begun is the begin of a lease: all others get what is here.
 func (h *Hall) begun() {
 	n := h.net
 	n.live = true
 	n.split, n.lease = n.lease, fmt.Sprintf("%s %d", n.self.Node, n.self.Epoch)
 	for _, at := range n.order {
-		h.tellAll(at)
+		h.sendAll(at)
 	}
 	n.orphans = h.now
 	h.comeBack()
@@ -325,7 +325,7 @@ func (h *Hall) nodeUp(m fabric.Member) {
 	n.order = append(n.order, at)
 	slices.SortFunc(n.order, func(a, b *node) int { return strings.Compare(string(a.member.Node), string(b.member.Node)) })
 	if n.live {
-		h.tellAll(at)
+		h.sendAll(at)
 		h.goBack()
 	}
 }
@@ -340,9 +340,9 @@ func (n *network) members() []fabric.Member {
 	return all
 }
 
-// tellAll sends a node all users that are here and all channels that are owned here, and
+// sendAll sends a node all users that are here and all channels that are owned here, and
 // asks it what it was asked before.
-func (h *Hall) tellAll(at *node) {
+func (h *Hall) sendAll(at *node) {
 	n := h.net
 	n.post(at, "all", allOp{Answers: true}, nil)
 	for _, u := range h.everyone {
@@ -387,7 +387,7 @@ type parcel struct {
 	Ops []op  `json:"o"`
 }
 
-// post adds an op to what a node is told. It is not carried if one of records cannot be
+// post adds an op to what a node gets. It is not carried if one of records cannot be
 // kept.
 func (n *network) post(to *node, kind string, body any, records []int64) {
 	n.put(to, kind, encode(kind, body), records)
@@ -533,7 +533,7 @@ func reads[T any](do func(h *Hall, from *node, body *T)) func(*Hall, *node, []by
 
 func init() {
 	ops = map[string]func(*Hall, *node, []byte) error{
-		"again":    reads(func(h *Hall, from *node, _ *struct{}) { h.tellAll(from) }),
+		"again":    reads(func(h *Hall, from *node, _ *struct{}) { h.sendAll(from) }),
 		"all":      reads((*Hall).gotAll),
 		"channels": reads(func(h *Hall, from *node, _ *struct{}) { h.endSweepOfChannels(from) }),
 		"users":    reads(func(h *Hall, from *node, _ *struct{}) { h.endSweep(from) }),

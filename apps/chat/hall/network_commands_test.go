@@ -138,7 +138,7 @@ func TestNetworkFanOutForAnotherNode(t *testing.T) {
 	}
 }
 
-// TestNetworkMessageThatIsNotKept lets the owner lose what users of other nodes say: they are told,
+// TestNetworkMessageThatIsNotKept lets the owner lose what users of other nodes say: they get FAIL,
 // nobody else gets it, and nobody waits for its end, which is not carried.
 func TestNetworkMessageThatIsNotKept(t *testing.T) {
 	n := inOneChannel(t, Config{History: History{Enabled: true}}, "labeled-response", "echo-message", "batch")
@@ -202,7 +202,7 @@ func TestNetworkSplitAndReturn(t *testing.T) {
 	}
 }
 
-// TestNetworkSeatBeforeItsNode: a node is told by the owner of a channel that somebody is back
+// TestNetworkSeatBeforeItsNode: a node learns from the owner of a channel that somebody is back
 // there before it knows that their node has another lease.
 //
 //	younger   older   owner
@@ -329,7 +329,7 @@ func TestNetworkNoAnswer(t *testing.T) {
 	}
 }
 
-// TestNetworkSecondSession: a client of an account that has a user at another node is told which, and
+// TestNetworkSecondSession: a client of an account that has a user at another node learns which, and
 // does not make a second user that stays.
 func TestNetworkSecondSession(t *testing.T) {
 	n := threeNodes(t, Config{Mechanisms: []string{"PLAIN"}, AlwaysOn: OptOut})

@@ -747,7 +747,7 @@ func TestNetworkMarkers(t *testing.T) {
 }
 
 // TestNetworkMetadata: what an account says of itself is the same at all nodes, and those who watch
-// it are told.
+// it get each change.
 func TestNetworkMetadata(t *testing.T) {
 	n := threeNodes(t, Config{})
 	n.town("a").accounts["ann"] = "secret"

@@ -312,7 +312,7 @@ func (h *Hall) forgetAccount(account string) {
 		if !u.isHere() {
 			continue
 		}
-		h.tellUser(u, nLoggedOut, u.nick(), u.source, "You are now logged out")
+		h.writeUser(u, nLoggedOut, u.nick(), u.source, "You are now logged out")
 		h.setAccount(u, "")
 		if len(u.sessions) == 0 {
 			h.quit(u, "Account removed")

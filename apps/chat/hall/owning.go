@@ -207,7 +207,7 @@ func (h *Hall) takeOver(g *grant) {
 }
 
 // merged returns the latest state that any node knows of a channel. Which users are in it,
-// their own nodes know best: they have told them so.
+// their own nodes know best: they have shown them the JOIN.
 func (h *Hall) merged(g *grant) *snapshot {
 	latest := *g.known[0].snapshot
 	for _, v := range g.known[1:] {

@@ -38,7 +38,7 @@ func (h *Hall) redact(s *session, params []string, _ *ircmsg.Message) {
 			}
 			item := newItem(h.fromUser(s.user, m))
 			item.Need = CapRedaction
-			h.tell(s, r, target, s.has(CapRedaction), item)
+			h.notifyReaders(s, r, target, s.has(CapRedaction), item)
 		})
 	})
 }
@@ -101,9 +101,9 @@ func (h *Hall) mayRedact(s *session, r *Record) bool {
 	return m.rank >= HalfOp || s.user.wrote(r) && h.silenced(c, s.user, &speech{command: "REDACT"}) == ""
 }
 
-// tell says to all who may read a record what a user has done to it, and to the user,
+// notifyReaders shows all who may read a record what a user has done to it, and the user,
 // whose session is among them with self.
-func (h *Hall) tell(s *session, r *Record, target string, self bool, items ...*Item) {
+func (h *Hall) notifyReaders(s *session, r *Record, target string, self bool, items ...*Item) {
 	c := h.channels[r.Target]
 	for _, item := range items {
 		if c != nil {

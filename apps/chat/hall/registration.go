@@ -106,8 +106,8 @@ func (h *Hall) putNick(u *user, nick string) {
 	u.identify(nick, u.name(), u.host())
 	h.touchUser(u)
 	if key != oldKey {
-		h.tellWatchers(oldKey, nMonOffline, old)
-		h.tellWatchers(key, nMonOnline, u.source)
+		h.notifyWatchers(oldKey, nMonOffline, old)
+		h.notifyWatchers(key, nMonOnline, u.source)
 	}
 }
 
@@ -200,7 +200,7 @@ func (h *Hall) admit(s *session, r *registration) {
 	h.welcome(s)
 	h.sayElsewhere(s)
 	h.ownMetadata(s, r.metadata)
-	h.tellWatchers(h.nickKey(r.nick), nMonOnline, u.source)
+	h.notifyWatchers(h.nickKey(r.nick), nMonOnline, u.source)
 	s.trim()
 	h.replayMissed(s)
 }
@@ -257,7 +257,7 @@ func (h *Hall) welcome(s *session) {
 		h.write(s, "", &ircmsg.Message{Source: u.source, Command: "SETNAME", Params: []string{u.realname}, Text: true})
 	}
 	if s.has(CapPersistence) && u.account != "" {
-		h.tellPersistence(s)
+		h.sendPersistence(s)
 	}
 	h.lusers(s, nil, nil)
 	h.motd(s, nil, nil)

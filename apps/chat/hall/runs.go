@@ -253,7 +253,7 @@ func (h *Hall) sendRun(s *session, p *piece, to *node, hops int) {
 		h.unavailable(s, p)
 		return
 	}
-	h.tellChanged()
+	h.sendChanged()
 	n.last++
 	r := &run{number: n.last, session: s, node: to, piece: *p, hops: hops, since: h.now}
 	n.runs[r.number] = r
@@ -422,8 +422,8 @@ func (h *Hall) endRun() {
 	t.records = nil
 }
 
-// inChannel says that a user of the node that it goes to is in a channel now, and has been
-// told.
+// inChannel says that a user of the node that it goes to is in a channel now, and has seen
+// the JOIN.
 type inChannel struct {
 	Channel string `json:"c"`
 	User    uint64 `json:"u"`

@@ -112,7 +112,7 @@ func (h *Hall) dissolve(c *channel) {
 	c.net.mine = false
 }
 
-// noteChannel has the others told of a change of a channel.
+// noteChannel has a change of a channel sent to the others.
 func (h *Hall) noteChannel(c *channel) {
 	if h.net != nil && c.net.mine && !slices.Contains(h.net.altered, c) {
 		h.net.altered = append(h.net.altered, c)
@@ -299,7 +299,7 @@ func (h *Hall) showEarly(m *member, missing []*session) {
 	h.giveHere(item)
 }
 
-// gotState takes over what has changed of a channel; its members have been told.
+// gotState takes over what has changed of a channel; its members have seen it.
 func (h *Hall) gotState(from *node, st *state) {
 	c := h.channels[fold(st.Kept.Name)]
 	if c != nil && c.net.takes(from, st.stamp) {

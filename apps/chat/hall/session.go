@@ -12,7 +12,7 @@ import (
 type session struct {
 	id     SessionID
 	caps   Caps
-	gone   bool // the gate was told to close it
+	gone   bool // the gate is to close it
 	v302   bool // CAP LS 302 or later
 	origin *Origin
 	user   *user     // nil until it is registered
@@ -107,7 +107,7 @@ func (h *Hall) received(s *session, m *ircmsg.Message) {
 }
 
 // malformed answers a line that is no message. The message has its parts where they
-// could be told.
+// could be parsed.
 func (h *Hall) malformed(s *session, problem Problem, m *ircmsg.Message) {
 	if m == nil {
 		m = &ircmsg.Message{}

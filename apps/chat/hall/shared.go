@@ -86,7 +86,7 @@ func (h *Hall) gotDatum(d KeptDatum) {
 		delete(m, d.Key)
 	}
 	for _, u := range h.usersOf(d.Owner) {
-		h.tellDatum(nil, h.subjectOfUser(u), d.Key, d.Value)
+		h.notifyDatum(nil, h.subjectOfUser(u), d.Key, d.Value)
 	}
 }
 

@@ -127,7 +127,7 @@ func (h *Hall) fence() {
 	for len(n.order) > 0 {
 		h.nodeDown(n.order[0])
 	}
-	clear(n.early) // all is told again
+	clear(n.early) // all comes again
 	for _, g := range grants {
 		g.answer("", fabric.ErrFenced)
 	}
@@ -204,7 +204,7 @@ func (h *Hall) present(u *user) {
 	for _, m := range u.channels {
 		n.willReturn(m)
 	}
-	h.tellChanged()
+	h.sendChanged()
 	h.goBack()
 }
 

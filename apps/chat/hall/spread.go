@@ -367,7 +367,7 @@ func (h *Hall) ownOf(names []farSession) (ids []SessionID) {
 	return ids
 }
 
-// showMissed shows members here something that was said while this node did not hear it.
+// showMissed shows members here something that was said and did not reach this node.
 func (h *Hall) showMissed(c *channel, l logged) {
 	far, item, err := h.decodeItem(l.Item)
 	if err != nil {

@@ -144,7 +144,7 @@ func (h *Hall) persistence(s *session, params []string, _ *ircmsg.Message) {
 	}
 	switch strings.ToUpper(params[0]) {
 	case "GET":
-		h.tellPersistence(s)
+		h.sendPersistence(s)
 	case "SET":
 		w, ok := map[string]wish{"ON": toStay, "OFF": toLeave, "DEFAULT": byDefault}[strings.ToUpper(param(params, 1))]
 		if !ok {
@@ -164,7 +164,7 @@ func (h *Hall) setPersistence(s *session, w wish) {
 	}
 	for _, own := range s.user.sessions {
 		if own == s || own.has(CapPersistence) {
-			h.tellPersistence(own)
+			h.sendPersistence(own)
 		}
 	}
 }
@@ -178,9 +178,9 @@ func (h *Hall) staysElsewhere(u *user) bool {
 	return h.staying[fold(u.account)] != nil || other != nil && other.net.stays
 }
 
-// tellPersistence says what the account wants, and what is so. Who stays as all do has
+// sendPersistence says what the account wants, and what is so. Who stays as all do has
 // not chosen, as far as is known.
-func (h *Hall) tellPersistence(s *session) {
+func (h *Hall) sendPersistence(s *session) {
 	wanted, effective := "DEFAULT", "OFF"
 	switch {
 	case s.user.stays():

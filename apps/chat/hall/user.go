@@ -51,8 +51,8 @@ type more struct {
 	stays bool
 	// alone: another session of the account is not this user.
 	alone bool
-	// told is until when the user was told of messages that g keeps from them.
-	told int64
+	// notified is until when no message that g keeps from the user is announced again.
+	notified int64
 	// markers and metadata are those of a user without account.
 	markers  markers
 	metadata metadata
@@ -209,7 +209,7 @@ func (h *Hall) quit(u *user, reason string) {
 	h.vanish(u, reason)
 }
 
-// vanish takes a user off everything. The other nodes are told the reason, if it is one of this node.
+// vanish takes a user off everything. The other nodes get the reason, if it is one of this node.
 func (h *Hall) vanish(u *user, reason string) {
 	if h.net != nil {
 		h.departed(u, reason)
@@ -243,7 +243,7 @@ func (h *Hall) vanish(u *user, reason string) {
 	}
 	h.forgetMarkers(u)
 	h.remember(u)
-	h.tellWatchers(key, nMonOffline, u.nick())
+	h.notifyWatchers(key, nMonOffline, u.nick())
 }
 
 // sessionsOf returns the numbers of a user's sessions, but of one.
@@ -257,8 +257,8 @@ func sessionsOf(u *user, but *session) []SessionID {
 	return ids
 }
 
-// tellUser writes a command from the server, or a numeric, to all sessions of a user.
-func (h *Hall) tellUser(u *user, command string, params ...string) {
+// writeUser writes a command from the server, or a numeric, to all sessions of a user.
+func (h *Hall) writeUser(u *user, command string, params ...string) {
 	for _, s := range u.sessions {
 		h.say(s, command, params...)
 	}

@@ -271,7 +271,7 @@ func (n *noted) Note(_ context.Context, account, code, text string) error {
 	return nil
 }
 
-// TestRoleChanges: whose role changes is told, so that a page that is open asks for it.
+// TestRoleChanges: whose role changes gets a notice, so that a page that is open asks for it.
 func TestRoleChanges(t *testing.T) {
 	d, _ := open(t)
 	realm := &noted{}

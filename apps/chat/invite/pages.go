@@ -87,7 +87,7 @@ func known[Q any](p *Pages, serve func(ctx context.Context, who caller, q *Q) (a
 		answer := &quiet{ResponseWriter: w}
 		account, ok := p.Login(answer, r)
 		if !ok {
-			answer.tell()
+			answer.send()
 			return
 		}
 		_, password, _ := r.BasicAuth()
@@ -107,7 +107,7 @@ type quiet struct {
 func (q *quiet) WriteHeader(status int)      { q.status = status }
 func (q *quiet) Write(p []byte) (int, error) { return len(p), nil }
 
-func (q *quiet) tell() {
+func (q *quiet) send() {
 	q.Header().Del("WWW-Authenticate")
 	problem := "wrongPassword"
 	if q.status == http.StatusTooManyRequests {
@@ -134,7 +134,7 @@ func (p *Pages) answer(w http.ResponseWriter, r *http.Request, serve func(contex
 	defer cancel()
 	body, err := serve(ctx)
 	if err == nil {
-		tell(w, http.StatusOK, body)
+		respond(w, http.StatusOK, body)
 		return
 	}
 	for _, known := range []struct {
@@ -163,10 +163,10 @@ func (p *Pages) answer(w http.ResponseWriter, r *http.Request, serve func(contex
 }
 
 func refuse(w http.ResponseWriter, status int, problem string) {
-	tell(w, status, map[string]string{"error": problem})
+	respond(w, status, map[string]string{"error": problem})
 }
 
-func tell(w http.ResponseWriter, status int, body any) {
+func respond(w http.ResponseWriter, status int, body any) {
 	w.Header().Set("Content-Type", "application/json")
 	w.Header().Set("Cache-Control", "no-store")
 	w.WriteHeader(status)

@@ -6,7 +6,7 @@ import (
 )
 
 // IDBits is how far the milliseconds of a message's number are shifted; the bits below
-// tell messages of one millisecond apart.
+// tell apart the messages of one millisecond.
 const IDBits = 20
 
 // SlotBits is how many of those, the lowest ones, name the node that has numbered the message: 0

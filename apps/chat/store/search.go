@@ -130,7 +130,7 @@ func (s *SQLite) WaitIndexed(ctx context.Context) error {
 		s.wakeIndexer()
 		select {
 		case s.hurry <- struct{}{}:
-		default: // it has been told
+		default: // it has a signal already
 		}
 		select {
 		case <-time.After(time.Millisecond):

@@ -193,7 +193,7 @@ func unavailable(err error) error {
 	return nil
 }
 
-// Close implements fabric.Fabric. The lease ends when the store has been told, some
+// Close implements fabric.Fabric. The lease ends when the store has the end, some
 // steps later; the handler is called no more.
 func (n *Node) Close() error {
 	n.member.Leave(func() { n.Kill() })

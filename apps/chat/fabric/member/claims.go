@@ -247,7 +247,7 @@ func (m *Member) inspectHolder(s *slot, h holder, revision uint64) {
 			m.takeOver(s, revision)
 		case lasts:
 			m.taken(s, h)
-		default: // it will be heard, or buried
+		default: // its hello will come, or it is buried
 			m.again(s)
 		}
 	})

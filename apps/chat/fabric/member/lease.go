@@ -72,11 +72,11 @@ func (m *Member) renew() {
 		case err == nil:
 			m.lasts(asked, revision)
 			m.checkLease()
-			m.beat() // at once: a renewal that nobody has heard of delays the burial
+			m.beat() // at once: a renewal that nobody has seen delays the burial
 		case errors.Is(err, ErrConflict):
 			m.reread(epoch)
 		default:
-			m.renewAt = m.clock() // nothing was heard for the time of an answer
+			m.renewAt = m.clock() // nothing came for the time of an answer
 		}
 	})
 }
@@ -137,8 +137,8 @@ func (m *Member) join() {
 		for i := range records {
 			if e := &records[i]; e.Node == m.config.Node {
 				own = e
-			} else if m.unheard(e) && waits == "" {
-				waits = fmt.Sprintf("node %s, which has a lease and is not heard", e.Node)
+			} else if m.unseen(e) && waits == "" {
+				waits = fmt.Sprintf("node %s, which has a lease and sends no hello", e.Node)
 			}
 		}
 		if waits == "" {
@@ -148,15 +148,15 @@ func (m *Member) join() {
 	})
 }
 
-// unheard says whether a record is of a node that may be alive, but that this one does
-// not hear.
-func (m *Member) unheard(e *Entry) bool {
+// unseen says whether a record is of a node that may be alive, but whose hellos do not
+// come.
+func (m *Member) unseen(e *Entry) bool {
 	p := m.know(e.Node, readRecord(e.Value, e.Revision), e.Revision)
 	if p == nil {
 		return false
 	}
 	now := m.clock()
-	return !p.heardWithin(now, 3*m.config.Heartbeat) && now-p.fresh < m.config.Lease
+	return !p.seenWithin(now, 3*m.config.Heartbeat) && now-p.fresh < m.config.Lease
 }
 
 // take writes the own record if nobody else can hold it, or says who may.

@@ -18,7 +18,7 @@
 // over, at the revision it knows. That write decides. If the holder has renewed
 // meanwhile, the write fails, and if it succeeds, no renewal can.
 //
-// # Members that cannot hear each other
+// # Members that cannot reach each other
 //
 // Two nodes that both reach the store but not each other cannot share channels: the
 // younger one, by epoch, gives up its lease and stays out until it receives from the other.
@@ -233,7 +233,7 @@ func (m *Member) Drain() {
 	}
 }
 
-// Leave ends the lease: done is called when the others have been told, or cannot be.
+// Leave ends the lease: done is called when the others know, or cannot.
 func (m *Member) Leave(done func()) {
 	m.closed = true
 	if !m.held() {

@@ -12,12 +12,12 @@ import (
 // A peer is what a member knows of another node.
 type peer struct {
 	member fabric.Member // with the last epoch that is known
-	up     bool          // the handler has been told; only while the own node has a lease
+	up     bool          // the handler had Up; only while the own node has a lease
 
 	rev   uint64        // the last revision of its record that is known
 	fresh time.Duration // since when that is known: its lease was renewed then or earlier
-	ever  bool          // heard is a time
-	heard time.Duration // its last hello
+	ever  bool          // seen is a time
+	seen  time.Duration // its last hello
 
 	sent uint64 // number of the last message to it, within both epochs
 	got  uint64 // number of the last message from it
@@ -25,7 +25,7 @@ type peer struct {
 	burying bool // an operation on its record is under way
 }
 
-func (p *peer) heardWithin(now, d time.Duration) bool { return p.ever && now-p.heard < d }
+func (p *peer) seenWithin(now, d time.Duration) bool { return p.ever && now-p.seen < d }
 
 // peer returns what is known of a node; a node that was not known is added.
 func (m *Member) peer(name fabric.Node) *peer {
@@ -153,10 +153,10 @@ func (m *Member) exhume(p *peer) {
 	})
 }
 
-// deaf gives up the own lease if a member that is older than this one is alive but not
-// heard.
+// deaf gives up the own lease if a member that is older than this one is alive but its
+// hellos do not come.
 func (m *Member) deaf(p *peer) {
-	if m.held() && p.member.Epoch < m.self.Epoch && !p.heardWithin(m.clock(), m.config.Lease) {
+	if m.held() && p.member.Epoch < m.self.Epoch && !p.seenWithin(m.clock(), m.config.Lease) {
 		m.fence()
 	}
 }
@@ -175,14 +175,14 @@ func (m *Member) Receive(data []byte) {
 	case frameHello:
 		m.hello(f)
 	case frameOver:
-		m.told(f)
+		m.epochOver(f)
 	case frameData:
 		m.data(f)
 	}
 }
 
 func (m *Member) hello(f frame) {
-	if f.from.Epoch == 0 { // it wants to join, and must hear who is there
+	if f.from.Epoch == 0 { // it wants to join, and must know who is there
 		if m.held() {
 			m.wire.Send(f.from.Node, helloFrame(m.self, 0, 0, m.revision))
 		}
@@ -197,7 +197,7 @@ func (m *Member) hello(f frame) {
 	p.member = f.from
 	now := m.clock()
 	p.renewed(f.revision, now)
-	p.ever, p.heard = true, now
+	p.ever, p.seen = true, now
 	if !m.held() {
 		return
 	}
@@ -215,8 +215,9 @@ func (m *Member) hello(f frame) {
 	m.expect(p, f.number+1)
 }
 
-// told takes a node's word that an epoch is over, which it has from the result of a write.
-func (m *Member) told(f frame) {
+// epochOver takes a node's word that an epoch is over, which it has from the result of a
+// write.
+func (m *Member) epochOver(f frame) {
 	if f.node != m.config.Node {
 		m.over(f.node, f.epoch)
 		return

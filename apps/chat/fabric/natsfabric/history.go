@@ -31,7 +31,7 @@ const (
 // subjectOf is where a node gets what is for it alone.
 func (c Config) subjectOf(n fabric.Node) string { return fmt.Sprintf("epi.%s.to.%s", c.Network, n) }
 
-// subjectOfAll is where all nodes hear.
+// subjectOfAll is the subject that all nodes subscribe to.
 func (c Config) subjectOfAll() string { return fmt.Sprintf("epi.%s.all", c.Network) }
 
 // subjectOfQuestions is where a node is asked.

@@ -227,7 +227,7 @@ func undisturbed(all ...*witness) bool {
 
 func nick(name string) fabric.Key { return fabric.Key{Kind: fabric.Nick, Name: name} }
 
-// crash ends a node as kill -9 does: the others are not told.
+// crash ends a node as kill -9 does: the others get nothing.
 func (w *witness) crash() {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -246,7 +246,7 @@ func (w *witness) questions(t *testing.T, other *witness) {
 	other.Answer(func(_ context.Context, question []byte) []byte { return append(question, '!') })
 	got, err := w.Ask(ctx, other.config.Node, []byte("x"))
 	for ; err != nil && ctx.Err() == nil; got, err = w.Ask(ctx, other.config.Node, []byte("x")) {
-		time.Sleep(time.Millisecond) // the servers have not told each other yet
+		time.Sleep(time.Millisecond) // the servers do not know each other's yet
 	}
 	if string(got) != "x!" || err != nil {
 		t.Errorf("asked: %q, %v", got, err)
