@@ -237,7 +237,7 @@ type bot struct {
 	until    uint32        // the tick up to which it goes there
 	first    time.Time     // when the first tick came,
 	tick     uint32        // and its number
-	heard    int           // ticks since then,
+	since    int           // ticks since then,
 	least    time.Duration // and the least lateness of those since the beat was looked at
 }
 
@@ -501,7 +501,7 @@ func (b *bot) measure(now time.Time) {
 		late = 0
 	}
 	b.least = min(b.least, late)
-	if b.heard++; b.heard%beat == 0 {
+	if b.since++; b.since%beat == 0 {
 		b.first = b.first.Add(b.least)
 		b.least = period
 	}

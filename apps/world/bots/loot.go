@@ -8,7 +8,7 @@ import (
 	"github.com/epinet/epi/apps/world/replica"
 )
 
-// A Hoard is what a bot that loots was told last that it has, and what it has asked for
+// A Hoard is what a bot that loots has by the server's last word, and what it has asked for
 // since: after a crash of the server the first lasts, and the second may have come to pass.
 type Hoard struct {
 	Name  string
@@ -47,7 +47,7 @@ const (
 // A looter is what a bot that loots remembers.
 type looter struct {
 	Hoard
-	deal    *proto.Deal // the trade under way, as it was told last; nil: none
+	deal    *proto.Deal // the trade under way, as the server showed it last; nil: none
 	offered bool
 	waits   uint32 // the tick up to which it waits for somebody else
 }

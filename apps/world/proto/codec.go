@@ -1405,7 +1405,7 @@ func (m *Delta) read(r *reader) {
 	}
 }
 
-// Drop: Cells that the client is not told of any more.
+// Drop: Cells that the client gets nothing of any more.
 type Drop struct {
 	Cells []uint16 // 1 to 256 elements; their numbers
 }

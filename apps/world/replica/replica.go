@@ -88,7 +88,7 @@ func (r *Replica) Frame(p []byte, other func(proto.Message)) error {
 // farthest is how far a cell of the view may be from the player's own.
 const farthest = 4
 
-// checkCell looks whether the player may be told of a cell.
+// checkCell looks whether the player may see a cell.
 func (r *Replica) checkCell(cell uint16) error {
 	column, row := int(r.Own.X)/cellUnits, int(r.Own.Y)/cellUnits
 	dx, dy := int(cell)%r.Width-column, int(cell)/r.Width-row

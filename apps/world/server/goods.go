@@ -86,7 +86,7 @@ type goods struct {
 	lies    map[sim.ID]*piece
 	old     []litter // what lies, the oldest in front
 	chests  map[sim.ID]*chest
-	told    []*trade // their Deal goes out with the next tick
+	changed []*trade // their Deal goes out with the next tick
 	waiting stored   // until the first tick
 }
 
@@ -183,7 +183,7 @@ func (g *goods) tick() {
 	for _, f := range g.server.world.Felled() {
 		g.drop(f)
 	}
-	g.tellDeals()
+	g.sendDeals()
 	now := g.server.world.Tick()
 	for n := 0; n < decayPerTick && len(g.old) > 0 && g.old[0].due <= now; n++ {
 		g.decay(g.old[0])
@@ -265,7 +265,7 @@ func (g *goods) earn(p *player, amount int64, done func(error)) {
 		p.earning -= amount
 		if err == nil {
 			p.gold += amount
-			g.tell(p)
+			g.sendBag(p)
 		}
 		done(err)
 	})
@@ -304,7 +304,7 @@ func (g *goods) makeAll(p *player, kind uint8, amount int64, done func(error)) {
 			}
 			failed = errors.Join(failed, err)
 			if amount--; amount == 0 {
-				g.tell(p)
+				g.sendBag(p)
 				done(failed)
 			}
 		})
@@ -396,7 +396,7 @@ func (g *goods) gain(p *player, item *piece, then func(error)) {
 			return
 		}
 		p.bag = append(p.bag, changed(item.Item, to))
-		g.tell(p)
+		g.sendBag(p)
 	}) {
 		return
 	}
@@ -485,7 +485,7 @@ func (g *goods) lose(p *player, item *piece, w store.Write, then func(error)) bo
 			g.failed(p, err)
 			return
 		}
-		g.tell(p)
+		g.sendBag(p)
 	}) {
 		return false
 	}
@@ -508,8 +508,8 @@ func (p *player) has(gold int64, items []store.Item) {
 	}
 }
 
-// tell says what a player has.
-func (g *goods) tell(p *player) {
+// sendBag sends a player what it has.
+func (g *goods) sendBag(p *player) {
 	if p.session != nil {
 		p.session.send(p.appendBag(nil))
 	}
@@ -588,7 +588,7 @@ func (g *goods) reloaded(p *player, r record, err error) {
 	}
 	g.endTrade(p, dealtGone)
 	p.has(r.character.Gold, r.items)
-	g.tell(p)
+	g.sendBag(p)
 }
 
 // stranger gives a player that does not last a character, which is forgotten when the

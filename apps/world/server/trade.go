@@ -30,7 +30,7 @@ type trade struct {
 	version  uint32 // one more with each change of what is given
 	sides    [2]side
 	settling bool // the write is under way: nothing changes any more
-	told     bool // it is on goods.told
+	changed  bool // it is on goods.changed
 }
 
 // A side is what one of the two gives.
@@ -91,7 +91,7 @@ func (g *goods) beginTrade(a, b *player) {
 	for _, p := range []*player{a, b} {
 		p.trade, p.asks, p.askedBy = t, nil, nil
 	}
-	g.tellDeal(t)
+	g.noteDeal(t)
 }
 
 // under returns the trade of a player that may still be changed.
@@ -139,7 +139,7 @@ func (g *goods) offer(p *player, m *proto.Offer) {
 func (g *goods) anew(t *trade) {
 	t.version++
 	t.sides[0].agreed, t.sides[1].agreed = false, false
-	g.tellDeal(t)
+	g.noteDeal(t)
 }
 
 // withdraw takes an item out of what its player offers, because something else happens
@@ -172,7 +172,7 @@ func (g *goods) confirm(p *player, version uint32) {
 		g.settle(t)
 		return
 	}
-	g.tellDeal(t)
+	g.noteDeal(t)
 }
 
 // settle does the trade, by one write.
@@ -245,8 +245,8 @@ func (g *goods) settled(t *trade, err error) {
 			to.bag = append(to.bag, changed(item.Item, store.Of(to.character)))
 		}
 	}
-	g.tell(a.player)
-	g.tell(b.player)
+	g.sendBag(a.player)
+	g.sendBag(b.player)
 	g.close(t, dealtDone)
 }
 
@@ -303,18 +303,18 @@ func (g *goods) close(t *trade, result uint8) {
 	}
 }
 
-// tellDeal lets both know the state with the next tick: changes between two ticks are
-// told as one.
-func (g *goods) tellDeal(t *trade) {
-	if !t.told {
-		t.told = true
-		g.told = append(g.told, t)
+// noteDeal has the state sent to both with the next tick: changes between two ticks go
+// out as one.
+func (g *goods) noteDeal(t *trade) {
+	if !t.changed {
+		t.changed = true
+		g.changed = append(g.changed, t)
 	}
 }
 
-func (g *goods) tellDeals() {
-	for i, t := range g.told {
-		t.told, g.told[i] = false, nil
+func (g *goods) sendDeals() {
+	for i, t := range g.changed {
+		t.changed, g.changed[i] = false, nil
 		for i := range t.sides {
 			own, other := &t.sides[i], &t.sides[1-i]
 			if own.player.trade != t || own.player.session == nil {
@@ -324,7 +324,7 @@ func (g *goods) tellDeals() {
 			own.player.session.send(m.Append(nil))
 		}
 	}
-	g.told = g.told[:0]
+	g.changed = g.changed[:0]
 }
 
 func (s *side) shown() proto.Side {

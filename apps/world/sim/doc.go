@@ -1,6 +1,6 @@
 // Package sim is a world without network, clock or goroutine: entities on a grid of
 // cells, players that move by what they send, monsters, talk, and views: what each
-// client is to be told.
+// client is to get.
 //
 // A World is deterministic. What goes in are calls of Join, Leave, Move, Say and
 // Place, between ticks, and Step; the same calls make the same world, whatever the

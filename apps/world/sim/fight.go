@@ -141,7 +141,7 @@ func (w *World) strike(s, t int) {
 	b.health -= damage
 	w.e.renewed[t] = w.tick + 1
 	w.hit = proto.Hit{By: uint32(w.idOf(s)), Target: uint32(w.idOf(t)), Damage: damage, Health: b.health}
-	w.tell(w.e.cell[t], &w.hit)
+	w.announce(w.e.cell[t], &w.hit)
 	if b.health > 0 {
 		return
 	}
@@ -244,7 +244,7 @@ func (w *World) revive(s int) {
 	}
 }
 
-// heal gives back health, some at a time, as each time is told to all who see it. It
+// heal gives back health, some at a time, as each time is sent to all who see it. It
 // writes its own entity only.
 func (w *World) heal(s int) {
 	b := &w.e.body[s]

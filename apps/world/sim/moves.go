@@ -28,7 +28,7 @@ type moves struct {
 	finished uint32 // that of the last one carried out whole
 	start    uint64 // the tick in which the first of them is carried out at the latest
 
-	corrected bool // the client is to be told where it is
+	corrected bool // the client is to get its place
 	reason    uint8
 	learned   bool // so, too, of its experience
 }

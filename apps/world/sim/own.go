@@ -36,7 +36,7 @@ func (w *World) Despawn(id ID) error {
 }
 
 // Go lets an entity of a game's own kind move in a direction, from the next tick on,
-// until it is told otherwise: 0 is to stand. speed is an index into Steps, of the first
+// until the next Go: 0 is to stand. speed is an index into Steps, of the first
 // of a pair. Where something is in its way it does not go on.
 func (w *World) Go(id ID, direction, speed uint8) error {
 	w.note(Call{Kind: CallGo, ID: id, Amount: uint32(direction) | uint32(speed)<<8})

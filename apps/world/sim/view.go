@@ -18,7 +18,7 @@ const (
 	talkRing = 2
 )
 
-// A View is what one client has been told: the cells, and for each the tick up to
+// A View is what one client knows: the cells, and for each the tick up to
 // which it knows them. The zero View knows nothing.
 type View struct {
 	cells  []known // the nearest rings first

@@ -171,7 +171,7 @@ type World struct {
 	said   []speech   // since the last tick
 	heard  []speech   // before it: what frames have
 	past   []snapshot // by tick
-	hit    proto.Hit  // the one that is told
+	hit    proto.Hit  // the one that is announced
 	bites  [][]uint32 // slots of those that strike in this tick, by part
 	graves []grave    // the first to come back in front
 	fallen []fallen   // so, too
@@ -446,13 +446,13 @@ func (w *World) Say(id ID, text string) error {
 		return ErrNoPlayer
 	}
 	said := proto.Said{ID: uint32(id), Name: w.e.body[s].name, Text: text}
-	w.tell(w.e.cell[s], &said)
+	w.announce(w.e.cell[s], &said)
 	return nil
 }
 
-// tell lets all near a cell have a message with the next tick. The bytes of the ticks
+// announce lets all near a cell have a message with the next tick. The bytes of the ticks
 // before are used again.
-func (w *World) tell(c uint16, m proto.Message) {
+func (w *World) announce(c uint16, m proto.Message) {
 	n := len(w.said)
 	if n < cap(w.said) {
 		w.said = w.said[:n+1]

@@ -247,7 +247,7 @@ var Messages = []Message{
 		{Name: "Came", Kind: List, Max: maxBlock, Of: Came},
 		{Name: "Moved", Kind: List, Max: maxBlock, Of: Moved},
 	}}},
-	{69, true, Struct{"Drop", "Cells that the client is not told of any more.", []Field{
+	{69, true, Struct{"Drop", "Cells that the client gets nothing of any more.", []Field{
 		{Name: "Cells", Kind: List, Min: 1, Max: 256, Doc: "their numbers"},
 	}}},
 	{70, true, Struct{"Correction", "The player is elsewhere than the client thinks: Moves of another epoch are ignored.", []Field{
