@@ -2,7 +2,7 @@ package lab
 
 import "golang.org/x/sys/unix"
 
-// askSystem fills in what system calls tell.
+// askSystem fills in what system calls return.
 func (m *Machine) askSystem() {
 	var name unix.Utsname
 	if unix.Uname(&name) == nil {

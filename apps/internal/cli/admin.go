@@ -43,7 +43,7 @@ const (
 	adminFarewell = time.Second
 )
 
-// adminPaths is what the admin server has to tell.
+// adminPaths are the pages of the admin server.
 const adminPaths = "/live, /metrics, /healthz, /debug/pprof"
 
 // adminFlags are what the command line says about the admin server.

@@ -90,12 +90,12 @@ func chatCheckCommand() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		return tellProblems(cmd.OutOrStdout(), problems, "the database is whole")
+		return printProblems(cmd.OutOrStdout(), problems, "the database is whole")
 	})
 }
 
-// tellProblems prints what was found in a database, or that it is whole.
-func tellProblems(out io.Writer, problems []string, whole string) error {
+// printProblems prints what was found in a database, or that it is whole.
+func printProblems(out io.Writer, problems []string, whole string) error {
 	for _, problem := range problems {
 		fmt.Fprintln(out, problem)
 	}

@@ -202,10 +202,10 @@ func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) err
 			if err != nil {
 				return fmt.Errorf("node %s: %w", t.name(node), err)
 			}
-			t.tell(node, "has ended")
+			t.print(node, "has ended")
 			return nil
 		}
-		t.tell(node, "has ended: "+exit.String()+"; it is started again")
+		t.print(node, "has ended: "+exit.String()+"; it is started again")
 		select {
 		case <-stop:
 			return nil
@@ -214,8 +214,7 @@ func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) err
 	}
 }
 
-// runOnce runs a node to its end. It is told apart from the others by its name before each of its
-// lines.
+// runOnce runs a node to its end. Its name before each of its lines tells it apart from the others.
 func (t *trial) runOnce(node int, cmd *exec.Cmd) error {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in
@@ -233,11 +232,11 @@ func (t *trial) runOnce(node int, cmd *exec.Cmd) error {
 	if err != nil {
 		return err
 	}
-	t.tell(node, fmt.Sprintf("is process %d", cmd.Process.Pid))
+	t.print(node, fmt.Sprintf("is process %d", cmd.Process.Pid))
 	var read sync.WaitGroup
 	read.Go(func() {
 		for lines := bufio.NewScanner(out); lines.Scan(); {
-			t.tell(node, lines.Text())
+			t.print(node, lines.Text())
 		}
 		_, _ = io.Copy(io.Discard, out) // a line was too long
 	})
@@ -250,7 +249,7 @@ func (t *trial) runOnce(node int, cmd *exec.Cmd) error {
 	return err
 }
 
-func (t *trial) tell(node int, line string) {
+func (t *trial) print(node int, line string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	_, _ = fmt.Fprintf(t.out, "%s: %s\n", t.name(node), line)

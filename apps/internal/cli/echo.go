@@ -23,7 +23,7 @@ by itself: compare its SHA-256 fingerprint, which is printed at the start.
 A udp:// or unixgram:// address sends each datagram back, at most --packet-rate of
 one peer in a second. Datagrams that claim to come from the socket itself or from a
 port below 1024 are dropped: answers to them would go round in circles, or to
-somebody who has not asked. --stats and the totals tell how many were dropped.
+somebody who has not asked. --stats and the totals show how many were dropped.
 
 Connections from the networks of --proxy-from must begin with a PROXY header of
 version 1 or 2, and those from elsewhere must not. On Unix sockets that is for

@@ -49,7 +49,7 @@ func labClaimsCommand() *cobra.Command {
 			if err != nil {
 				return failure{err}
 			}
-			if err := tellClaims(cmd.OutOrStdout(), result, asJSON); err != nil {
+			if err := printClaims(cmd.OutOrStdout(), result, asJSON); err != nil {
 				return failure{err}
 			}
 			if result.Partial != "" {
@@ -94,7 +94,7 @@ func claimsData(from string, size study.Size, stderr io.Writer) (*lab.Result, er
 	return result, nil
 }
 
-func tellClaims(out io.Writer, r *lab.Result, asJSON bool) error {
+func printClaims(out io.Writer, r *lab.Result, asJSON bool) error {
 	if asJSON {
 		text, err := json.MarshalIndent(r.Claims, "", "\t")
 		if err != nil {

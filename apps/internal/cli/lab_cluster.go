@@ -123,7 +123,7 @@ func (c *clusterCheck) check(ctx context.Context, out io.Writer) (err error) {
 	}
 	c.run.Ready, c.run.StepDown = c.ready, stepDown
 	began := time.Now()
-	c.run.Tell = func(format string, args ...any) {
+	c.run.Logf = func(format string, args ...any) {
 		_, _ = fmt.Fprintf(out, "%6.1fs %s\n", time.Since(began).Seconds(), fmt.Sprintf(format, args...))
 	}
 	result, err := cluster.Run(ctx, c.run)

@@ -17,7 +17,7 @@ directories that hold a result.json.
 
   better, worse      no sample of A and B overlaps
   within the spread  the samples overlap: the difference may be chance
-  one sample only    nobody can tell
+  one sample only    not enough to decide
 
 A warning says if the machine, the kernel or the command differ.
 
@@ -52,15 +52,15 @@ func compareCommand() *cobra.Command {
 				}
 			}
 			if asJSON {
-				return told(json.NewEncoder(cmd.OutOrStdout()).Encode(c))
+				return printed(json.NewEncoder(cmd.OutOrStdout()).Encode(c))
 			}
 			if err := labreport.TextComparison(cmd.OutOrStdout(), c); err != nil {
-				return told(err)
+				return printed(err)
 			}
 			if out != "" {
 				_, err = fmt.Fprintf(cmd.OutOrStdout(), "page: %s\n", filepath.Join(out, labreport.PageFile))
 			}
-			return told(err)
+			return printed(err)
 		},
 	}
 	cmd.Flags().SortFlags = false
@@ -81,8 +81,8 @@ func loadBoth(a, b string) (*compare.Comparison, error) {
 	return compare.Compare(a, before, b, after), nil
 }
 
-// told makes a failure of an output that cannot be written.
-func told(err error) error {
+// printed makes a failure of an output that cannot be written.
+func printed(err error) error {
 	if err == nil {
 		return nil
 	}

@@ -91,7 +91,7 @@ func (p *peersRun) run(stdout, stderr io.Writer) error {
 	ctx, end := interruptibleOnce()
 	defer end()
 	live := &progress{out: stderr, terminal: isTerminal(stderr)}
-	p.config.Tell = live.tell
+	p.config.Progress = live.show
 	result, err := bench.Run(ctx, p.config)
 	live.clear()
 	if err != nil {

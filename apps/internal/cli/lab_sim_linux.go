@@ -83,7 +83,7 @@ func (s *simRun) run(stdout, stderr io.Writer) error {
 	ctx, end := interruptibleOnce()
 	defer end()
 	live := &progress{out: stderr, terminal: isTerminal(stderr)}
-	s.config.Tell = live.tell
+	s.config.Progress = live.show
 	result, err := sim.Run(ctx, s.config)
 	live.clear()
 	if err != nil {

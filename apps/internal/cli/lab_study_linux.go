@@ -114,7 +114,7 @@ func (s *studyRun) study(stdout, stderr io.Writer) error {
 	if err := labreport.Write(s.out, result); err != nil {
 		return failure{fmt.Errorf("--out %s: %w; choose a directory that can be written", s.out, err)}
 	}
-	tellObserved(stdout, result)
+	printObserved(stdout, result)
 	fmt.Fprintf(stdout, "report       %s\nresult       %s\n", filepath.Join(s.out, "index.html"), filepath.Join(s.out, resultName))
 	if result.Partial != "" {
 		return failure{fmt.Errorf("the study is partial: %s; what was measured is in %s", result.Partial, s.out)}
@@ -137,8 +137,8 @@ func (s *studyRun) command() string {
 	return line
 }
 
-// tellObserved prints what the experiments show.
-func tellObserved(out io.Writer, r *lab.Result) {
+// printObserved prints what the experiments show.
+func printObserved(out io.Writer, r *lab.Result) {
 	for _, e := range r.Experiments {
 		fmt.Fprintf(out, "%s\n  %s\n", e.Title, e.Observed)
 	}
@@ -162,7 +162,7 @@ func runStudy(config study.Config, stderr io.Writer) (*lab.Result, error) {
 	defer end()
 	config.Child = func(role string) *exec.Cmd { return exec.Command(program, "lab", "child", role) }
 	p := &progress{out: stderr, terminal: isTerminal(stderr)}
-	config.Progress = p.tell
+	config.Progress = p.show
 	defer p.clear()
 	return study.Run(ctx, config)
 }
@@ -174,13 +174,13 @@ type progress struct {
 	terminal bool
 
 	mu   sync.Mutex
-	last string // guarded by mu; the experiment that was told of
+	last string // guarded by mu; the experiment that was shown
 }
 
 // progressWidth keeps the line from wrapping.
 const progressWidth = 79
 
-func (p *progress) tell(line string) {
+func (p *progress) show(line string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.terminal {

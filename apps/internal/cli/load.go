@@ -41,7 +41,7 @@ are lost or out of order are errors. Clients of an MQTT broker do the same, with
 topic for a channel and QoS 0.
 
 The targets must be on this machine's loopback, unless --allow-remote is given.
-An interrupt ends the run early; what was measured so far is told and marked.
+An interrupt ends the run early; what was measured so far is printed and marked as partial.
 
 Exit codes: 0 done, 1 errors were met, 2 called wrongly.`
 
@@ -103,7 +103,7 @@ func (l *loader) addFlags(flags *pflag.FlagSet) {
 	flags.BoolVar(&c.Verify, "verify", false, "compare every byte that comes back, and the order")
 	flags.Var(countFrom1(&c.Loops), "loops", "`number` of event loops (default one per CPU)")
 	flags.Var(wayValue(&l.way), "driver", "`name`: "+wayNames)
-	flags.Var(countFrom1(&c.Server), "server", "`process` id of the server: tell its CPU time and context switches per request, too")
+	flags.Var(countFrom1(&c.Server), "server", "`process` id of the server: report its CPU time and context switches per request, too")
 	flags.BoolVar(&l.json, "json", false, "print a JSON object")
 	flags.Var(fileValue(&l.hdr), "hdr", "`file` for the latencies' percentiles, in ms, as HdrHistogram plotters read it")
 	flags.BoolVar(&c.AllowRemote, "allow-remote", false, "permit targets on other machines, which must be yours")
@@ -185,7 +185,7 @@ func (l *loader) run(stdout io.Writer) error {
 	if err != nil {
 		return failure{errors.Join(err, keep(nil))}
 	}
-	out.tell(loadEvent{Event: "load", Report: result})
+	out.print(loadEvent{Event: "load", Report: result})
 	if err := keep(result.Histogram); err != nil {
 		return failure{err}
 	}
@@ -204,7 +204,7 @@ func childCommand() *exec.Cmd {
 }
 
 // openHdr makes the percentile file before there is something for it, so that
-// a wrong name is not told after a long run. keep writes it, or removes it
+// a wrong name is reported before a long run. keep writes it, or removes it
 // where nothing came of the run.
 func (l *loader) openHdr() (keep func(*load.Histogram) error, err error) {
 	if l.hdr == "" {
@@ -246,7 +246,7 @@ func liveProgress(out *report) func(load.Progress) {
 	last, when := load.Progress{}, time.Now()
 	return func(p load.Progress) {
 		now := time.Now()
-		out.tellLive(progressEvent{last: last, now: p, seconds: now.Sub(when).Seconds()})
+		out.printLive(progressEvent{last: last, now: p, seconds: now.Sub(when).Seconds()})
 		last, when = p, now
 	}
 }
@@ -307,7 +307,7 @@ func (e loadEvent) text() string {
 		line("memory", "%.0f bytes of the server's for each connection before the load", e.Server.ResidentPerConn)
 	}
 	if e.Server != nil && e.Server.CPUPerJoin > 0 {
-		line("joins", "%d lines told of who joins, before the load; %.2f µs of the server's CPU for each, all else that it did included", e.Chat.Joins, e.Server.CPUPerJoin)
+		line("joins", "%d lines announced who joined, before the load; %.2f µs of the server's CPU for each, all else that it did included", e.Chat.Joins, e.Server.CPUPerJoin)
 	}
 	if e.Lost > 0 || e.Stray > 0 {
 		line("datagrams", "%d lost, %d answers late or doubled", e.Lost, e.Stray)

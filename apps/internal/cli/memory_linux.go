@@ -11,7 +11,7 @@ import (
 
 // memoryRoom returns the bytes of memory that this process can have at most: what
 // the machine has, or its control group allows (cgroups(7), version 2). It is
-// math.MaxInt where that cannot be told.
+// math.MaxInt where that is not known.
 func memoryRoom() int { return memoryRoomIn(os.DirFS("/")) }
 
 func memoryRoomIn(root fs.FS) int {

@@ -4,5 +4,5 @@ package cli
 
 import "math"
 
-// memoryRoom cannot tell how much memory this process can have.
+// memoryRoom does not know how much memory this process can have.
 func memoryRoom() int { return math.MaxInt }

@@ -37,7 +37,7 @@ func (r room) check(maxConns int) error {
 
 // openBelow counts the descriptors of this process whose numbers are below
 // limit; inherited ones above it leave the room as it is. Where /proc is
-// missing it is 0: the room is then told a little too large.
+// missing it is 0: the room is then reported a little too large.
 func openBelow(limit int) (int, error) {
 	dir, err := os.Open("/proc/self/fd")
 	if errors.Is(err, os.ErrNotExist) {

@@ -31,7 +31,7 @@ func measureRoom(driver string) (room, error) {
 const fewestOpenFiles = 32
 
 // raiseOpenFiles raises the soft limit of open files to the hard one. The Go
-// runtime does so too, but only in a process that was not told otherwise.
+// runtime does so too, but only in a process that has not set the limit itself.
 func raiseOpenFiles() error {
 	var files syscall.Rlimit
 	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &files); err != nil {

@@ -15,7 +15,7 @@ import (
 	"github.com/epinet/epi/apps/lab/proc"
 )
 
-// An event is something to tell: as text for people, or as a JSON object.
+// An event is something to print: as text for people, or as a JSON object.
 type event interface{ text() string }
 
 // A report writes events to one output. It may be used from any goroutine.
@@ -41,23 +41,23 @@ func isTerminal(w io.Writer) bool {
 	return err == nil && info.Mode()&os.ModeCharDevice != 0
 }
 
-// tell prints an event.
-func (r *report) tell(e event) {
+// print prints an event.
+func (r *report) print(e event) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.clear()
 	if !r.json {
-		// If stdout is gone there is nobody to tell.
+		// If stdout is gone nobody reads it.
 		_, _ = io.WriteString(r.out, plaintext.Lines(e.text()))
 		return
 	}
 	_ = json.NewEncoder(r.out).Encode(e)
 }
 
-// tellLive prints an event of one line that on a terminal replaces the last.
-func (r *report) tellLive(e event) {
+// printLive prints an event of one line that on a terminal replaces the last.
+func (r *report) printLive(e event) {
 	if !r.terminal {
-		r.tell(e)
+		r.print(e)
 		return
 	}
 	r.mu.Lock()

@@ -91,12 +91,12 @@ func TestLiveLine(t *testing.T) {
 	line := strings.TrimSuffix(live.text(), "\n")
 	const erase = "\r\x1b[K"
 
-	r.tellLive(live)
-	r.tellLive(live)
+	r.printLive(live)
+	r.printLive(live)
 	fmt.Fprintln(r.logTo(&screen), "log")
 	fmt.Fprintln(r.logTo(&screen), "log")
-	r.tellLive(live)
-	r.tell(drainingEvent{Connections: 2})
+	r.printLive(live)
+	r.print(drainingEvent{Connections: 2})
 	want := line + erase + line + erase + "log\nlog\n" + line + erase + "draining 2 connections, interrupt again to abort\n"
 	if screen.String() != want {
 		t.Errorf("the screen gets %q, want %q", screen.String(), want)

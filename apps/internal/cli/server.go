@@ -26,7 +26,7 @@ import (
 )
 
 // A server is what the commands that serve have in common: their flags and
-// their life, which is listen, tell, run, drain.
+// their life, which is listen, print, run, drain.
 type server struct {
 	engine      epi.Engine
 	listen      []string
@@ -74,7 +74,7 @@ type service struct {
 	methods []string
 	// schemes are the command's names for the engine's, such as irc for tcp.
 	schemes map[string]string
-	// reload reads files again at SIGHUP, and returns what to tell; nil: it has none.
+	// reload reads files again at SIGHUP, and returns what to print; nil: it has none.
 	reload func() event
 	// opened is called when the server listens everywhere, with the addresses as they
 	// are. What it returns ends what it has begun; nil: nothing is to begin.
@@ -141,7 +141,7 @@ func (s *server) addFlags(flags *pflag.FlagSet, address string) {
 	flags.Var(levelValue(&s.logLevel), "log-level", "`level` of the log on stderr: debug, info, warn or error")
 }
 
-// serve runs the engine until it is told to end by signals.
+// serve runs the engine until a signal ends it.
 func (s *server) serve(stdout, stderr io.Writer) error {
 	if err := raiseOpenFiles(); err != nil {
 		return failure{err}
@@ -173,7 +173,7 @@ func (s *server) serve(stdout, stderr io.Writer) error {
 	if s.hangups == nil {
 		drainAtHangup(signals)
 	}
-	out.tell(begun)
+	out.print(begun)
 	defer s.closeAdmin()
 	return s.run(out, signals) // signals stay caught: a late one does not change the exit code
 }
@@ -188,7 +188,7 @@ func spareProcessor(loops int) {
 	}
 }
 
-// open listens and finds out what there is to tell at the start.
+// open listens and finds out what there is to print at the start.
 func (s *server) open() (startEvent, error) {
 	addresses, err := s.openListeners()
 	if err != nil {
@@ -306,7 +306,7 @@ func listenError(err error) error {
 func (s *server) discard() {
 	ended, end := context.WithCancel(context.Background())
 	end()
-	_ = s.engine.Run(ended) // it has told its error before
+	_ = s.engine.Run(ended) // it has returned its error before
 }
 
 // run serves and drains at the first signal. The second aborts.
@@ -334,14 +334,14 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 			}
 		case <-ticks:
 			now := s.measure()
-			out.tellLive(s.statsOf(last, now))
+			out.printLive(s.statsOf(last, now))
 			last = now
 		case <-s.hangups:
 			s.reread(out)
 		case <-signals:
 			if ctx.Err() != nil {
 				err := s.abort(result)
-				out.tell(newTotals(first, s.measure()))
+				out.print(newTotals(first, s.measure()))
 				return err
 			}
 			s.drains()
@@ -349,11 +349,11 @@ func (s *server) run(out *report, signals <-chan os.Signal) error {
 				s.goodbye()
 			}
 			if now := s.measure(); now.conns() > 0 {
-				out.tell(newDraining(now))
+				out.print(newDraining(now))
 			}
 			drain()
 		case err := <-result:
-			out.tell(newTotals(first, s.measure()))
+			out.print(newTotals(first, s.measure()))
 			return runError(err)
 		}
 	}
@@ -377,10 +377,10 @@ func (s *server) stop() {
 // reread reads again what SIGHUP is for.
 func (s *server) reread(out *report) {
 	if s.security.rereads() {
-		out.tell(s.security.reload(s.engine.TLS, s.engine.Logger))
+		out.print(s.security.reload(s.engine.TLS, s.engine.Logger))
 	}
 	if s.reload != nil {
-		out.tell(s.reload())
+		out.print(s.reload())
 	}
 }
 

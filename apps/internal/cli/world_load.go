@@ -55,7 +55,7 @@ func worldLoadCommand() *cobra.Command {
 			if err != nil {
 				return failure{err}
 			}
-			newReport(cmd.OutOrStdout(), asJSON).tell(botsEvent{"bots", r})
+			newReport(cmd.OutOrStdout(), asJSON).print(botsEvent{"bots", r})
 			if r.Wrong > 0 || r.Lost > 0 {
 				return failure{fmt.Errorf("%s and %s", plural(int64(r.Wrong), "wrong frame"), plural(int64(r.Lost), "lost session"))}
 			}
@@ -72,7 +72,7 @@ func worldLoadCommand() *cobra.Command {
 	flags.Var(limit(&c.Duration), "duration", fmt.Sprintf("`duration` of measuring (default %v)", defaultBotsTime))
 	flags.DurationVar(&c.Warmup, "warmup", defaultBotsWarmup, "`duration` of play before measuring")
 	flags.Uint64Var(&c.Seed, "seed", 1, "`number` from which all that the players decide follows")
-	flags.IntVar(&c.Server, "server", 0, "`process` id of the server: tell its CPU time per frame, too")
+	flags.IntVar(&c.Server, "server", 0, "`process` id of the server: report its CPU time per frame, too")
 	flags.BoolVar(&c.Insecure, "insecure", false, "accept every certificate of wss:// and tls:// servers")
 	flags.BoolVar(&asJSON, "json", false, "print a JSON object")
 	return cmd

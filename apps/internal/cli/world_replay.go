@@ -31,7 +31,7 @@ func worldReplayCommand() *cobra.Command {
 			if err != nil {
 				return failure{fmt.Errorf("%s: %w", args[0], err)}
 			}
-			newReport(cmd.OutOrStdout(), asJSON).tell(replayEvent{"replay", s.Ticks, s.Calls, s.Hashes, s.Cut})
+			newReport(cmd.OutOrStdout(), asJSON).print(replayEvent{"replay", s.Ticks, s.Calls, s.Hashes, s.Cut})
 			return nil
 		},
 	}

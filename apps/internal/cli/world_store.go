@@ -87,7 +87,7 @@ wrongly.`,
 		if err != nil {
 			return err
 		}
-		return tellProblems(cmd.OutOrStdout(), problems, "made − destroyed = existing, and every item has one owner")
+		return printProblems(cmd.OutOrStdout(), problems, "made − destroyed = existing, and every item has one owner")
 	})
 }
 

@@ -31,8 +31,8 @@ var assets embed.FS
 const (
 	// mostViewers bounds the pages that look at once.
 	mostViewers = 8
-	// frameEvery is how often a page is told about the loops, and tableEvery about
-	// the connections.
+	// frameEvery is how often a page gets the state of the loops, and tableEvery that
+	// of the connections.
 	frameEvery = 200 * time.Millisecond
 	tableEvery = time.Second
 	// viewerPatience is how long a browser may take for what it is sent.

@@ -31,7 +31,7 @@ type Config struct {
 	Rounds    int           // default 5
 	Duration  time.Duration // measured in each run; default 1 s
 	Conns     int           // of the table of memory; default 10,000
-	Tell      func(string)  // is called with what is being done
+	Progress  func(string)  // is called with what is being done
 	workloads []Workload    // for tests
 }
 
@@ -149,7 +149,7 @@ func Run(ctx context.Context, c Config) (*lab.Result, error) {
 		return nil, err
 	}
 	defer os.RemoveAll(out)
-	b.Tell("building the peers")
+	b.Progress("building the peers")
 	if err := b.choose(Servers(ctx, b.Self, b.Sources, out)); err != nil {
 		return nil, err
 	}
@@ -185,8 +185,8 @@ func (c Config) withDefaults() Config {
 	if c.Conns == 0 {
 		c.Conns = defaultConns
 	}
-	if c.Tell == nil {
-		c.Tell = func(string) {}
+	if c.Progress == nil {
+		c.Progress = func(string) {}
 	}
 	if c.workloads != nil {
 		return c
@@ -244,7 +244,7 @@ func (b *bench) checkEcho(ctx context.Context) {
 		if _, others := clients[s.speaks()]; others || !b.measures(s.speaks()) || !b.takesPart(ctx, s, w) {
 			continue
 		}
-		b.Tell("checking " + s.Name)
+		b.Progress("checking " + s.Name)
 		if _, err := b.run(ctx, s, w, 200*time.Millisecond, "--verify"); err != nil && ctx.Err() == nil {
 			b.failures[s.Name] = err.Error()
 		}
@@ -272,7 +272,7 @@ func (b *bench) round(ctx context.Context, round int, w Workload) {
 		if !b.takesPart(ctx, s, w) {
 			continue
 		}
-		b.Tell(fmt.Sprintf("%d/%d rounds, %s: %s", round+1, b.Rounds, w.Title, s.Name))
+		b.Progress(fmt.Sprintf("%d/%d rounds, %s: %s", round+1, b.Rounds, w.Title, s.Name))
 		report, err := b.run(ctx, s, w, b.Duration)
 		if ctx.Err() != nil {
 			return

@@ -42,7 +42,7 @@ var toy = Workload{Name: "toy", Title: "a toy", Conns: 5, Active: 3, Depth: 2, S
 func newToy(t *testing.T, servers ...Server) *bench {
 	t.Helper()
 	return &bench{
-		Config:  Config{Self: epi, Rounds: 2, Duration: 300 * time.Millisecond, Conns: 20, Tell: func(string) {}, workloads: []Workload{toy}},
+		Config:  Config{Self: epi, Rounds: 2, Duration: 300 * time.Millisecond, Conns: 20, Progress: func(string) {}, workloads: []Workload{toy}},
 		servers: servers, serverCPU: -1, clientCPU: -1,
 		samples: newSamples(), failures: map[string]string{}, result: &lab.Result{},
 	}
@@ -198,7 +198,7 @@ func checkSlowReader(t *testing.T, address string) {
 func TestInterruptedRunIsPartial(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	c := Config{Self: epi, Sources: t.TempDir(), Servers: []string{"epi epoll-edge"}, workloads: []Workload{toy}, Conns: 10}
-	c.Tell = func(string) { cancel() }
+	c.Progress = func(string) { cancel() }
 	r, err := Run(ctx, c)
 	if err != nil || r.Partial == "" {
 		t.Errorf("an interrupted run gives %v, partial %q", err, r.Partial)

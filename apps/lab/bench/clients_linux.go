@@ -41,9 +41,9 @@ func (c client) missing() string {
 	return ""
 }
 
-// runRedis has redis-benchmark ask for as long as it takes about d. What it is told is
-// a number of requests, so it is first asked for few, which are the warm-up, too, and
-// which set the value that is then asked for.
+// runRedis has redis-benchmark ask for about d. It takes a number of requests and no
+// time, so it first makes few, which are the warm-up, too, and which set the value that
+// is then asked for.
 func (b *bench) runRedis(ctx context.Context, address string, server int, w Workload, d time.Duration) (*load.Report, error) {
 	few := 2 * max(1000, w.Conns*w.Depth)
 	first, err := b.askRedis(ctx, address, w, "set", w.Command, few)

@@ -24,7 +24,7 @@ type process struct {
 	cmd    *exec.Cmd
 	dir    string // of its files; empty: it has none
 	errors *beginning
-	died   bool // it ended before it was told to
+	died   bool // it ended by itself
 }
 
 // startServer starts s on a free port, pinned to cpu (not if it is negative),

@@ -169,7 +169,7 @@ func (b *bench) measureEach(ctx context.Context, t lab.Table, w Workload, of fun
 			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: b.whyNot(s, w.Conns)})
 			continue
 		}
-		b.Tell(t.Name + ": " + s.Name)
+		b.Progress(t.Name + ": " + s.Name)
 		v, err := of(ctx, s)
 		if err != nil {
 			t.Rows = append(t.Rows, lab.Row{Name: s.Name, Absent: err.Error()})

@@ -91,8 +91,8 @@ type Config struct {
 	Ready func(ctx context.Context, p Place) error
 	// StepDown has a node ask NATS for other leaders.
 	StepDown func(ctx context.Context, p Place) error
-	// Tell gets a line about what happens.
-	Tell func(format string, args ...any)
+	// Logf prints a line about what happens.
+	Logf func(format string, args ...any)
 }
 
 // A Result is what a run has shown.
@@ -133,8 +133,8 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if c.Namespaces {
 		r.wires = &namespaces{}
 	}
-	if c.Tell == nil {
-		r.Tell = func(string, ...any) {}
+	if c.Logf == nil {
+		r.Logf = func(string, ...any) {}
 	}
 	defer r.end()
 	if err := r.start(); err != nil {
@@ -147,7 +147,7 @@ func Run(ctx context.Context, c Config) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.Tell("the faults have ended; waiting for the nodes")
+	r.Logf("the faults have ended; waiting for the nodes")
 	if err := r.ready(ctx); err != nil {
 		return nil, err
 	}
@@ -270,9 +270,9 @@ func (r *run) inject(ctx context.Context) (injected map[Fault]int, longest time.
 		if f == Crash {
 			where = "all nodes"
 		}
-		r.Tell("%s %s", f, where)
+		r.Logf("%s %s", f, where)
 		if err := r.do(ctx, f, n); err != nil {
-			r.Tell("%s %s: %v", f, where, err)
+			r.Logf("%s %s: %v", f, where, err)
 		} else {
 			injected[f]++
 		}
@@ -331,7 +331,7 @@ func (r *run) do(ctx context.Context, f Fault, n *node) error {
 		return err
 	}
 	if ways != "" {
-		r.Tell("  %s, for %.1f s", ways, away.Seconds())
+		r.Logf("  %s, for %.1f s", ways, away.Seconds())
 	}
 	wait(ctx, away)
 	mend()
@@ -369,7 +369,7 @@ func (r *run) upgrade(n *node) error {
 		return err
 	}
 	tooLong := time.AfterFunc(drainWithin, func() {
-		r.Tell("node %s has not ended after %v, and is killed", n.Name, drainWithin)
+		r.Logf("node %s has not ended after %v, and is killed", n.Name, drainWithin)
 		_ = n.cmd.Process.Kill()
 	})
 	_ = n.cmd.Wait()

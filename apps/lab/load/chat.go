@@ -45,7 +45,7 @@ type chatter struct {
 	parse   ircmsg.Message
 	abort   func()     // ends the connection
 	asked   bool       // what it wants of capabilities
-	heard   bool       // the server has said something since the timer was looked at
+	arrived bool       // the server has sent something since the timer was looked at
 	timer   *epi.Timer // until it talks: looks whether the server goes on
 	failure error      // why it was ended before it talked
 
@@ -123,11 +123,11 @@ func (c *chatter) begin(l *lane) error {
 // lookForSilence gives the registration up when the server has said nothing
 // for a while.
 func (c *chatter) lookForSilence() {
-	if !c.heard {
+	if !c.arrived {
 		c.failure = errTooLong
 		c.abort()
 	}
-	c.heard = false
+	c.arrived = false
 }
 
 // say writes one line.
@@ -142,7 +142,7 @@ func (c *chatter) line(p []byte, now int64) (delivery bool, err error) {
 	if text := textOf(p); text != nil && c.stage == talking {
 		return true, c.deliver(text, now)
 	}
-	c.heard = true
+	c.arrived = true
 	c.accepted()
 	if err := c.parse.Parse(string(p), ircmsg.FromServer); err != nil {
 		return false, fmt.Errorf("the server sends what is no line of IRC: %w", err)

@@ -44,7 +44,7 @@ func RunChild(in io.Reader, out io.Writer) error {
 	}
 	var s share
 	if err := json.Unmarshal(text, &s); err != nil {
-		return fmt.Errorf("load: a child process is told what is no share: %w", err)
+		return fmt.Errorf("load: a child process gets what is no share: %w", err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
 	defer cancel()
@@ -97,8 +97,8 @@ type child struct {
 	tally    *tally
 }
 
-// A heard is what a child said; err ends it.
-type heard struct {
+// A received is what a child has sent; err ends it.
+type received struct {
 	from *child
 	line childLine
 	err  error
@@ -107,10 +107,10 @@ type heard struct {
 // A family is the children of this process.
 type family struct {
 	children []*child
-	heard    chan heard
+	received chan received
 	readers  sync.WaitGroup
 	longest  time.Duration // that a child may take after goWord
-	grace    time.Duration // that a child may take to end when it is told to
+	grace    time.Duration // that a child may take to end when it has to
 	limit    *time.Timer   // when the children must have ended; at first, when they must be ready
 	partial  string
 	lost     uint64 // children without a tally
@@ -119,7 +119,7 @@ type family struct {
 
 // supervise lets child processes make the shares and adds up what they
 // measured. When ctx ends, or one of them fails, all stop early.
-func supervise(ctx context.Context, shares []share, command func() *exec.Cmd, tell func(Progress)) (*tally, error) {
+func supervise(ctx context.Context, shares []share, command func() *exec.Cmd, progress func(Progress)) (*tally, error) {
 	f := newFamily(shares[0], childGrace)
 	defer f.end()
 	for _, s := range shares {
@@ -127,7 +127,7 @@ func supervise(ctx context.Context, shares []share, command func() *exec.Cmd, te
 			return nil, fmt.Errorf("start child process %d of %d: %w", len(f.children)+1, len(shares), err)
 		}
 	}
-	f.listen(ctx, tell)
+	f.listen(ctx, progress)
 	if f.err != nil {
 		return nil, f.err
 	}
@@ -150,10 +150,10 @@ func supervise(ctx context.Context, shares []share, command func() *exec.Cmd, te
 func newFamily(s share, grace time.Duration) *family {
 	dialling := s.Patience * time.Duration(1+s.Conns/max(1, s.Window))
 	return &family{
-		heard:   make(chan heard),
-		longest: s.Warmup + s.Duration + 2*s.Patience + grace, // answers are waited for, then the end of connections
-		grace:   grace,
-		limit:   time.NewTimer(dialling + grace),
+		received: make(chan received),
+		longest:  s.Warmup + s.Duration + 2*s.Patience + grace, // answers are waited for, then the end of connections
+		grace:    grace,
+		limit:    time.NewTimer(dialling + grace),
 	}
 }
 
@@ -179,7 +179,7 @@ func (f *family) start(cmd *exec.Cmd, s share) error {
 		for {
 			var line childLine
 			err := decoder.Decode(&line)
-			f.heard <- heard{c, line, err}
+			f.received <- received{c, line, err}
 			if err != nil {
 				return
 			}
@@ -189,7 +189,7 @@ func (f *family) start(cmd *exec.Cmd, s share) error {
 }
 
 // listen reads what the children send until all have ended.
-func (f *family) listen(ctx context.Context, tell func(Progress)) {
+func (f *family) listen(ctx context.Context, progress func(Progress)) {
 	ticks := time.NewTicker(progressPeriod)
 	defer ticks.Stop()
 	interrupt := ctx.Done()
@@ -210,9 +210,9 @@ func (f *family) listen(ctx context.Context, tell func(Progress)) {
 			for _, c := range f.children {
 				sum.add(c.progress)
 			}
-			tell(sum)
-		case h := <-f.heard:
-			if h.from.hear(f, h) {
+			progress(sum)
+		case h := <-f.received:
+			if h.from.receive(f, h) {
 				ended++
 			}
 			if h.line.Ready {
@@ -224,8 +224,8 @@ func (f *family) listen(ctx context.Context, tell func(Progress)) {
 	}
 }
 
-// hear notes what the child said and reports whether it was the last.
-func (c *child) hear(f *family, h heard) (last bool) {
+// receive notes what the child has sent and reports whether it was the last.
+func (c *child) receive(f *family, h received) (last bool) {
 	switch {
 	case h.err != nil:
 		if c.tally == nil && f.err == nil {
@@ -284,7 +284,7 @@ func (f *family) end() {
 	go func() { f.readers.Wait(); close(gone) }()
 	for {
 		select {
-		case <-f.heard:
+		case <-f.received:
 			continue
 		case <-gone:
 		}

@@ -168,8 +168,8 @@ func (c Config) withDefaults() Config {
 	return c
 }
 
-// Check looks for what is wrong with c, as far as that can be told beforehand:
-// it looks targets up, too.
+// Check looks for what is wrong with c, as far as that is known beforehand: it
+// looks targets up, too.
 func (c Config) Check(ctx context.Context) error {
 	c = c.withDefaults()
 	_, err := c.check(ctx)

@@ -37,7 +37,7 @@ func (c *mqttClient) OnOpen(conn *epi.Conn) error {
 	c.enter(c.gen.lanes[conn.Loop()])
 	p := mqttText(nil, "MQTT")
 	p = append(p, 4, mqttClean, 0, 0) // version 3.1.1, no keep-alive
-	c.tell(mqttConnect, 0, mqttText(p, fmt.Sprintf("epi%d", c.id)))
+	c.send(mqttConnect, 0, mqttText(p, fmt.Sprintf("epi%d", c.id)))
 	return nil
 }
 
@@ -70,7 +70,7 @@ func (c *mqttClient) OnClose(conn *epi.Conn, err error) { c.ended(conn.Loop(), e
 
 // answered goes on with the registration.
 func (c *mqttClient) answered(kind byte, body []byte) error {
-	c.heard = true
+	c.arrived = true
 	c.accepted()
 	switch {
 	case kind == mqttConnack && c.stage == negotiating && len(body) == 2:
@@ -78,7 +78,7 @@ func (c *mqttClient) answered(kind byte, body []byte) error {
 			return fmt.Errorf("the broker refuses: return code %d", body[1])
 		}
 		c.stage = joining
-		c.tell(mqttSubscribe, 1<<1, append(mqttText([]byte{0, 1}, c.channel.name), 0))
+		c.send(mqttSubscribe, 1<<1, append(mqttText([]byte{0, 1}, c.channel.name), 0))
 	case kind == mqttSuback && c.stage == joining && len(body) == 3:
 		if body[2] != 0 {
 			return fmt.Errorf("the broker refuses to subscribe: return code %d", body[2])
@@ -90,8 +90,8 @@ func (c *mqttClient) answered(kind byte, body []byte) error {
 	return nil
 }
 
-// tell writes one packet.
-func (c *mqttClient) tell(kind, flags byte, body []byte) {
+// send writes one packet.
+func (c *mqttClient) send(kind, flags byte, body []byte) {
 	_, err := c.wire.Write(append(binary.AppendUvarint([]byte{kind<<4 | flags}, uint64(len(body))), body...))
 	c.home.failedWrite(err)
 }

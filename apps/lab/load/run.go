@@ -32,17 +32,17 @@ func (p *Progress) add(other Progress) {
 	p.CPU += other.CPU
 }
 
-// progressPeriod is the time between two calls of tell.
+// progressPeriod is the time between two calls of progress.
 const progressPeriod = time.Second
 
 // Run makes the load and returns what it measured. When ctx ends it stops
-// early, and the report is marked as partial. tell, which may be nil, is called
+// early, and the report is marked as partial. progress, which may be nil, is called
 // once a second from one goroutine at a time.
 //
 // Errors of single connections are in the report. Run's own error says why
 // there is no report: the Config is wrong, or no connection could be
 // established.
-func Run(ctx context.Context, c Config, tell func(Progress)) (*Report, error) {
+func Run(ctx context.Context, c Config, progress func(Progress)) (*Report, error) {
 	c = c.withDefaults()
 	endpoints, err := c.check(ctx)
 	if err != nil {
@@ -52,23 +52,23 @@ func Run(ctx context.Context, c Config, tell func(Progress)) (*Report, error) {
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	return run(ctx, c, endpoints, m, tell)
+	return run(ctx, c, endpoints, m, progress)
 }
 
-func run(ctx context.Context, c Config, endpoints []endpoint, m machine, tell func(Progress)) (*Report, error) {
+func run(ctx context.Context, c Config, endpoints []endpoint, m machine, progress func(Progress)) (*Report, error) {
 	p, err := newPlan(&c, endpoints, m)
 	if err != nil {
 		return nil, fmt.Errorf("load: %w", err)
 	}
-	if tell == nil {
-		tell = func(Progress) {}
+	if progress == nil {
+		progress = func(Progress) {}
 	}
 	started := time.Now()
 	var total *tally
 	if len(p.shares) == 1 {
-		total, err = runShare(ctx, p.shares[0], tell, nil)
+		total, err = runShare(ctx, p.shares[0], progress, nil)
 	} else {
-		total, err = supervise(ctx, p.shares, c.Child, tell)
+		total, err = supervise(ctx, p.shares, c.Child, progress)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("load %s: %w", c.Targets[0], err)
@@ -82,12 +82,12 @@ var errNoConnection = errors.New("no connection could be established")
 // runShare makes one share of the load in this process. ready, which may be
 // nil, is called when the connections are open, and the load begins when it
 // returns true.
-func runShare(ctx context.Context, s share, tell func(Progress), ready func(failure error) bool) (*tally, error) {
+func runShare(ctx context.Context, s share, progress func(Progress), ready func(failure error) bool) (*tally, error) {
 	g, err := startGenerator(s)
 	if err != nil {
 		return nil, err
 	}
-	stop := g.tellOften(tell)
+	stop := g.showProgress(progress)
 	err = g.connect(ctx)
 	switch {
 	case err != nil:
@@ -120,8 +120,8 @@ func (g *generator) failure() error {
 	return errNoConnection
 }
 
-// tellOften calls tell once a second until stop is called.
-func (g *generator) tellOften(tell func(Progress)) (stop func()) {
+// showProgress calls progress once a second until stop is called.
+func (g *generator) showProgress(progress func(Progress)) (stop func()) {
 	end, ended := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(ended)
@@ -130,7 +130,7 @@ func (g *generator) tellOften(tell func(Progress)) (stop func()) {
 		for {
 			select {
 			case <-ticks.C:
-				tell(g.progress())
+				progress(g.progress())
 			case <-end:
 				return
 			}

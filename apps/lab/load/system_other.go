@@ -8,8 +8,8 @@ import "math"
 // (RFC 6335, section 6).
 const defaultPorts = 65535 - 49152 + 1
 
-// thisMachine knows no limits of this process but the one that the system will
-// tell when it is met.
+// thisMachine knows no limits of this process: the system reports one when it is
+// met.
 func thisMachine() (machine, error) { return machine{files: math.MaxInt32, ports: defaultPorts}, nil }
 
 // sharpenTimers has nothing to sharpen.

@@ -30,7 +30,7 @@ type tally struct {
 	Server   proc.Usage    `json:"server"` // by the server within the measured time
 
 	Before proc.Usage `json:"before"` // what the server used, and has, for the connections before the load
-	Joins  uint64     `json:"joins"`  // lines that told members of others who came, before the load
+	Joins  uint64     `json:"joins"`  // lines that announced to members who came, before the load
 
 	// Of messages to channels: the done ones within the measured time, and all
 	// of the run, the warm-up included.

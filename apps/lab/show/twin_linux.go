@@ -215,7 +215,7 @@ func (s *readyEcho) turn(log *twinLog) error {
 	return nil
 }
 
-// A doneEcho says what it wants, and is told when the kernel has done it.
+// A doneEcho says what it wants, and gets a completion when the kernel has done it.
 type doneEcho struct {
 	ring     *uring.Ring
 	all      []*twinConn

@@ -20,13 +20,13 @@ import (
 
 // A Config says what to play. The zero value of a field chooses the default.
 type Config struct {
-	Sources string        // a directory of the module epi, or of one that requires it; default: the current one
-	Only    []string      // names of programs; default all
-	For     time.Duration // shared by the levels, and in each by its tests
-	Seeds   int           // of each test, in place of For
-	First   uint64        // seed
-	Planted string        // the file that go run ./internal/plant -o has written; empty: none
-	Tell    func(string)  // is called with what is being done
+	Sources  string        // a directory of the module epi, or of one that requires it; default: the current one
+	Only     []string      // names of programs; default all
+	For      time.Duration // shared by the levels, and in each by its tests
+	Seeds    int           // of each test, in place of For
+	First    uint64        // seed
+	Planted  string        // the file that go run ./internal/plant -o has written; empty: none
+	Progress func(string)  // is called with what is being done
 }
 
 // A program is a test of the simulation.
@@ -79,8 +79,8 @@ func (c Config) Check() error {
 // played so far, marked as partial.
 func Run(ctx context.Context, c Config) (*Result, error) {
 	s := &study{Config: c, coverage: coverage{}}
-	if s.Tell == nil {
-		s.Tell = func(string) {}
+	if s.Progress == nil {
+		s.Progress = func(string) {}
 	}
 	var err error
 	if s.planted, err = readPlanted(c.Planted); err != nil {
@@ -129,10 +129,10 @@ func (s *study) chosen() []program {
 func (s *study) runAll(ctx context.Context) error {
 	chosen := s.chosen()
 	for i, p := range chosen {
-		s.Tell(fmt.Sprintf("%d/%d building %s", i+1, len(chosen), p.name))
+		s.Progress(fmt.Sprintf("%d/%d building %s", i+1, len(chosen), p.name))
 		binary, err := s.module.build(ctx, p.pkg, s.dir)
 		if err == nil {
-			s.Tell(fmt.Sprintf("%d/%d playing %s", i+1, len(chosen), p.name))
+			s.Progress(fmt.Sprintf("%d/%d playing %s", i+1, len(chosen), p.name))
 			err = s.run(ctx, binary, p, chosen)
 		}
 		if ctx.Err() != nil {

@@ -75,15 +75,15 @@ func (b *bench) start(role string, cpu int) (*child, error) {
 	return c, nil
 }
 
-// tell gives a command.
-func (c *child) tell(do string, args any) error {
+// send gives a command.
+func (c *child) send(do string, args any) error {
 	text, err := json.Marshal(args)
 	if err != nil {
-		return fmt.Errorf("tell the %s to %s: %w", c.role, do, err)
+		return fmt.Errorf("send the %s the command %s: %w", c.role, do, err)
 	}
 	line, err := json.Marshal(command{do, text})
 	if err != nil {
-		return fmt.Errorf("tell the %s to %s: %w", c.role, do, err)
+		return fmt.Errorf("send the %s the command %s: %w", c.role, do, err)
 	}
 	if _, err := c.in.Write(append(line, '\n')); err != nil {
 		return c.died(err)
@@ -91,8 +91,8 @@ func (c *child) tell(do string, args any) error {
 	return nil
 }
 
-// hear waits for an answer, at most limit and the patience that is always due.
-func (c *child) hear(result any, limit time.Duration) error {
+// receive waits for an answer, at most limit and the patience that is always due.
+func (c *child) receive(result any, limit time.Duration) error {
 	watchdog := time.AfterFunc(limit+patience, func() { _ = c.cmd.Process.Kill() })
 	line, err := c.out.ReadBytes('\n')
 	if !watchdog.Stop() && err != nil {
@@ -118,10 +118,10 @@ func (c *child) hear(result any, limit time.Duration) error {
 }
 
 func (c *child) call(do string, args, result any) error {
-	if err := c.tell(do, args); err != nil {
+	if err := c.send(do, args); err != nil {
 		return err
 	}
-	return c.hear(result, 0)
+	return c.receive(result, 0)
 }
 
 // died ends the child, which no longer answers, and says what it last said.

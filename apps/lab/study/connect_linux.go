@@ -80,10 +80,10 @@ func (b *bench) connOf(kind backend, steps []int, connects, round int, times *ch
 // accept opens connections to a server that accepts them, and returns the
 // median time that took if they have a pace.
 func (s *session) accept(kind backend, count int, pace time.Duration) (seconds float64, err error) {
-	if err := s.server.tell("accept", acceptArgs{kind.name, count}); err != nil {
+	if err := s.server.send("accept", acceptArgs{kind.name, count}); err != nil {
 		return 0, err
 	}
-	if err := s.server.hear(nil, 0); err != nil {
+	if err := s.server.receive(nil, 0); err != nil {
 		return 0, err
 	}
 	var from connectResult
@@ -94,7 +94,7 @@ func (s *session) accept(kind backend, count int, pace time.Duration) (seconds f
 		return 0, errors.New(from.Limit)
 	}
 	var to acceptResult
-	if err := s.server.hear(&to, gatherLimit); err != nil {
+	if err := s.server.receive(&to, gatherLimit); err != nil {
 		return 0, err
 	}
 	s.conns += count

@@ -73,7 +73,7 @@ func (b *bench) idleSteps() []int {
 
 // oneActive serves all connections, one of them active, and returns the CPU
 // time for a request. Before it is measured, requests warm up what registering
-// all the connections has made cold, and tell how many fit into the time.
+// all the connections has made cold, and show how many fit into the time.
 func (s *session) oneActive(kind backend, conns int) (cpu time.Duration, loaded loadResult, err error) {
 	limit := s.b.sizes.idleLimit
 	under := loadArgs{

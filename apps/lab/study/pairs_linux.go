@@ -102,7 +102,7 @@ func (c *chain) write(i int) error {
 	return nil
 }
 
-// read empties a pair, so that the edge will come again. An edge may tell of a
+// read empties a pair, so that the edge will come again. An edge may announce a
 // byte that was read together with the one before it.
 func (c *chain) read(poller poll.Poller, mode poll.Mode, i int) error {
 	var in [pairsActive + 1]byte // no more can wait at a time

@@ -63,7 +63,7 @@ func (s *session) grow(conns int) error {
 
 // growBy opens n connections, or says what does not allow them.
 func (s *session) growBy(n int) (limit string, err error) {
-	if err := s.server.tell("gather", gatherArgs{s.conns + n}); err != nil {
+	if err := s.server.send("gather", gatherArgs{s.conns + n}); err != nil {
 		return "", err
 	}
 	var from connectResult
@@ -71,20 +71,20 @@ func (s *session) growBy(n int) (limit string, err error) {
 		return "", err
 	}
 	if from.Limit != "" {
-		if err := s.server.tell("stop", nil); err != nil {
+		if err := s.server.send("stop", nil); err != nil {
 			return "", err
 		}
 	}
 	var to gatherResult
-	if err := s.server.hear(&to, gatherLimit); err != nil {
+	if err := s.server.receive(&to, gatherLimit); err != nil {
 		return "", err
 	}
 	// A stop may have come before the last connections that there are.
 	for to.Limit == "" && to.Open < from.Open {
-		if err := s.server.tell("gather", gatherArgs{from.Open}); err != nil {
+		if err := s.server.send("gather", gatherArgs{from.Open}); err != nil {
 			return "", err
 		}
-		if err := s.server.hear(&to, gatherLimit); err != nil {
+		if err := s.server.receive(&to, gatherLimit); err != nil {
 			return "", err
 		}
 	}
@@ -94,17 +94,17 @@ func (s *session) growBy(n int) (limit string, err error) {
 
 // during runs do while the server is busy with a command that stop ends.
 func (s *session) during(command string, args, result any, do func() error) error {
-	if err := s.server.tell(command, args); err != nil {
+	if err := s.server.send(command, args); err != nil {
 		return err
 	}
-	if err := s.server.hear(nil, 0); err != nil {
+	if err := s.server.receive(nil, 0); err != nil {
 		return err
 	}
 	failed := do()
-	if err := s.server.tell("stop", nil); err != nil {
+	if err := s.server.send("stop", nil); err != nil {
 		return err
 	}
-	if err := s.server.hear(result, 0); err != nil {
+	if err := s.server.receive(result, 0); err != nil {
 		return err
 	}
 	return failed
@@ -113,10 +113,10 @@ func (s *session) during(command string, args, result any, do func() error) erro
 // load has the client make requests.
 func (s *session) load(args loadArgs) (loadResult, error) {
 	var result loadResult
-	if err := s.client.tell("load", args); err != nil {
+	if err := s.client.send("load", args); err != nil {
 		return result, err
 	}
-	err := s.client.hear(&result, 2*args.Limit+replyLimit)
+	err := s.client.receive(&result, 2*args.Limit+replyLimit)
 	return result, err
 }
 

@@ -49,7 +49,7 @@ type Config struct {
 	// Child makes the command that calls Child with the role in another
 	// process, with nothing but its arguments set.
 	Child func(role string) *exec.Cmd
-	// Progress is told what is running. It may be nil.
+	// Progress is called with what is running. It may be nil.
 	Progress func(line string)
 }
 

@@ -20,7 +20,7 @@ func (b *bench) waiters() error {
 			Name: "waiters", Title: "Threads waiting for one descriptor: how many wake",
 			About: fmt.Sprintf("Several threads wait at one epoll set for one connection, which gets a byte from time to time. "+
 				"Who wakes works for %v before it reads. Counted is how often a thread wakes, per byte.", waiterWork),
-			Finding: "Edge: with several threads in wait only one is told.",
+			Finding: "Edge: with several threads in wait only one is woken.",
 			X:       lab.Axis{Label: "waiting threads"},
 			Y:       lab.Axis{Label: "threads woken per event"},
 		}, observeLast)

@@ -27,7 +27,7 @@ func main() {
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := websocket.Accept(w, r, nil)
 	if err != nil {
-		return // the client was told
+		return // the client has the answer
 	}
 	defer c.CloseNow()
 	for {

@@ -29,7 +29,7 @@ var upgrader websocket.Upgrader
 func echo(w http.ResponseWriter, r *http.Request) {
 	c, err := upgrader.Upgrade(w, r, nil)
 	if err != nil {
-		return // the client was told
+		return // the client has the answer
 	}
 	defer c.Close()
 	for {
