@@ -69,6 +69,9 @@ func newSender(t *testing.T, hooks ...Hook) (*Sender, *log) {
 	}
 	t.Cleanup(s.Close)
 	s.Configure(hooks)
+	for _, line := range s.lines {
+		line.client.Timeout = epitest.Patience // who answers too late is sent the same again
+	}
 	return s, l
 }
 
