@@ -366,7 +366,10 @@ func TestHostile03_NobodyIsSilentWhileNobodyLooks(t *testing.T) {
 				return false
 			}
 			release := epitest.Hold(t, loop)
-			epitest.Say(t, other, hello)
+			defer release()
+			if _, err := io.WriteString(other, hello); err != nil {
+				return false
+			}
 			if _, err := kept.Conn.Write(kept.kept); err != nil {
 				return false
 			}
