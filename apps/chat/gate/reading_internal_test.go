@@ -152,3 +152,51 @@ func TestReadingThatIsDueIsDone(t *testing.T) {
 		t.Error("what was due is not read")
 	}
 }
+
+// TestReadingOfAnotherHistory: a record that is not behind the one before is of another history, of which then all is read.
+func TestReadingOfAnotherHistory(t *testing.T) {
+	for _, other := range []fabric.Position{at(2), at(1), {Stream: 2, Number: 9}} {
+		r := &reading{store: &ledger{}}
+		r.taken(t, fabric.Position{}, 0, 0)
+		r.goesOn(t, false)
+		r.taken(t, at(2))
+		if r.take(other) != nil {
+			t.Errorf("%v is read on from %v", other, at(2))
+		}
+		if _, anew := r.ended(nil); !anew {
+			t.Errorf("%v is of the same history as %v", other, at(2))
+		}
+		if r.renew(); r.kept != (fabric.Position{}) {
+			t.Errorf("of the other history all before %v is durable", r.kept)
+		}
+		r.taken(t, fabric.Position{})
+	}
+}
+
+// TestRefusedIsDue: what the disk has refused is read again soon, whether that was while the history was read,
+// and its moment came then, or later.
+func TestRefusedIsDue(t *testing.T) {
+	full := errors.New("no space left on device")
+	for _, later := range []bool{false, true} {
+		r := &reading{store: &ledger{}}
+		b := r.taken(t, fabric.Position{}, 1)
+		if later {
+			r.goesOn(t, false)
+		}
+		b[0].end(full)
+		if !later {
+			for !r.tick() {
+			}
+			r.begins()
+			r.goesOn(t, false)
+		}
+		if r.due != catchUpTicks {
+			t.Errorf("later %t: it is due in %d ticks", later, r.due)
+		}
+	}
+	d := &desk{}
+	d.net.readings[0].due = 1
+	if d.readSoon(); d.net.readings[0].due != catchUpTicks {
+		t.Errorf("before what was said may be there: in %d ticks", d.net.readings[0].due)
+	}
+}
