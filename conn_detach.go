@@ -26,7 +26,8 @@ import (
 //
 // Detach is called inside a callback, after which none follows but OnClose. The
 // error is ErrClosed when the connection is closed, closing, or its writing half
-// is.
+// is. After OnTimeout, and after OnShutdown without StayOpen, the connection is closed
+// all the same, and to is not called.
 func (c *Conn) Detach(to func(net.Conn)) error {
 	c.mu.Lock()
 	defer c.unlock()

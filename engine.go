@@ -25,8 +25,9 @@ import (
 
 // An Engine serves connections on a fixed number of loops. The zero value
 // works: set the fields before the first call of a method and not afterwards.
-// Of every number and duration, 0 chooses the default, and the largest value
-// (math.MaxInt, math.MaxInt64) is no limit.
+// Of every number and duration, 0 chooses the default, and of every bound and
+// timeout the largest value (math.MaxInt, math.MaxInt64) is no limit. Loops and
+// Workers are no bounds: so many are made at once.
 //
 // Timeouts about peers count the time in which the loops look at their sockets
 // ([Loop.Watched]): nobody is given up for a time in which the program was stopped
@@ -388,8 +389,13 @@ func (c *config) agree(e *Engine) error {
 	return nil
 }
 
-// twice is 2n without overflow.
-func twice(n int) int { return min(n, math.MaxInt/2) * 2 }
+// twice is 2n, or no limit where that is more than an int can be.
+func twice(n int) int {
+	if n > math.MaxInt/2 {
+		return math.MaxInt
+	}
+	return 2 * n
+}
 
 // setLongestSleep sets how long a loop may sleep while something about peers is
 // due, so that a time in which the program is stopped does not pass unnoticed as a

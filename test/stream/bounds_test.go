@@ -142,6 +142,24 @@ func TestHunt08_NoLimit(t *testing.T) {
 	})
 }
 
+// TestHunt08_OneWithoutLimit sets each bound of a connection alone to the largest
+// value: the others follow it.
+func TestHunt08_OneWithoutLimit(t *testing.T) {
+	for _, name := range []string{"HighWater", "LowWater", "MaxQueued", "MaxUnread"} {
+		t.Run(name, func(t *testing.T) {
+			e := epitest.Modes()[0].Engine()
+			reflect.ValueOf(e).Elem().FieldByName(name).SetInt(math.MaxInt)
+			s := epitest.Start(t, e, func(*epi.Conn) epi.Handler { return &epitest.Funcs{} })
+
+			var o epi.ListenOptions
+			reflect.ValueOf(&o).Elem().FieldByName(name).SetInt(math.MaxInt)
+			if _, err := s.Engine.ListenWith("tcp://127.0.0.1:0", o, func(*epi.Conn) epi.Handler { return &epitest.Funcs{} }); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
 // TestHunt08_EndlessLinger closes connections with bytes queued, for which there is
 // all the time.
 func TestHunt08_EndlessLinger(t *testing.T) {
