@@ -503,7 +503,7 @@ func (c *Conn) ponged(p []byte) {
 func (c *Conn) fail(err error) error {
 	shown := &CloseError{Code: InternalError}
 	errors.As(err, &shown)
-	p, perr := closePayload(shown.Code, shown.Reason)
+	p, perr := closePayload(shown.Code, fitReason(shown.Reason))
 	if perr != nil {
 		p, _ = closePayload(InternalError, "")
 	}

@@ -94,6 +94,62 @@ func TestH02_OnCloseTellsWhy(t *testing.T) {
 	}
 }
 
+// A handler's reason may be the text of an error, of any length: the code is what the
+// peer acts on.
+func TestH02_ReasonsThatDoNotFit(t *testing.T) {
+	for _, c := range []struct {
+		name, reason, tells string
+	}{
+		{"as long as can be", strings.Repeat("x", 123), strings.Repeat("x", 123)},
+		{"longer", strings.Repeat("x", 500), strings.Repeat("x", 123)},
+		{"longer, cut within a character", strings.Repeat("é", 500), strings.Repeat("é", 61)},
+		{"no UTF-8", "a\xffb", "a\uFFFDb"},
+		{"no UTF-8, and longer", strings.Repeat("\xff ", 500), strings.Repeat("\uFFFD ", 30) + "\uFFFD"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s, ended := ends(funcs{message: func(*Conn, Opcode, []byte) error {
+				return &CloseError{Code: PolicyViolation, Reason: c.reason}
+			}})
+			conn := serve(t, oneMode(), s).Dial()
+			_, p := next(t, open(t, conn, "", text("a")))
+			if code, reason := ws.ParseCloseFrameData(p); code != PolicyViolation || reason != c.tells {
+				t.Errorf("the peer is told %d %q, want %d %q", code, reason, PolicyViolation, c.tells)
+			}
+			_ = conn.Close()
+			var told *CloseError
+			if err := epitest.Receive(t, ended); !errors.As(err, &told) || told.Reason != c.reason {
+				t.Errorf("OnClose is told %v", err)
+			}
+		})
+	}
+}
+
+// What is prepared is a message: a frame of another kind would end the connection, or
+// break the rules, behind the server's back.
+func TestPreparedOfNoMessage(t *testing.T) {
+	refused := make(chan error, 10)
+	s, ended := ends(funcs{open: func(c *Conn) error {
+		for _, op := range []Opcode{ws.OpContinuation, 3, ws.OpClose, ws.OpPing, ws.OpPong} {
+			refused <- c.Send(Prepare(op, []byte("x")))
+		}
+		close(refused)
+		return errors.Join(c.Send(Prepare(Text, []byte("t"))), c.Close(Normal, ""))
+	}})
+	conn := serve(t, oneMode(), s).Dial()
+	r := open(t, conn, "", closing(Normal, ""))
+	if got, want := told(t, r), "t:t close:1000"; got != want {
+		t.Errorf("the server says %q, want %q", got, want)
+	}
+	for err := range refused {
+		if err == nil || !strings.Contains(err.Error(), "Text or Binary") {
+			t.Errorf("a frame that is no message is sent: %v", err)
+		}
+	}
+	if err := epitest.Receive(t, ended); err != nil {
+		t.Errorf("OnClose is told %v", err)
+	}
+}
+
 func TestF03_DrainTellsGoingAway(t *testing.T) {
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		es := serve(t, m, echoServer())

@@ -3,6 +3,7 @@ package ws
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/gobwas/ws"
@@ -54,7 +55,9 @@ var (
 
 // A CloseError is a close frame: the one that the peer sent, or, where the
 // peer broke a rule, the one that it was sent. A handler that returns one
-// chooses the code and the reason that the peer gets.
+// chooses the code and the reason that the peer gets: as much of the reason as a
+// close frame has room for (123 bytes), and InternalError for a code that may not be
+// sent.
 type CloseError struct {
 	Code   Code
 	Reason string
@@ -102,6 +105,15 @@ func closePayload(code Code, reason string) ([]byte, error) {
 		return nil, ErrControlTooLong
 	}
 	return ws.NewCloseFrameBody(code, reason), nil
+}
+
+// fitReason returns as much of a reason as a close frame has room for, as UTF-8.
+func fitReason(reason string) string {
+	reason = strings.ToValidUTF8(reason, string(utf8.RuneError))
+	if len(reason) <= maxReason {
+		return reason
+	}
+	return strings.ToValidUTF8(reason[:maxReason], "") // without the beginning of a character
 }
 
 // parseClose checks a close frame's payload.

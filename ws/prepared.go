@@ -58,6 +58,9 @@ func (c *Conn) Send(m *Prepared) error {
 	if c.with.client {
 		return c.Write(m.op, m.payload)
 	}
+	if err := checkMessage(m.op); err != nil {
+		return err
+	}
 	p := m.frame(c)
 	c.mu.Lock()
 	defer c.mu.Unlock()
