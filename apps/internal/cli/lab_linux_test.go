@@ -138,6 +138,7 @@ func TestLabFailures(t *testing.T) {
 		{[]string{"lab", "child", "bogus"}, []string{"bogus", "server and client"}},
 		{[]string{"lab", "sim", "--out", file + "/out"}, []string{"--out", file, "choose a directory"}},
 		{[]string{"lab", "sim", "--planted", file, "--out", dir}, []string{"--planted", file, "./internal/plant -o"}},
+		{[]string{"lab", "peers", "--sources", dir, "--out", dir}, []string{"--sources", dir, "apps/lab/peers"}},
 		{[]string{"lab", "sim", "--sources", dir, "--out", dir}, []string{dir, "git clone", "--sources"}},
 	} {
 		t.Run(describe(c.args), func(t *testing.T) {

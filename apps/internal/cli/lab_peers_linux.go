@@ -66,7 +66,7 @@ func labPeersCommand() *cobra.Command {
 	flags.StringSliceVar(&p.config.Only, "only", nil, "`names` of workloads, separated by commas (default all)")
 	flags.StringSliceVar(&p.config.Servers, "servers", nil, "`names` of servers, separated by commas (default all)")
 	flags.Var(count(&p.config.Conns), "idle-conns", "`number` of connections for the table of memory (default 10000)")
-	flags.StringVar(&p.config.Sources, "sources", "", "`directory` of the peers' sources (default apps/lab/peers, looked for upwards)")
+	flags.StringVar(&p.config.Sources, "sources", "", "`directory` of a clone of epi, or of its apps/lab/peers (default: looked for upwards)")
 	flags.StringVar(&p.out, "out", "epi-lab-peers", "`directory` for the results")
 	cmd.MarkFlagsMutuallyExclusive("quick", "rounds")
 	cmd.MarkFlagsMutuallyExclusive("quick", "duration")
@@ -117,10 +117,7 @@ func (p *peersRun) prepare() error {
 		return failure{fmt.Errorf("find this program, to run it as other processes: %w", err)}
 	}
 	p.config.Self = program
-	if p.config.Sources != "" {
-		return nil
-	}
-	if p.config.Sources, err = bench.FindSources(); err != nil {
+	if p.config.Sources, err = bench.FindSources(p.config.Sources); err != nil {
 		return failure{err}
 	}
 	return nil

@@ -54,16 +54,14 @@ func labPeersWorldCommand() *cobra.Command {
 	flags.Var(countFrom1(&w.players), "players", fmt.Sprintf("`number` of players (default %d)", worldPeersPlayers))
 	flags.Var(countFrom1(&w.rounds), "rounds", fmt.Sprintf("`number` of rounds (default %d)", worldPeersRounds))
 	flags.Var(limit(&w.duration), "duration", fmt.Sprintf("`duration` measured in each run (default %v)", worldPeersDuration))
-	flags.StringVar(&w.sources, "sources", "", "`directory` of the peers' sources (default apps/lab/peers, looked for upwards)")
+	flags.StringVar(&w.sources, "sources", "", "`directory` of a clone of epi, or of its apps/lab/peers (default: looked for upwards)")
 	flags.StringVar(&w.out, "out", "epi-lab-world", "`directory` for the results")
 	return cmd
 }
 
 func (w *worldPeersRun) run(stdout, stderr io.Writer) (err error) {
-	if w.sources == "" {
-		if w.sources, err = bench.FindSources(); err != nil {
-			return failure{err}
-		}
+	if w.sources, err = bench.FindSources(w.sources); err != nil {
+		return failure{err}
 	}
 	if err := os.MkdirAll(w.out, 0o755); err != nil {
 		return failure{fmt.Errorf("--out %s: %w; choose a directory that can be written", w.out, err)}

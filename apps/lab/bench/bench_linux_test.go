@@ -133,7 +133,7 @@ func TestServersThatFailDoNotEndTheRun(t *testing.T) {
 }
 
 func TestCProgramsEcho(t *testing.T) {
-	sources, err := FindSources()
+	sources, err := FindSources("")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -227,12 +227,17 @@ func TestPeersThatCannotBeBuiltAreAbsent(t *testing.T) {
 }
 
 func TestSourcesAreFoundFromBelow(t *testing.T) {
-	dir, err := FindSources()
+	dir, err := FindSources("")
 	if err != nil || filepath.Base(dir) != "peers" {
 		t.Errorf("the sources are in %q, %v", dir, err)
 	}
+	for _, named := range []string{dir, filepath.Join(dir, "..", "..", "..")} {
+		if got, err := FindSources(named); err != nil || got != dir {
+			t.Errorf("the sources are in %q, %v, when %s is named", got, err, named)
+		}
+	}
 	t.Chdir(t.TempDir())
-	if dir, err := FindSources(); err == nil {
+	if dir, err := FindSources(""); err == nil {
 		t.Errorf("sources are found in %s, far from the clone", dir)
 	}
 }

@@ -9,7 +9,7 @@ import (
 // TestProgramsAreMeasured puts each program beside the servers that people know under
 // its load for a moment.
 func TestProgramsAreMeasured(t *testing.T) {
-	sources, err := FindSources()
+	sources, err := FindSources("")
 	if err != nil {
 		t.Fatal(err)
 	}

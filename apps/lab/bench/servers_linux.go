@@ -163,20 +163,36 @@ func firstLine(text string) string {
 	return line
 }
 
-// FindSources returns the directory of the peers' sources, looked for from the
-// working directory upwards.
-func FindSources() (string, error) {
+// FindSources returns the directory of the peers' sources: named itself, the one in the
+// clone that named is, or, where nothing is named, the one looked for from the working
+// directory upwards.
+func FindSources(named string) (string, error) {
+	if named != "" {
+		for _, sources := range []string{named, inClone(named)} {
+			if areSources(sources) {
+				return sources, nil
+			}
+		}
+		return "", fmt.Errorf("--sources %s has no sources of the peers: name a clone of epi, or its apps/lab/peers", named)
+	}
 	dir, err := os.Getwd()
 	if err != nil {
 		return "", err
 	}
 	for start := dir; ; dir = filepath.Dir(dir) {
-		sources := filepath.Join(dir, "apps", "lab", "peers")
-		if _, err := os.Stat(filepath.Join(sources, "go.mod")); err == nil {
+		if sources := inClone(dir); areSources(sources) {
 			return sources, nil
 		}
 		if dir == filepath.Dir(dir) {
 			return "", fmt.Errorf("the peers' sources are not at or above %s: run in a clone of epi or name them with --sources", start)
 		}
 	}
+}
+
+// inClone is where a clone of epi has the peers' sources.
+func inClone(dir string) string { return filepath.Join(dir, "apps", "lab", "peers") }
+
+func areSources(dir string) bool {
+	_, err := os.Stat(filepath.Join(dir, "c", "epoll.c"))
+	return err == nil
 }
