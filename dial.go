@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"syscall"
 	"time"
 
 	"github.com/epinet/epi/internal/address"
@@ -139,6 +140,7 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 		from.remote = addrs[0]
 	}
 	d := &dialing{conn: newConn(l, from, driver.NoHandle, netip.AddrPort{}), from: o.Local, settings: settings, to: to, ctx: ctx}
+	l.guardControl(&d.settings)
 	d.resolver, d.timeout = cmp.Or(o.Resolver, net.DefaultResolver), o.Timeout
 	d.conn.handler = handler
 	l.live.Add(1)
@@ -148,6 +150,23 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 		return nil, err
 	}
 	return d.conn, nil
+}
+
+// guardControl makes a panic of Control its error: for a dialled socket it is called where nobody
+// would catch that, and the attempt would never end.
+func (l *Loop) guardControl(o *sock.StreamOptions) {
+	control := o.Control
+	if control == nil {
+		return
+	}
+	o.Control = func(network, address string, c syscall.RawConn) (err error) {
+		defer func() {
+			if v := recover(); v != nil {
+				err = l.panicked("Control", v)
+			}
+		}()
+		return control(network, address, c)
+	}
 }
 
 // clientConfig returns config, which may be nil, with a name to check the

@@ -3,6 +3,7 @@ package socket_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/netip"
 	"path/filepath"
@@ -56,4 +57,27 @@ func TestDialWith_LocalThatCannotBe(t *testing.T) {
 	if _, err := s.Engine.DialWith(context.Background(), path, epi.DialOptions{Local: netip.MustParseAddr("127.0.0.1")}, &epitest.Funcs{}); err == nil || !strings.Contains(err.Error(), path) {
 		t.Errorf("a Unix socket dialled from an IP address: %v", err)
 	}
+}
+
+// TestDialWith_ControlThatPanics ends the attempt, and nothing else.
+func TestDialWith_ControlThatPanics(t *testing.T) {
+	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
+		e := m.Engine()
+		e.Logger = slog.New(slog.DiscardHandler)
+		s := epitest.Start(t, e, epitest.EchoHandler)
+		o := epi.DialOptions{Socket: epi.SocketOptions{Control: func(string, string, syscall.RawConn) error { panic("on purpose") }}}
+		closed := make(chan error, 1)
+		_, err := s.Engine.DialWith(context.Background(), s.Listener.String(), o,
+			&epitest.Funcs{Close: func(_ *epi.Conn, err error) { closed <- err }})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var panicked *epi.PanicError
+		if err := epitest.Receive(t, closed); !errors.As(err, &panicked) || panicked.Value != "on purpose" {
+			t.Errorf("closed with %v", err)
+		}
+		if got := s.Engine.Stats().Panics; got != 1 {
+			t.Errorf("%d panics are counted", got)
+		}
+	})
 }
