@@ -622,7 +622,7 @@ func (m *Who) read(r *reader) {
 
 // Order: What a moderator wants done; who is none gets Notice with code 5.
 type Order struct {
-	Kind uint8  // 1 to 5; 1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place
+	Kind uint8  // 1 to 6; 1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place, 6 ban no more
 	Name string // 1 to 32 bytes; of the player whom it is about
 	X    uint16 // at most 65535; with kind 5, where; otherwise 0
 	Y    uint16 // at most 65535
@@ -633,7 +633,7 @@ func (m *Order) Type() Type { return TypeOrder }
 
 // Check says what is outside its range, nil if nothing is.
 func (m *Order) Check() error {
-	if m.Kind < 1 || m.Kind > 5 {
+	if m.Kind < 1 || m.Kind > 6 {
 		return outside("Order.Kind", uint32(m.Kind))
 	}
 	if !within(len(m.Name), 1, 32) {
@@ -658,7 +658,7 @@ func (m *Order) Append(p []byte) []byte {
 
 // read takes it from r. Lists are put where lists were before.
 func (m *Order) read(r *reader) {
-	m.Kind = uint8(r.number("Order.Kind", r.u8(), 1, 5))
+	m.Kind = uint8(r.number("Order.Kind", r.u8(), 1, 6))
 	m.Name = r.text("Order.Name", 1, 32)
 	m.X = uint16(r.number("Order.X", r.u16(), 0, 65535))
 	m.Y = uint16(r.number("Order.Y", r.u16(), 0, 65535))
@@ -1559,7 +1559,7 @@ func (m *Pong) read(r *reader) {
 
 // Notice: A line from the server itself, which nobody can say.
 type Notice struct {
-	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that
+	Code uint8  // at most 255; 1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that, 17 the ban holds only until the world ends, because nobody of that name has an account, 18 the configuration bans that name
 	Text string // at most 200 bytes; for people, in English
 }
 

@@ -264,10 +264,13 @@ var forever = time.Date(9999, 1, 1, 0, 0, 0, 0, time.UTC)
 
 // judge lets last what a moderator has decided about an account, if there is such a
 // one, and who it was. Both are queued at once, in the order of the decisions, so that
-// Keep waits for them.
-func (k *keeper) judge(moderator, action, key string, verdict store.Write) {
+// Keep waits for them. answer is called on the loop with what the store says of the verdict.
+func (k *keeper) judge(moderator, action, key string, verdict store.Write, answer func(error)) {
 	k.server.goods.writer.Write(store.Note{Deed: store.Deed{At: time.Now(), Actor: moderator, Action: action, Subject: key}}, k.judged)
-	k.server.goods.writer.Write(verdict, k.judged)
+	k.server.goods.writer.Write(verdict, func(err error) {
+		k.judged(err)
+		_ = k.server.loop.Do(func() { answer(err) }) // an ended loop has no moderators
+	})
 }
 
 func (k *keeper) judged(err error) {

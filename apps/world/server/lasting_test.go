@@ -231,11 +231,14 @@ func TestDecisionsOfModeratorsLast(t *testing.T) {
 	a.send(&proto.Order{Kind: 2, Name: "nobody"})
 	epitest.WaitUntil(t, "a commit that is held", func() bool { return s.waiting.Load() > 0 })
 	a.send(&proto.Order{Kind: 1, Name: "bert"}, &proto.Order{Kind: 4, Name: "bert"})
+	epitest.WaitUntil(t, "two decisions and their notes", func() bool { return w.Stats().Store.Waiting >= 4 })
+	if len(a.notices) != 1 {
+		t.Errorf("the moderator reads %+v before the store has anything", a.notices)
+	}
+	s.commits.Unlock()
 	for range 3 {
 		a.noticed(7)
 	}
-	epitest.WaitUntil(t, "two decisions and their notes", func() bool { return w.Stats().Store.Waiting >= 4 })
-	s.commits.Unlock()
 	w.keepOpen()
 
 	b, _, err := s.Account(context.Background(), "bert")
@@ -245,4 +248,44 @@ func TestDecisionsOfModeratorsLast(t *testing.T) {
 	if deeds, err := s.Deeds(context.Background(), 10); err != nil || len(deeds) != 3 {
 		t.Errorf("deeds: %v, %v", deeds, err)
 	}
+}
+
+// A ban in a store outlasts the world, and a moderator of a later one ends it for good. The
+// moderator reads of a ban that ends with the world, and of one that only the configuration
+// takes back.
+func TestUnban(t *testing.T) {
+	t.Parallel()
+	s := store.NewMemory()
+	config := givers(s)
+	config.Banned = []string{"carl"}
+	w := start(t, config)
+	a, b := w.join("anna"), w.join("bert")
+	a.send(&proto.Moderate{Key: []byte("secret")}, &proto.Order{Kind: 4, Name: "bert"}, &proto.Order{Kind: 4, Name: "nobody"})
+	a.noticed(7)
+	a.noticed(17)
+	w.keepOpen()
+
+	again := func(want uint8) {
+		t.Helper()
+		c := w.connect()
+		c.hello("bert", b.welcome.Token)
+		if got := c.reason(); got != want {
+			t.Errorf("refused with %d, want %d", got, want)
+		}
+	}
+	w = start(t, config)
+	again(13)
+	m := w.connect()
+	m.hello("anna", a.welcome.Token)
+	m.send(&proto.Moderate{Key: []byte("secret")}, &proto.Order{Kind: 6, Name: "carl"})
+	m.noticed(18)
+	for _, order := range []uint8{6, 4, 6} {
+		m.send(&proto.Order{Kind: order, Name: "bert"})
+		m.noticed(7)
+		again(map[uint8]uint8{4: 13}[order])
+	}
+	w.keepOpen()
+	w = start(t, config)
+	again(0)
+	w.keepOpen()
 }

@@ -3,6 +3,7 @@ package server
 import (
 	"cmp"
 	"crypto/sha256"
+	"errors"
 	"slices"
 
 	"github.com/epinet/epi/apps/world/proto"
@@ -16,6 +17,7 @@ const (
 	orderSendAway = 3
 	orderBan      = 4
 	orderBring    = 5
+	orderUnban    = 6
 )
 
 const (
@@ -92,8 +94,12 @@ func (se *session) order(m *proto.Order) {
 	}
 	key := keyOf(m.Name)
 	p := s.names[key]
-	if p == nil && m.Kind != orderBan && m.Kind != orderUnmute {
+	switch {
+	case p == nil && (m.Kind == orderMute || m.Kind == orderSendAway || m.Kind == orderBring):
 		se.notice(noticeNobody, "nobody of that name is here")
+		return
+	case m.Kind == orderUnban && s.barred[key]:
+		se.notice(noticeBarred, "the configuration bans that name: take it out of people.banned")
 		return
 	}
 	s.counts.orders.Add(1)
@@ -109,19 +115,35 @@ func (se *session) order(m *proto.Order) {
 		s.banned[key] = true
 		se.judge("ban", key, store.Ban{Key: key, Until: forever})
 		s.sendAway(p, refusedBanned, "a moderator has banned you")
+	case orderUnban:
+		delete(s.banned, key)
+		se.judge("unban", key, store.Ban{Key: key})
 	case orderSendAway:
 		s.sendAway(p, refusedSentAway, "a moderator has sent you away")
+		se.notice(noticeDone, "done")
 	case orderBring:
 		_ = s.world.Place(p.id, int32(m.X), int32(m.Y)) // it is there
+		se.notice(noticeDone, "done")
 	}
-	se.notice(noticeDone, "done")
 }
 
-// judge lets an order last, where something does.
+// judge lets an order last, where something does, and says then whether it does.
 func (se *session) judge(action, key string, verdict store.Write) {
-	if k := se.server.keeper; k != nil {
-		k.judge(se.rights, action, key, verdict)
+	k := se.server.keeper
+	if k == nil {
+		se.notice(noticeDone, "done")
+		return
 	}
+	k.judge(se.rights, action, key, verdict, func(err error) {
+		switch {
+		case errors.Is(err, store.ErrNotFound) && action == "ban":
+			se.notice(noticeBrief, "the ban holds until the world ends: nobody of that name has an account; people.banned is for longer")
+		case err != nil && !errors.Is(err, store.ErrNotFound):
+			se.notice(noticeBusy, "it holds until the world ends: the store has not taken it; try again")
+		default:
+			se.notice(noticeDone, "done")
+		}
+	})
 }
 
 // sendAway takes a player out of the world, and ends its session.

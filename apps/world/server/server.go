@@ -93,8 +93,9 @@ type Server struct {
 	orphans  []orphan // the one that goes first in front
 	messages proto.ClientMessages
 	scratch  []byte          // the frame that is made
-	banned   map[string]bool // by the name's skeleton
-	muted    map[string]bool
+	barred   map[string]bool // by the configuration; by the name's skeleton
+	banned   map[string]bool // by moderators; so, too
+	muted    map[string]bool // so, too
 	goods    *goods
 	keeper   *keeper // nil: nothing lasts
 	draining bool
@@ -156,10 +157,10 @@ func New(engine *epi.Engine, config Config) (*Server, error) {
 		engine: engine, loop: loop, config: config, world: world,
 		sessions: map[*session]struct{}{}, players: map[sim.ID]*player{},
 		names: map[string]*player{}, tokens: map[token]*player{},
-		banned: map[string]bool{}, muted: map[string]bool{},
+		barred: map[string]bool{}, banned: map[string]bool{}, muted: map[string]bool{},
 	}
 	for _, name := range config.Banned {
-		s.banned[keyOf(name)] = true
+		s.barred[keyOf(name)] = true
 	}
 	if config.Store == nil {
 		s.goods, err = newGoods(s, store.NewMemory(), nil)
@@ -326,7 +327,7 @@ func (s *Server) enter(se *session, m *proto.Hello) {
 		se.refuse(refusedName, err.Error())
 		return
 	}
-	if s.banned[key] {
+	if s.barred[key] || s.banned[key] {
 		se.refuse(refusedBanned, "that name may not come in")
 		return
 	}

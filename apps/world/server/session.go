@@ -46,6 +46,8 @@ const (
 	noticeNot       = 14
 	noticeAmount    = 15
 	noticeTrade     = 16
+	noticeBrief     = 17
+	noticeBarred    = 18
 )
 
 const (

@@ -1,7 +1,7 @@
 // The lines that begin with a slash, as messages.
 
 const things = ['gold', 'potion', 'bread', 'pelt', 'pearl'];
-const kinds = { '/mute': 1, '/unmute': 2, '/kick': 3, '/ban': 4, '/bring': 5 };
+const kinds = { '/mute': 1, '/unmute': 2, '/kick': 3, '/ban': 4, '/bring': 5, '/unban': 6 };
 
 // orders returns the type and the fields of the message for a line; null when it means
 // nothing. at is where the player is: /bring brings others there.

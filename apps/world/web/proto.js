@@ -284,7 +284,7 @@ function writeWho(w, m) {
 
 function readOrder(r) {
   const m = {};
-  m.kind = r.number('Order.Kind', r.u8(), 1, 5);
+  m.kind = r.number('Order.Kind', r.u8(), 1, 6);
   m.name = r.text('Order.Name', 1, 32);
   m.x = r.number('Order.X', r.u16(), 0, 65535);
   m.y = r.number('Order.Y', r.u16(), 0, 65535);
@@ -292,7 +292,7 @@ function readOrder(r) {
 }
 
 function writeOrder(w, m) {
-  w.u8(w.number('Order.Kind', m.kind, 1, 5));
+  w.u8(w.number('Order.Kind', m.kind, 1, 6));
   w.text('Order.Name', m.name, 1, 32);
   w.u16(w.number('Order.X', m.x, 0, 65535));
   w.u16(w.number('Order.Y', m.y, 0, 65535));

@@ -173,7 +173,7 @@ var Messages = []Message{
 	}}},
 	{8, false, Struct{"Who", "Answered by Online.", nil}},
 	{9, false, Struct{"Order", "What a moderator wants done; who is none gets Notice with code 5.", []Field{
-		{Name: "Kind", Kind: U8, Min: 1, Max: 5, Doc: "1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place"},
+		{Name: "Kind", Kind: U8, Min: 1, Max: 6, Doc: "1 mute, 2 let speak again, 3 send away, 4 ban, 5 bring to a place, 6 ban no more"},
 		{Name: "Name", Kind: Text, Min: 1, Max: MaxName, Doc: "of the player whom it is about"},
 		{Name: "X", Kind: U16, Max: MaxPlace, Doc: "with kind 5, where; otherwise 0"},
 		{Name: "Y", Kind: U16, Max: MaxPlace},
@@ -267,7 +267,7 @@ var Messages = []Message{
 		{Name: "Late", Kind: U16, Max: 65535, Doc: "how late that tick was, in tenths of a millisecond"},
 	}}},
 	{73, true, Struct{"Notice", "A line from the server itself, which nobody can say.", []Field{
-		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that"},
+		{Name: "Code", Kind: U8, Max: 255, Doc: "1 welcome, 2 you say too much, 3 the world is ending soon, 4 nobody of that name is here, 5 that is for moderators, 6 you are muted, 7 an order was carried out, 8 you are a moderator now, 9 what a game says, 10 the store is busy: try again, 11 that is too far away, 12 there is no such thing, or not any more, 13 there is no room for it, 14 that cannot be used, or not now, 15 there is not so much gold, 16 there is no such trade, or none of that, 17 the ban holds only until the world ends, because nobody of that name has an account, 18 the configuration bans that name"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{74, true, Struct{"Hit", "Somebody near has struck somebody.", []Field{
