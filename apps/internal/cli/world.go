@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"time"
 
@@ -168,6 +169,9 @@ func (w *worldServer) prepare(s *server) (err error) {
 	}
 	if w.store != nil {
 		c.Store = w.store
+	}
+	if slices.ContainsFunc(w.listen, isOpen) {
+		c.NewAccounts = k.People.Accounts
 	}
 	w.world, err = world.New(e, c)
 	if errors.Is(err, store.ErrTaken) {

@@ -53,6 +53,7 @@ type Config struct {
 	People struct {
 		Moderators []string `toml:"moderators"`
 		Banned     []string `toml:"banned"`
+		Accounts   int      `toml:"accounts"`
 	} `toml:"people"`
 }
 
@@ -102,6 +103,7 @@ func (c *Config) check() error {
 		{"sessions.conflate", within(c.Sessions.Conflate, 1024, 1<<20), "it must be from 1024 to 1048576"},
 		{"sessions.queue", c.Sessions.Queue >= c.Sessions.Conflate+c.Sessions.Frame, "it must be at least sessions.conflate and sessions.frame together"},
 		{"talk.rate", c.Talk.Rate >= 0, "it cannot be negative"},
+		{"people.accounts", c.People.Accounts >= 0, "it cannot be negative; 0 is no limit"},
 		{"talk.burst", c.Talk.Burst >= 1, "it must be at least 1"},
 	} {
 		if !rule.ok {

@@ -1189,7 +1189,7 @@ func (m *Welcome) read(r *reader) {
 
 // Refused: The server ends the connection after this.
 type Refused struct {
-	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned
+	Reason uint8  // at most 255; 1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned, 14 too many new names from one address
 	Text   string // at most 200 bytes; for people, in English
 }
 

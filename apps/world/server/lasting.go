@@ -31,6 +31,8 @@ type keeper struct {
 	retries  map[int64]store.Save // snapshots that could not be saved and are tried again, by character
 	unsaved  atomic.Int64         // snapshots that failed since the drain began
 	draining atomic.Bool
+
+	newcomers newcomers
 }
 
 // A visitor is somebody whose account is looked up.
@@ -42,7 +44,7 @@ type visitor struct {
 }
 
 func newKeeper(s *Server) *keeper {
-	return &keeper{server: s, visitors: map[string]*visitor{}, retries: map[int64]store.Save{}}
+	return &keeper{server: s, visitors: map[string]*visitor{}, retries: map[int64]store.Save{}, newcomers: newNewcomers(s.config.NewAccounts)}
 }
 
 // errUnsaved: the store has not what somebody was when it left.
@@ -87,6 +89,14 @@ func (k *keeper) found(v *visitor, r record, err error) {
 	a, c := r.account, r.character
 	switch {
 	case errors.Is(err, store.ErrNotFound):
+		if v.se.ended {
+			delete(k.visitors, v.key)
+			return
+		}
+		if !k.newcomers.admit(v.se.conn.RemoteAddr(), time.Now()) {
+			k.end(v, refusedNew, "too many new names come from your address: take one that you have, or try again in an hour")
+			return
+		}
 		v.token = v.token.chosen()
 		k.server.goods.people++
 		c.ID = k.server.goods.people

@@ -289,3 +289,26 @@ func TestUnban(t *testing.T) {
 	again(0)
 	w.keepOpen()
 }
+
+// One address makes as many accounts as it may; who has one comes in all the same.
+func TestAccountsOfOneAddress(t *testing.T) {
+	t.Parallel()
+	config := keeping(store.NewMemory())
+	config.NewAccounts = 2
+	w := start(t, config)
+	a := w.join("anna")
+	w.join("bert")
+	for _, name := range []string{"carl", "dora"} {
+		if c := w.join(name); c.reason() != 14 {
+			t.Errorf("%s: refused with %d", name, c.reason())
+		}
+	}
+	a.send(&proto.Bye{})
+	a.ends()
+	again := w.connect()
+	again.hello("anna", a.welcome.Token)
+	if again.refused != nil {
+		t.Errorf("who has an account: %+v", again.refused)
+	}
+	w.keepOpen()
+}

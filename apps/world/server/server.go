@@ -46,6 +46,9 @@ type Config struct {
 	// Store has what lasts: who players are, where, and what they have; nil: nothing
 	// lasts, and items are in memory. After the engine has ended, Server.Keep waits for it. Then close it.
 	Store store.Store
+	// NewAccounts is how many accounts one address, of IPv6 one /64, may make at once, and in an
+	// hour; 0: any number.
+	NewAccounts int
 	// Loot is what monsters leave, by their kinds; nil: DefaultLoot.
 	Loot map[uint8]Loot
 	// Litter is after what time that which lies on the ground is gone; below 0: never.

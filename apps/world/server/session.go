@@ -28,6 +28,7 @@ const (
 	refusedFlood     = 11
 	refusedSentAway  = 12
 	refusedBanned    = 13
+	refusedNew       = 14
 )
 
 // The codes of Notice.

@@ -13,7 +13,7 @@ const words = {
     notices: { 2: 'You say too much at once: wait a moment.', 4: 'Nobody of that name is here.', 5: 'That is for moderators.', 6: 'You are muted: nobody reads what you say.', 7: 'Done.', 8: 'You are a moderator now.', 10: 'Not now: try again in a moment.', 11: 'That is too far away.', 12: 'That is not there any more.', 13: 'There is no room for it.', 14: 'That cannot be done now.', 15: 'That amount is not possible.', 16: 'There is no such trade.', 17: 'Nobody of that name has an account: the ban ends with the world.', 18: 'The configuration of the world bans that name.' },
     unknownOrder: 'There is no order {order}. There are /who, /w, and for moderators /key, /mute, /unmute, /kick, /ban, /unban, /bring and /give.',
     welcome: 'Welcome, {name}.', back: 'Welcome back, {name}.',
-    refused: { 1: 'This page is older than the world: load it again.', 2: 'A name has 1 to 16 letters of one script, digits, - and _, and begins with a letter.', 3: 'Somebody has that name, or one that looks like it.', 5: 'The world is full. Try later.', 7: 'The connection is too slow.', 8: 'You have come in from somewhere else.', 9: 'The world ends here for now.', 11: 'Too much at once.', 12: 'A moderator has sent you away.', 13: 'That name is banned here.' },
+    refused: { 1: 'This page is older than the world: load it again.', 2: 'A name has 1 to 16 letters of one script, digits, - and _, and begins with a letter.', 3: 'Somebody has that name, or one that looks like it.', 5: 'The world is full. Try later.', 7: 'The connection is too slow.', 8: 'You have come in from somewhere else.', 9: 'The world ends here for now.', 11: 'Too much at once.', 12: 'A moderator has sent you away.', 13: 'That name is banned here.', 14: 'Too many new names come from your address. Take one that you have, or try again in an hour.' },
     other: 'The server ended the connection: {text}',
   },
   ko: {
@@ -29,7 +29,7 @@ const words = {
     notices: { 2: '말이 너무 많습니다. 잠시 기다려 주세요.', 4: '그런 이름의 접속자가 없습니다.', 5: '운영자만 할 수 있습니다.', 6: '채팅이 금지되어 다른 사람에게 보이지 않습니다.', 7: '처리했습니다.', 8: '운영자 권한을 얻었습니다.', 10: '지금은 안 됩니다. 잠시 뒤에 다시 해 보세요.', 11: '너무 멉니다.', 12: '이제 거기에 없습니다.', 13: '자리가 없습니다.', 14: '지금은 할 수 없습니다.', 15: '그런 수량은 안 됩니다.', 16: '그런 거래는 없습니다.', 17: '그 이름의 계정이 없어서, 월드가 끝날 때까지만 접속이 금지됩니다.', 18: '월드 설정에서 금지한 이름입니다.' },
     unknownOrder: '{order} 명령은 없습니다. /who, /w를 쓸 수 있고, 운영자는 /key, /mute, /unmute, /kick, /ban, /unban, /bring, /give도 쓸 수 있습니다.',
     welcome: '{name} 님, 어서 오세요.', back: '{name} 님, 다시 오셨네요.',
-    refused: { 1: '이 페이지가 오래되었습니다. 새로 고쳐 주세요.', 2: '이름은 한 가지 문자로 된 1–16자여야 하고, 숫자와 -, _를 쓸 수 있으며, 글자로 시작해야 합니다.', 3: '이미 쓰이고 있거나 비슷해 보이는 이름입니다.', 5: '월드가 가득 찼습니다. 나중에 다시 오세요.', 7: '연결이 너무 느립니다.', 8: '다른 곳에서 접속했습니다.', 9: '월드가 잠시 문을 닫습니다.', 11: '한꺼번에 너무 많이 보냈습니다.', 12: '운영자가 내보냈습니다.', 13: '이 이름은 접속이 금지되었습니다.' },
+    refused: { 1: '이 페이지가 오래되었습니다. 새로 고쳐 주세요.', 2: '이름은 한 가지 문자로 된 1–16자여야 하고, 숫자와 -, _를 쓸 수 있으며, 글자로 시작해야 합니다.', 3: '이미 쓰이고 있거나 비슷해 보이는 이름입니다.', 5: '월드가 가득 찼습니다. 나중에 다시 오세요.', 7: '연결이 너무 느립니다.', 8: '다른 곳에서 접속했습니다.', 9: '월드가 잠시 문을 닫습니다.', 11: '한꺼번에 너무 많이 보냈습니다.', 12: '운영자가 내보냈습니다.', 13: '이 이름은 접속이 금지되었습니다.', 14: '이 주소에서 새 이름이 너무 많이 만들어졌습니다. 쓰던 이름으로 들어오거나 한 시간 뒤에 다시 오세요.' },
     other: '서버가 연결을 끊었습니다: {text}',
   },
 };

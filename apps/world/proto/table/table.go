@@ -224,7 +224,7 @@ var Messages = []Message{
 		{Name: "Y", Kind: U16, Max: MaxPlace, Doc: "and from its upper side"},
 	}}},
 	{65, true, Struct{"Refused", "The server ends the connection after this.", []Field{
-		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned"},
+		{Name: "Reason", Kind: U8, Max: 255, Doc: "1 version, 2 name, 3 name in use, 4 token in use, 5 world is full, 6 bad message, 7 too slow, 8 taken over by another connection, 9 shutting down, 10 too late with Hello, 11 flooding, 12 sent away by a moderator, 13 banned, 14 too many new names from one address"},
 		{Name: "Text", Kind: Text, Max: MaxText, Doc: "for people, in English"},
 	}}},
 	{66, true, Struct{"Tick", "The first message of every frame of the world: what follows it is of this tick.", []Field{
