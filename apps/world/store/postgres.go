@@ -100,8 +100,8 @@ func openPostgres(ctx context.Context, address string, prepare func(*SQL, contex
 }
 
 // Open opens the store of an address: a URL that begins with postgres:// or
-// postgresql://, or the name of a file for SQLite. One of an older version is brought up to date, and that
-// version can use it no more.
+// postgresql://, or the name of a file for SQLite. One of an older version is claimed and brought up to date, and that
+// version can use it no more; it fails with ErrTaken while another server has it.
 func Open(ctx context.Context, address string) (*SQL, error) {
 	return openBy(ctx, address, (*SQL).migrate)
 }

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // migrations lead from each version of the schema to the next, in the words of
@@ -86,15 +87,27 @@ var migrations = []string{
 // versionTable marks a database as a world's and has the version of its schema.
 const versionTable = "epi_world"
 
+// migrateTimeout is how long a server is waited for that has a store of an older version.
+const migrateTimeout = 3 * time.Second
+
 // migrate brings a database to the newest schema. It refuses one that is something
-// else, or newer, and leaves it as it is.
+// else, or newer, or older and another server's, and leaves it as it is.
 func (s *SQL) migrate(ctx context.Context) error {
+	version, err := s.dialect.known(ctx, s.write)
+	if err == nil && version >= 0 && version < len(migrations) {
+		wait, cancel := context.WithTimeout(ctx, migrateTimeout)
+		defer cancel()
+		err = s.keepOut(wait)
+	}
+	if err != nil {
+		return err
+	}
 	tx, err := s.write.BeginTx(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer tx.Rollback() //nolint:errcheck // it is over after Commit
-	version, err := s.dialect.known(ctx, tx)
+	defer tx.Rollback()                     //nolint:errcheck // it is over after Commit
+	version, err = s.dialect.known(ctx, tx) // nobody has changed it meanwhile, or to the newest
 	if err != nil || version == len(migrations) {
 		return err
 	}

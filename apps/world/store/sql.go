@@ -104,7 +104,23 @@ func (s *SQL) Apply(ctx context.Context, writes []Write) ([]error, error) {
 const claimEvery = 50 * time.Millisecond
 
 // Claim is a method of Store.
-func (s *SQL) Claim(ctx context.Context) (err error) {
+func (s *SQL) Claim(ctx context.Context) error {
+	if err := s.keepOut(ctx); err != nil {
+		return err
+	}
+	holder := 1 + rand.Int64N(math.MaxInt64)
+	if _, err := s.write.ExecContext(ctx, s.dialect.text("UPDATE marks SET holder = $1"), holder); err != nil {
+		return fmt.Errorf("claim the store: %w", err)
+	}
+	s.holder.Store(holder)
+	return nil
+}
+
+// keepOut keeps other servers out, unless it does so already, as since a migration.
+func (s *SQL) keepOut(ctx context.Context) (err error) {
+	if s.claimed != nil {
+		return nil
+	}
 	var taken error
 	for {
 		if s.claimed, err = s.dialect.claim(ctx, s); !errors.Is(err, ErrTaken) {
@@ -123,11 +139,6 @@ func (s *SQL) Claim(ctx context.Context) (err error) {
 	if err != nil {
 		return fmt.Errorf("claim the store: %w", err)
 	}
-	holder := 1 + rand.Int64N(math.MaxInt64)
-	if _, err := s.write.ExecContext(ctx, s.dialect.text("UPDATE marks SET holder = $1"), holder); err != nil {
-		return fmt.Errorf("claim the store: %w", err)
-	}
-	s.holder.Store(holder)
 	return nil
 }
 

@@ -64,16 +64,17 @@ func openSQLite(ctx context.Context, file string, prepare func(*SQL, context.Con
 		return nil, err
 	}
 	write.SetMaxOpenConns(1)
-	s := &SQL{dialect: sqliteDialect, write: write, file: file}
-	if err := prepare(s, ctx); err != nil {
+	read, err := sqlitefile.Open(file, sqlitefile.ReadOnly(), "query_only(1)")
+	if err != nil {
 		_ = write.Close() // the other error says more
 		return nil, err
 	}
-	if s.read, err = sqlitefile.Open(file, sqlitefile.ReadOnly(), "query_only(1)"); err != nil {
-		_ = write.Close()
+	read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
+	s := &SQL{dialect: sqliteDialect, write: write, read: read, file: file}
+	if err := prepare(s, ctx); err != nil {
+		_ = s.Close() // so, too
 		return nil, err
 	}
-	s.read.SetMaxOpenConns(max(2, runtime.GOMAXPROCS(0)))
 	return s, nil
 }
 

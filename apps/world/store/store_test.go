@@ -157,3 +157,33 @@ func TestAddressOfSomethingElse(t *testing.T) {
 		t.Errorf("%v, %v", files, err)
 	}
 }
+
+// A server of a newer program that cannot get a store leaves the schema to the one that has
+// it, and gets it with its own when that has ended.
+func TestOlderDatabaseOfAnotherServerStaysSo(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "world.db")
+	first := open(t, file)
+	if err := first.Claim(ctx); err != nil {
+		t.Fatal(err)
+	}
+	execute(t, "sqlite", "file:"+file, "ALTER TABLE marks DROP COLUMN played", "UPDATE epi_world SET version = 1")
+	if _, err := store.Open(ctx, file); !errors.Is(err, store.ErrTaken) {
+		t.Fatalf("a second server: %v", err)
+	}
+	if _, err := store.OpenAsIs(ctx, file); !errors.Is(err, store.ErrOlder) {
+		t.Errorf("the schema is no longer the first's: %v", err)
+	}
+	execute(t, "sqlite", "file:"+file, "ALTER TABLE marks DROP COLUMN holder")
+	closeStore(t, first)
+	second, third := open(t, file), open(t, file)
+	short, cancel := context.WithTimeout(ctx, time.Millisecond)
+	defer cancel()
+	if err := third.Claim(short); err == nil {
+		t.Error("a third server has the store that the second is to serve")
+	}
+	if err := second.Claim(ctx); err != nil {
+		t.Error(err)
+	}
+	closeStore(t, second)
+	closeStore(t, third)
+}
