@@ -111,7 +111,7 @@ func TestWatch_ADriverThatIsBehind(t *testing.T) {
 	for _, step := range []struct {
 		at     int64 // of a look, in real time
 		events int   // of 9 at most
-		judged int64 // by the time of which look
+		judged int64 // the time of the look that judges
 	}{
 		{at: 5000, judged: 0},
 		{at: 9000, judged: 0}, // stopped for 4 s

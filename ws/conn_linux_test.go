@@ -98,7 +98,7 @@ func TestH02_OnCloseTellsWhy(t *testing.T) {
 // peer acts on.
 func TestH02_ReasonsThatDoNotFit(t *testing.T) {
 	for _, c := range []struct {
-		name, reason, tells string
+		name, reason, want string
 	}{
 		{"as long as can be", strings.Repeat("x", 123), strings.Repeat("x", 123)},
 		{"longer", strings.Repeat("x", 500), strings.Repeat("x", 123)},
@@ -112,8 +112,8 @@ func TestH02_ReasonsThatDoNotFit(t *testing.T) {
 			}})
 			conn := serve(t, oneMode(), s).Dial()
 			_, p := next(t, open(t, conn, "", text("a")))
-			if code, reason := ws.ParseCloseFrameData(p); code != PolicyViolation || reason != c.tells {
-				t.Errorf("the peer is told %d %q, want %d %q", code, reason, PolicyViolation, c.tells)
+			if code, reason := ws.ParseCloseFrameData(p); code != PolicyViolation || reason != c.want {
+				t.Errorf("the peer gets %d %q, want %d %q", code, reason, PolicyViolation, c.want)
 			}
 			_ = conn.Close()
 			var told *CloseError

@@ -34,7 +34,7 @@ const (
 )
 
 // inflateTail is appended to a message: what its sender left out, and an empty
-// last block, which tells the end apart from a lack of bytes.
+// last block, which marks the end: a lack of bytes is no end.
 var inflateTail = []byte{0, 0, 0xff, 0xff, 1, 0, 0, 0xff, 0xff}
 
 // bufferPool is a pool of buffers, which keeps none that have grown large.

@@ -153,7 +153,7 @@ func TestReadingThatIsDueIsDone(t *testing.T) {
 	}
 }
 
-// TestReadingOfAnotherHistory: a record that is not behind the one before is of another history, of which then all is read.
+// TestReadingOfAnotherHistory: a record that is not behind the one before is of another history, and all of that is read.
 func TestReadingOfAnotherHistory(t *testing.T) {
 	for _, other := range []fabric.Position{at(2), at(1), {Stream: 2, Number: 9}} {
 		r := &reading{store: &ledger{}}

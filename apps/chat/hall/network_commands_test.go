@@ -208,8 +208,8 @@ func TestNetworkSplitAndReturn(t *testing.T) {
 //	younger   older   owner
 //	   ├── ╳ ───┤       │     neither reaches the other: the younger one gives its lease up
 //	   │◄───────┤       │     it receives again, and takes another lease
-//	   ├── back ─────────►│     of which the older one knows nothing
-//	   │        │◄─ over ─┤     but that the one before is over
+//	   ├── back ─────────►│     the older one does not see it,
+//	   │        │◄─ over ─┤     only that the one before is over
 //	   │        │◄─ seat ─┤
 //	   ├──────► │       │     but now: and the seat stays
 func TestNetworkSeatBeforeItsNode(t *testing.T) {

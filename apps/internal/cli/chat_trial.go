@@ -214,7 +214,7 @@ func (t *trial) keep(node int, program, secret string, stop <-chan struct{}) err
 	}
 }
 
-// runOnce runs a node to its end. Its name before each of its lines tells it apart from the others.
+// runOnce runs a node to its end. Each of its lines begins with its name.
 func (t *trial) runOnce(node int, cmd *exec.Cmd) error {
 	out, in := io.Pipe()
 	cmd.Stdout, cmd.Stderr = in, in

@@ -74,7 +74,7 @@ func TestWorldStoppedAndReplayed(t *testing.T) {
 }
 
 // TestWorldEndsWhenAnotherHasItsStore: the process does not stay, with nobody in it that
-// could come in, and its exit code tells.
+// could come in, and its exit code is that of a failure.
 func TestWorldEndsWhenAnotherHasItsStore(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "world.db")
 	p := start(t, "world", "--listen", "ws://127.0.0.1:0", "--set", "store.address="+file, "--json")

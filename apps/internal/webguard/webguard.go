@@ -71,7 +71,7 @@ func (g *Guard) Check(r *http.Request) error {
 // looks at the Origin by itself.
 func (g *Guard) CheckHost(r *http.Request) error {
 	if !g.knows(r.Host) {
-		return refuse(http.StatusMisdirectedRequest, "this server is not known as %.100q: call it by its IP address, or tell it this name", r.Host)
+		return refuse(http.StatusMisdirectedRequest, "this server is not known as %.100q: call it by its IP address, or give it this name (--admin-host, for an admin server)", r.Host)
 	}
 	return nil
 }
