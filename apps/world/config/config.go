@@ -7,6 +7,7 @@ import (
 	_ "embed"
 	"encoding/hex"
 	"fmt"
+	"math"
 	"strings"
 	"time"
 
@@ -102,12 +103,16 @@ func (c *Config) check() error {
 		{"sessions.frame", within(c.Sessions.Frame, 1024, 1<<20), "it must be from 1024 to 1048576"},
 		{"sessions.conflate", within(c.Sessions.Conflate, 1024, 1<<20), "it must be from 1024 to 1048576"},
 		{"sessions.queue", c.Sessions.Queue >= c.Sessions.Conflate+c.Sessions.Frame, "it must be at least sessions.conflate and sessions.frame together"},
-		{"talk.rate", c.Talk.Rate >= 0, "it cannot be negative"},
+		{"talk.rate", c.Talk.Rate >= 0 && !math.IsInf(c.Talk.Rate, 0), "it must be a number from 0"},
 		{"people.accounts", c.People.Accounts >= 0, "it cannot be negative; 0 is no limit"},
 		{"talk.burst", c.Talk.Burst >= 1, "it must be at least 1"},
 	} {
 		if !rule.ok {
-			return fmt.Errorf("%s is %#v: %s", rule.key, settings.Key(c, rule.key), rule.say)
+			value := settings.Key(c, rule.key)
+			if d, ok := value.(settings.Duration); ok {
+				value = time.Duration(d).String()
+			}
+			return fmt.Errorf("%s is %v: %s", rule.key, value, rule.say)
 		}
 	}
 	_, err := c.Moderators()

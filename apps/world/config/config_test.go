@@ -26,3 +26,18 @@ func TestModerators(t *testing.T) {
 		}
 	}
 }
+
+// What is wrong is shown as it is written.
+func TestWrongValues(t *testing.T) {
+	for set, want := range map[string]string{
+		"sessions.grace=2h":  "sessions.grace is 2h0m0s: ",
+		"talk.rate=inf":      "talk.rate is +Inf: ",
+		"talk.rate=nan":      "talk.rate is NaN: ",
+		"world.hz=61":        "world.hz is 61: ",
+		"people.accounts=-1": "people.accounts is -1: ",
+	} {
+		if _, err := config.Read("", []string{set}); err == nil || !strings.HasPrefix(err.Error(), want) {
+			t.Errorf("--set %s: %v, want %q", set, err, want)
+		}
+	}
+}
