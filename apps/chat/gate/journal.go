@@ -186,6 +186,7 @@ func (d *desk) noteUp() {
 
 // appendAll appends what has gathered since the last tick.
 func (d *desk) appendAll() {
+	d.net.sharing.refused = false
 	d.collect()
 	for i := range d.net.journals {
 		d.appendNext(&d.net.journals[i])

@@ -30,6 +30,7 @@ type sharing struct {
 	behind  bool    // the store may have others above given
 	passed  int64   // the latest that was not given since
 	reading bool    // a page is being read
+	refused bool    // the last one could not be read: the next tick tries again
 	changed []int64 // changes that were appended, and that the store keeps
 	due     int     // how often changes had to be read from the store
 	seen    int     // and how many of these times they were
@@ -110,7 +111,7 @@ func (d *desk) endSingle(shard uint32, record int64, entry []byte, err error) {
 func (d *desk) share() {
 	s := &d.net.sharing
 	changes := s.due != s.seen && len(s.changed) == 0 && !s.writing // the store has no others then
-	if s.store == nil || s.reading || !s.behind && !changes || d.net.first == 0 || !d.allAppended() {
+	if s.store == nil || s.reading || s.refused || !s.behind && !changes || d.net.first == 0 || !d.allAppended() {
 		return
 	}
 	s.reading = true
@@ -129,6 +130,7 @@ func (d *desk) share() {
 		d.collectSoon(func() {
 			s.reading = false
 			if err != nil {
+				s.refused = true
 				if ctx.Err() == nil {
 					d.server.config.Load().Log.Error("what is to be shared could not be read; that is tried again", "error", err)
 				}
