@@ -104,6 +104,14 @@ const (
 	No
 )
 
+// check refuses what is none of the choices; field is where it was set.
+func (c Choice) check(field string) error {
+	if c > No {
+		return fmt.Errorf("%s is %d: choose epi.Auto, epi.Yes or epi.No", field, c)
+	}
+	return nil
+}
+
 func (c Choice) or(auto bool) bool { return c == Yes || c == Auto && auto }
 
 // config is the Engine's fields with the defaults filled in, fixed when the
@@ -194,6 +202,9 @@ func defaultKnobs() knobs {
 
 // choose picks the driver, its trigger and whether loops have threads.
 func (c *config) choose(d Driver, t Trigger, lock Choice) error {
+	if err := lock.check("epi: Engine.LockOSThread"); err != nil {
+		return err
+	}
 	switch d {
 	case DriverAuto:
 		c.auto = true

@@ -87,6 +87,7 @@ var refusals = []refusal{
 	{"marks in the wrong order", listens("tcp://10.0.0.1:9", ListenOptions{HighWater: 10, LowWater: 20})},
 	{"no code point", listens("tcp://10.0.0.1:9", ListenOptions{Socket: SocketOptions{DSCP: 64}})},
 	{"a negative buffer", listens("tcp://10.0.0.1:9", ListenOptions{Socket: SocketOptions{ReceiveBuffer: -1}})},
+	{"no choice", listens("tcp://10.0.0.1:9", ListenOptions{Socket: SocketOptions{KeepAlive: 7}})},
 	{"no network", listens("tcp://10.0.0.1:9", ListenOptions{ProxyFrom: make([]netip.Prefix, 1)})},
 	{"a listener without a handler", func(s *simulation) error { _, err := s.engine.Listen("tcp://10.0.0.1:9", nil); return err }},
 
@@ -140,6 +141,7 @@ var refusals = []refusal{
 	{"an unknown trigger", starts(func() *Engine { return &Engine{Driver: DriverPortable, Trigger: "none"} })},
 	{"the portable driver with a trigger", starts(func() *Engine { return &Engine{Driver: DriverPortable, Trigger: TriggerEdge} })},
 	{"io_uring with a trigger", starts(func() *Engine { return &Engine{Driver: DriverUring, Trigger: TriggerEdge} })},
+	{"an unknown choice of threads", starts(func() *Engine { return &Engine{Driver: DriverPortable, LockOSThread: 9} })},
 	{"io_uring without threads", starts(func() *Engine { return &Engine{Driver: DriverUring, LockOSThread: No} })},
 	{"an engine without memory", withoutMemory},
 }

@@ -66,6 +66,9 @@ func (o *SocketOptions) settings() (sock.StreamOptions, error) {
 	if o.DSCP > maxDSCP {
 		return sock.StreamOptions{}, fmt.Errorf("SocketOptions.DSCP is %d: code points go to %d", o.DSCP, maxDSCP)
 	}
+	if err := o.KeepAlive.check("SocketOptions.KeepAlive"); err != nil {
+		return sock.StreamOptions{}, err
+	}
 	return sock.StreamOptions{
 		NoKeepAlive:   o.KeepAlive == No,
 		KeepIdle:      o.KeepAliveIdle,

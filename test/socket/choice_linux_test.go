@@ -60,6 +60,17 @@ func TestDriver_PortableHasNoTrigger(t *testing.T) {
 	}
 }
 
+func TestDriver_UnknownChoiceOfThreads(t *testing.T) {
+	const want = "epi: Engine.LockOSThread is 9: choose epi.Auto, epi.Yes or epi.No"
+	for _, m := range epitest.Modes() {
+		e := m.Engine()
+		e.LockOSThread = 9
+		if _, err := e.Loop(0); err == nil || err.Error() != want {
+			t.Errorf("%s: the error is %v, want %s", m, err, want)
+		}
+	}
+}
+
 func TestDriver_UringRefuses(t *testing.T) {
 	if why := epitest.UringMissing(); why != "" {
 		t.Skip(why)

@@ -208,9 +208,10 @@ func TestHunt23_BadSocketOptions(t *testing.T) {
 		s := epitest.Start(t, m.Engine(), epitest.EchoHandler)
 		for name, o := range map[string]epi.ListenOptions{
 			"UserTimeout": {Socket: epi.SocketOptions{UserTimeout: -1}},
-			"DSCP":        {Socket: epi.SocketOptions{DSCP: 64}},
-			"SendBuffer":  {Socket: epi.SocketOptions{SendBuffer: -1}},
-			"Mode":        {Mode: fs.ModeSetuid | 0o700},
+			"SocketOptions.KeepAlive is 7: choose epi.Auto, epi.Yes or epi.No": {Socket: epi.SocketOptions{KeepAlive: 7}},
+			"DSCP":       {Socket: epi.SocketOptions{DSCP: 64}},
+			"SendBuffer": {Socket: epi.SocketOptions{SendBuffer: -1}},
+			"Mode":       {Mode: fs.ModeSetuid | 0o700},
 		} {
 			_, err := s.Engine.ListenWith("tcp://127.0.0.1:0", o, epitest.EchoHandler)
 			if err == nil || !strings.Contains(err.Error(), name) {
