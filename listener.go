@@ -122,7 +122,7 @@ func (o *ListenOptions) timeouts(c *config) (*timeouts, error) {
 		{"HandshakeTimeout", o.HandshakeTimeout, &t.handshake},
 	} {
 		if f.value < 0 {
-			return nil, fmt.Errorf("the option %s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
+			return nil, fmt.Errorf("ListenOptions.%s is %v: it cannot be negative; 0 chooses the engine's", f.name, f.value)
 		}
 		if f.value > 0 {
 			*f.to = f.value

@@ -160,6 +160,20 @@ func TestHunt08_OneWithoutLimit(t *testing.T) {
 	}
 }
 
+// TestListenWith_NegativeOptions are refused in one form, times and numbers.
+func TestListenWith_NegativeOptions(t *testing.T) {
+	s := epitest.Start(t, epitest.Modes()[0].Engine(), epitest.EchoHandler)
+	for want, o := range map[string]epi.ListenOptions{
+		"ListenOptions.Linger is -1ns: it cannot be negative; 0 chooses the engine's":  {Linger: -1},
+		"ListenOptions.HighWater is -1: it cannot be negative; 0 chooses the engine's": {HighWater: -1},
+	} {
+		_, err := s.Engine.ListenWith("tcp://127.0.0.1:0", o, epitest.EchoHandler)
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("the error is %v, want %s", err, want)
+		}
+	}
+}
+
 // TestHunt08_EndlessLinger closes connections with bytes queued, for which there is
 // all the time.
 func TestHunt08_EndlessLinger(t *testing.T) {
