@@ -153,19 +153,28 @@ func (e *Engine) dial(ctx context.Context, o DialOptions, text string, handler H
 }
 
 // guardControl makes a panic of Control its error: for a dialled socket it is called where nobody
-// would catch that, and the attempt would never end.
+// would catch that, and the attempt would never end. In a goroutine of its own, runtime.Goexit
+// ends no other.
 func (l *Loop) guardControl(o *sock.StreamOptions) {
 	control := o.Control
 	if control == nil {
 		return
 	}
-	o.Control = func(network, address string, c syscall.RawConn) (err error) {
-		defer func() {
-			if v := recover(); v != nil {
-				err = l.panicked("Control", v)
-			}
+	o.Control = func(network, address string, c syscall.RawConn) error {
+		ended := make(chan error)
+		go func() {
+			var err error
+			returned := false
+			defer func() {
+				if !returned {
+					err = l.panicked("Control", recover())
+				}
+				ended <- err
+			}()
+			err = control(network, address, c)
+			returned = true
 		}()
-		return control(network, address, c)
+		return <-ended
 	}
 }
 

@@ -36,8 +36,8 @@ type SocketOptions struct {
 	DSCP int
 	// Control is called with each new socket, after all that is above and before
 	// it is bound or connects, as of net.ListenConfig and net.Dialer: network is
-	// tcp4, tcp6 or unix. Its error, or its panic, ends Listen or the attempt to dial. It may be
-	// called on a loop, and must not block. A descriptor that it duplicates must
+	// tcp4, tcp6 or unix. Its error, or its panic, ends Listen or the attempt to dial. A
+	// loop may wait for it, and it must not block. A descriptor that it duplicates must
 	// not be made a blocking one; Listener.File is for that. ListenOn does not call
 	// it: such a socket is bound already.
 	Control func(network, address string, c syscall.RawConn) error

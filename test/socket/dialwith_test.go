@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -61,11 +62,23 @@ func TestDialWith_LocalThatCannotBe(t *testing.T) {
 
 // TestDialWith_ControlThatPanics ends the attempt, and nothing else.
 func TestDialWith_ControlThatPanics(t *testing.T) {
+	expectFailedControl(t, func(string, string, syscall.RawConn) error { panic("on purpose") }, "on purpose")
+}
+
+// TestDialWith_ControlThatExits ends its goroutine, and so the attempt.
+func TestDialWith_ControlThatExits(t *testing.T) {
+	expectFailedControl(t, func(string, string, syscall.RawConn) error { runtime.Goexit(); return nil }, epi.ErrGoexit)
+}
+
+// expectFailedControl dials with a Control that does not return, which is to fail with a
+// PanicError of value.
+func expectFailedControl(t *testing.T, control func(string, string, syscall.RawConn) error, value any) {
+	t.Helper()
 	epitest.Each(t, func(t *testing.T, m epitest.Mode) {
 		e := m.Engine()
 		e.Logger = slog.New(slog.DiscardHandler)
 		s := epitest.Start(t, e, epitest.EchoHandler)
-		o := epi.DialOptions{Socket: epi.SocketOptions{Control: func(string, string, syscall.RawConn) error { panic("on purpose") }}}
+		o := epi.DialOptions{Socket: epi.SocketOptions{Control: control}}
 		closed := make(chan error, 1)
 		_, err := s.Engine.DialWith(context.Background(), s.Listener.String(), o,
 			&epitest.Funcs{Close: func(_ *epi.Conn, err error) { closed <- err }})
@@ -73,7 +86,7 @@ func TestDialWith_ControlThatPanics(t *testing.T) {
 			t.Fatal(err)
 		}
 		var panicked *epi.PanicError
-		if err := epitest.Receive(t, closed); !errors.As(err, &panicked) || panicked.Value != "on purpose" {
+		if err := epitest.Receive(t, closed); !errors.As(err, &panicked) || panicked.Value != value {
 			t.Errorf("closed with %v", err)
 		}
 		if got := s.Engine.Stats().Panics; got != 1 {
