@@ -29,6 +29,7 @@ func TestInBrowser(t *testing.T) {
 	p.Eval("[...document.querySelectorAll('.acts button')].find(b => b.textContent === 'resume').click()")
 	epitest.Expect(t, client, "nobody reads this")
 	p.Until("something is drawn", `[...document.querySelectorAll('canvas')].some(c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(n => n > 0))`)
+	drawnOnce(p)
 	picture(t, p, "live.png")
 	p.Dark()
 	picture(t, p, "live-dark.png")
@@ -44,6 +45,18 @@ func TestInBrowser(t *testing.T) {
 	if errs := b.Errors(); len(errs) > 0 {
 		t.Errorf("errors of the page: %q", errs)
 	}
+}
+
+// drawnOnce holds the browser's drawing back: frames that come meanwhile are then drawn once.
+func drawnOnce(p *browsertest.Page) {
+	p.Eval(`window.drawn = 0; window.came = 0; window.held = []; window.drawsWhenAsked = window.requestAnimationFrame;
+		window.requestAnimationFrame = f => held.push(f);
+		const clear = CanvasRenderingContext2D.prototype.clearRect;
+		CanvasRenderingContext2D.prototype.clearRect = function (...args) { drawn++; return clear.apply(this, args); };
+		new EventSource('/live/events').addEventListener('frame', () => came++); 0`)
+	// One that was asked for before may still be drawn.
+	p.Until("many frames come, and are not drawn", "came > 20 && held.length === 1 && drawn <= 3 * document.querySelectorAll('.loop').length")
+	p.Eval("window.requestAnimationFrame = drawsWhenAsked; requestAnimationFrame(held[0]); 0")
 }
 
 func picture(t *testing.T, p *browsertest.Page, name string) {

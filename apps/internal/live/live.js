@@ -24,6 +24,16 @@ function readColours() {
 }
 matchMedia('(prefers-color-scheme: dark)').addEventListener('change', readColours);
 
+// drawSoon has the loops drawn when the browser next draws. On a slow machine several frames
+// come until then: drawn one by one, they would come faster than they are drawn, and the
+// page would answer nobody.
+let drawing = false;
+function drawSoon() {
+  if (drawing) return;
+  drawing = true;
+  requestAnimationFrame(() => { drawing = false; for (const loop of loops) loop.draw(); });
+}
+
 // canvas returns one that is drawn in CSS pixels, sharp on every screen.
 function canvas(height, draw) {
   const c = make('canvas');
@@ -96,7 +106,7 @@ class Loop {
     const longest = f.lag.findLastIndex(n => n > 0);
     this.heatFigure.say(longest < 0 ? 'how long turns took, from 50 µs below to over 2.5 s: none has ended now'
       : 'how long turns took: the longest now ' + (longest < hello.lagBounds.length ? 'below ' + micros(hello.lagBounds[longest] * 1e6) : 'above ' + micros(hello.lagBounds.at(-1) * 1e6)));
-    this.draw();
+    drawSoon();
   }
   draw() {
     this.shares.paint();
