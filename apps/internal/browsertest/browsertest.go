@@ -136,8 +136,8 @@ func (b *Browser) Errors() []string {
 	return append([]string(nil), b.events...)
 }
 
-// call asks for something and waits for the answer.
-func (b *Browser) call(session, method string, params any, result any) {
+// send asks for something.
+func (b *Browser) send(session, method string, params any) <-chan answer {
 	b.t.Helper()
 	wait := make(chan answer, 1)
 	b.mu.Lock()
@@ -156,8 +156,14 @@ func (b *Browser) call(session, method string, params any, result any) {
 	if err != nil {
 		b.t.Fatalf("%s: %v", method, err)
 	}
+	return wait
+}
+
+// call asks for something and waits for the answer.
+func (b *Browser) call(session, method string, params any, result any) {
+	b.t.Helper()
 	select {
-	case a, ok := <-wait:
+	case a, ok := <-b.send(session, method, params):
 		if !ok || a.Error != nil {
 			b.t.Fatalf("%s: %+v", method, a.Error)
 		}
@@ -205,21 +211,44 @@ func (p *Page) call(method string, params, result any) {
 // Eval returns the value of an expression as JSON has it.
 func (p *Page) Eval(expression string) any {
 	p.b.t.Helper()
-	var r struct {
-		Result           struct{ Value any }
-		ExceptionDetails any
+	value, ok := p.eval(expression, epitest.Patience)
+	if !ok {
+		p.b.t.Fatalf("%s: no answer came", expression)
 	}
-	p.call("Runtime.evaluate", object{"expression": expression, "returnByValue": true, "awaitPromise": true}, &r)
-	if r.ExceptionDetails != nil {
-		p.b.t.Fatalf("%s: %v", expression, r.ExceptionDetails)
-	}
-	return r.Result.Value
+	return value
 }
 
-// Until waits until an expression is true.
+func (p *Page) eval(expression string, patience time.Duration) (value any, ok bool) {
+	p.b.t.Helper()
+	select {
+	case a, ok := <-p.b.send(p.session, "Runtime.evaluate", object{"expression": expression, "returnByValue": true, "awaitPromise": true}):
+		var r struct {
+			Result           struct{ Value any }
+			ExceptionDetails any
+		}
+		switch {
+		case !ok || a.Error != nil:
+			p.b.t.Fatalf("%s: %+v", expression, a.Error)
+		case json.Unmarshal(a.Result, &r) != nil || r.ExceptionDetails != nil:
+			p.b.t.Fatalf("%s: %s", expression, a.Result)
+		}
+		return r.Result.Value, true
+	case <-time.After(patience):
+		return nil, false
+	}
+}
+
+// askAgain is when Until asks again what has no answer: a page that is on its way to another
+// process may owe it for ever.
+const askAgain = 20 * time.Second
+
+// Until waits until an expression is true, which must not change anything.
 func (p *Page) Until(what, expression string) {
 	p.b.t.Helper()
-	for began := time.Now(); p.Eval("!!("+expression+")") != true; time.Sleep(20 * time.Millisecond) {
+	for began := time.Now(); ; time.Sleep(20 * time.Millisecond) {
+		if value, ok := p.eval("!!("+expression+")", askAgain); ok && value == true {
+			return
+		}
 		if time.Since(began) > epitest.Patience {
 			p.b.t.Fatalf("%s: %s has not become true; errors of the page: %v", what, expression, p.b.Errors())
 		}
